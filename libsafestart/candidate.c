@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* run, second part: the snapshot that could be live, and what the application says of it while it prepares.
+ * Worker; the public functions also on whatever thread works for the application after LATER. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run.h"
+
+int candidate_build(struct safestart_run *run)
+{
+	const struct safestart_snapshot *current = run->current;
+	struct safestart *ss = run->ss;
+
+	pthread_mutex_lock(&ss->lock);
+	bool anew = ss->anew;
+	pthread_mutex_unlock(&ss->lock);
+	int error = nodeset_plan(&run->plan, current->nodes, current->count, run->wanted, anew);
+	if (error < 0)
+		return error;
+	struct safestart_snapshot *candidate = snapshot_new(ss->home, current->generation + 1, run->plan.count);
+	if (candidate == NULL)
+		return -ENOMEM;
+	run->candidate = candidate;
+	size_t next_change = 0;
+	for (size_t i = 0; i < run->plan.count; i++) {
+		while (next_change < run->plan.change_count && run->plan.changes[next_change].kind == SAFESTART_REMOVED)
+			next_change++;
+		bool changed = next_change < run->plan.change_count && run->plan.changes[next_change].index == i;
+		next_change += changed;
+		/* What a source or a fork handed over never enters a snapshot itself: data will hang on it. */
+		struct safestart_node *node = changed ? node_copy(run->plan.nodes[i]) : node_ref(run->plan.nodes[i]);
+		if (node == NULL)
+			return -ENOMEM;
+		candidate->nodes[candidate->count++] = node;
+	}
+	return 0;
+}
+
+static const struct rejection *find_rejection(const struct safestart_run *run, const char *id)
+{
+	for (const struct rejection *r = run->rejections; r != NULL; r = r->next) {
+		if (strcmp(r->id, id) == 0)
+			return r;
+	}
+	return NULL;
+}
+
+size_t candidate_settle(struct safestart_run *run)
+{
+	struct safestart_snapshot *candidate = run->candidate;
+	size_t left = 0, kept = 0;
+
+	for (size_t i = 0; i < run->plan.change_count; i++) {
+		const struct nodeset_change *change = &run->plan.changes[i];
+		if (change->kind == SAFESTART_REMOVED || find_rejection(run, candidate->nodes[change->index]->text) == NULL) {
+			left++;
+			continue;
+		}
+		struct safestart_node *rejected = candidate->nodes[change->index], *old = NULL;
+		if (change->kind == SAFESTART_CHANGED)
+			old = nodeset_find(run->current->nodes, run->current->count, rejected->text, NULL);
+		candidate->nodes[change->index] = old != NULL ? node_ref(old) : NULL;
+		snapshot_drop_node(candidate->home, rejected);
+	}
+	for (size_t i = 0; i < candidate->count; i++) {
+		if (candidate->nodes[i] != NULL)
+			candidate->nodes[kept++] = candidate->nodes[i];
+	}
+	candidate->count = kept;
+	return left;
+}
+
+void run_free_rejections(struct rejection *rejections)
+{
+	while (rejections != NULL) {
+		struct rejection *next = rejections->next;
+		free(rejections->id);
+		free(rejections->reason);
+		free(rejections);
+		rejections = next;
+	}
+}
+
+/* ---- What the application calls ---- */
+
+uint64_t safestart_run_number(const struct safestart_run *run)
+{
+	return run->number;
+}
+
+const struct safestart_snapshot *safestart_run_current(const struct safestart_run *run)
+{
+	return run->current;
+}
+
+const struct safestart_snapshot *safestart_run_candidate(const struct safestart_run *run)
+{
+	return run->candidate != NULL ? run->candidate : run->current;
+}
+
+const struct safestart_node *safestart_run_change(const struct safestart_run *run, size_t index, int *kind)
+{
+	if (index >= run->plan.change_count)
+		return NULL;
+	const struct nodeset_change *change = &run->plan.changes[index];
+	if (kind != NULL)
+		*kind = change->kind;
+	return change->kind == SAFESTART_REMOVED ? run->current->nodes[change->index] : run->candidate->nodes[change->index];
+}
+
+static bool is_preparing(const struct safestart_run *run)
+{
+	return atomic_load_explicit(&run->phase, memory_order_relaxed) == RUN_PREPARE && !run->committed;
+}
+
+static bool is_changed(const struct safestart_run *run, size_t index)
+{
+	for (size_t i = 0; i < run->plan.change_count; i++) {
+		if (run->plan.changes[i].kind != SAFESTART_REMOVED && run->plan.changes[i].index == index)
+			return true;
+	}
+	return false;
+}
+
+int safestart_run_reject(struct safestart_run *run, const char *id, const char *reason)
+{
+	size_t index;
+
+	if (run == NULL || id == NULL || !is_preparing(run))
+		return -EINVAL;
+	if (nodeset_find(run->candidate->nodes, run->candidate->count, id, &index) == NULL)
+		return -ENOENT;
+	if (!is_changed(run, index))
+		return -EINVAL;
+	struct rejection *rejection = calloc(1, sizeof(*rejection));
+	if (rejection == NULL)
+		return -ENOMEM;
+	rejection->id = strdup(id);
+	rejection->reason = strdup(reason != NULL ? reason : "rejected by the application");
+	if (rejection->id == NULL || rejection->reason == NULL) {
+		run_free_rejections(rejection);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&run->lock);
+	bool again = find_rejection(run, id) != NULL;
+	if (!again) {
+		rejection->next = run->rejections;
+		run->rejections = rejection;
+		run->rejection_count++;
+	}
+	pthread_mutex_unlock(&run->lock);
+	if (again)
+		run_free_rejections(rejection);
+	return 0;
+}
+
+int safestart_run_set_node_data(struct safestart_run *run, const struct safestart_node *node, void *data)
+{
+	struct held *inherited = NULL, *shared = NULL;
+	size_t index;
+
+	if (run == NULL || node == NULL || !is_preparing(run))
+		return -EINVAL;
+	struct safestart_snapshot *candidate = run->candidate;
+	if (nodeset_find(candidate->nodes, candidate->count, node->text, &index) == NULL)
+		return -ENOENT;
+	const struct safestart_node *live = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+	if (live != NULL)
+		inherited = live->held;
+	pthread_mutex_lock(&run->lock);
+	if (candidate->nodes[index] == live) {
+		/* Readers of the live generation must not see data of one that may never come. */
+		struct safestart_node *copy = node_copy(live);
+		if (copy == NULL) {
+			pthread_mutex_unlock(&run->lock);
+			return -ENOMEM;
+		}
+		shared = snapshot_share(live->held);
+		copy->held = shared;
+		atomic_store_explicit(&copy->report, atomic_load_explicit(&live->report, memory_order_relaxed), memory_order_relaxed);
+		(void)node_unref(candidate->nodes[index]); /* not the last: the live generation has it */
+		candidate->nodes[index] = copy;
+	}
+	struct safestart_node *own = candidate->nodes[index];
+	pthread_mutex_unlock(&run->lock);
+	return snapshot_hold(run->ss->home, &own->held, inherited, true, data);
+}
+
+void safestart_run_set_data(struct safestart_run *run, void *data)
+{
+	if (run == NULL || !is_preparing(run))
+		return;
+	/* Without memory for the count the generation goes without data, and the application's pointer back. */
+	if (snapshot_hold(run->ss->home, &run->candidate->held, run->current->held, false, data) < 0) {
+		const struct safestart_conf *conf = run->ss->conf;
+		if (conf->callbacks.retire != NULL)
+			conf->callbacks.retire(data, conf->user_data);
+	}
+}

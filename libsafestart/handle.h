@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* handle: what one handle is made of, and who guards which part. Internal; included by the rooms above
+ * request, gate, nodeset, snapshot, loop, worker and conf, which know nothing of it.
+ *
+ * Locks, in the order in which they are taken (and taken around fork):
+ *   list of handles (fork.c) → push.lock → lock → worker.lock → home->lock → liburcu's. run->lock stands alone.
+ * None is held across a callback, a log line, a grace period or a call that can block. */
+#ifndef SAFESTART_HANDLE_H
+#define SAFESTART_HANDLE_H
+
+#include <pthread.h>
+#include <safestart/safestart.h>
+#include <safestart/source.h>
+#include <syslog.h>
+
+#include "conf.h"
+#include "gate.h"
+#include "loop.h"
+#include "request.h"
+#include "snapshot.h"
+#include "source/push.h"
+#include "ticket.h"
+#include "worker.h"
+
+enum source_kind {
+	SOURCE_PUSH,
+	SOURCE_NONE,
+	SOURCE_ADDED /* by conf: file, or the application's */
+};
+
+struct handle_source {
+	enum source_kind kind;
+	const struct conf_source *chosen; /* SOURCE_ADDED; conf's */
+	void *state;     /* worker, and open and close */
+	int fd;          /* hint; -1: none */
+	bool open;
+	bool inherited;  /* the state is the parent's: open anew before the first gather */
+	bool torn;       /* and the parent was inside it: leave it alone */
+	bool hinted;     /* the last hint was of interest */
+};
+
+/* What the worker remembers from run to run. Worker only. */
+struct handle_memory {
+	struct nodeset *gathered; /* what the source handed over last; NULL: it failed, see error */
+	int error;                /* of the last gather; 0 with gathered NULL: there was none yet */
+	char words[256];
+	struct nodeset *tried; /* the set the last run tried */
+	uint32_t attempts;     /* runs in a row that tried it and are to be repeated */
+	struct nodeset *forced; /* the set a forced run tried and has not applied yet */
+	bool kept_tried;       /* last_good was looked at */
+};
+
+/* A node that prepare rejected. */
+struct rejection {
+	char *id;
+	char *reason;
+	struct rejection *next;
+};
+
+struct handle_figures {
+	uint64_t runs[SAFESTART_CANCELLED + 1]; /* by verdict */
+	uint64_t requests;                      /* in closed batches */
+	int64_t behind_since;                   /* 0: not behind */
+	int64_t run_started;                    /* of the run in progress */
+	int64_t last_ended;
+	int64_t next_start; /* what the gate says: GATE_NEVER if nothing is due */
+	char keep_error[160]; /* last_good could not be written */
+};
+
+struct safestart {
+	struct snapshot_view view; /* first: readers cast */
+	struct request_door door;  /* lock-free */
+	struct safestart_conf *conf; /* constant after open */
+	struct snapshot_home *home;
+	struct loop loop;
+	struct worker worker;
+	struct push push;
+	struct handle_source source;
+	struct handle_memory memory;
+	struct safestart_snapshot *farewell; /* takes the live one's place when closing */
+	bool thread;                         /* constant */
+
+	/* The dispatching thread's, see dispatch.c. */
+	struct gate gate;
+	struct safestart_run *parked; /* runs that answered LATER */
+	struct job retire_job;
+	struct job hint_job;
+	struct job keep_job;
+	bool keep_wanted;      /* last_good is older than what is live */
+	bool owed;             /* a callback was in the way of a run: run when it has returned */
+	bool nudged;           /* the next run is not a mere reconcile */
+	uint64_t warned_about; /* generation whose borrower was reported */
+	uint32_t random;
+
+	/* Guarded by lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* anything below that somebody waits for; always broadcast */
+	struct ticket_book tickets;
+	struct safestart_run *run; /* in progress and not answered */
+	uint64_t runs;             /* numbers given */
+	bool anew;                 /* live is another process's: all nodes count as added */
+	struct nodeset *desired;   /* what the newest run was to apply */
+	struct rejection *rejections;
+	struct handle_figures figures;
+	bool dispatching;
+	pthread_t dispatcher; /* who dispatched last */
+	unsigned waiters;     /* threads inside wait or wait_ready */
+	bool drained;         /* shut down and nothing left to do */
+	bool loop_started;
+	pthread_t loop_thread;
+	_Atomic bool loop_stop;
+	_Atomic uint32_t epoch; /* snapshot_epoch() of the process that drives it; changed under lock */
+	int fork_error;         /* descriptors could not be made in the child */
+
+	struct safestart *next; /* in fork.c's list, guarded by its lock */
+};
+
+static inline const struct settings *handle_settings(const struct safestart *ss)
+{
+	return &ss->conf->settings;
+}
+
+/* A line for the application's log. Dispatching thread or worker, no lock held. */
+void handle_log(struct safestart *ss, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* A job or a run has something for the dispatching thread. */
+static inline void handle_wake(struct safestart *ss)
+{
+	request_wake(ss->loop.wake_fd);
+}
+
+/* dispatch.c: the decisions. dispatch_turn: -EBUSY, -ECANCELED or 0; not for callbacks. */
+int dispatch_turn(struct safestart *ss, int timeout_ms);
+void dispatch_init(struct safestart *ss);
+void *dispatch_thread(void *ss);
+bool dispatch_has_open_later(struct safestart *ss, bool owed_too);
+void dispatch_cancel_tickets_locked(struct safestart *ss);
+
+/* fork.c */
+int fork_register(struct safestart *ss); /* 0 or -ENOMEM */
+void fork_unregister(struct safestart *ss);
+int fork_revive(struct safestart *ss);   /* 0 at once unless this is a child that does not own it yet */
+
+/* keep.c: the file of last_good. */
+int keep_load(struct nodeset **out, const char *path, const struct nodeset_limits *limits, char *why, size_t why_size);
+int keep_save(const char *path, const char *json, char *why, size_t why_size);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* loop: epoll, an eventfd to be woken by, a timerfd: the only room that sleeps, and the one that reads the
+ * clock for the others. Decides nothing. Used by the dispatching thread; waking is for everybody. */
+#ifndef SAFESTART_LOOP_H
+#define SAFESTART_LOOP_H
+
+#include <stdint.h>
+
+#define LOOP_NEVER INT64_MAX
+
+enum loop_event {
+	LOOP_WOKEN = 1,
+	LOOP_TIMER = 2,
+	LOOP_HINT = 4 /* the source's descriptor; heard once, until loop_listen() */
+};
+
+struct loop {
+	int epoll_fd;
+	int wake_fd;
+	int timer_fd;
+	int hint_fd;       /* the source's, not owned; -1: none */
+	int64_t armed_for; /* what the timer is set to */
+};
+
+/* 0 or -errno, nothing left behind. */
+int loop_init(struct loop *loop);
+void loop_clear(struct loop *loop);
+
+/* Wait for events, timeout_ms as in epoll_wait, and take them: they are not pending any more. Returns
+ * enum loop_event, or-ed. */
+unsigned loop_wait(struct loop *loop, int timeout_ms);
+
+/* Be woken at `at` (CLOCK_MONOTONIC), LOOP_NEVER: not by time. */
+void loop_arm(struct loop *loop, int64_t at);
+
+/* Watch the source's descriptor: from now on / once more. 0 or -errno. */
+int loop_watch(struct loop *loop, int fd);
+void loop_listen(struct loop *loop);
+void loop_unwatch(struct loop *loop);
+
+/* In a forked child: descriptors of its own under the same numbers. Nothing of the parent's is changed. 0 or
+ * -errno: call it again. */
+int loop_after_fork(struct loop *loop);
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+int64_t loop_now(void);
+
+/* The time `timeout_ms` from now; LOOP_NEVER for a negative one. */
+int64_t loop_deadline(int timeout_ms);
+
+#endif

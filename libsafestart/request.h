@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* request: the door. Requests come in from any thread and any signal handler, lock-free; the loop's
+ * thread takes them out a batch at a time. Knows no gate, no clock and no run. */
+#ifndef SAFESTART_REQUEST_H
+#define SAFESTART_REQUEST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REQUEST_REASON_SIZE 128
+
+/* Flags of a batch, in the low byte of the word. */
+enum request_flag {
+	REQUEST_PENDING = 1,  /* somebody asked */
+	REQUEST_SEEN = 2,     /* the loop looks by itself soon: no need to wake it */
+	REQUEST_FRESH = 4,    /* somebody asked since the loop last looked */
+	REQUEST_FORCE = 8,
+	REQUEST_URGENT = 16,
+	REQUEST_SHUT = 32     /* for good: no more tickets */
+};
+
+struct request_reason {
+	_Atomic uint64_t owner; /* 0 free; ticket * 2: being written; ticket * 2 + 1: ready. See request.c */
+	char text[REQUEST_REASON_SIZE]; /* guarded by owner */
+};
+
+struct request_door {
+	_Atomic uint64_t word; /* sequence | count | flags; see request.c */
+	int wake_fd;           /* eventfd; set before the first request, the number never changes */
+	struct request_reason reasons[2]; /* by the parity of the ticket: the open batch's and the closing one's */
+};
+
+/* What the loop took out. */
+struct request_batch {
+	uint64_t ticket;
+	uint64_t requests;
+	uint32_t flags;
+	char reason[REQUEST_REASON_SIZE];
+};
+
+void request_init(struct request_door *door, int wake_fd);
+
+/* Any thread, any signal handler. Returns the ticket; 0: shut. */
+uint64_t request_enter(struct request_door *door, uint32_t flags, const char *reason);
+
+/* Did anybody ask since the last look? Sets *flags to the open batch's. From here on requests do not
+ * wake the loop until request_listen() or request_close(). Loop only. */
+bool request_look(struct request_door *door, uint32_t *flags);
+
+/* Requests wake the loop again. Returns true when one came in since the last look, unheard. Loop only. */
+bool request_listen(struct request_door *door);
+
+/* Close the open batch, if anybody is in it, and open the next. All that its requesters wrote before they
+ * asked is visible to the caller. Returns false when nobody was in it. Loop only. */
+bool request_close(struct request_door *door, struct request_batch *batch);
+
+/* No more tickets. Returns the last ticket that was issued. Any thread. */
+uint64_t request_shut(struct request_door *door);
+bool request_is_shut(const struct request_door *door);
+
+/* The newest ticket that was issued, and how many requests the open batch has. Any thread. */
+uint64_t request_issued(const struct request_door *door, uint64_t *open_requests);
+
+/* In a forked child: nobody is looking, whatever the word says. */
+void request_after_fork(struct request_door *door);
+
+/* Wake whoever polls `fd`, an eventfd. Signal-safe, keeps errno, no cancellation point. */
+void request_wake(int fd);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* run: one run: gather → check → prepare → commit → restart → outcome. Made and ended by the dispatching
+ * thread, carried out on the worker, finished (after LATER) by any thread. */
+#ifndef SAFESTART_RUN_H
+#define SAFESTART_RUN_H
+
+#include "handle.h"
+
+enum run_phase {
+	RUN_GATHER,
+	RUN_PREPARE,
+	RUN_RESTART,
+	RUN_END
+};
+
+/* How far a phase has come: changed under the handle's lock only, read by anybody. EXPIRED, CANCELLED and
+ * SETTLED exclude each other, but for a shutdown that comes between SETTLED and COMMITTED. */
+enum run_bit {
+	RUN_LATER = 1,      /* the callback answered LATER */
+	RUN_CALLED = 2,     /* finish was called */
+	RUN_SETTLED = 4,    /* in time: the deadline is off */
+	RUN_EXPIRED = 8,    /* the deadline was first */
+	RUN_CANCELLED = 16, /* shut down */
+	RUN_COMMITTED = 32  /* live */
+};
+
+struct safestart_run {
+	struct job job;      /* first: the worker hands it back */
+	struct job delivery; /* of the outcome to the application */
+	unsigned jobs;       /* of the two that are out, plus one while parked; dispatching thread */
+	struct safestart *ss;
+	uint64_t number;
+	struct request_batch batch; /* whom it answers */
+	bool forced;
+	bool asked; /* by a request, a hint, a retry; not: a mere reconcile */
+	bool answered; /* dispatching thread */
+	int64_t started;
+	int64_t deadline; /* guarded by the handle's lock */
+	_Atomic uint32_t bits;
+	_Atomic int phase; /* enum run_phase; written by the worker */
+	int finish_error;  /* written before RUN_CALLED, under the handle's lock */
+	bool resumed;      /* the worker goes on after LATER */
+	struct safestart_run *next_parked;
+
+	/* The worker's. */
+	bool gathered_unchanged;
+	struct nodeset *gathered;
+	int gather_error;
+	char words[256]; /* why the gather failed, or the refusal */
+	struct nodeset *wanted;
+	struct safestart_snapshot *current;   /* owned */
+	struct safestart_snapshot *candidate; /* until commit; afterwards the live one, owned */
+	struct nodeset_plan plan;
+	bool committed;
+	bool from_kept; /* the source failed, last_good steps in */
+	int kept_verdict;
+	bool again; /* to be retried */
+
+	/* Guarded by `lock`: what prepare says, from any thread after LATER. */
+	pthread_mutex_t lock;
+	struct rejection *rejections;
+	size_t rejection_count;
+
+	struct safestart_outcome outcome;
+};
+
+/* A run about to begin. NULL: no memory. */
+struct safestart_run *run_new(struct safestart *ss);
+void run_free(struct safestart_run *run);
+
+/* Give up unless it is settled: at the deadline / at shutdown. The handle's lock is held. True: it was open. */
+bool run_expire_locked(struct safestart_run *run, int64_t now);
+bool run_cancel_locked(struct safestart_run *run);
+
+static inline bool run_gave_up(const struct safestart_run *run)
+{
+	return (atomic_load_explicit(&run->bits, memory_order_acquire) & (RUN_EXPIRED | RUN_CANCELLED)) != 0;
+}
+
+/* It answered LATER and finish has not been called / has been. */
+bool run_is_parked(const struct safestart_run *run);
+bool run_is_called(const struct safestart_run *run);
+
+void run_free_rejections(struct rejection *rejections);
+
+/* gather.c: ask the source, or find that there is none to ask. 0, -errno, SAFESTART_LATER. */
+int gather_call(struct safestart_run *run);
+/* What came of it, into run->wanted. 0 or -errno, run->words says why. */
+int gather_result(struct safestart_run *run, int result);
+int gather_open_source(struct safestart *ss, char *why, size_t why_size);
+void gather_close_source(struct safestart *ss);
+
+/* candidate.c: from the wanted set to a snapshot that could be live. 0 or -ENOMEM. */
+int candidate_build(struct safestart_run *run);
+/* Take out what prepare rejected. Returns how many changes are left. */
+size_t candidate_settle(struct safestart_run *run);
+
+#endif

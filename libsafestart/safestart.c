@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* safestart: the handle: wires the rooms together; open, asking, waiting, close. Fork is next door. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handle.h"
+#include "run.h"
+#include "thread.h"
+#include "why.h"
+
+/* ---- Open ---- */
+
+static enum source_kind kind_of(const char *source)
+{
+	return strcmp(source, "push") == 0 ? SOURCE_PUSH : strcmp(source, "none") == 0 ? SOURCE_NONE : SOURCE_ADDED;
+}
+
+/* Everything that needs no undoing by kind: memory, locks, descriptors. */
+static int build(struct safestart *ss, const struct safestart_conf *conf, char *why, size_t why_size)
+{
+	int error = conf_resolve(&ss->conf, conf, why, why_size);
+	if (error < 0)
+		return error;
+	ss->thread = handle_settings(ss)->thread;
+	ss->source.kind = kind_of(handle_settings(ss)->source);
+	error = loop_init(&ss->loop);
+	if (error < 0)
+		return why_say(why, why_size, error, "no descriptors to be had: %s", safestart_strerror(error));
+	request_init(&ss->door, ss->loop.wake_fd);
+	ss->worker.threaded = ss->thread;
+	ss->worker.wake_fd = ss->loop.wake_fd;
+	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data);
+	struct safestart_snapshot *first = ss->home != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
+	atomic_init(&ss->view.live, first);
+	ss->farewell = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
+	if (ss->farewell == NULL || ticket_init(&ss->tickets) < 0 || thread_cond_init(&ss->changed) < 0)
+		return why_say(why, why_size, -ENOMEM, "out of memory");
+	first->stage = SNAPSHOT_LIVE;
+	return ss->source.kind == SOURCE_ADDED ? gather_open_source(ss, why, why_size) : 0;
+}
+
+static void destroy(struct safestart *ss)
+{
+	if (ss->source.kind == SOURCE_ADDED)
+		gather_close_source(ss);
+	snapshot_discard(ss->farewell);
+	if (atomic_load(&ss->view.live) != NULL)
+		snapshot_close(&ss->view);
+	else
+		snapshot_home_unref(ss->home);
+	loop_clear(&ss->loop);
+	nodeset_unref(ss->memory.gathered);
+	nodeset_unref(ss->memory.tried);
+	nodeset_unref(ss->memory.forced);
+	nodeset_unref(ss->desired);
+	run_free_rejections(ss->rejections);
+	ticket_clear(&ss->tickets);
+	push_clear(&ss->push);
+	worker_clear(&ss->worker);
+	pthread_cond_destroy(&ss->changed);
+	pthread_mutex_destroy(&ss->lock);
+	safestart_conf_free(ss->conf);
+	free(ss);
+}
+
+static struct safestart *new_handle(void)
+{
+	struct safestart *ss = calloc(1, sizeof(*ss));
+
+	if (ss == NULL)
+		return NULL;
+	ss->loop.epoll_fd = ss->loop.wake_fd = ss->loop.timer_fd = ss->source.fd = ss->loop.hint_fd = -1;
+	pthread_mutex_init(&ss->lock, NULL);
+	worker_init(&ss->worker, false, -1);
+	push_init(&ss->push);
+	atomic_init(&ss->epoch, snapshot_epoch());
+	atomic_init(&ss->loop_stop, false);
+	ss->dispatcher = pthread_self();
+	return ss;
+}
+
+int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size)
+{
+	if (out == NULL)
+		return why_say(why, why_size, -EINVAL, "there is nowhere to put the handle: out is NULL");
+	*out = NULL;
+	struct safestart *ss = new_handle();
+	if (ss == NULL)
+		return why_say(why, why_size, -ENOMEM, "out of memory");
+	int error = build(ss, conf, why, why_size);
+	if (error == 0) {
+		dispatch_init(ss);
+		if (ss->source.fd >= 0 && loop_watch(&ss->loop, ss->source.fd) < 0)
+			ss->source.fd = -1; /* reconcile goes on without hints */
+		handle_wake(ss); /* the first turn sets the timer */
+		error = fork_register(ss);
+		if (error < 0)
+			why_say(why, why_size, error, "out of memory");
+	}
+	if (error == 0 && ss->thread) {
+		error = thread_start(&ss->loop_thread, "safestart-loop", dispatch_thread, ss);
+		ss->loop_started = error == 0;
+		if (error < 0) {
+			fork_unregister(ss);
+			why_say(why, why_size, error, "no thread to be had: %s", safestart_strerror(error));
+		}
+	}
+	if (error < 0) {
+		destroy(ss);
+		return error;
+	}
+	*out = ss;
+	return 0;
+}
+
+/* ---- Close ---- */
+
+int safestart_shutdown(struct safestart *ss)
+{
+	if (ss == NULL)
+		return -EINVAL;
+	request_shut(&ss->door);
+	pthread_mutex_lock(&ss->lock);
+	if (ss->run != NULL)
+		run_cancel_locked(ss->run);
+	dispatch_cancel_tickets_locked(ss);
+	pthread_mutex_unlock(&ss->lock);
+	handle_wake(ss);
+	return 0;
+}
+
+/* The loop's thread ends; whoever closes goes on in its place. */
+static void stop_loop(struct safestart *ss)
+{
+	if (!ss->loop_started)
+		return;
+	atomic_store(&ss->loop_stop, true);
+	handle_wake(ss);
+	pthread_join(ss->loop_thread, NULL);
+	ss->loop_started = false;
+}
+
+static int ms_until(int64_t deadline)
+{
+	int64_t ms = deadline == LOOP_NEVER ? -1 : (deadline - loop_now() + 999999) / 1000000;
+
+	return deadline == LOOP_NEVER ? -1 : ms < 0 ? 0 : ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
+/* Dispatch until nothing is left to do. */
+static int drain(struct safestart *ss, int64_t deadline)
+{
+	handle_wake(ss);
+	for (;;) {
+		int result = dispatch_turn(ss, ms_until(deadline));
+		if (result == -ECANCELED)
+			return 0;
+		if (result < 0)
+			return result;
+		if (!ss->worker.threaded && dispatch_has_open_later(ss, true))
+			return -EDEADLK;
+		if (loop_now() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
+
+static int wait_for_waiters(struct safestart *ss, int64_t deadline)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&ss->lock);
+	while (ss->waiters > 0 && error == 0)
+		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
+	error = ss->waiters > 0 ? -ETIMEDOUT : 0;
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}
+
+/* The live generation goes the way of every other: replaced, waited for, retired on the worker. */
+static void say_farewell(struct safestart *ss)
+{
+	if (ss->farewell == NULL)
+		return;
+	ss->farewell->generation = safestart_generation(ss);
+	snapshot_publish(&ss->view, ss->farewell, loop_now());
+	ss->farewell = NULL;
+}
+
+int safestart_close(struct safestart *ss)
+{
+	if (ss == NULL)
+		return 0;
+	if (worker_inside(ss))
+		return -EDEADLK;
+	if (atomic_load(&ss->epoch) != snapshot_epoch()) { /* a child that never ran: there is nothing to wait for */
+		fork_unregister(ss);
+		destroy(ss);
+		return 0;
+	}
+	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
+	safestart_shutdown(ss);
+	stop_loop(ss);
+	int error = drain(ss, deadline);
+	if (error == 0)
+		error = wait_for_waiters(ss, deadline);
+	if (error == 0) {
+		say_farewell(ss);
+		error = drain(ss, deadline);
+	}
+	if (error < 0)
+		return error;
+	worker_stop(&ss->worker);
+	fork_unregister(ss);
+	destroy(ss);
+	return 0;
+}
+
+/* ---- Asking ---- */
+
+uint64_t safestart_request_restart(struct safestart *ss)
+{
+	return ss != NULL ? request_enter(&ss->door, 0, NULL) : 0;
+}
+
+uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *reason)
+{
+	if (ss == NULL || (flags & ~(uint32_t)(SAFESTART_FORCE | SAFESTART_URGENT)))
+		return 0;
+	return request_enter(&ss->door, (flags & SAFESTART_FORCE ? REQUEST_FORCE : 0) | (flags & SAFESTART_URGENT ? REQUEST_URGENT : 0), reason);
+}
+
+/* ---- Waiting ---- */
+
+/* Is this the thread that has to do the work, for nobody else will? */
+static bool drives_locked(const struct safestart *ss)
+{
+	return !ss->worker.threaded && !ss->dispatching && pthread_equal(pthread_self(), ss->dispatcher);
+}
+
+/* Wait until `met` says other than -EAGAIN; -ETIMEDOUT, -EDEADLK or what it says. */
+static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, void *argument), void *argument, int timeout_ms)
+{
+	int64_t deadline = loop_deadline(timeout_ms);
+	bool polled = false;
+	int result;
+
+	pthread_mutex_lock(&ss->lock);
+	ss->waiters++;
+	while ((result = met(ss, argument)) == -EAGAIN) {
+		if (drives_locked(ss)) {
+			bool over = deadline != LOOP_NEVER && loop_now() >= deadline;
+			pthread_mutex_unlock(&ss->lock);
+			if (timeout_ms != 0 && dispatch_has_open_later(ss, false))
+				result = -EDEADLK;
+			else if (over && polled)
+				result = -ETIMEDOUT;
+			else
+				dispatch_turn(ss, ms_until(deadline));
+			pthread_mutex_lock(&ss->lock);
+			polled = true;
+			if (result != -EAGAIN)
+				break;
+		} else if (thread_cond_wait(&ss->changed, &ss->lock, deadline) < 0) {
+			result = met(ss, argument);
+			if (result == -EAGAIN)
+				result = -ETIMEDOUT;
+			break;
+		}
+	}
+	ss->waiters--;
+	pthread_cond_broadcast(&ss->changed); /* close waits for us */
+	pthread_mutex_unlock(&ss->lock);
+	return result;
+}
+
+struct awaited {
+	uint64_t ticket;
+	struct safestart_outcome outcome;
+};
+
+static int is_answered(struct safestart *ss, void *argument)
+{
+	struct awaited *awaited = argument;
+
+	return ticket_find(&ss->tickets, awaited->ticket, &awaited->outcome);
+}
+
+static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
+{
+	struct worker_guest guest = worker_guest(&ss->worker);
+	int64_t now = loop_now();
+
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->verdict = SAFESTART_PENDING;
+	outcome->generation = safestart_generation(ss);
+	pthread_mutex_lock(&ss->lock);
+	int64_t next = ss->figures.next_start;
+	outcome->ticket = ss->tickets.answered;
+	bool running = ss->run != NULL;
+	if (running)
+		outcome->run = ss->run->number;
+	pthread_mutex_unlock(&ss->lock);
+	char *to = outcome->message;
+	size_t size = sizeof(outcome->message);
+	if (guest.what != NULL)
+		why_say(to, size, 0, "pending: `%s` has been inside for %s", guest.what, why_duration(now - guest.since).text);
+	else if (running)
+		why_say(to, size, 0, "pending: run %llu is in progress", (unsigned long long)outcome->run);
+	else if (next != GATE_NEVER)
+		why_say(to, size, 0, "pending: the run starts in %s", why_duration(next - now).text);
+	else
+		why_say(to, size, 0, "pending: %s", ss->thread ? "the run is about to start" : "nobody has called safestart_dispatch() since");
+}
+
+int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, struct safestart_outcome *outcome)
+{
+	struct awaited awaited = {.ticket = ticket};
+
+	if (ss == NULL || ticket == 0 || ticket_check_size(outcome) < 0)
+		return -EINVAL;
+	if (worker_inside(ss))
+		return -EDEADLK;
+	int error = fork_revive(ss);
+	if (error < 0)
+		return error;
+	if (ticket > request_issued(&ss->door, NULL))
+		return -EINVAL;
+	int result = wait_until(ss, is_answered, &awaited, timeout_ms);
+	if (result == -ETIMEDOUT)
+		say_pending(ss, &awaited.outcome);
+	if (result == 0 || result == -ETIMEDOUT)
+		ticket_copy(outcome, &awaited.outcome);
+	return result;
+}
+
+static int is_ready(struct safestart *ss, void *argument)
+{
+	(void)argument;
+	if (safestart_generation(ss) > 0)
+		return 0;
+	return request_is_shut(&ss->door) ? -ECANCELED : -EAGAIN;
+}
+
+int safestart_wait_ready(struct safestart *ss, int timeout_ms)
+{
+	if (ss == NULL)
+		return -EINVAL;
+	if (worker_inside(ss))
+		return -EDEADLK;
+	int error = fork_revive(ss);
+	if (error < 0)
+		return error;
+	if (request_is_shut(&ss->door))
+		return -ECANCELED;
+	return ss->source.kind == SOURCE_NONE ? 0 : wait_until(ss, is_ready, NULL, timeout_ms);
+}
+
+int safestart_last_outcome(struct safestart *ss, struct safestart_outcome *outcome)
+{
+	if (ss == NULL || outcome == NULL || ticket_check_size(outcome) < 0)
+		return -EINVAL;
+	int error = fork_revive(ss);
+	if (error < 0)
+		return error;
+	pthread_mutex_lock(&ss->lock);
+	error = ss->tickets.any ? ticket_copy(outcome, &ss->tickets.last) : -EAGAIN;
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}
+
+/* ---- An event loop of the application's ---- */
+
+int safestart_fd(struct safestart *ss)
+{
+	return ss != NULL ? ss->loop.epoll_fd : -EINVAL;
+}
+
+int safestart_dispatch(struct safestart *ss, int timeout_ms)
+{
+	if (ss == NULL)
+		return -EINVAL;
+	if (worker_inside(ss))
+		return -EDEADLK;
+	if (ss->thread)
+		return -EBUSY;
+	int error = fork_revive(ss);
+	return error < 0 ? error : dispatch_turn(ss, timeout_ms);
+}
+
+void safestart_free(void *memory)
+{
+	free(memory);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "push.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "handle.h"
+#include "why.h"
+
+void push_init(struct push *push)
+{
+	pthread_mutex_init(&push->lock, NULL);
+	push->desired = NULL;
+}
+
+void push_clear(struct push *push)
+{
+	nodeset_unref(push->desired);
+	pthread_mutex_destroy(&push->lock);
+}
+
+struct nodeset *push_desired(struct push *push)
+{
+	pthread_mutex_lock(&push->lock);
+	struct nodeset *desired = push->desired != NULL ? nodeset_ref(push->desired) : NULL;
+	pthread_mutex_unlock(&push->lock);
+	return desired;
+}
+
+static int check(struct safestart *ss, char *why, size_t why_size)
+{
+	if (ss == NULL)
+		return why_say(why, why_size, -EINVAL, "there is no handle: ss is NULL");
+	if (ss->source.kind != SOURCE_PUSH)
+		return why_say(why, why_size, -ENOTSUP, "nodes can't be pushed: they come from source=%.60s", handle_settings(ss)->source);
+	int error = fork_revive(ss);
+	if (error < 0)
+		return why_say(why, why_size, error, "this forked process can't run yet: %s", safestart_strerror(error));
+	if (request_is_shut(&ss->door))
+		return why_say(why, why_size, -ECANCELED, "the handle was shut down");
+	return 0;
+}
+
+/* Put `set` (consumed) in place of the desired one and ask for it. Consumes the lock, too: a run that the request
+ * leads to must find this set or a later one. */
+static int replace_and_unlock(struct safestart *ss, struct nodeset *set, uint64_t *ticket)
+{
+	struct nodeset *old = ss->push.desired;
+
+	ss->push.desired = set;
+	pthread_mutex_unlock(&ss->push.lock);
+	nodeset_unref(old);
+	uint64_t issued = request_enter(&ss->door, 0, NULL);
+	if (ticket != NULL)
+		*ticket = issued;
+	return issued != 0 ? 0 : -ECANCELED;
+}
+
+int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ticket, char *why, size_t why_size)
+{
+	struct nodeset *set;
+
+	int error = check(ss, why, why_size);
+	if (error == 0 && json == NULL)
+		error = why_say(why, why_size, -EINVAL, "there is no document: json is NULL");
+	if (error == 0)
+		error = nodeset_parse(&set, json, strlen(json), &handle_settings(ss)->limits, why, why_size);
+	if (error < 0)
+		return error;
+	pthread_mutex_lock(&ss->push.lock);
+	return replace_and_unlock(ss, set, ticket);
+}
+
+/* What one entry is changed of: the desired set, before anything was pushed what is live (last_good). */
+static struct nodeset *base_locked(struct safestart *ss)
+{
+	if (ss->push.desired != NULL)
+		return nodeset_ref(ss->push.desired);
+	struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
+	struct nodeset *base = nodeset_new(live->nodes, live->count);
+	safestart_snapshot_release(live);
+	return base;
+}
+
+/* The node with its old labels, another address and, if given, another incarnation. */
+static int make_node(struct safestart_node **out, const struct nodeset *base, const char *id, const char *address, const char *incarnation)
+{
+	struct node_label labels[NODE_LABELS_MAX + 1];
+	const struct safestart_node *old = nodeset_find(base->nodes, base->count, id, NULL);
+	const char *name, *value;
+	size_t count = 0;
+
+	for (size_t i = 0; old != NULL && (value = safestart_node_label_at(old, i, &name)) != NULL; i++) {
+		if (incarnation == NULL || strcmp(name, "incarnation") != 0)
+			labels[count++] = (struct node_label){name, value};
+	}
+	if (incarnation != NULL)
+		labels[count++] = (struct node_label){"incarnation", incarnation};
+	return node_new(out, id, address, labels, count, NULL, 0);
+}
+
+int safestart_node_announce(struct safestart *ss, const char *id, const char *address, const char *incarnation, uint64_t *ticket)
+{
+	struct safestart_node *node = NULL;
+	struct nodeset *set = NULL;
+
+	int error = check(ss, NULL, 0);
+	if (error == 0 && (id == NULL || address == NULL))
+		error = -EINVAL;
+	if (error < 0)
+		return error;
+	pthread_mutex_lock(&ss->push.lock);
+	struct nodeset *base = base_locked(ss);
+	error = base != NULL ? make_node(&node, base, id, address, incarnation) : -ENOMEM;
+	if (error == 0) {
+		bool added = nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL;
+		if (added && base->count + base->fault_count >= handle_settings(ss)->limits.max_nodes)
+			error = -E2BIG;
+		else if ((set = nodeset_with(base, node)) == NULL)
+			error = -ENOMEM;
+	}
+	nodeset_unref(base);
+	if (node != NULL && node_unref(node))
+		node_free(node);
+	if (error == 0)
+		return replace_and_unlock(ss, set, ticket);
+	pthread_mutex_unlock(&ss->push.lock);
+	return error;
+}
+
+int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *ticket)
+{
+	struct nodeset *set = NULL;
+
+	int error = check(ss, NULL, 0);
+	if (error == 0 && id == NULL)
+		error = -EINVAL;
+	if (error < 0)
+		return error;
+	pthread_mutex_lock(&ss->push.lock);
+	struct nodeset *base = base_locked(ss);
+	if (base == NULL)
+		error = -ENOMEM;
+	else if (nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL)
+		error = -ENOENT;
+	else if ((set = nodeset_without(base, id)) == NULL)
+		error = -ENOMEM;
+	nodeset_unref(base);
+	if (error == 0)
+		return replace_and_unlock(ss, set, ticket);
+	pthread_mutex_unlock(&ss->push.lock);
+	return error;
+}

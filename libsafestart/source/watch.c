@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LINKS_MAX 40 /* as the kernel */
+#define STEPS_MAX 256
+
+/* A name comes, goes or is put in another's place; the file's own content changes. Directories are not
+ * watched for what is written into their other files: a log beside ours must not wake anybody. */
+#define DIRECTORY_EVENTS (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR)
+#define FILE_EVENTS (IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
+
+/* One directory of the way and the name in it that counts; name "": the thing itself. */
+struct step {
+	int wd;
+	char *name;
+};
+
+struct watch {
+	int fd;
+	struct step *steps;
+	size_t count;
+};
+
+int watch_new(struct watch **out)
+{
+	struct watch *watch = calloc(1, sizeof(*watch));
+
+	*out = NULL;
+	if (watch == NULL)
+		return -ENOMEM;
+	watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (watch->fd < 0) {
+		int error = -errno;
+		free(watch);
+		return error;
+	}
+	*out = watch;
+	return 0;
+}
+
+static void free_steps(struct step *steps, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(steps[i].name);
+	free(steps);
+}
+
+/* Only close(): in a forked child the watches are the parent's as well. */
+void watch_free(struct watch *watch)
+{
+	if (watch == NULL)
+		return;
+	close(watch->fd);
+	free_steps(watch->steps, watch->count);
+	free(watch);
+}
+
+int watch_fd(const struct watch *watch)
+{
+	return watch != NULL ? watch->fd : -1;
+}
+
+/* ---- Following a path ---- */
+
+struct walk {
+	struct watch *watch;
+	struct step *steps;
+	size_t count;
+	int error; /* the first one */
+	int links;
+};
+
+static void note(struct walk *walk, const char *path, uint32_t events, const char *name)
+{
+	int wd = inotify_add_watch(walk->watch->fd, path, events | IN_MASK_ADD);
+	char *copy = wd >= 0 ? strdup(name) : NULL;
+
+	if (wd >= 0 && copy != NULL && walk->count < STEPS_MAX) {
+		walk->steps[walk->count++] = (struct step){.wd = wd, .name = copy};
+		return;
+	}
+	/* What is not there yet is no failure: the directory above is watched. */
+	if (walk->error == 0 && !(wd < 0 && (errno == ENOENT || errno == ENOTDIR)))
+		walk->error = wd < 0 ? -errno : -ENOMEM;
+	free(copy);
+}
+
+/* The next component of `rest` into `name`; returns what follows it. */
+static const char *next_name(const char *rest, char name[NAME_MAX + 1])
+{
+	rest += strspn(rest, "/");
+	size_t length = strcspn(rest, "/");
+	if (length > NAME_MAX)
+		length = NAME_MAX; /* no such file can exist; open() says so */
+	memcpy(name, rest, length);
+	name[length] = '\0';
+	return rest + strcspn(rest, "/");
+}
+
+/* From `directory` along `rest`. A link is followed by walking its target from where it stands. */
+static void walk_path(struct walk *walk, const char *start, const char *path)
+{
+	char directory[PATH_MAX], rest[PATH_MAX], next[PATH_MAX], name[NAME_MAX + 1], target[PATH_MAX];
+
+	snprintf(directory, sizeof(directory), "%s", path[0] == '/' ? "/" : start);
+	snprintf(rest, sizeof(rest), "%s", path);
+	for (;;) {
+		const char *after = next_name(rest, name);
+		if (name[0] == '\0')
+			return;
+		/* Watch, then look: what changes in between is noticed. */
+		note(walk, directory, DIRECTORY_EVENTS, name);
+		if ((size_t)snprintf(next, sizeof(next), "%s%s%s", directory, strcmp(directory, "/") == 0 ? "" : "/", name) >= sizeof(next))
+			return;
+		ssize_t length = readlink(next, target, sizeof(target) - 1);
+		if (length >= 0 && ++walk->links <= LINKS_MAX) {
+			char onwards[PATH_MAX];
+			target[length] = '\0';
+			if ((size_t)snprintf(onwards, sizeof(onwards), "%s%s%s", target, after[0] != '\0' ? "/" : "", after) >= sizeof(onwards))
+				return;
+			memcpy(rest, onwards, sizeof(rest));
+			if (target[0] == '/')
+				strcpy(directory, "/");
+			continue;
+		}
+		memmove(rest, after, strlen(after) + 1);
+		memcpy(directory, next, sizeof(directory));
+		if (rest[strspn(rest, "/")] == '\0') {
+			note(walk, directory, FILE_EVENTS, "");
+			return;
+		}
+	}
+}
+
+static bool is_on_the_way(const struct walk *walk, int wd)
+{
+	for (size_t i = 0; i < walk->count; i++) {
+		if (walk->steps[i].wd == wd)
+			return true;
+	}
+	return false;
+}
+
+int watch_follow(struct watch *watch, const char *path)
+{
+	struct walk walk = {.watch = watch};
+
+	if (watch == NULL)
+		return -ENODEV;
+	walk.steps = calloc(STEPS_MAX, sizeof(*walk.steps));
+	if (walk.steps == NULL)
+		return -ENOMEM;
+	walk_path(&walk, ".", path);
+	/* One by one after the new ones were added: there is no moment without a watch. */
+	for (size_t i = 0; i < watch->count; i++) {
+		if (!is_on_the_way(&walk, watch->steps[i].wd))
+			(void)inotify_rm_watch(watch->fd, watch->steps[i].wd); /* gone already, perhaps */
+	}
+	free_steps(watch->steps, watch->count);
+	watch->steps = walk.steps;
+	watch->count = walk.count;
+	return walk.error;
+}
+
+static bool concerns(const struct watch *watch, const struct inotify_event *event)
+{
+	if (event->mask & IN_Q_OVERFLOW)
+		return true;
+	for (size_t i = 0; i < watch->count; i++) {
+		const struct step *step = &watch->steps[i];
+		if (step->wd != event->wd)
+			continue;
+		/* About the watched thing itself, or about the name in it that counts. */
+		if (event->len == 0 ? step->name[0] == '\0' || (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) : strcmp(step->name, event->name) == 0)
+			return true;
+	}
+	return false;
+}
+
+int watch_hint(struct watch *watch)
+{
+	_Alignas(struct inotify_event) char buffer[4096];
+	int changed = 0;
+	ssize_t n;
+
+	while (watch != NULL && (n = read(watch->fd, buffer, sizeof(buffer))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		for (char *at = buffer; at < buffer + n;) {
+			const struct inotify_event *event = (const struct inotify_event *)(void *)at;
+			if (concerns(watch, event))
+				changed = 1;
+			at += sizeof(*event) + event->len;
+		}
+	}
+	return changed;
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* status: what is going on, as JSON and as Prometheus text, and the state of one node. Any thread; takes the
+ * handle's lock for a moment and waits for nothing. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "handle.h"
+#include "run.h"
+#include "why.h"
+
+static const char *const state_names[] = {"unknown", "announced", "applied", "proven", "failing", "quarantined", "retired"};
+#define STATES (sizeof(state_names) / sizeof(state_names[0]))
+
+/* Everything at one moment, so that nothing has to be held while it is told. */
+struct picture {
+	int64_t now;
+	struct safestart_snapshot *live;
+	struct nodeset *desired;  /* NULL: nothing was handed over yet */
+	struct nodeset *retiring; /* left the set, a reader is inside */
+	struct rejection *rejections;
+	struct handle_figures figures;
+	struct safestart_outcome last;
+	bool any;
+	uint64_t run; /* in progress; 0: none */
+	struct worker_guest guest;
+	int64_t oldest_since;
+	uint64_t oldest_generation;
+	bool oldest_borrowed;
+	uint64_t open_requests;
+	bool shut;
+};
+
+static struct rejection *copy_rejections(const struct rejection *from)
+{
+	struct rejection *copies = NULL, **end = &copies;
+
+	for (; from != NULL; from = from->next) {
+		struct rejection *copy = calloc(1, sizeof(*copy));
+		if (copy == NULL)
+			break;
+		copy->id = strdup(from->id);
+		copy->reason = strdup(from->reason);
+		if (copy->id == NULL || copy->reason == NULL) {
+			run_free_rejections(copy);
+			break;
+		}
+		*end = copy;
+		end = &copy->next;
+	}
+	return copies;
+}
+
+static void drop_picture(struct picture *picture)
+{
+	safestart_snapshot_release(picture->live);
+	nodeset_unref(picture->desired);
+	nodeset_unref(picture->retiring);
+	run_free_rejections(picture->rejections);
+}
+
+/* 0 or -ENOMEM. */
+static int take_picture(struct safestart *ss, struct picture *picture)
+{
+	*picture = (struct picture){.now = loop_now()};
+	picture->live = safestart_snapshot_acquire(ss);
+	picture->retiring = snapshot_retiring(ss->home, picture->live);
+	/* What was pushed counts at once, what a source has only once it was read. */
+	if (ss->source.kind == SOURCE_PUSH)
+		picture->desired = push_desired(&ss->push);
+	picture->guest = worker_guest(&ss->worker);
+	picture->oldest_since = snapshot_oldest(ss->home, &picture->oldest_generation, &picture->oldest_borrowed);
+	picture->shut = request_is_shut(&ss->door);
+	pthread_mutex_lock(&ss->lock);
+	if (picture->desired == NULL && ss->desired != NULL)
+		picture->desired = nodeset_ref(ss->desired);
+	picture->rejections = copy_rejections(ss->rejections);
+	picture->figures = ss->figures;
+	picture->any = ss->tickets.any;
+	picture->last = ss->tickets.last;
+	picture->run = ss->run != NULL ? ss->run->number : 0;
+	request_issued(&ss->door, &picture->open_requests);
+	pthread_mutex_unlock(&ss->lock);
+	if (picture->retiring != NULL)
+		return 0;
+	drop_picture(picture);
+	return -ENOMEM;
+}
+
+static const struct rejection *find_rejection(const struct picture *picture, const char *id)
+{
+	for (const struct rejection *r = picture->rejections; r != NULL; r = r->next) {
+		if (strcmp(r->id, id) == 0)
+			return r;
+	}
+	return NULL;
+}
+
+static int live_state(const struct safestart_node *live, const struct safestart_node *wanted, char *why, size_t why_size)
+{
+	const char *more = wanted != NULL && !node_same(live, wanted) ? "; a changed entry is announced and not live yet" : "";
+
+	switch (atomic_load_explicit(&live->report, memory_order_relaxed)) {
+	case NODE_REPORT_WORKED:
+		why_say(why, why_size, 0, "live, and the newest request to it worked%s", more);
+		return SAFESTART_NODE_PROVEN;
+	case NODE_REPORT_FAILED:
+		why_say(why, why_size, 0, "live, but the newest request to it failed%s", more);
+		return SAFESTART_NODE_FAILING;
+	default:
+		why_say(why, why_size, 0, "live, no request to it has been reported yet%s", more);
+		return SAFESTART_NODE_APPLIED;
+	}
+}
+
+static int node_state(const struct picture *picture, const char *id, char *why, size_t why_size)
+{
+	const struct nodeset *desired = picture->desired;
+	const struct safestart_node *live = nodeset_find(picture->live->nodes, picture->live->count, id, NULL);
+	const struct safestart_node *wanted = desired != NULL ? nodeset_find(desired->nodes, desired->count, id, NULL) : NULL;
+	const struct nodeset_fault *fault = desired != NULL ? nodeset_find_fault(desired, id) : NULL;
+	const struct rejection *rejection = wanted != NULL ? find_rejection(picture, id) : NULL;
+
+	if (fault != NULL || rejection != NULL) {
+		why_say(why, why_size, 0, "%s%s", fault != NULL ? fault->reason : rejection->reason, live != NULL ? "; its old entry stays live" : "");
+		return SAFESTART_NODE_QUARANTINED;
+	}
+	if (live != NULL)
+		return live_state(live, wanted, why, why_size);
+	if (wanted != NULL) {
+		why_say(why, why_size, 0, "announced, not live yet%s%s", picture->any ? ": " : "", picture->any ? picture->last.message : "");
+		return SAFESTART_NODE_ANNOUNCED;
+	}
+	if (nodeset_find(picture->retiring->nodes, picture->retiring->count, id, NULL) != NULL) {
+		why_say(why, why_size, 0, "left the set, a reader is still inside");
+		return SAFESTART_NODE_RETIRED;
+	}
+	why_say(why, why_size, 0, "neither announced nor live");
+	return SAFESTART_NODE_UNKNOWN;
+}
+
+int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t why_size)
+{
+	struct picture picture;
+
+	if (ss == NULL || id == NULL)
+		return -EINVAL;
+	int result = fork_revive(ss);
+	if (result == 0)
+		result = take_picture(ss, &picture);
+	if (result < 0)
+		return result;
+	result = node_state(&picture, id, why, why_size);
+	drop_picture(&picture);
+	return result;
+}
+
+/* Call `tell` for every id that is known, once. */
+static void each_node(const struct picture *picture, void (*tell)(const struct picture *, const char *id, const struct safestart_node *, void *), void *argument)
+{
+	const struct safestart_snapshot *live = picture->live;
+	const struct nodeset *desired = picture->desired, *retiring = picture->retiring;
+
+	for (size_t i = 0; i < live->count; i++)
+		tell(picture, live->nodes[i]->text, live->nodes[i], argument);
+	for (size_t i = 0; desired != NULL && i < desired->count; i++) {
+		if (nodeset_find(live->nodes, live->count, desired->nodes[i]->text, NULL) == NULL)
+			tell(picture, desired->nodes[i]->text, desired->nodes[i], argument);
+	}
+	for (size_t i = 0; desired != NULL && i < desired->fault_count; i++) {
+		if (nodeset_find(live->nodes, live->count, desired->faults[i].id, NULL) == NULL)
+			tell(picture, desired->faults[i].id, NULL, argument);
+	}
+	for (size_t i = 0; i < retiring->count; i++) {
+		const char *id = retiring->nodes[i]->text;
+		if (desired == NULL || (nodeset_find(desired->nodes, desired->count, id, NULL) == NULL && nodeset_find_fault(desired, id) == NULL))
+			tell(picture, id, retiring->nodes[i], argument);
+	}
+}
+
+static double seconds(int64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
+static double behind(const struct picture *picture)
+{
+	return picture->figures.behind_since != 0 ? seconds(picture->now - picture->figures.behind_since) : 0;
+}
+
+/* ---- JSON ---- */
+
+static json_t *outcome_json(const struct safestart_outcome *outcome)
+{
+	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i}", "run", (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
+			 "error", (int)outcome->error, "message", outcome->message, "generation", (json_int_t)outcome->generation, "requests",
+			 (json_int_t)outcome->requests, "ticket", (json_int_t)outcome->ticket, "attempts", (int)outcome->attempts, "quarantined",
+			 (int)outcome->quarantined);
+}
+
+static void tell_json(const struct picture *picture, const char *id, const struct safestart_node *node, void *nodes)
+{
+	char why[256], address[NODE_ADDRESS_SIZE] = "";
+	const char *incarnation = node != NULL ? safestart_node_label(node, "incarnation") : NULL;
+
+	if (node != NULL)
+		node_address(node, address);
+	int state = node_state(picture, id, why, sizeof(why));
+	json_array_append_new(nodes, json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation", incarnation, "state", state_names[state], "why", why));
+}
+
+static void summary(const struct picture *picture, char *text, size_t size)
+{
+	unsigned long long generation = picture->live->generation;
+
+	if (picture->shut)
+		why_say(text, size, 0, "shut down; generation %llu (%zu nodes)", generation, picture->live->count);
+	else if (picture->figures.behind_since != 0)
+		why_say(text, size, 0, "behind for %s on generation %llu (%zu nodes): %s",
+			why_duration(picture->now - picture->figures.behind_since).text, generation, picture->live->count, picture->last.message);
+	else if (generation == 0)
+		why_say(text, size, 0, "no set has been applied yet");
+	else
+		why_say(text, size, 0, "generation %llu is live: %zu nodes", generation, picture->live->count);
+}
+
+static bool is_wedged(const struct safestart *ss, const struct picture *picture)
+{
+	return picture->guest.what != NULL && picture->now - picture->guest.since > handle_settings(ss)->run_timeout;
+}
+
+static json_t *status(struct safestart *ss, const struct picture *picture)
+{
+	const struct settings *settings = handle_settings(ss);
+	char line[512];
+	json_t *root, *runs = json_object(), *nodes = json_array(), *callback = NULL;
+
+	summary(picture, line, sizeof(line));
+	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
+		json_object_set_new(runs, ticket_verdict_name(verdict), json_integer((json_int_t)picture->figures.runs[verdict]));
+	each_node(picture, tell_json, nodes);
+	if (picture->guest.what != NULL)
+		callback = json_pack("{s:s,s:I,s:f,s:b}", "name", picture->guest.what, "run", (json_int_t)picture->guest.run, "seconds",
+				     seconds(picture->now - picture->guest.since), "wedged", is_wedged(ss, picture));
+	root = json_pack("{s:s,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:f,s:I,s:o,s:o,s:o}", "summary", line, "name", settings->name, "version", safestart_version(),
+			 "pid", (int)getpid(), "serves", settings->serves, "shut_down", picture->shut, "source", settings->source, "generation",
+			 (json_int_t)picture->live->generation, "behind_seconds", behind(picture), "requests",
+			 (json_int_t)(picture->figures.requests + picture->open_requests), "runs", runs, "nodes", nodes, "callback",
+			 callback != NULL ? callback : json_null());
+	if (root == NULL)
+		return NULL;
+	json_object_set_new(root, "last", picture->any ? outcome_json(&picture->last) : json_null());
+	json_object_set_new(root, "run", picture->run != 0 ? json_pack("{s:I,s:f}", "number", (json_int_t)picture->run, "seconds",
+			    seconds(picture->now - picture->figures.run_started)) : json_null());
+	bool due = picture->figures.next_start != GATE_NEVER && !picture->shut;
+	int64_t left = due && picture->figures.next_start > picture->now ? picture->figures.next_start - picture->now : 0;
+	json_object_set_new(root, "next_run_in_seconds", due ? json_real(seconds(left)) : json_null());
+	json_object_set_new(root, "oldest_reader", picture->oldest_since != 0 ? json_pack("{s:I,s:f,s:s}", "generation", (json_int_t)picture->oldest_generation,
+			    "seconds", seconds(picture->now - picture->oldest_since), "by", picture->oldest_borrowed ? "borrower" : "owner") : json_null());
+	if (settings->last_good != NULL)
+		json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", settings->last_good, "error", picture->figures.keep_error));
+	return root;
+}
+
+char *safestart_status_json(struct safestart *ss)
+{
+	struct picture picture;
+	char *text = NULL;
+
+	if (ss == NULL || fork_revive(ss) < 0 || take_picture(ss, &picture) < 0)
+		return NULL;
+	json_t *root = status(ss, &picture);
+	drop_picture(&picture);
+	/* Into memory of ours: the host may have given jansson another allocator. */
+	size_t size = root != NULL ? json_dumpb(root, NULL, 0, JSON_COMPACT) : 0;
+	if (size > 0 && (text = malloc(size + 1)) != NULL) {
+		json_dumpb(root, text, size, JSON_COMPACT);
+		text[size] = '\0';
+	}
+	json_decref(root);
+	return text;
+}
+
+/* ---- Prometheus ---- */
+
+static void tell_count(const struct picture *picture, const char *id, const struct safestart_node *node, void *counts)
+{
+	(void)node;
+	((size_t *)counts)[node_state(picture, id, NULL, 0)]++;
+}
+
+static void metric(FILE *to, const char *name, const char *type, const char *help)
+{
+	fprintf(to, "# HELP safestart_%s %s\n# TYPE safestart_%s %s\n", name, help, name, type);
+}
+
+/* In a label value only these three need escaping. */
+static void escape(const char *from, char *to, size_t size)
+{
+	size_t length = 0;
+
+	for (; *from != '\0' && length + 3 < size; from++) {
+		if (*from == '\\' || *from == '"' || *from == '\n')
+			to[length++] = '\\';
+		to[length++] = *from == '\n' ? 'n' : *from;
+	}
+	to[length] = '\0';
+}
+
+/* printf's %f writes the host's locale's decimal comma; whole milliseconds need none of it. */
+static void print_seconds(FILE *to, const char *metric_name, const char *name, int64_t ns)
+{
+	long long ms = ns > 0 ? ns / 1000000 : 0;
+
+	fprintf(to, "safestart_%s{name=\"%s\"} %lld.%03lld\n", metric_name, name, ms / 1000, ms % 1000);
+}
+
+static void print_metrics(FILE *to, const struct safestart *ss, const struct picture *picture)
+{
+	size_t counts[STATES] = {0};
+	char name[256];
+
+	escape(handle_settings(ss)->name, name, sizeof(name));
+	each_node(picture, tell_count, counts);
+	metric(to, "generation", "gauge", "Number of the live generation of nodes.");
+	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name, (unsigned long long)picture->live->generation);
+	metric(to, "behind_seconds", "gauge", "How long the desired set has not been live; 0: it is.");
+	print_seconds(to, "behind_seconds", name, picture->figures.behind_since != 0 ? picture->now - picture->figures.behind_since : 0);
+	metric(to, "nodes", "gauge", "Nodes by state.");
+	for (size_t state = SAFESTART_NODE_ANNOUNCED; state < STATES; state++)
+		fprintf(to, "safestart_nodes{name=\"%s\",state=\"%s\"} %zu\n", name, state_names[state], counts[state]);
+	metric(to, "runs_total", "counter", "Runs that have ended, by verdict.");
+	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
+		fprintf(to, "safestart_runs_total{name=\"%s\",verdict=\"%s\"} %llu\n", name, ticket_verdict_name(verdict), (unsigned long long)picture->figures.runs[verdict]);
+	metric(to, "requests_total", "counter", "Requests accepted.");
+	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name, (unsigned long long)(picture->figures.requests + picture->open_requests));
+	metric(to, "oldest_reader_seconds", "gauge", "How long the oldest replaced generation has been held by a reader; 0: none is.");
+	print_seconds(to, "oldest_reader_seconds", name, picture->oldest_since != 0 ? picture->now - picture->oldest_since : 0);
+	metric(to, "wedged_callbacks", "gauge", "1: a callback has been inside for longer than run_timeout.");
+	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %d\n", name, is_wedged(ss, picture) ? 1 : 0);
+}
+
+char *safestart_metrics_text(struct safestart *ss)
+{
+	struct picture picture;
+	char *text = NULL;
+	size_t size;
+
+	if (ss == NULL || fork_revive(ss) < 0)
+		return NULL;
+	FILE *to = open_memstream(&text, &size);
+	if (to == NULL)
+		return NULL;
+	int error = take_picture(ss, &picture);
+	if (error == 0) {
+		print_metrics(to, ss, &picture);
+		drop_picture(&picture);
+	}
+	if (ferror(to))
+		error = -ENOMEM;
+	if (fclose(to) != 0)
+		error = -ENOMEM;
+	if (error < 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "worker.h"
+
+#include <stddef.h>
+
+#include "request.h"
+#include "thread.h"
+
+/* The callbacks this thread is inside of, innermost first; of several handles, when one's callback drives
+ * another. Per thread, hence no lock; initial-exec costs nothing. */
+static __thread struct worker_visit *innermost __attribute__((tls_model("initial-exec")));
+
+static void forget_jobs(struct worker *worker)
+{
+	worker->first = NULL;
+	worker->last = &worker->first;
+	worker->finished = NULL;
+	worker->finished_last = &worker->finished;
+	worker->executing = NULL;
+	worker->guest = (struct worker_guest){0};
+}
+
+void worker_init(struct worker *worker, bool threaded, int wake_fd)
+{
+	*worker = (struct worker){.threaded = threaded, .wake_fd = wake_fd};
+	forget_jobs(worker);
+	pthread_mutex_init(&worker->lock, NULL);
+	pthread_cond_init(&worker->more, NULL);
+}
+
+void worker_clear(struct worker *worker)
+{
+	pthread_cond_destroy(&worker->more);
+	pthread_mutex_destroy(&worker->lock);
+}
+
+static struct job *take_first_locked(struct worker *worker)
+{
+	struct job *job = worker->first;
+
+	worker->first = job->next;
+	if (worker->first == NULL)
+		worker->last = &worker->first;
+	worker->executing = job;
+	return job;
+}
+
+static void finish_locked(struct worker *worker, struct job *job)
+{
+	worker->executing = NULL;
+	job->next = NULL;
+	*worker->finished_last = job;
+	worker->finished_last = &job->next;
+}
+
+static void *worker_thread(void *argument)
+{
+	struct worker *worker = argument;
+
+	pthread_mutex_lock(&worker->lock);
+	while (!worker->stop) {
+		if (worker->first == NULL) {
+			pthread_cond_wait(&worker->more, &worker->lock);
+			continue;
+		}
+		struct job *job = take_first_locked(worker);
+		pthread_mutex_unlock(&worker->lock);
+		job->execute(job);
+		pthread_mutex_lock(&worker->lock);
+		finish_locked(worker, job);
+		request_wake(worker->wake_fd);
+	}
+	pthread_mutex_unlock(&worker->lock);
+	return NULL;
+}
+
+int worker_post(struct worker *worker, struct job *job)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&worker->lock);
+	if (worker->threaded && !worker->started) {
+		error = thread_start(&worker->thread, "safestart-work", worker_thread, worker);
+		worker->started = error == 0;
+	}
+	if (error == 0) {
+		job->next = NULL;
+		job->posted = true;
+		*worker->last = job;
+		worker->last = &job->next;
+		pthread_cond_signal(&worker->more);
+	}
+	pthread_mutex_unlock(&worker->lock);
+	return error;
+}
+
+bool worker_execute_one(struct worker *worker)
+{
+	struct job *job = NULL;
+
+	pthread_mutex_lock(&worker->lock);
+	if (!worker->started && worker->first != NULL)
+		job = take_first_locked(worker);
+	pthread_mutex_unlock(&worker->lock);
+	if (job == NULL)
+		return false;
+	job->execute(job);
+	pthread_mutex_lock(&worker->lock);
+	finish_locked(worker, job);
+	pthread_mutex_unlock(&worker->lock);
+	return true;
+}
+
+struct job *worker_take_finished(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->lock);
+	struct job *job = worker->finished;
+	if (job != NULL) {
+		worker->finished = job->next;
+		if (worker->finished == NULL)
+			worker->finished_last = &worker->finished;
+		job->posted = false;
+	}
+	pthread_mutex_unlock(&worker->lock);
+	return job;
+}
+
+bool worker_is_executing(struct worker *worker, const struct job *job)
+{
+	pthread_mutex_lock(&worker->lock);
+	bool executing = worker->executing == job;
+	pthread_mutex_unlock(&worker->lock);
+	return executing;
+}
+
+bool worker_is_idle(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->lock);
+	bool idle = worker->first == NULL && worker->executing == NULL && worker->finished == NULL;
+	pthread_mutex_unlock(&worker->lock);
+	return idle;
+}
+
+struct worker_guest worker_guest(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->lock);
+	struct worker_guest guest = worker->guest;
+	pthread_mutex_unlock(&worker->lock);
+	return guest;
+}
+
+void worker_stop(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->lock);
+	bool started = worker->started;
+	worker->stop = true;
+	pthread_cond_signal(&worker->more);
+	pthread_mutex_unlock(&worker->lock);
+	if (started)
+		pthread_join(worker->thread, NULL);
+	worker->started = false;
+}
+
+void worker_enter(struct worker_visit *visit, const void *handle, struct worker *worker, const char *what, uint64_t run,
+		  int64_t now)
+{
+	visit->handle = handle;
+	visit->outer = innermost;
+	innermost = visit;
+	if (worker == NULL)
+		return;
+	pthread_mutex_lock(&worker->lock);
+	worker->guest = (struct worker_guest){.what = what, .run = run, .since = now};
+	pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_leave(struct worker_visit *visit, struct worker *worker)
+{
+	innermost = visit->outer;
+	if (worker == NULL)
+		return;
+	pthread_mutex_lock(&worker->lock);
+	worker->guest = (struct worker_guest){0};
+	pthread_mutex_unlock(&worker->lock);
+}
+
+bool worker_inside(const void *handle)
+{
+	for (const struct worker_visit *visit = innermost; visit != NULL; visit = visit->outer) {
+		if (visit->handle == handle)
+			return true;
+	}
+	return false;
+}
+
+void worker_before_fork(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->lock);
+}
+
+void worker_after_fork_parent(struct worker *worker)
+{
+	pthread_mutex_unlock(&worker->lock);
+}
+
+bool worker_after_fork_child(struct worker *worker)
+{
+	bool executing = worker->executing != NULL;
+
+	forget_jobs(worker);
+	worker->started = false;
+	pthread_cond_init(&worker->more, NULL); /* its waiters do not exist here */
+	pthread_mutex_unlock(&worker->lock);
+	return executing;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* worker: where sources and the application's callbacks run: one job at a time, in the order they were posted.
+ * With a thread of its own (thread=yes), or on the dispatching thread (thread=no). Knows which callback is
+ * inside, for the words, and whether the calling thread is in one. */
+#ifndef SAFESTART_WORKER_H
+#define SAFESTART_WORKER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct job {
+	void (*execute)(struct job *job); /* on the worker */
+	void (*done)(struct job *job);    /* on the dispatching thread, afterwards */
+	bool posted;                      /* dispatching thread only */
+	struct job *next;                 /* guarded by worker->lock */
+};
+
+/* Which callback is inside. */
+struct worker_guest {
+	const char *what; /* NULL: none */
+	uint64_t run;     /* 0: not a run's */
+	int64_t since;
+};
+
+struct worker {
+	pthread_mutex_t lock; /* guards what follows up to thread */
+	pthread_cond_t more;
+	struct job *first, **last; /* to be executed */
+	struct job *finished, **finished_last;
+	struct job *executing;
+	struct worker_guest guest;
+	bool started;
+	bool stop;
+	pthread_t thread;
+	bool threaded; /* constant */
+	int wake_fd;   /* constant: the loop's */
+};
+
+void worker_init(struct worker *worker, bool threaded, int wake_fd);
+void worker_clear(struct worker *worker); /* after worker_stop() */
+
+/* Post a job; starts the thread if need be. 0; -errno: no thread to be had, not posted. Dispatching thread. */
+int worker_post(struct worker *worker, struct job *job);
+
+/* thread=no: execute the next job here. False: there is none. */
+bool worker_execute_one(struct worker *worker);
+
+/* The next job that was executed, NULL: none. Dispatching thread. */
+struct job *worker_take_finished(struct worker *worker);
+
+bool worker_is_executing(struct worker *worker, const struct job *job);
+bool worker_is_idle(struct worker *worker); /* nothing waiting, executing, or finished and not taken */
+struct worker_guest worker_guest(struct worker *worker);
+
+/* End the thread, if there is one; it must be idle. */
+void worker_stop(struct worker *worker);
+
+/* ---- Around each callback ---- */
+
+struct worker_visit {
+	const void *handle;
+	struct worker_visit *outer;
+};
+
+/* A callback of `handle` begins on this thread; `worker` NULL: it is the log's, which may overlap. */
+void worker_enter(struct worker_visit *visit, const void *handle, struct worker *worker, const char *what, uint64_t run,
+		  int64_t now);
+void worker_leave(struct worker_visit *visit, struct worker *worker);
+
+/* Is this thread inside a callback of that handle? */
+bool worker_inside(const void *handle);
+
+/* ---- Around fork: the handle's lock is held ---- */
+void worker_before_fork(struct worker *worker);
+void worker_after_fork_parent(struct worker *worker);
+/* The jobs are the parent's. Returns whether one was being executed: what it had in hand can't be trusted. */
+bool worker_after_fork_child(struct worker *worker);
+
+#endif
