@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the tests share: waiting for events, a recording application, files in a directory of their own. */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <check.h>
+#include <pthread.h>
+#include <safestart/safestart.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+/* Wait until it is so. Looks again every millisecond; the limit is generous and only for hangs. */
+#define EVENTUALLY(condition)                                                                             \
+	do {                                                                                              \
+		int64_t limit_ = now_ms() + 30000;                                                        \
+		while (!(condition)) {                                                                    \
+			ck_assert_msg(now_ms() < limit_, "%s:%d: never came true: %s", __FILE__, __LINE__, #condition); \
+			pause_a_moment();                                                                 \
+		}                                                                                         \
+	} while (0)
+
+int64_t now_ms(void); /* CLOCK_MONOTONIC */
+void pause_a_moment(void);
+
+/* Settings from "key=value" strings, ended by NULL. */
+struct safestart_conf *conf_with(const char *first, ...);
+
+/* An application that records what it is told, and does as it is told to. */
+struct app {
+	_Atomic int prepares, restarts, outcomes, retires, retired_nodes, logs;
+	_Atomic int inside, most_inside; /* callbacks (but log) at the same time */
+	_Atomic int prepare_result, restart_result; /* what the callbacks return */
+	_Atomic bool hold;                          /* prepare stays inside while set */
+	_Atomic bool hang_data;                     /* prepare hangs an allocation on each added and changed node and on the generation */
+	const char *_Atomic reject;                 /* id that prepare rejects */
+	struct safestart_run *_Atomic run;          /* of the newest prepare */
+	pthread_mutex_t lock;
+	struct safestart_outcome newest; /* guarded by lock */
+	char log[8192];                  /* guarded by lock; lines, the oldest go when it is full */
+};
+
+void app_init(struct app *app);
+void app_use(struct app *app, struct safestart_conf *conf);
+bool app_logged(struct app *app, const char *words);
+
+/* Open with these settings and that application (NULL: none); fails the test with the reason. */
+struct safestart *open_with(struct app *app, const char *first, ...);
+void close_now(struct safestart *ss); /* fails the test unless it is 0 */
+
+/* Wait for a ticket's answer. */
+struct safestart_outcome answer(struct safestart *ss, uint64_t ticket);
+/* Push a document, wait, and return the answer. */
+struct safestart_outcome push_and_wait(struct safestart *ss, const char *json);
+/* A document of `count` nodes n0, n1, ... free() it. */
+char *document_of(int count);
+/* Ids of the live snapshot, separated by blanks; a static buffer. */
+const char *live_ids(struct safestart *ss);
+
+/* A directory of the test's own, removed at the end; a path in it (static buffers, four at a time). */
+const char *scratch(void);
+const char *scratch_path(const char *name);
+void write_file(const char *path, const char *text);   /* in place */
+void replace_file(const char *path, const char *text); /* by rename */
+void remove_scratch(void);
+
+int open_descriptors(void);
+int threads_alive(void);
+
+/* Checked fixture: neither a descriptor nor a thread is left behind. */
+void leak_setup(void);
+void leak_teardown(void);
+
+/* A suite's main. */
+int run_suite(const char *name, const TTest *const *tests, size_t count);
+#define SUITE(name, ...)                                                          \
+	int main(void)                                                            \
+	{                                                                         \
+		const TTest *const tests_[] = {__VA_ARGS__};                      \
+		return run_suite(name, tests_, sizeof(tests_) / sizeof(*tests_)); \
+	}
+
+#endif
