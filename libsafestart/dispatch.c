@@ -483,12 +483,10 @@ static int64_t collect(struct safestart *ss, int64_t now)
 
 	if (snapshot_collectable(ss->home) && !ss->retire_job.posted)
 		post_or_log(ss, &ss->retire_job, "retiring");
-	int64_t since = snapshot_oldest(ss->home, &generation, &borrowed);
-	if (since == 0 || !borrowed)
-		return LOOP_NEVER;
 	if (snapshot_reclaim(ss->home) < 0)
 		return now + TRY_AGAIN_NS;
-	if (ss->warned_about == generation)
+	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
+	if (since == 0 || ss->warned_about == generation)
 		return LOOP_NEVER;
 	if (now - since < BORROWER_IS_LATE_NS)
 		return since + BORROWER_IS_LATE_NS;

@@ -394,13 +394,15 @@ int snapshot_reclaim(struct snapshot_home *home)
 	return error;
 }
 
-int64_t snapshot_oldest(struct snapshot_home *home, uint64_t *generation, bool *borrowed)
+int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation, bool *borrowed)
 {
 	int64_t since = 0;
 
 	*borrowed = false;
 	pthread_mutex_lock(&home->lock);
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
+		if (borrowed_only && s->stage >= SNAPSHOT_PASSED)
+			continue;
 		since = s->replaced_at; /* the list is newest first */
 		*generation = s->generation;
 		*borrowed = s->stage < SNAPSHOT_PASSED;

@@ -98,8 +98,9 @@ int snapshot_reclaim(struct snapshot_home *home);
 /* Only owners keep what is left of the old generations. */
 bool snapshot_is_settled(struct snapshot_home *home);
 
-/* Since when the oldest replaced generation is held, 0: none is; by a borrower, or by an owner. */
-int64_t snapshot_oldest(struct snapshot_home *home, uint64_t *generation, bool *borrowed);
+/* Since when the oldest replaced generation is held, 0: none is; by a borrower, or by an owner. `borrowed_only`:
+ * the oldest that a borrower holds. */
+int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation, bool *borrowed);
 
 /* Nodes of replaced generations that `live` does not have, as a set. NULL: no memory. */
 struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safestart_snapshot *live);

@@ -72,7 +72,7 @@ static int take_picture(struct safestart *ss, struct picture *picture)
 	if (ss->source.kind == SOURCE_PUSH)
 		picture->desired = push_desired(&ss->push);
 	picture->guest = worker_guest(&ss->worker);
-	picture->oldest_since = snapshot_oldest(ss->home, &picture->oldest_generation, &picture->oldest_borrowed);
+	picture->oldest_since = snapshot_oldest(ss->home, false, &picture->oldest_generation, &picture->oldest_borrowed);
 	picture->shut = request_is_shut(&ss->door);
 	pthread_mutex_lock(&ss->lock);
 	if (picture->desired == NULL && ss->desired != NULL)

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Runs from the application's side: finishing later, data on nodes and generations, `restart`. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support.h"
+
+#define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
+#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO_MOVED "[{\"targets\":[\"10.0.0.9:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+
+START_TEST(p14_later_is_finished_by_another_thread)
+{
+	struct app app;
+	uint64_t ticket;
+
+	app_init(&app);
+	app.prepare_result = SAFESTART_LATER;
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	EVENTUALLY(app.prepares == 1 && app.inside == 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 0, NULL), -ETIMEDOUT);
+	ck_assert_uint_eq(safestart_run_number(app.run), 1);
+	ck_assert_int_eq(safestart_run_cancelled(app.run), 0);
+	ck_assert_int_eq(safestart_run_finish(app.run, 0), 0);
+	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
+	close_now(ss);
+}
+END_TEST
+
+/* Finishes before it returns. */
+static int finish_inside(struct safestart_run *run, void *user_data)
+{
+	*(int *)user_data += 1;
+	ck_assert_int_eq(safestart_run_finish(run, 0), 0);
+	return SAFESTART_LATER;
+}
+
+START_TEST(p14_finish_may_come_before_prepare_has_returned)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = finish_inside};
+	struct safestart_conf *conf = conf_with("debounce=0", NULL);
+	struct safestart *ss;
+	int calls = 0;
+
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, &calls), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
+	ck_assert_int_eq(push_and_wait(ss, TWO).verdict, SAFESTART_APPLIED);
+	ck_assert_int_eq(calls, 2);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p14_later_past_the_deadline_is_stale_and_a_newer_run_wins)
+{
+	struct app app;
+
+	app_init(&app);
+	app.prepare_result = SAFESTART_LATER;
+	app.hang_data = true;
+	struct safestart *ss = open_with(&app, "debounce=0", "run_timeout=20ms", "retry_min=0", NULL);
+	struct safestart_outcome outcome = push_and_wait(ss, ONE);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
+	ck_assert_int_eq(outcome.error, -ETIMEDOUT);
+	struct safestart_run *late = app.run;
+	ck_assert_int_eq(safestart_run_cancelled(late), 1);
+	app.prepare_result = 0;
+	ck_assert_int_eq(push_and_wait(ss, TWO).verdict, SAFESTART_APPLIED); /* it does not wait for the late one */
+	ck_assert_int_eq(safestart_run_finish(late, 0), -ESTALE);
+	EVENTUALLY(app.retires == 1 && app.retired_nodes == 1); /* of the late run */
+	ck_assert_str_eq(live_ids(ss), "a b");
+	ck_assert_uint_eq(safestart_generation(ss), 1);
+	close_now(ss);
+	ck_assert_int_eq(app.retires, 2);
+	ck_assert_int_eq(app.retired_nodes, 3);
+}
+END_TEST
+
+START_TEST(p13_node_data_is_inherited_while_the_node_is_unchanged)
+{
+	struct app app;
+
+	app_init(&app);
+	app.hang_data = true;
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	push_and_wait(ss, TWO);
+	struct safestart_snapshot *first = safestart_snapshot_acquire(ss);
+	push_and_wait(ss, TWO_MOVED);
+	struct safestart_snapshot *second = safestart_snapshot_acquire(ss);
+	ck_assert_ptr_nonnull(safestart_snapshot_data(first));
+	ck_assert_ptr_ne(safestart_snapshot_data(first), safestart_snapshot_data(second));
+	ck_assert_ptr_eq(safestart_node_data(safestart_snapshot_find(first, "b")), safestart_node_data(safestart_snapshot_find(second, "b")));
+	ck_assert_ptr_ne(safestart_node_data(safestart_snapshot_find(first, "a")), safestart_node_data(safestart_snapshot_find(second, "a")));
+	safestart_snapshot_release(second);
+	ck_assert_int_eq(app.retires + app.retired_nodes, 0);
+	safestart_snapshot_release(first);
+	EVENTUALLY(app.retires == 1 && app.retired_nodes == 1);
+	close_now(ss);
+	ck_assert_int_eq(app.retires, 2);
+	ck_assert_int_eq(app.retired_nodes, 3);
+}
+END_TEST
+
+/* Passes the generation's and the node's pointers on, whatever changes. */
+struct keeper {
+	char generation_data, node_data;
+	_Atomic int retires, retired_nodes;
+};
+
+static int keep_data(struct safestart_run *run, void *user_data)
+{
+	struct keeper *keeper = user_data;
+
+	safestart_run_set_data(run, &keeper->generation_data);
+	return safestart_run_set_node_data(run, safestart_snapshot_find(safestart_run_candidate(run), "a"), &keeper->node_data);
+}
+
+static void keeper_retire(void *data, void *user_data)
+{
+	ck_assert_ptr_eq(data, &((struct keeper *)user_data)->generation_data);
+	((struct keeper *)user_data)->retires++;
+}
+
+static void keeper_retire_node(void *data, void *user_data)
+{
+	ck_assert_ptr_eq(data, &((struct keeper *)user_data)->node_data);
+	((struct keeper *)user_data)->retired_nodes++;
+}
+
+START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = keep_data, .retire = keeper_retire, .retire_node = keeper_retire_node};
+	struct safestart_conf *conf = conf_with("debounce=0", NULL);
+	struct keeper keeper = {0};
+	struct safestart *ss;
+
+	safestart_conf_set_callbacks(conf, &callbacks, &keeper);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	push_and_wait(ss, ONE);
+	struct safestart_snapshot *first = safestart_snapshot_acquire(ss);
+	push_and_wait(ss, TWO);       /* a unchanged */
+	push_and_wait(ss, TWO_MOVED); /* a changed */
+	ck_assert_ptr_eq(safestart_snapshot_data(first), &keeper.generation_data);
+	ck_assert_ptr_eq(safestart_node_data(safestart_snapshot_find(first, "a")), &keeper.node_data);
+	close_now(ss);
+	ck_assert_int_eq(keeper.retires + keeper.retired_nodes, 0); /* the owner has it still */
+	safestart_snapshot_release(first);
+	ck_assert_int_eq(keeper.retires, 1);
+	ck_assert_int_eq(keeper.retired_nodes, 1);
+}
+END_TEST
+
+static int look_at_changes(struct safestart_run *run, void *user_data)
+{
+	char *seen = user_data;
+	const struct safestart_node *node;
+	int kind;
+
+	seen[0] = '\0';
+	for (size_t i = 0; (node = safestart_run_change(run, i, &kind)) != NULL; i++)
+		sprintf(seen + strlen(seen), "%c%s@%s ", " +-~"[kind], safestart_node_id(node), safestart_node_host(node));
+	ck_assert_int_eq(safestart_run_reject(run, "nobody", NULL), -ENOENT);
+	if (safestart_generation(NULL) == 0 && safestart_snapshot_generation(safestart_run_current(run)) == 1)
+		ck_assert_int_eq(safestart_run_reject(run, "b", NULL), -EINVAL); /* unchanged */
+	return 0;
+}
+
+START_TEST(changes_are_told_in_the_order_of_ids)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = look_at_changes};
+	struct safestart_conf *conf = conf_with("debounce=0", NULL);
+	char seen[256];
+	struct safestart *ss;
+
+	safestart_conf_set_callbacks(conf, &callbacks, seen);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	push_and_wait(ss, TWO);
+	ck_assert_str_eq(seen, "+a@10.0.0.1 +b@10.0.0.2 ");
+	push_and_wait(ss, TWO_MOVED);
+	ck_assert_str_eq(seen, "~a@10.0.0.9 ");
+	push_and_wait(ss, ONE);
+	ck_assert_str_eq(seen, "~a@10.0.0.1 -b@10.0.0.2 ");
+	close_now(ss);
+}
+END_TEST
+
+struct restarter {
+	_Atomic int calls, result;
+};
+
+static int count_restart(struct safestart_run *run, void *user_data)
+{
+	struct restarter *restarter = user_data;
+
+	ck_assert_ptr_nonnull(safestart_run_candidate(run));
+	restarter->calls++;
+	return restarter->result;
+}
+
+START_TEST(restart_is_called_after_commit_and_for_an_unchanged_set)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = count_restart};
+	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=2ms", "retry_max=2ms", NULL);
+	struct restarter restarter = {0};
+	struct safestart *ss;
+
+	safestart_conf_set_callbacks(conf, &callbacks, &restarter);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
+	struct safestart_outcome outcome = push_and_wait(ss, ONE);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_APPLIED);
+	ck_assert_uint_eq(outcome.generation, 1);
+	ck_assert_int_eq(restarter.calls, 2);
+	restarter.result = -EPIPE;
+	outcome = push_and_wait(ss, TWO);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
+	ck_assert_int_eq(outcome.error, -EPIPE);
+	ck_assert_uint_eq(outcome.generation, 2); /* what was committed stays */
+	ck_assert_str_eq(live_ids(ss), "a b");
+	EVENTUALLY(restarter.calls > 4); /* retried */
+	restarter.result = 0;
+	outcome = (struct safestart_outcome){.size = sizeof(outcome)};
+	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 && outcome.verdict == SAFESTART_APPLIED);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(source_none_has_no_set_and_only_restarts)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = count_restart};
+	struct safestart_conf *conf = conf_with("debounce=0", "source=none", NULL);
+	struct restarter restarter = {0};
+	struct safestart *ss;
+
+	safestart_conf_set_callbacks(conf, &callbacks, &restarter);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_wait_ready(ss, 0), 0);
+	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_APPLIED);
+	ck_assert_int_eq(restarter.calls, 1);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, NULL, NULL, 0), -ENOTSUP);
+	close_now(ss);
+}
+END_TEST
+
+static int wait_inside(struct safestart_run *run, void *user_data)
+{
+	struct safestart *ss = *(struct safestart **)user_data;
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+
+	(void)run;
+	ck_assert_int_eq(safestart_wait(ss, 1, -1, &outcome), -EDEADLK);
+	ck_assert_int_eq(safestart_wait_ready(ss, -1), -EDEADLK);
+	ck_assert_int_eq(safestart_close(ss), -EDEADLK);
+	ck_assert_int_eq(safestart_dispatch(ss, 0), -EDEADLK);
+	ck_assert_uint_eq(safestart_request_restart(ss), 2);
+	char *status = safestart_status_json(ss);
+	ck_assert_ptr_nonnull(status);
+	safestart_free(status);
+	return 0;
+}
+
+START_TEST(p6_waiting_inside_a_callback_is_refused_and_asking_is_fine)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = wait_inside};
+	struct safestart_conf *conf = conf_with("debounce=0", NULL);
+	struct safestart *ss;
+
+	safestart_conf_set_callbacks(conf, &callbacks, &ss);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
+	ck_assert_int_eq(answer(ss, 2).verdict, SAFESTART_UNCHANGED);
+	close_now(ss);
+}
+END_TEST
+
+SUITE("run", p14_later_is_finished_by_another_thread, p14_finish_may_come_before_prepare_has_returned,
+      p14_later_past_the_deadline_is_stale_and_a_newer_run_wins, p13_node_data_is_inherited_while_the_node_is_unchanged,
+      p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end, changes_are_told_in_the_order_of_ids,
+      restart_is_called_after_commit_and_for_an_unchanged_set, source_none_has_no_set_and_only_restarts,
+      p6_waiting_inside_a_callback_is_refused_and_asking_is_fine)
