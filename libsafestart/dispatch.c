@@ -182,6 +182,41 @@ static void watch_source(struct safestart *ss)
 	}
 }
 
+static void say_expired(struct safestart_run *run, const struct worker_guest *guest, bool waiting)
+{
+	static const char *const phases[] = {"gather", "prepare", "restart"};
+	struct safestart_outcome *outcome = &run->outcome;
+	unsigned long long generation = safestart_generation(run->ss);
+
+	outcome->verdict = SAFESTART_TIMED_OUT;
+	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
+	if (waiting)
+		why_say(outcome->message, sizeof(outcome->message), 0,
+			"timed out: could not begin, `%s` of run %llu has been inside for %s; generation %llu goes on serving; a run starts when it returns",
+			guest->what != NULL ? guest->what : "a callback", (unsigned long long)guest->run,
+			why_duration(loop_now() - guest->since).text, generation);
+	else
+		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
+			phases[run->phase], why_duration(handle_settings(run->ss)->run_timeout).text, generation,
+			guest->what != NULL && guest->run == run->number ? "; it is still inside, a run starts when it returns" : "");
+}
+
+/* The run is past its deadline, and not answered yet. */
+static void end_expired(struct safestart_run *run)
+{
+	struct safestart *ss = run->ss;
+	struct worker_guest guest = worker_guest(&ss->worker);
+	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
+	/* A callback inside would only be waited for again: the run is owed to when it returns. */
+	bool wedged = waiting ? guest.what != NULL : worker_is_executing(&ss->worker, &run->job);
+
+	say_expired(run, &guest, waiting);
+	ss->owed = wedged;
+	run->jobs++; /* ours, while we look at it */
+	end_run(run, !wedged);
+	drop_run(run);
+}
+
 static const char cancelled_words[] = "cancelled: the handle was shut down";
 
 /* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in progress, if it was
@@ -230,6 +265,8 @@ static void run_done(struct job *job)
 		run->outcome.error = -ECANCELED;
 		why_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
 		end_run(run, false);
+	} else if (!run->answered && (atomic_load(&run->bits) & RUN_EXPIRED)) {
+		end_expired(run); /* thread=no: judged when it returned */
 	} else if (!run->answered) {
 		end_run(run, run->again);
 	}
@@ -364,30 +401,6 @@ static void resume_parked(struct safestart *ss)
 	}
 }
 
-static void say_expired(struct safestart_run *run, const struct worker_guest *guest, int64_t now)
-{
-	struct safestart_outcome *outcome = &run->outcome;
-	struct why_duration limit = why_duration(handle_settings(run->ss)->run_timeout);
-	unsigned long long generation = safestart_generation(run->ss);
-
-	outcome->verdict = SAFESTART_TIMED_OUT;
-	if (!worker_is_executing(&run->ss->worker, &run->job) && run->job.posted && run->current == NULL) {
-		outcome->error = -EBUSY;
-		why_say(outcome->message, sizeof(outcome->message), 0,
-			"timed out: could not begin, `%s` of run %llu has been inside for %s; generation %llu goes on serving; a run starts when it returns",
-			guest->what != NULL ? guest->what : "a callback", (unsigned long long)guest->run, why_duration(now - guest->since).text, generation);
-		return;
-	}
-	outcome->error = -ETIMEDOUT;
-	const char *what = run->phase == RUN_GATHER ? "gather" : run->phase == RUN_PREPARE ? "prepare" : "restart";
-	if (guest->what != NULL && guest->run == run->number)
-		why_say(outcome->message, sizeof(outcome->message), 0,
-			"timed out: `%s` has not returned within run_timeout (%s); generation %llu goes on serving; a run starts when it returns", guest->what, limit.text, generation);
-	else
-		why_say(outcome->message, sizeof(outcome->message), 0,
-			"timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving", what, limit.text, generation);
-}
-
 static void expire_run(struct safestart *ss, int64_t now)
 {
 	struct safestart_run *run = ss->run;
@@ -399,16 +412,8 @@ static void expire_run(struct safestart *ss, int64_t now)
 	/* By us, by a finish that came too late, or by a callback that returned too late. */
 	bool expired = !run->answered && (atomic_load(&run->bits) & RUN_EXPIRED);
 	pthread_mutex_unlock(&ss->lock);
-	if (!expired)
-		return;
-	struct worker_guest guest = worker_guest(&ss->worker);
-	say_expired(run, &guest, now);
-	/* A callback inside would only be waited for again: the run is owed to when it returns. */
-	bool wedged = guest.what != NULL && ss->worker.threaded;
-	ss->owed = wedged;
-	run->jobs++; /* ours, while we look at it */
-	end_run(run, !wedged);
-	drop_run(run);
+	if (expired)
+		end_expired(run);
 }
 
 static void refuse_start(struct safestart_run *run, int error)

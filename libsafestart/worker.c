@@ -133,6 +133,16 @@ bool worker_is_executing(struct worker *worker, const struct job *job)
 	return executing;
 }
 
+bool worker_is_waiting(struct worker *worker, const struct job *job)
+{
+	pthread_mutex_lock(&worker->lock);
+	const struct job *waiting = worker->first;
+	while (waiting != NULL && waiting != job)
+		waiting = waiting->next;
+	pthread_mutex_unlock(&worker->lock);
+	return waiting != NULL;
+}
+
 bool worker_is_idle(struct worker *worker)
 {
 	pthread_mutex_lock(&worker->lock);

@@ -50,6 +50,7 @@ bool worker_execute_one(struct worker *worker);
 struct job *worker_take_finished(struct worker *worker);
 
 bool worker_is_executing(struct worker *worker, const struct job *job);
+bool worker_is_waiting(struct worker *worker, const struct job *job); /* posted and not begun */
 bool worker_is_idle(struct worker *worker); /* nothing waiting, executing, or finished and not taken */
 struct worker_guest worker_guest(struct worker *worker);
 

@@ -10,6 +10,20 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+/* What the sanitizers change: they reserve address space, keep freed memory, and the thread sanitizer starts a thread. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#endif
+
 /* Wait until it is so. Looks again every millisecond; the limit is generous and only for hangs. */
 #define EVENTUALLY(condition)                                                                             \
 	do {                                                                                              \
@@ -32,6 +46,7 @@ struct app {
 	_Atomic int inside, most_inside; /* callbacks (but log) at the same time */
 	_Atomic int prepare_result, restart_result; /* what the callbacks return */
 	_Atomic bool hold;                          /* prepare stays inside while set */
+	_Atomic int hold_ms;                        /* or for so long */
 	_Atomic bool hang_data;                     /* prepare hangs an allocation on each added and changed node and on the generation */
 	const char *_Atomic reject;                 /* id that prepare rejects */
 	struct safestart_run *_Atomic run;          /* of the newest prepare */

@@ -178,7 +178,7 @@ START_TEST(p9_opening_without_memory_or_threads_is_an_error_in_words)
 	char why[256] = "";
 	struct safestart *ss;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
 	return; /* the sanitizers reserve address space themselves */
 #endif
 	getrlimit(RLIMIT_AS, &before);

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* thread=no: driven by the application's event loop. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "support.h"
+
+#define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
+#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+
+/* Counts callbacks that come on another thread than the one that dispatches. */
+struct driven {
+	pthread_t thread;
+	int strangers, prepares, retires, logs, outcomes;
+	int prepare_result;
+	struct safestart_run *run;
+};
+
+static void seen(struct driven *driven, int *count)
+{
+	(*count)++;
+	driven->strangers += !pthread_equal(pthread_self(), driven->thread);
+}
+
+static int prepare(struct safestart_run *run, void *user_data)
+{
+	struct driven *driven = user_data;
+
+	seen(driven, &driven->prepares);
+	driven->run = run;
+	safestart_run_set_data(run, driven);
+	return driven->prepare_result;
+}
+
+static void retire(void *data, void *user_data)
+{
+	(void)data;
+	seen(user_data, &((struct driven *)user_data)->retires);
+}
+
+static void say(int level, const char *message, void *user_data)
+{
+	(void)level, (void)message;
+	seen(user_data, &((struct driven *)user_data)->logs);
+}
+
+static void outcome(const struct safestart_outcome *outcome, void *user_data)
+{
+	(void)outcome;
+	seen(user_data, &((struct driven *)user_data)->outcomes);
+}
+
+static struct safestart *open_driven(struct driven *driven, const char *setting)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = prepare, .retire = retire, .log = say, .outcome = outcome};
+	struct safestart_conf *conf = conf_with("thread=no", setting, NULL);
+	struct safestart *ss;
+
+	driven->thread = pthread_self();
+	safestart_conf_set_callbacks(conf, &callbacks, driven);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	return ss;
+}
+
+static bool readable(struct safestart *ss, int timeout_ms)
+{
+	struct pollfd fd = {.fd = safestart_fd(ss), .events = POLLIN};
+
+	return poll(&fd, 1, timeout_ms) == 1;
+}
+
+START_TEST(thread_no_starts_no_thread_and_calls_back_only_from_dispatch)
+{
+	struct driven driven = {0};
+	struct safestart *ss = open_driven(&driven, "debounce=5ms");
+	uint64_t ticket;
+	int dispatched = 0;
+
+#ifndef UNDER_TSAN
+	ck_assert_int_eq(threads_alive(), 1);
+#endif
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(driven.prepares + driven.logs, 0);
+	while (safestart_generation(ss) == 0) {
+		ck_assert(readable(ss, 10000));
+		ck_assert_int_eq(safestart_dispatch(ss, 0), 0);
+		dispatched++;
+	}
+	ck_assert_int_le(dispatched, 12); /* open, the request, a look every quarter of the debounce: no busy wake-ups */
+	ck_assert_int_eq(safestart_wait(ss, ticket, 0, NULL), 0);
+	ck_assert_int_eq(driven.outcomes, 1);
+	while (readable(ss, 50)) /* retirement of the empty generation, by the thread that waits for grace periods */
+		ck_assert_int_eq(safestart_dispatch(ss, 0), 0);
+	ck_assert(!readable(ss, 0));
+	close_now(ss);
+	ck_assert_int_eq(driven.retires, 1);
+	ck_assert_int_eq(driven.strangers, 0);
+}
+END_TEST
+
+START_TEST(the_thread_that_dispatches_drives_the_loop_inside_wait)
+{
+	struct driven driven = {0};
+	struct safestart *ss = open_driven(&driven, "debounce=1ms");
+	uint64_t ticket;
+
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_wait_ready(ss, 10000), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, -1, NULL), 0);
+	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 10000, NULL), 0);
+	close_now(ss);
+	ck_assert_int_eq(driven.strangers, 0);
+}
+END_TEST
+
+START_TEST(p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused)
+{
+	struct driven driven = {.prepare_result = SAFESTART_LATER};
+	struct safestart *ss = open_driven(&driven, "debounce=0");
+	uint64_t ticket;
+
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 10000, NULL), -EDEADLK);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 0, NULL), -ETIMEDOUT);
+	ck_assert_int_eq(safestart_wait_ready(ss, -1), -EDEADLK);
+	ck_assert_int_eq(safestart_run_finish(driven.run, 0), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 10000, NULL), 0);
+	ck_assert_int_eq(safestart_nodes_replace(ss, TWO, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 10000, NULL), -EDEADLK);
+	ck_assert_int_eq(safestart_close(ss), -EDEADLK);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 0, NULL), 0); /* cancelled */
+	ck_assert_int_eq(safestart_run_finish(driven.run, 0), -ESTALE);
+	close_now(ss);
+	ck_assert_int_eq(driven.retires, 1); /* both runs hung the same pointer up */
+	ck_assert_int_eq(driven.strangers, 0);
+}
+END_TEST
+
+START_TEST(p14_a_blocking_prepare_is_judged_when_it_returns)
+{
+	struct app app;
+	struct safestart_conf *conf = conf_with("thread=no", "debounce=0", "run_timeout=1ms", "retry_min=0", NULL);
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct safestart *ss;
+	uint64_t ticket;
+
+	app_init(&app);
+	app_use(&app, conf);
+	app.hold_ms = 5;
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 10000, &outcome), 0);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
+	ck_assert_uint_eq(safestart_generation(ss), 0);
+	EVENTUALLY(safestart_close(ss) == 0);
+}
+END_TEST
+
+static void *dispatch_elsewhere(void *argument)
+{
+	ck_assert_int_eq(safestart_dispatch(argument, 10000), 0);
+	return NULL;
+}
+
+START_TEST(a_second_thread_in_dispatch_is_told_so)
+{
+	struct driven driven = {0};
+	struct safestart *ss = open_driven(&driven, "debounce=0");
+	struct safestart *own = open_with(NULL, "debounce=0", NULL);
+	pthread_t thread;
+	int result = 0;
+
+	ck_assert_int_eq(safestart_dispatch(own, 0), -EBUSY); /* thread=yes: the library is always in it */
+	ck_assert_int_eq(safestart_dispatch(ss, 0), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, dispatch_elsewhere, ss), 0);
+	EVENTUALLY((result = safestart_dispatch(ss, 0)) == -EBUSY);
+	ck_assert_uint_ne(safestart_request_restart(ss), 0); /* wakes the other one */
+	pthread_join(thread, NULL);
+	close_now(ss);
+	close_now(own);
+}
+END_TEST
+
+SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch, the_thread_that_dispatches_drives_the_loop_inside_wait,
+      p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused, p14_a_blocking_prepare_is_judged_when_it_returns,
+      a_second_thread_in_dispatch_is_told_so)
