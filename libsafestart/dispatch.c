@@ -32,144 +32,6 @@ void handle_log(struct safestart *ss, int level, const char *format, ...)
 	conf->callbacks.log(level, line, conf->user_data);
 	worker_leave(&visit, NULL);
 }
-
-/* xorshift: spreads retries of processes that failed together; nothing depends on its quality. */
-static uint32_t next_random(struct safestart *ss)
-{
-	ss->random ^= ss->random << 13;
-	ss->random ^= ss->random >> 17;
-	ss->random ^= ss->random << 5;
-	return ss->random;
-}
-
-/* ---- A run ends ---- */
-
-static void deliver(struct job *job)
-{
-	struct safestart_run *run = (struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery));
-	const struct safestart_conf *conf = run->ss->conf;
-	struct worker_visit visit;
-
-	worker_enter(&visit, run->ss, &run->ss->worker, "outcome", run->number, loop_now());
-	conf->callbacks.outcome(&run->outcome, conf->user_data);
-	worker_leave(&visit, &run->ss->worker);
-}
-
-static void drop_run(struct safestart_run *run)
-{
-	if (--run->jobs == 0)
-		run_free(run);
-}
-
-static void delivered(struct job *job)
-{
-	drop_run((struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery)));
-}
-
-static void post_outcome(struct safestart_run *run)
-{
-	if (run->ss->conf->callbacks.outcome == NULL)
-		return;
-	run->delivery.execute = deliver;
-	run->delivery.done = delivered;
-	if (worker_post(&run->ss->worker, &run->delivery) == 0)
-		run->jobs++;
-	else
-		handle_log(run->ss, LOG_ERR, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
-}
-
-static int log_level(const struct safestart_outcome *outcome)
-{
-	switch (outcome->verdict) {
-	case SAFESTART_APPLIED: return outcome->quarantined > 0 ? LOG_WARNING : LOG_NOTICE;
-	case SAFESTART_UNCHANGED: return LOG_INFO;
-	case SAFESTART_CANCELLED: return LOG_INFO;
-	default: return LOG_ERR;
-	}
-}
-
-static void log_outcome(const struct safestart_run *run, bool repeated)
-{
-	const struct safestart_outcome *outcome = &run->outcome;
-	const char *reason = run->batch.reason;
-
-	/* The same thing again every 30 s hides what matters at 3 a.m. */
-	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%llu requests%s%s%s): %s: %s", (unsigned long long)run->number,
-		   (unsigned long long)outcome->requests, reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "",
-		   ticket_verdict_name(outcome->verdict), outcome->message);
-}
-
-static void record_locked(struct safestart *ss, struct safestart_run *run)
-{
-	struct safestart_outcome *outcome = &run->outcome;
-	struct handle_figures *figures = &ss->figures;
-
-	outcome->size = sizeof(*outcome);
-	outcome->run = run->number;
-	outcome->generation = safestart_generation(ss);
-	outcome->requests = run->batch.requests;
-	outcome->ticket = run->batch.ticket;
-	if (outcome->attempts == 0)
-		outcome->attempts = 1;
-	ticket_answer(&ss->tickets, outcome);
-	ss->tickets.last = *outcome;
-	ss->tickets.any = true;
-	run->answered = true;
-	if (ss->run == run)
-		ss->run = NULL;
-	figures->runs[outcome->verdict]++;
-	if (outcome->verdict <= SAFESTART_UNCHANGED && outcome->quarantined == 0)
-		figures->behind_since = 0;
-	else if (outcome->verdict != SAFESTART_CANCELLED && figures->behind_since == 0)
-		figures->behind_since = run->started;
-	figures->last_ended = loop_now();
-	pthread_cond_broadcast(&ss->changed);
-}
-
-static void say_when(char *message, size_t size, int64_t pause)
-{
-	size_t length = strlen(message);
-
-	if (pause != GATE_NEVER)
-		why_say(message + length, size - length, 0, "; tried again in %s", why_duration(pause).text);
-}
-
-static bool has_periodic_source(const struct safestart *ss)
-{
-	return ss->source.kind == SOURCE_ADDED && handle_settings(ss)->reconcile > 0;
-}
-
-/* The run's outcome is known: tell the gate, the waiters, the log and the application. */
-static void end_run(struct safestart_run *run, bool again)
-{
-	struct safestart *ss = run->ss;
-	int64_t now = loop_now(), reconcile = handle_settings(ss)->reconcile;
-
-	int64_t pause = gate_ended(&ss->gate, now, again, next_random(ss));
-	if (pause != GATE_NEVER)
-		ss->nudged = true;
-	if (has_periodic_source(ss))
-		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (next_random(ss) & 0xffff));
-	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
-		say_when(run->outcome.message, sizeof(run->outcome.message), pause);
-	pthread_mutex_lock(&ss->lock);
-	/* A retry says another pause each time, which does not make it news. */
-	bool repeated = ss->tickets.any && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
-			ss->tickets.last.error == run->outcome.error && (run->outcome.attempts & (run->outcome.attempts - 1)) != 0;
-	record_locked(ss, run);
-	pthread_mutex_unlock(&ss->lock);
-	log_outcome(run, repeated);
-	post_outcome(run);
-}
-
-static void post_or_log(struct safestart *ss, struct job *job, const char *what)
-{
-	int error = job->posted ? 0 : worker_post(&ss->worker, job);
-
-	if (error < 0)
-		handle_log(ss, LOG_ERR, "%s has to wait: no thread to be had (%s)", what, safestart_strerror(error));
-}
-
 /* A descriptor that came with a newly opened source. */
 static void watch_source(struct safestart *ss)
 {
@@ -182,178 +44,37 @@ static void watch_source(struct safestart *ss)
 	}
 }
 
-static void say_expired(struct safestart_run *run, const struct worker_guest *guest, bool waiting)
-{
-	static const char *const phases[] = {"gather", "prepare", "restart"};
-	struct safestart_outcome *outcome = &run->outcome;
-	unsigned long long generation = safestart_generation(run->ss);
-
-	outcome->verdict = SAFESTART_TIMED_OUT;
-	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
-	if (waiting)
-		why_say(outcome->message, sizeof(outcome->message), 0,
-			"timed out: could not begin, `%s` of run %llu has been inside for %s; generation %llu goes on serving; a run starts when it returns",
-			guest->what != NULL ? guest->what : "a callback", (unsigned long long)guest->run,
-			why_duration(loop_now() - guest->since).text, generation);
-	else
-		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
-			phases[run->phase], why_duration(handle_settings(run->ss)->run_timeout).text, generation,
-			guest->what != NULL && guest->run == run->number ? "; it is still inside, a run starts when it returns" : "");
-}
-
-/* The run is past its deadline, and not answered yet. */
-static void end_expired(struct safestart_run *run)
-{
-	struct safestart *ss = run->ss;
-	struct worker_guest guest = worker_guest(&ss->worker);
-	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
-	/* A callback inside would only be waited for again: the run is owed to when it returns. */
-	bool wedged = waiting ? guest.what != NULL : worker_is_executing(&ss->worker, &run->job);
-
-	say_expired(run, &guest, waiting);
-	ss->owed = wedged;
-	run->jobs++; /* ours, while we look at it */
-	end_run(run, !wedged);
-	drop_run(run);
-}
-
-static const char cancelled_words[] = "cancelled: the handle was shut down";
-
-/* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in progress, if it was
- * cancelled, then those of the open batch. A run that has committed answers for itself. */
-void dispatch_cancel_tickets_locked(struct safestart *ss)
-{
-	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = SAFESTART_CANCELLED, .error = -ECANCELED, .attempts = 1};
-
-	if (ss->run != NULL && !run_gave_up(ss->run))
-		return;
-	why_copy(outcome.message, sizeof(outcome.message), cancelled_words);
-	outcome.generation = safestart_generation(ss);
-	if (ss->run != NULL) {
-		outcome.run = ss->run->number;
-		outcome.requests = ss->run->batch.requests;
-		outcome.ticket = ss->run->batch.ticket;
-		ticket_answer(&ss->tickets, &outcome);
-	}
-	outcome.run = 0;
-	outcome.ticket = request_issued(&ss->door, &outcome.requests);
-	ticket_answer(&ss->tickets, &outcome);
-	pthread_cond_broadcast(&ss->changed);
-}
-
-static void post_keep(struct safestart *ss)
-{
-	if (!ss->keep_wanted || ss->keep_job.posted)
-		return;
-	ss->keep_wanted = false;
-	post_or_log(ss, &ss->keep_job, "writing last_good");
-}
-
 static void run_done(struct job *job)
 {
 	struct safestart_run *run = (struct safestart_run *)(void *)job;
 	struct safestart *ss = run->ss;
 
 	watch_source(ss);
-	if (run_is_parked(run) || (run_is_called(run) && run->current != NULL)) {
+	if (step_is_parked(run) || (step_is_called(run) && run->current != NULL)) {
 		run->next_parked = ss->parked;
 		ss->parked = run;
 		return;
 	}
-	if (atomic_load(&run->bits) & RUN_CANCELLED) { /* its ticket is answered already, the same way */
-		run->outcome.verdict = SAFESTART_CANCELLED;
-		run->outcome.error = -ECANCELED;
-		why_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
-		end_run(run, false);
+	if (atomic_load(&run->bits) & RUN_CANCELLED) {
+		answer_cancelled(run);
 	} else if (!run->answered && (atomic_load(&run->bits) & RUN_EXPIRED)) {
-		end_expired(run); /* thread=no: judged when it returned */
+		answer_expired(run); /* thread=no: judged when it returned */
 	} else if (!run->answered) {
-		end_run(run, run->again);
+		answer_run(run, run->again);
 	}
 	if (run->committed && !run->from_kept && handle_settings(ss)->last_good != NULL) {
 		ss->keep_wanted = true;
-		post_keep(ss);
+		chores_keep(ss);
 	}
-	drop_run(run);
-}
-
-/* ---- What the worker does besides runs ---- */
-
-static struct safestart *handle_of(struct job *job, size_t offset)
-{
-	return (struct safestart *)(void *)((char *)job - offset);
-}
-
-static void retire(struct job *job)
-{
-	struct safestart *ss = handle_of(job, offsetof(struct safestart, retire_job));
-	struct worker_visit visit;
-
-	worker_enter(&visit, ss, &ss->worker, "retire", 0, loop_now());
-	snapshot_collect(ss->home);
-	worker_leave(&visit, &ss->worker);
-}
-
-static void hint(struct job *job)
-{
-	struct safestart *ss = handle_of(job, offsetof(struct safestart, hint_job));
-	struct worker_visit visit;
-
-	worker_enter(&visit, ss, &ss->worker, "hint", 0, loop_now());
-	ss->source.hinted = ss->source.open && !ss->source.inherited && ss->source.chosen->source.hint(ss->source.state) > 0;
-	worker_leave(&visit, &ss->worker);
-}
-
-static void hint_done(struct job *job)
-{
-	struct safestart *ss = handle_of(job, offsetof(struct safestart, hint_job));
-
-	loop_listen(&ss->loop);
-	if (ss->source.hinted) {
-		gate_request(&ss->gate, loop_now(), false);
-		ss->nudged = true;
-	}
-}
-
-static void keep(struct job *job)
-{
-	struct safestart *ss = handle_of(job, offsetof(struct safestart, keep_job));
-	const char *path = handle_settings(ss)->last_good;
-	struct worker_visit visit;
-	char why[sizeof(ss->figures.keep_error)] = "";
-
-	worker_enter(&visit, ss, &ss->worker, "writing last_good", 0, loop_now());
-	struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
-	char *json = safestart_snapshot_json(live);
-	int error = json != NULL ? keep_save(path, json, why, sizeof(why)) : why_say(why, sizeof(why), -ENOMEM, "out of memory");
-	safestart_free(json);
-	safestart_snapshot_release(live);
-	worker_leave(&visit, &ss->worker);
-	if (error < 0)
-		handle_log(ss, LOG_WARNING, "last_good %s is not up to date, a restart would begin with an older set: %s; tried again after the next change", path, why);
-	pthread_mutex_lock(&ss->lock);
-	why_copy(ss->figures.keep_error, sizeof(ss->figures.keep_error), why);
-	pthread_mutex_unlock(&ss->lock);
-}
-
-static void keep_done(struct job *job)
-{
-	post_keep(handle_of(job, offsetof(struct safestart, keep_job))); /* another generation went live meanwhile */
-}
-
-static void nothing_more(struct job *job)
-{
-	(void)job;
+	answer_drop(run);
 }
 
 void dispatch_init(struct safestart *ss)
 {
-	ss->retire_job = (struct job){.execute = retire, .done = nothing_more};
-	ss->hint_job = (struct job){.execute = hint, .done = hint_done};
-	ss->keep_job = (struct job){.execute = keep, .done = keep_done};
+	chores_init(ss);
 	ss->run = NULL;
 	ss->parked = NULL;
-	ss->keep_wanted = ss->owed = false;
+	ss->owed = false;
 	ss->warned_about = UINT64_MAX;
 	ss->random = (uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
 	if (ss->random == 0)
@@ -386,7 +107,7 @@ static void resume_parked(struct safestart *ss)
 	for (struct safestart_run **at = &ss->parked; *at != NULL;) {
 		struct safestart_run *run = *at;
 		pthread_mutex_lock(&ss->lock); /* the finisher is out of it then */
-		bool called = run_is_called(run);
+		bool called = step_is_called(run);
 		pthread_mutex_unlock(&ss->lock);
 		if (!called) {
 			at = &run->next_parked;
@@ -408,22 +129,12 @@ static void expire_run(struct safestart *ss, int64_t now)
 	if (run == NULL)
 		return;
 	pthread_mutex_lock(&ss->lock);
-	run_expire_locked(run, now);
+	step_expire_locked(run, now);
 	/* By us, by a finish that came too late, or by a callback that returned too late. */
 	bool expired = !run->answered && (atomic_load(&run->bits) & RUN_EXPIRED);
 	pthread_mutex_unlock(&ss->lock);
 	if (expired)
-		end_expired(run);
-}
-
-static void refuse_start(struct safestart_run *run, int error)
-{
-	run->outcome.verdict = SAFESTART_FAILED;
-	run->outcome.error = error;
-	why_say(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
-		safestart_strerror(error), (unsigned long long)safestart_generation(run->ss));
-	end_run(run, true);
-	drop_run(run);
+		answer_expired(run);
 }
 
 static void start_run(struct safestart *ss, int64_t now)
@@ -453,11 +164,11 @@ static void start_run(struct safestart *ss, int64_t now)
 	/* A shutdown that came before has answered the batch; the run must not begin. */
 	bool shut = request_is_shut(&ss->door);
 	if (shut)
-		run_cancel_locked(run);
+		step_cancel_locked(run);
 	pthread_mutex_unlock(&ss->lock);
 	int error = worker_post(&ss->worker, &run->job);
 	if (error < 0)
-		refuse_start(run, error);
+		answer_refused_start(run, error);
 }
 
 /* The door, then the gate. Returns when to look again. */
@@ -487,7 +198,7 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	bool borrowed;
 
 	if (snapshot_collectable(ss->home) && !ss->retire_job.posted)
-		post_or_log(ss, &ss->retire_job, "retiring");
+		chores_post(ss, &ss->retire_job, "retiring");
 	if (snapshot_reclaim(ss->home) < 0)
 		return now + TRY_AGAIN_NS;
 	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
@@ -514,7 +225,7 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 		wake_at = earlier(wake_at, ss->run->deadline);
 	ss->figures.next_start = gate_next_start(&ss->gate);
 	if (request_is_shut(&ss->door))
-		dispatch_cancel_tickets_locked(ss);
+		answer_cancel_tickets_locked(ss);
 	ss->drained = request_is_shut(&ss->door) && ss->run == NULL && ss->parked == NULL && worker_is_idle(&ss->worker) &&
 		      snapshot_is_settled(ss->home);
 	pthread_mutex_unlock(&ss->lock);
@@ -537,7 +248,7 @@ static void turn(struct safestart *ss)
 bool dispatch_has_open_later(struct safestart *ss, bool owed_too)
 {
 	for (const struct safestart_run *run = ss->parked; run != NULL; run = run->next_parked) {
-		if (run_is_parked(run) && (owed_too || !run_gave_up(run)))
+		if (step_is_parked(run) && (owed_too || !run_gave_up(run)))
 			return true;
 	}
 	return false;
@@ -569,7 +280,7 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 		return -EBUSY;
 	unsigned events = loop_wait(&ss->loop, timeout_ms);
 	if ((events & LOOP_HINT) && !ss->hint_job.posted)
-		post_or_log(ss, &ss->hint_job, "a change of the source");
+		chores_post(ss, &ss->hint_job, "a change of the source");
 	turn(ss);
 	pthread_mutex_lock(&ss->lock);
 	bool drained = ss->drained;

@@ -134,7 +134,14 @@ int dispatch_turn(struct safestart *ss, int timeout_ms);
 void dispatch_init(struct safestart *ss);
 void *dispatch_thread(void *ss);
 bool dispatch_has_open_later(struct safestart *ss, bool owed_too);
-void dispatch_cancel_tickets_locked(struct safestart *ss);
+
+/* answer.c: CANCELLED to every ticket nobody will answer any more. */
+void answer_cancel_tickets_locked(struct safestart *ss);
+
+/* chores.c. chores_post: what cannot be posted is said and tried again at the next occasion. */
+void chores_init(struct safestart *ss);
+void chores_post(struct safestart *ss, struct job *job, const char *what);
+void chores_keep(struct safestart *ss); /* write last_good, if it is wanted and not being written */
 
 /* fork.c */
 int fork_register(struct safestart *ss); /* 0 or -ENOMEM */

@@ -7,140 +7,11 @@
 
 #include "why.h"
 
-/* ---- Bits: the race between finish, deadline and shutdown, all under the handle's lock ---- */
-
-static uint32_t bits_of(const struct safestart_run *run)
-{
-	return atomic_load_explicit(&run->bits, memory_order_acquire);
-}
-
-static void set_bits_locked(struct safestart_run *run, uint32_t bits)
-{
-	atomic_store_explicit(&run->bits, bits_of(run) | bits, memory_order_release);
-}
-
-bool run_expire_locked(struct safestart_run *run, int64_t now)
-{
-	if (now < run->deadline || (bits_of(run) & (RUN_SETTLED | RUN_EXPIRED | RUN_CANCELLED)))
-		return false;
-	set_bits_locked(run, RUN_EXPIRED);
-	return true;
-}
-
-bool run_cancel_locked(struct safestart_run *run)
-{
-	if (bits_of(run) & (RUN_COMMITTED | RUN_EXPIRED | RUN_CANCELLED))
-		return false;
-	set_bits_locked(run, RUN_CANCELLED);
-	return true;
-}
-
-bool run_is_parked(const struct safestart_run *run)
-{
-	return (bits_of(run) & (RUN_LATER | RUN_CALLED)) == RUN_LATER;
-}
-
-bool run_is_called(const struct safestart_run *run)
-{
-	return (bits_of(run) & RUN_CALLED) != 0;
-}
-
-int safestart_run_cancelled(const struct safestart_run *run)
-{
-	return run_gave_up(run);
-}
-
-int safestart_run_finish(struct safestart_run *run, int error)
-{
-	int64_t now = loop_now();
-
-	if (run == NULL)
-		return -EINVAL;
-	struct safestart *ss = run->ss;
-	pthread_mutex_lock(&ss->lock);
-	/* Too late is too late even if the loop has not noticed yet. The loop answers for the expired. */
-	if (now >= run->deadline && !(bits_of(run) & (RUN_EXPIRED | RUN_CANCELLED)))
-		set_bits_locked(run, RUN_EXPIRED);
-	bool late = run_gave_up(run);
-	if (!late)
-		run->finish_error = error < 0 ? error : 0;
-	/* A gather is followed by work the deadline still holds for; prepare and restart are settled by this. */
-	set_bits_locked(run, RUN_CALLED | (late || run->phase == RUN_GATHER ? 0 : RUN_SETTLED));
-	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */
-	handle_wake(ss);
-	pthread_cond_broadcast(&ss->changed);
-	pthread_mutex_unlock(&ss->lock);
-	return late ? -ESTALE : 0;
-}
-
-/* A phase begins. False: there is no point. */
-static bool begin(struct safestart_run *run, enum run_phase phase)
-{
-	struct safestart *ss = run->ss;
-
-	pthread_mutex_lock(&ss->lock);
-	bool go = !run_gave_up(run);
-	if (go) {
-		if (phase == RUN_RESTART) /* a deadline of its own */
-			run->deadline = loop_now() + handle_settings(ss)->run_timeout;
-		atomic_store_explicit(&run->phase, phase, memory_order_relaxed);
-		atomic_store_explicit(&run->bits, 0, memory_order_release);
-	}
-	pthread_mutex_unlock(&ss->lock);
-	return go;
-}
-
-enum returned {
-	GO_ON,
-	PARK, /* finish has not been called yet */
-	GIVE_UP
-};
-
-/* The callback of a phase has returned. */
-static enum returned returned(struct safestart_run *run, enum run_phase phase, int *result)
-{
-	struct safestart *ss = run->ss;
-	enum returned then = GO_ON;
-	int64_t now = loop_now();
-
-	pthread_mutex_lock(&ss->lock);
-	uint32_t bits = bits_of(run);
-	/* thread=no: nobody could look at the deadline meanwhile. */
-	if (!(bits & RUN_CALLED) && run_expire_locked(run, now))
-		bits = bits_of(run);
-	if (*result == SAFESTART_LATER && !(bits & RUN_CALLED)) {
-		set_bits_locked(run, RUN_LATER);
-		then = PARK;
-	} else if (bits & (RUN_EXPIRED | RUN_CANCELLED)) {
-		then = GIVE_UP;
-	} else {
-		if (*result == SAFESTART_LATER)
-			*result = run->finish_error;
-		if (phase != RUN_GATHER)
-			set_bits_locked(run, RUN_SETTLED);
-	}
-	pthread_mutex_unlock(&ss->lock);
-	if (*result > 0 && then == GO_ON)
-		*result = 0;
-	return then;
-}
-
-/* The outcome is known. False: too late, somebody else has answered. */
-static bool settle(struct safestart_run *run)
-{
-	pthread_mutex_lock(&run->ss->lock);
-	bool in_time = !run_gave_up(run);
-	if (in_time)
-		set_bits_locked(run, RUN_SETTLED);
-	pthread_mutex_unlock(&run->ss->lock);
-	return in_time;
-}
-
 /* ---- Outcomes ---- */
 
 static enum run_phase conclude(struct safestart_run *run, int verdict, int error, const char *message)
 {
-	if (!settle(run))
+	if (!step_settle(run))
 		return RUN_END;
 	/* last_good stands in for a source that failed: what the source did is the verdict all the same. */
 	if (run->from_kept && verdict == SAFESTART_APPLIED) {
@@ -229,7 +100,7 @@ static enum run_phase commit(struct safestart_run *run)
 	pthread_mutex_lock(&ss->lock);
 	bool in_time = !run_gave_up(run);
 	if (in_time) {
-		set_bits_locked(run, RUN_SETTLED | RUN_COMMITTED);
+		step_set_locked(run, RUN_SETTLED | RUN_COMMITTED);
 		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed); /* the run's own */
 		snapshot_publish(&ss->view, run->candidate, loop_now());
 		run->committed = true;
@@ -439,24 +310,24 @@ static bool advance(struct safestart_run *run)
 	enum run_phase phase = (enum run_phase)atomic_load_explicit(&run->phase, memory_order_relaxed);
 
 	while (phase != RUN_END) {
-		enum returned then;
+		enum step_result then;
 		int result;
 		if (run->resumed) {
 			run->resumed = false;
 			result = run->finish_error;
-			then = run_gave_up(run) ? GIVE_UP : GO_ON;
+			then = run_gave_up(run) ? STEP_GIVE_UP : STEP_GO_ON;
 		} else {
 			struct worker_visit visit;
-			if (!begin(run, phase))
+			if (!step_begin(run, phase))
 				return true;
 			worker_enter(&visit, run->ss, &run->ss->worker, phases[phase].name, run->number, loop_now());
 			result = phases[phase].call(run);
 			worker_leave(&visit, &run->ss->worker);
-			then = returned(run, phase, &result);
+			then = step_returned(run, phase, &result);
 		}
-		if (then == PARK)
+		if (then == STEP_PARK)
 			return false;
-		if (then == GIVE_UP)
+		if (then == STEP_GIVE_UP)
 			return true;
 		phase = phases[phase].after(run, result);
 	}

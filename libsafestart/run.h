@@ -68,18 +68,45 @@ struct safestart_run {
 struct safestart_run *run_new(struct safestart *ss);
 void run_free(struct safestart_run *run);
 
-/* Give up unless it is settled: at the deadline / at shutdown. The handle's lock is held. True: it was open. */
-bool run_expire_locked(struct safestart_run *run, int64_t now);
-bool run_cancel_locked(struct safestart_run *run);
-
 static inline bool run_gave_up(const struct safestart_run *run)
 {
 	return (atomic_load_explicit(&run->bits, memory_order_acquire) & (RUN_EXPIRED | RUN_CANCELLED)) != 0;
 }
 
+/* ---- step.c ---- */
+
+enum step_result {
+	STEP_GO_ON,
+	STEP_PARK,   /* it answered LATER, and finish has not been called yet */
+	STEP_GIVE_UP /* expired or cancelled */
+};
+
+/* A phase begins (worker). False: there is no point. */
+bool step_begin(struct safestart_run *run, enum run_phase phase);
+
+/* Its callback has returned *result (worker); with LATER and an early finish, *result becomes the finish's. */
+enum step_result step_returned(struct safestart_run *run, enum run_phase phase, int *result);
+
+/* The outcome is known (worker). False: too late, somebody else has answered. */
+bool step_settle(struct safestart_run *run);
+
+/* Give up unless it is settled: at the deadline / at shutdown. The handle's lock is held. True: it was open. */
+bool step_expire_locked(struct safestart_run *run, int64_t now);
+bool step_cancel_locked(struct safestart_run *run);
+void step_set_locked(struct safestart_run *run, uint32_t bits);
+
 /* It answered LATER and finish has not been called / has been. */
-bool run_is_parked(const struct safestart_run *run);
-bool run_is_called(const struct safestart_run *run);
+bool step_is_parked(const struct safestart_run *run);
+bool step_is_called(const struct safestart_run *run);
+
+/* ---- answer.c: the dispatching thread's ---- */
+
+/* The outcome is known: tell the gate, the waiters, the log and the application. */
+void answer_run(struct safestart_run *run, bool again);
+void answer_expired(struct safestart_run *run);   /* past its deadline */
+void answer_cancelled(struct safestart_run *run); /* shut down; its ticket is answered already */
+void answer_refused_start(struct safestart_run *run, int error); /* no thread to be had */
+void answer_drop(struct safestart_run *run);      /* one of run->jobs is done with it */
 
 void run_free_rejections(struct rejection *rejections);
 

@@ -123,8 +123,8 @@ int safestart_shutdown(struct safestart *ss)
 	request_shut(&ss->door);
 	pthread_mutex_lock(&ss->lock);
 	if (ss->run != NULL)
-		run_cancel_locked(ss->run);
-	dispatch_cancel_tickets_locked(ss);
+		step_cancel_locked(ss->run);
+	answer_cancel_tickets_locked(ss);
 	pthread_mutex_unlock(&ss->lock);
 	handle_wake(ss);
 	return 0;

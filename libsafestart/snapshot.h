@@ -84,6 +84,12 @@ int snapshot_hold(struct snapshot_home *home, struct held **slot, struct held *i
 void *snapshot_held_data(const struct held *held);
 struct held *snapshot_share(struct held *held); /* NULL is fine */
 
+/* Nobody refers to it any more: free it, retire what was only its own. Worker, or the last owner after close. */
+void snapshot_dispose(struct safestart_snapshot *snapshot);
+
+/* Wait for a grace period: every borrower that is inside now has left. */
+void snapshot_wait_for_readers(void);
+
 /* Put `candidate` (one reference, consumed) live. Worker. The caller may hold the handle's lock. */
 void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *candidate, int64_t now);
 

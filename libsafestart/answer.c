@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* answer: a run has ended: the outcome in words, to the gate, the waiters, the log and the application. Dispatching
+ * thread; deliver() on the worker. */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "run.h"
+#include "why.h"
+
+/* xorshift: spreads retries of processes that failed together; nothing depends on its quality. */
+static uint32_t next_random(struct safestart *ss)
+{
+	ss->random ^= ss->random << 13;
+	ss->random ^= ss->random >> 17;
+	ss->random ^= ss->random << 5;
+	return ss->random;
+}
+
+static void deliver(struct job *job)
+{
+	struct safestart_run *run = (struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery));
+	const struct safestart_conf *conf = run->ss->conf;
+	struct worker_visit visit;
+
+	worker_enter(&visit, run->ss, &run->ss->worker, "outcome", run->number, loop_now());
+	conf->callbacks.outcome(&run->outcome, conf->user_data);
+	worker_leave(&visit, &run->ss->worker);
+}
+
+void answer_drop(struct safestart_run *run)
+{
+	if (--run->jobs == 0)
+		run_free(run);
+}
+
+static void delivered(struct job *job)
+{
+	answer_drop((struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery)));
+}
+
+static void post_outcome(struct safestart_run *run)
+{
+	if (run->ss->conf->callbacks.outcome == NULL)
+		return;
+	run->delivery.execute = deliver;
+	run->delivery.done = delivered;
+	if (worker_post(&run->ss->worker, &run->delivery) == 0)
+		run->jobs++;
+	else
+		handle_log(run->ss, LOG_ERR, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
+}
+
+static int log_level(const struct safestart_outcome *outcome)
+{
+	switch (outcome->verdict) {
+	case SAFESTART_APPLIED: return outcome->quarantined > 0 ? LOG_WARNING : LOG_NOTICE;
+	case SAFESTART_UNCHANGED: return LOG_INFO;
+	case SAFESTART_CANCELLED: return LOG_INFO;
+	default: return LOG_ERR;
+	}
+}
+
+static void log_outcome(const struct safestart_run *run, bool repeated)
+{
+	const struct safestart_outcome *outcome = &run->outcome;
+	const char *reason = run->batch.reason;
+
+	/* The same thing again every 30 s hides what matters at 3 a.m. */
+	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%llu requests%s%s%s): %s: %s", (unsigned long long)run->number,
+		   (unsigned long long)outcome->requests, reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "",
+		   ticket_verdict_name(outcome->verdict), outcome->message);
+}
+
+static void record_locked(struct safestart *ss, struct safestart_run *run)
+{
+	struct safestart_outcome *outcome = &run->outcome;
+	struct handle_figures *figures = &ss->figures;
+
+	outcome->size = sizeof(*outcome);
+	outcome->run = run->number;
+	outcome->generation = safestart_generation(ss);
+	outcome->requests = run->batch.requests;
+	outcome->ticket = run->batch.ticket;
+	if (outcome->attempts == 0)
+		outcome->attempts = 1;
+	ticket_answer(&ss->tickets, outcome);
+	ss->tickets.last = *outcome;
+	ss->tickets.any = true;
+	run->answered = true;
+	if (ss->run == run)
+		ss->run = NULL;
+	figures->runs[outcome->verdict]++;
+	if (outcome->verdict <= SAFESTART_UNCHANGED && outcome->quarantined == 0)
+		figures->behind_since = 0;
+	else if (outcome->verdict != SAFESTART_CANCELLED && figures->behind_since == 0)
+		figures->behind_since = run->started;
+	figures->last_ended = loop_now();
+	pthread_cond_broadcast(&ss->changed);
+}
+
+static void say_when(char *message, size_t size, int64_t pause)
+{
+	size_t length = strlen(message);
+
+	if (pause != GATE_NEVER)
+		why_say(message + length, size - length, 0, "; tried again in %s", why_duration(pause).text);
+}
+
+static bool has_periodic_source(const struct safestart *ss)
+{
+	return ss->source.kind == SOURCE_ADDED && handle_settings(ss)->reconcile > 0;
+}
+
+void answer_run(struct safestart_run *run, bool again)
+{
+	struct safestart *ss = run->ss;
+	int64_t now = loop_now(), reconcile = handle_settings(ss)->reconcile;
+
+	int64_t pause = gate_ended(&ss->gate, now, again, next_random(ss));
+	if (pause != GATE_NEVER)
+		ss->nudged = true;
+	if (has_periodic_source(ss))
+		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (next_random(ss) & 0xffff));
+	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
+		say_when(run->outcome.message, sizeof(run->outcome.message), pause);
+	pthread_mutex_lock(&ss->lock);
+	/* A retry says another pause each time, which does not make it news. */
+	bool repeated = ss->tickets.any && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
+			ss->tickets.last.error == run->outcome.error && (run->outcome.attempts & (run->outcome.attempts - 1)) != 0;
+	record_locked(ss, run);
+	pthread_mutex_unlock(&ss->lock);
+	log_outcome(run, repeated);
+	post_outcome(run);
+}
+
+static void say_expired(struct safestart_run *run, const struct worker_guest *guest, bool waiting)
+{
+	static const char *const phases[] = {"gather", "prepare", "restart"};
+	struct safestart_outcome *outcome = &run->outcome;
+	unsigned long long generation = safestart_generation(run->ss);
+
+	outcome->verdict = SAFESTART_TIMED_OUT;
+	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
+	if (waiting)
+		why_say(outcome->message, sizeof(outcome->message), 0,
+			"timed out: could not begin, `%s` of run %llu has been inside for %s; generation %llu goes on serving; a run starts when it returns",
+			guest->what != NULL ? guest->what : "a callback", (unsigned long long)guest->run,
+			why_duration(loop_now() - guest->since).text, generation);
+	else
+		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
+			phases[run->phase], why_duration(handle_settings(run->ss)->run_timeout).text, generation,
+			guest->what != NULL && guest->run == run->number ? "; it is still inside, a run starts when it returns" : "");
+}
+
+void answer_expired(struct safestart_run *run)
+{
+	struct safestart *ss = run->ss;
+	struct worker_guest guest = worker_guest(&ss->worker);
+	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
+	/* A callback inside would only be waited for again: the run is owed to when it returns. */
+	bool wedged = waiting ? guest.what != NULL : worker_is_executing(&ss->worker, &run->job);
+
+	say_expired(run, &guest, waiting);
+	ss->owed = wedged;
+	run->jobs++; /* ours, while we look at it */
+	answer_run(run, !wedged);
+	answer_drop(run);
+}
+
+static const char cancelled_words[] = "cancelled: the handle was shut down";
+
+void answer_cancelled(struct safestart_run *run)
+{
+	run->outcome.verdict = SAFESTART_CANCELLED;
+	run->outcome.error = -ECANCELED;
+	why_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
+	answer_run(run, false);
+}
+
+/* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in progress, if it was
+ * cancelled, then those of the open batch. A run that has committed answers for itself. */
+void answer_cancel_tickets_locked(struct safestart *ss)
+{
+	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = SAFESTART_CANCELLED, .error = -ECANCELED, .attempts = 1};
+
+	if (ss->run != NULL && !run_gave_up(ss->run))
+		return;
+	why_copy(outcome.message, sizeof(outcome.message), cancelled_words);
+	outcome.generation = safestart_generation(ss);
+	if (ss->run != NULL) {
+		outcome.run = ss->run->number;
+		outcome.requests = ss->run->batch.requests;
+		outcome.ticket = ss->run->batch.ticket;
+		ticket_answer(&ss->tickets, &outcome);
+	}
+	outcome.run = 0;
+	outcome.ticket = request_issued(&ss->door, &outcome.requests);
+	ticket_answer(&ss->tickets, &outcome);
+	pthread_cond_broadcast(&ss->changed);
+}
+
+void answer_refused_start(struct safestart_run *run, int error)
+{
+	run->outcome.verdict = SAFESTART_FAILED;
+	run->outcome.error = error;
+	why_say(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
+		safestart_strerror(error), (unsigned long long)safestart_generation(run->ss));
+	answer_run(run, true);
+	answer_drop(run);
+}

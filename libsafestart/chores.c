@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* chores: what the worker does besides runs: retiring, hearing the source's hints, writing last_good. Posted by the
+ * dispatching thread. */
+#include <errno.h>
+#include <stddef.h>
+
+#include "handle.h"
+#include "why.h"
+
+void chores_post(struct safestart *ss, struct job *job, const char *what)
+{
+	int error = job->posted ? 0 : worker_post(&ss->worker, job);
+
+	if (error < 0)
+		handle_log(ss, LOG_ERR, "%s has to wait: no thread to be had (%s)", what, safestart_strerror(error));
+}
+
+void chores_keep(struct safestart *ss)
+{
+	if (!ss->keep_wanted || ss->keep_job.posted)
+		return;
+	ss->keep_wanted = false;
+	chores_post(ss, &ss->keep_job, "writing last_good");
+}
+
+static struct safestart *handle_of(struct job *job, size_t offset)
+{
+	return (struct safestart *)(void *)((char *)job - offset);
+}
+
+static void retire(struct job *job)
+{
+	struct safestart *ss = handle_of(job, offsetof(struct safestart, retire_job));
+	struct worker_visit visit;
+
+	worker_enter(&visit, ss, &ss->worker, "retire", 0, loop_now());
+	snapshot_collect(ss->home);
+	worker_leave(&visit, &ss->worker);
+}
+
+static void hint(struct job *job)
+{
+	struct safestart *ss = handle_of(job, offsetof(struct safestart, hint_job));
+	struct worker_visit visit;
+
+	worker_enter(&visit, ss, &ss->worker, "hint", 0, loop_now());
+	ss->source.hinted = ss->source.open && !ss->source.inherited && ss->source.chosen->source.hint(ss->source.state) > 0;
+	worker_leave(&visit, &ss->worker);
+}
+
+static void hint_done(struct job *job)
+{
+	struct safestart *ss = handle_of(job, offsetof(struct safestart, hint_job));
+
+	loop_listen(&ss->loop);
+	if (ss->source.hinted) {
+		gate_request(&ss->gate, loop_now(), false);
+		ss->nudged = true;
+	}
+}
+
+static void keep(struct job *job)
+{
+	struct safestart *ss = handle_of(job, offsetof(struct safestart, keep_job));
+	const char *path = handle_settings(ss)->last_good;
+	struct worker_visit visit;
+	char why[sizeof(ss->figures.keep_error)] = "";
+
+	worker_enter(&visit, ss, &ss->worker, "writing last_good", 0, loop_now());
+	struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
+	char *json = safestart_snapshot_json(live);
+	int error = json != NULL ? keep_save(path, json, why, sizeof(why)) : why_say(why, sizeof(why), -ENOMEM, "out of memory");
+	safestart_free(json);
+	safestart_snapshot_release(live);
+	worker_leave(&visit, &ss->worker);
+	if (error < 0)
+		handle_log(ss, LOG_WARNING, "last_good %s is not up to date, a restart would begin with an older set: %s; tried again after the next change", path, why);
+	pthread_mutex_lock(&ss->lock);
+	why_copy(ss->figures.keep_error, sizeof(ss->figures.keep_error), why);
+	pthread_mutex_unlock(&ss->lock);
+}
+
+static void keep_done(struct job *job)
+{
+	chores_keep(handle_of(job, offsetof(struct safestart, keep_job))); /* another generation went live meanwhile */
+}
+
+static void nothing_more(struct job *job)
+{
+	(void)job;
+}
+
+void chores_init(struct safestart *ss)
+{
+	ss->retire_job = (struct job){.execute = retire, .done = nothing_more};
+	ss->hint_job = (struct job){.execute = hint, .done = hint_done};
+	ss->keep_job = (struct job){.execute = keep, .done = keep_done};
+	ss->keep_wanted = false;
+}
