@@ -163,10 +163,10 @@ void app_use(struct app *app, struct safestart_conf *conf)
 		.log = on_log,
 		.outcome = on_outcome,
 		.retire_node = on_retire_node,
+		.restart = app->restart_enabled ? on_restart : NULL,
 	};
 
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, app), 0);
-	(void)on_restart;
 }
 
 bool app_logged(struct app *app, const char *words)

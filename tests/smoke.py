@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every public function once, through ctypes: what a language binding does. usage: smoke.py LIBRARY MAP"""
+import ctypes as c
+import os
+import re
+import sys
+import tempfile
+
+library, symbol_map = sys.argv[1:]
+exported = set(re.findall(r"^\s+(safestart_\w+);", open(symbol_map).read(), re.M))
+called = set()
+
+
+class Outcome(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("run", c.c_uint64), ("generation", c.c_uint64), ("requests", c.c_uint64),
+                ("attempts", c.c_uint32), ("quarantined", c.c_uint32), ("verdict", c.c_int32), ("error", c.c_int32),
+                ("message", c.c_char * 256), ("ticket", c.c_uint64)]
+
+
+RUN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)
+DATA = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p)
+LOG = c.CFUNCTYPE(None, c.c_int, c.c_char_p, c.c_void_p)
+OUTCOME = c.CFUNCTYPE(None, c.POINTER(Outcome), c.c_void_p)
+
+
+class Callbacks(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("prepare", RUN), ("retire", DATA), ("log", LOG), ("outcome", OUTCOME),
+                ("retire_node", DATA), ("restart", RUN)]
+
+
+OPEN = c.CFUNCTYPE(c.c_int, c.POINTER(c.c_void_p), c.c_void_p, c.c_void_p, c.c_size_t, c.c_void_p)
+GATHER = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)
+CLOSE = c.CFUNCTYPE(None, c.c_void_p)
+
+
+class Setting(c.Structure):
+    _fields_ = [("key", c.c_char_p), ("value", c.c_char_p), ("help", c.c_char_p)]
+
+
+class Source(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("scheme", c.c_char_p), ("settings", c.POINTER(Setting)), ("open", OPEN),
+                ("gather", GATHER), ("close", CLOSE), ("fd", c.c_void_p), ("hint", c.c_void_p)]
+
+
+dll = c.CDLL(library)
+POINTERS = {"conf_new", "snapshot_acquire", "read_lock", "snapshot_at", "snapshot_find", "snapshot_data", "node_data", "run_current",
+            "run_candidate", "run_change", "snapshot_json", "status_json", "metrics_text"}
+STRINGS = {"version", "strerror", "node_id", "node_host", "node_label", "node_label_at", "source_argument", "source_value"}
+NUMBERS = {"request_restart", "request", "generation", "snapshot_generation", "run_number", "snapshot_size", "gather_max_bytes"}
+NOTHING = {"conf_free", "free", "read_unlock", "snapshot_release", "run_set_data", "gather_warn"}
+
+
+def call(name, *arguments):
+    function = dll["safestart_" + name]
+    function.restype = (c.c_void_p if name in POINTERS else c.c_char_p if name in STRINGS else c.c_uint64 if name in NUMBERS
+                        else None if name in NOTHING else c.c_int)
+    called.add("safestart_" + name)
+    return function(*[c.c_void_p(a) if isinstance(a, int) and a > 0xffffffff else a for a in arguments])
+
+
+def fine(name, *arguments):
+    result = call(name, *arguments)
+    assert result is not None and result >= 0, f"{name}: {result} {call('strerror', result)}"
+    return result
+
+
+def text(name, *arguments):
+    pointer = call(name, *arguments)
+    assert pointer, name
+    value = c.string_at(pointer)
+    call("free", pointer)
+    return value
+
+
+NODES = b'[{"targets":["10.0.0.1:1"],"labels":{"id":"a","zone":"z"}},{"targets":["10.0.0.2:1"],"labels":{"id":"b"}}]'
+seen = []
+
+
+@RUN
+def prepare(run, _):
+    kind, other = c.c_int(), c.c_int()
+    assert call("run_number", run) >= 1 and call("run_cancelled", run) == 0
+    assert call("run_current", run)
+    candidate = call("run_candidate", run)
+    node = call("run_change", run, c.c_size_t(0), c.byref(kind))
+    assert node and kind.value == 1 and not call("run_change", run, c.c_size_t(99), c.byref(other))
+    fine("run_set_node_data", run, node, c.c_void_p(1))
+    call("run_set_data", run, c.c_void_p(2))
+    fine("run_reject", run, b"b", b"not this one")
+    assert call("snapshot_size", candidate) == 2
+    return 1  # SAFESTART_LATER: finished below
+
+
+@RUN
+def restart(_run, _):
+    seen.append("restart")
+    return 0
+
+
+callbacks = Callbacks(c.sizeof(Callbacks), prepare, DATA(lambda d, _: seen.append(("retire", d))), LOG(lambda l, m, _: seen.append(m)),
+                      OUTCOME(lambda o, _: seen.append(("outcome", o.contents.verdict))), DATA(lambda d, _: seen.append(("retire_node", d))), restart)
+runs = []
+inner_prepare = prepare
+
+
+@RUN
+def remember(run, user_data):
+    result = inner_prepare(run, user_data)
+    runs.append(run)
+    return result
+
+
+callbacks.prepare = remember
+assert re.match(rb"\d+\.\d+\.\d+$", call("version"))
+assert call("strerror", -34) == call("strerror", 34) == b"a guard rail refused the set"
+assert call("setting", c.c_size_t(0), None, None, None) == 0 and call("setting", c.c_size_t(999), None, None, None) == -2
+
+conf, ss, why = call("conf_new"), c.c_void_p(), c.create_string_buffer(256)
+for key, value in ((b"debounce", b"0"), (b"thread", b"no"), (b"retry_min", b"0")):
+    fine("conf_set", conf, key, value, why, c.c_size_t(256))
+assert call("conf_set", conf, b"debonce", b"1s", why, c.c_size_t(256)) == -22 and b"debounce" in why.value
+fine("conf_set_callbacks", conf, c.byref(callbacks), None)
+assert call("check", conf, NODES, why, c.c_size_t(256)) == 0
+fine("open", c.byref(ss), conf, why, c.c_size_t(256))
+handle, ticket, outcome = ss.value, c.c_uint64(), Outcome(c.sizeof(Outcome))
+assert call("fd", handle) >= 0 and call("last_outcome", handle, c.byref(outcome)) == -11
+fine("nodes_replace", handle, NODES, c.byref(ticket), why, c.c_size_t(256))
+while not runs:
+    fine("dispatch", handle, 1000)
+fine("run_finish", runs[0], 0)
+fine("wait", handle, ticket, 10000, c.byref(outcome))
+assert (outcome.verdict, outcome.quarantined, outcome.ticket) == (0, 1, 1), outcome.message
+fine("wait_ready", handle, 0)
+assert call("generation", handle) == 1
+snapshot = call("read_lock", handle)
+assert call("snapshot_generation", snapshot) == 1 and call("snapshot_data", snapshot) == 2
+call("read_unlock", handle)
+snapshot = call("snapshot_acquire", handle)
+node = call("snapshot_at", snapshot, c.c_size_t(0))
+assert node == call("snapshot_find", snapshot, b"a") and call("node_data", node) == 1
+assert (call("node_id", node), call("node_host", node), call("node_port", node) & 0xffff) == (b"a", b"10.0.0.1", 1)
+assert call("node_label", node, b"zone") == b"z" == call("node_label_at", node, c.c_size_t(0), None)
+fine("node_report", node, 0)
+assert call("node_state", handle, b"a", why, c.c_size_t(256)) == 3, why.value
+assert b'"a"' in text("snapshot_json", snapshot) and b'"generation":1' in text("status_json", handle)
+assert b"safestart_generation{" in text("metrics_text", handle)
+call("snapshot_release", snapshot)
+assert call("request_restart", handle) == 2 and call("request", handle, 2, b"why not") == 2
+fine("node_announce", handle, b"a", b"10.0.0.1:1", None, None)
+fine("node_withdraw", handle, b"b", None)
+fine("after_fork", handle)
+fine("shutdown", handle)
+fine("close", handle)
+call("conf_free", conf)
+assert "restart" in seen and ("retire", 2) in seen and ("retire_node", 1) in seen and ("outcome", 0) in seen, seen
+
+
+# A source in another language.
+@OPEN
+def source_open(state, source_conf, _why, _size, _user):
+    assert call("source_argument", source_conf) == b"there" and call("source_value", source_conf, b"toy_mode") == b"slow"
+    state[0] = 1
+    return 0
+
+
+pending = []
+
+
+@GATHER
+def source_gather(_state, gather):
+    assert call("gather_forced", gather) == 0 and call("gather_cancelled", gather) == 0 and call("gather_max_bytes", gather) > 1000
+    if not pending:
+        pending.append(gather)
+        assert call("gather_unchanged", gather) == -11
+        call("gather_warn", gather, b"a word")
+        fine("gather_json", gather, NODES, c.c_size_t(len(NODES)))
+        return fine("gather_finish", gather, 0) or 1
+    return call("gather_fail", gather, -5, b"no luck")
+
+
+settings = (Setting * 2)(Setting(b"toy_mode", b"fast", b"how"), Setting(None, None, None))
+source = Source(c.sizeof(Source), b"toy", settings, source_open, source_gather, CLOSE(lambda s: seen.append("closed")), None, None)
+conf = call("conf_new")
+fine("conf_add_source", conf, c.byref(source), None)
+for key, value in ((b"source", b"toy:there"), (b"toy_mode", b"slow"), (b"thread", b"no"), (b"debounce", b"0")):
+    fine("conf_set", conf, key, value, why, c.c_size_t(256))
+assert call("open", c.byref(ss), conf, why, c.c_size_t(256)) == 0, why.value
+fine("wait_ready", ss, 10000)
+fine("wait", ss, c.c_uint64(call("request_restart", ss)), 10000, c.byref(outcome))
+assert outcome.verdict == 3 and outcome.error == -5 and b"no luck" in outcome.message, outcome.message
+fine("close", ss)
+call("conf_free", conf)
+assert "closed" in seen
+missing = exported - called
+assert not missing, f"never called: {sorted(missing)}"
+print(f"{len(called)} functions called")
