@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "value.h"
 #include "why.h"
@@ -273,6 +275,20 @@ static int copy_string(char **to, const char *from)
 	return from == NULL || *to != NULL ? 0 : -ENOMEM;
 }
 
+/* The host may change its directory later; what was meant is what was meant at open. */
+static int copy_path(char **to, const char *from)
+{
+	char *directory = from != NULL && from[0] != '/' ? getcwd(NULL, 0) : NULL;
+
+	if (directory == NULL)
+		return copy_string(to, from);
+	int length = asprintf(to, "%s/%s", directory, from);
+	if (length < 0)
+		*to = NULL;
+	free(directory);
+	return length < 0 ? -ENOMEM : 0;
+}
+
 /* In the same order, so that a handle finds what the conf would have found. */
 static int copy_sources(struct safestart_conf *copy, const struct conf_source *from)
 {
@@ -310,7 +326,7 @@ static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 	copy->callbacks = conf->callbacks;
 	copy->user_data = conf->user_data;
 	if (copy_string(&copy->settings.name, name) == 0 && copy_string(&copy->settings.source, conf->settings.source) == 0 &&
-	    copy_string(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_sources(copy, conf->sources) == 0)
+	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_sources(copy, conf->sources) == 0)
 		return copy;
 	safestart_conf_free(copy);
 	return NULL;

@@ -28,6 +28,7 @@ void handle_log(struct safestart *ss, int level, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix, format, arguments);
 	va_end(arguments);
+	why_clean(line);
 	worker_enter(&visit, ss, NULL, NULL, 0, 0);
 	conf->callbacks.log(level, line, conf->user_data);
 	worker_leave(&visit, NULL);

@@ -103,6 +103,8 @@ int node_check_id(const char *id, char *why, size_t why_size)
 		return why_say(why, why_size, -EINVAL, "the id is empty");
 	if (length > NODE_ID_MAX)
 		return why_say(why, why_size, -EINVAL, "the id \"%.40s...\" is %zu bytes long; at most %d are taken", id, length, NODE_ID_MAX);
+	if (!why_is_utf8(id))
+		return why_say(why, why_size, -EINVAL, "the id \"%.40s\" is not UTF-8", id);
 	for (const char *c = id; *c != '\0'; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			return why_say(why, why_size, -EINVAL, "the id has a control character in it (byte %zu)", (size_t)(c - id));
@@ -165,6 +167,10 @@ int node_new(struct safestart_node **out, const char *id, const char *address, c
 	if (label_count > 0 && (sorted = malloc(label_count * sizeof(*sorted))) == NULL)
 		return why_say(why, why_size, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < label_count; i++) {
+		if (!why_is_utf8(labels[i].name) || !why_is_utf8(labels[i].value)) {
+			free(sorted);
+			return why_say(why, why_size, -EINVAL, "the label \"%.40s\" is not UTF-8", labels[i].name);
+		}
 		if (strcmp(labels[i].name, "id") != 0)
 			sorted[kept++] = labels[i];
 	}

@@ -91,9 +91,7 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 	int error = build(ss, conf, why, why_size);
 	if (error == 0) {
 		dispatch_init(ss);
-		if (ss->source.fd >= 0 && loop_watch(&ss->loop, ss->source.fd) < 0)
-			ss->source.fd = -1; /* reconcile goes on without hints */
-		handle_wake(ss); /* the first turn sets the timer */
+		handle_wake(ss); /* the first turn begins the first load; its end watches the source */
 		error = fork_register(ss);
 		if (error < 0)
 			why_say(why, why_size, error, "out of memory");

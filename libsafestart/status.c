@@ -235,18 +235,20 @@ static bool is_wedged(const struct safestart *ss, const struct picture *picture)
 static json_t *status(struct safestart *ss, const struct picture *picture)
 {
 	const struct settings *settings = handle_settings(ss);
-	char line[512];
+	char line[512], name[256], source[512];
 	json_t *root, *runs = json_object(), *nodes = json_array(), *callback = NULL;
 
 	summary(picture, line, sizeof(line));
+	why_copy(name, sizeof(name), settings->name); /* whatever the host called them, JSON wants UTF-8 */
+	why_copy(source, sizeof(source), settings->source);
 	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
 		json_object_set_new(runs, ticket_verdict_name(verdict), json_integer((json_int_t)picture->figures.runs[verdict]));
 	each_node(picture, tell_json, nodes);
 	if (picture->guest.what != NULL)
 		callback = json_pack("{s:s,s:I,s:f,s:b}", "name", picture->guest.what, "run", (json_int_t)picture->guest.run, "seconds",
 				     seconds(picture->now - picture->guest.since), "wedged", is_wedged(ss, picture));
-	root = json_pack("{s:s,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:f,s:I,s:o,s:o,s:o}", "summary", line, "name", settings->name, "version", safestart_version(),
-			 "pid", (int)getpid(), "serves", settings->serves, "shut_down", picture->shut, "source", settings->source, "generation",
+	root = json_pack("{s:s,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:f,s:I,s:o,s:o,s:o}", "summary", line, "name", name, "version", safestart_version(),
+			 "pid", (int)getpid(), "serves", settings->serves, "shut_down", picture->shut, "source", source, "generation",
 			 (json_int_t)picture->live->generation, "behind_seconds", behind(picture), "requests",
 			 (json_int_t)(picture->figures.requests + picture->open_requests), "runs", runs, "nodes", nodes, "callback",
 			 callback != NULL ? callback : json_null());
@@ -260,8 +262,9 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	json_object_set_new(root, "next_run_in_seconds", due ? json_real(seconds(left)) : json_null());
 	json_object_set_new(root, "oldest_reader", picture->oldest_since != 0 ? json_pack("{s:I,s:f,s:s}", "generation", (json_int_t)picture->oldest_generation,
 			    "seconds", seconds(picture->now - picture->oldest_since), "by", picture->oldest_borrowed ? "borrower" : "owner") : json_null());
+	why_copy(source, sizeof(source), settings->last_good != NULL ? settings->last_good : "");
 	if (settings->last_good != NULL)
-		json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", settings->last_good, "error", picture->figures.keep_error));
+		json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", source, "error", picture->figures.keep_error));
 	return root;
 }
 

@@ -5,7 +5,55 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Drop the character that ends in the middle, if any: bindings decode these strings as UTF-8. */
+/* How many bytes the character at `text` has; 0: it is none. Overlong forms, surrogates and what lies beyond Unicode are
+ * none, as for every decoder these strings may meet. */
+static size_t character(const unsigned char *text)
+{
+	static const struct {
+		unsigned char from, to, second_from, second_to, size;
+	} forms[] = {{0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+		     {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		if (text[0] < forms[i].from || text[0] > forms[i].to)
+			continue;
+		if (forms[i].size > 1 && (text[1] < forms[i].second_from || text[1] > forms[i].second_to))
+			return 0;
+		for (size_t j = 2; j < forms[i].size; j++) {
+			if ((text[j] & 0xc0) != 0x80)
+				return 0;
+		}
+		return forms[i].size;
+	}
+	return 0;
+}
+
+bool why_is_utf8(const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	while (*at != '\0') {
+		size_t size = character(at);
+		if (size == 0)
+			return false;
+		at += size;
+	}
+	return true;
+}
+
+void why_clean(char *text)
+{
+	unsigned char *at = (unsigned char *)text;
+
+	while (*at != '\0') {
+		size_t size = character(at);
+		if (size == 0)
+			*at = '?'; /* a path or an application's words in another encoding */
+		at += size > 0 ? size : 1;
+	}
+}
+
+/* Drop the character that was cut in the middle, if any. */
 static void trim_partial_character(char *text)
 {
 	size_t length = strlen(text), start = length;
@@ -33,6 +81,7 @@ int why_say(char *why, size_t why_size, int error, const char *format, ...)
 		why[0] = '\0';
 	else if ((size_t)length >= why_size)
 		trim_partial_character(why);
+	why_clean(why);
 	return error;
 }
 
@@ -44,6 +93,7 @@ void why_copy(char *to, size_t size, const char *from)
 	to[length] = '\0';
 	if (from[length] != '\0')
 		trim_partial_character(to);
+	why_clean(to);
 }
 
 struct why_duration why_duration(long long ns)

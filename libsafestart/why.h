@@ -3,14 +3,19 @@
 #ifndef SAFESTART_WHY_H
 #define SAFESTART_WHY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Write the words and return `error`, so that a failure is one statement. `why` may be NULL. What
- * does not fit is cut between characters, never inside one. */
+ * does not fit is cut between characters, never inside one. The result is UTF-8. */
 int why_say(char *why, size_t why_size, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* As strcpy, into `size` bytes, cut between characters. */
+/* As strcpy, into `size` bytes, cut between characters; the result is UTF-8. */
 void why_copy(char *to, size_t size, const char *from);
+
+/* Is it UTF-8? / Make it so: what is not becomes '?'. Words always are: bindings and JSON decode them. */
+bool why_is_utf8(const char *text);
+void why_clean(char *text);
 
 /* A number of nanoseconds for people: "850ms", "4m12s". */
 struct why_duration {

@@ -264,7 +264,8 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * every node counts as added, generations go on counting. Before it the child reads the inherited
  * nodes, with NULL as data (the pools belong to the parent and are never retired
  * here), and requests are kept. Calling it again, or in a process that did not fork, changes nothing.
- * Not needed by a child that execs or exits at once.
+ * Not needed by a child that execs or exits at once. (The library looks after liburcu-bp around fork, for the
+ * whole process: a host that uses it as well must not call its fork handlers a second time.)
  * Returns: 0; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN: call it again when there is room; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: this is it.  Since: 1.0
  */
