@@ -143,6 +143,13 @@ int gather_call(struct safestart_run *run)
 	}
 }
 
+void gather_forget(struct safestart *ss)
+{
+	nodeset_unref(ss->memory.gathered);
+	ss->memory.gathered = NULL;
+	ss->memory.error = 0;
+}
+
 /* An error after which asking again without a change of the input is pointless. */
 static bool is_refusal(int error)
 {

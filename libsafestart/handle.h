@@ -148,8 +148,8 @@ int fork_register(struct safestart *ss); /* 0 or -ENOMEM */
 void fork_unregister(struct safestart *ss);
 int fork_revive(struct safestart *ss);   /* 0 at once unless this is a child that does not own it yet */
 
-/* keep.c: the file of last_good. */
-int keep_load(struct nodeset **out, const char *path, const struct nodeset_limits *limits, char *why, size_t why_size);
+/* keep.c: the file of last_good. 0 or -errno and why; -ENOENT: nothing was kept yet. Any thread, no lock held. */
+int keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);
 int keep_save(const char *path, const char *json, char *why, size_t why_size);
 
 #endif

@@ -25,8 +25,18 @@ static int read_all(int fd, char *buffer, size_t size, size_t *length)
 	return 0;
 }
 
-int keep_load(struct nodeset **out, const char *path, const struct nodeset_limits *limits, char *why, size_t why_size)
+/* What was live can be live again, whatever min_nodes says today; but nothing is not a set to fall back to. */
+static int check(const struct settings *settings, const struct nodeset *set, char *why, size_t why_size)
 {
+	if (set->count == 0 && set->fault_count == 0 && !settings->rails.allow_empty)
+		return why_say(why, why_size, -ERANGE, "it has no nodes");
+	return nodeset_usable(set, why, why_size);
+}
+
+int keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
+{
+	const char *path = settings->last_good;
+	const struct nodeset_limits *limits = &settings->limits;
 	struct stat status;
 	char *buffer = NULL;
 	size_t length;
@@ -52,6 +62,12 @@ int keep_load(struct nodeset **out, const char *path, const struct nodeset_limit
 	close(fd);
 	if (error == 0)
 		error = nodeset_parse(out, buffer, length, limits, why, why_size);
+	if (error == 0)
+		error = check(settings, *out, why, why_size);
+	if (error < 0) {
+		nodeset_unref(*out);
+		*out = NULL;
+	}
 	free(buffer);
 	return error;
 }

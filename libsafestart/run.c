@@ -145,7 +145,7 @@ static struct nodeset *kept_set(struct safestart_run *run)
 
 	if (settings->last_good == NULL || live_count(run) > 0 || safestart_generation(run->ss) > 0)
 		return NULL;
-	int error = keep_load(&kept, settings->last_good, &settings->limits, why, sizeof(why));
+	int error = keep_load(&kept, settings, why, sizeof(why));
 	if (error < 0 && error != -ENOENT && !run->ss->memory.kept_tried)
 		handle_log(run->ss, LOG_WARNING, "last_good %s can't be used: %s", settings->last_good, why);
 	run->ss->memory.kept_tried = true;
@@ -340,6 +340,8 @@ static void tear_down(struct safestart_run *run)
 	struct handle_memory *memory = &run->ss->memory;
 	struct worker_visit visit;
 
+	if (run_gave_up(run) && run->phase == RUN_GATHER)
+		gather_forget(run->ss);
 	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) { /* done with this set */
 		memory->attempts = 0;
 		nodeset_unref(memory->forced);

@@ -47,8 +47,8 @@ void why_clean(char *text)
 
 	while (*at != '\0') {
 		size_t size = character(at);
-		if (size == 0)
-			*at = '?'; /* a path or an application's words in another encoding */
+		if (size == 0 || *at < 0x20 || *at == 0x7f)
+			*at = '?'; /* a path in another encoding; a line break that would forge a line of the log */
 		at += size > 0 ? size : 1;
 	}
 }

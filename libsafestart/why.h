@@ -13,7 +13,8 @@ int why_say(char *why, size_t why_size, int error, const char *format, ...) __at
 /* As strcpy, into `size` bytes, cut between characters; the result is UTF-8. */
 void why_copy(char *to, size_t size, const char *from);
 
-/* Is it UTF-8? / Make it so: what is not becomes '?'. Words always are: bindings and JSON decode them. */
+/* Is it UTF-8? / Make it so, without control characters: what is not becomes '?'. Words always are: bindings and JSON
+ * decode them, logs have them in one line. */
 bool why_is_utf8(const char *text);
 void why_clean(char *text);
 

@@ -1,2 +1,555 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-int main(void) { return 0; }
+/* When does a run start? Asked with made-up time, and of a hundred thousand random steps. */
+#include "gate.h"
+
+#include "support.h"
+
+#define MS INT64_C(1000000)
+
+static const struct gate_conf usual = {
+	.debounce = 100 * MS, .max_delay = 1000 * MS, .retry_min = 100 * MS, .retry_max = 30000 * MS};
+
+static struct gate gate_with(int64_t debounce, int64_t max_delay, int64_t min_interval)
+{
+	struct gate_conf conf = usual;
+	struct gate gate;
+
+	conf.debounce = debounce;
+	conf.max_delay = max_delay;
+	conf.min_interval = min_interval;
+	gate_init(&gate, &conf);
+	return gate;
+}
+
+/* As the loop does: ask again whenever the gate says. Returns when the run started; GATE_NEVER: it sleeps. */
+static int64_t start_after(struct gate *gate, int64_t now)
+{
+	for (int i = 0; i < 10000; i++) {
+		struct gate_verdict verdict = gate_tick(gate, now);
+		if (verdict.start)
+			return now;
+		if (verdict.wake_at == GATE_NEVER)
+			return GATE_NEVER;
+		ck_assert_int_gt(verdict.wake_at, now);
+		now = verdict.wake_at;
+	}
+	ck_abort_msg("it keeps waking for nothing");
+	return 0;
+}
+
+/* A first run that was asked for at 0 and is in progress. */
+static struct gate running_gate(int64_t debounce, int64_t max_delay, int64_t min_interval)
+{
+	struct gate gate = gate_with(debounce, max_delay, min_interval);
+
+	gate_request(&gate, 0, true);
+	ck_assert(gate_tick(&gate, 0).start);
+	return gate;
+}
+
+START_TEST(nothing_asked_for_never_starts)
+{
+	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
+	struct gate_verdict verdict = gate_tick(&gate, 5);
+
+	ck_assert(!verdict.start && !verdict.deaf);
+	ck_assert_int_eq(verdict.wake_at, GATE_NEVER);
+	ck_assert_int_eq(gate_next_start(&gate), GATE_NEVER);
+}
+END_TEST
+
+START_TEST(p4_starts_debounce_after_the_newest_request)
+{
+	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
+
+	for (int64_t t = 0; t <= 120 * MS; t += 60 * MS) {
+		gate_request(&gate, t, false);
+		ck_assert(!gate_tick(&gate, t).start);
+	}
+	ck_assert_int_eq(gate_next_start(&gate), 220 * MS);
+	ck_assert(!gate_tick(&gate, 220 * MS - 1).start);
+	ck_assert_int_eq(start_after(&gate, 121 * MS), 220 * MS);
+}
+END_TEST
+
+START_TEST(without_debounce_it_starts_at_once)
+{
+	struct gate gate = gate_with(0, 0, 0);
+
+	gate_request(&gate, 7, false);
+	ck_assert(gate_tick(&gate, 7).start);
+}
+END_TEST
+
+START_TEST(p4_looks_every_quarter_of_the_debounce)
+{
+	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
+	struct gate_verdict verdict;
+	int64_t now = 0, unheard = 30 * MS;
+
+	gate_request(&gate, 0, false);
+	for (int looks = 0; !(verdict = gate_tick(&gate, now)).start; looks++) {
+		ck_assert(verdict.deaf);
+		ck_assert_int_le(verdict.wake_at, now + 25 * MS + 1);
+		ck_assert_int_lt(looks, 10);
+		now = verdict.wake_at;
+		if (unheard != 0 && now > unheard) {
+			gate_request(&gate, now, false);
+			unheard = 0;
+		}
+	}
+	/* After the newest request, which went by unheard, and at most a quarter late. */
+	ck_assert_int_ge(now, 130 * MS);
+	ck_assert_int_le(now, 155 * MS + 1);
+}
+END_TEST
+
+START_TEST(p4_requests_without_end_start_at_max_delay)
+{
+	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
+	int64_t now = 0, first = 0;
+
+	for (int runs = 0; runs < 3; runs++) {
+		for (; !gate_tick(&gate, now).start; now += 50 * MS) {
+			ck_assert_int_le(now, first + 1000 * MS);
+			gate_request(&gate, now, false);
+		}
+		ck_assert_int_eq(now, first + 1000 * MS);
+		gate_ended(&gate, now, false, 0);
+		first = now;
+		gate_request(&gate, first, false);
+	}
+}
+END_TEST
+
+/* What the gate says while a run or min_interval holds a window back. */
+START_TEST(deaf_as_long_as_a_request_would_change_nothing)
+{
+	static const struct {
+		int64_t debounce, now;
+		bool urgent, deaf;
+	} rows[] = {
+		{100 * MS, 10 * MS, false, true},    /* looks by itself */
+		{100 * MS, 99 * MS, false, true},    /* the same, shortly before quiet */
+		{100 * MS, 100 * MS, false, false},  /* quiet: the next request moves the start, and nobody looks */
+		{100 * MS, 999 * MS, false, false},  /* the same, shortly before max_delay */
+		{100 * MS, 1000 * MS, false, true},  /* max_delay has passed: nothing moves it any more */
+		{0, 10 * MS, false, true},           /* no debounce, nothing to move */
+		{100 * MS, 10 * MS, true, true},     /* urgent, the same */
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		for (int held_by_run = 0; held_by_run < 2; held_by_run++) {
+			struct gate gate = running_gate(rows[i].debounce, 1000 * MS, 5000 * MS);
+			if (!held_by_run)
+				gate_ended(&gate, 0, false, 0);
+			gate_request(&gate, 0, rows[i].urgent);
+			struct gate_verdict verdict = gate_tick(&gate, rows[i].now);
+			ck_assert(!verdict.start);
+			ck_assert_msg(verdict.deaf == rows[i].deaf, "row %zu", i);
+			ck_assert_int_gt(verdict.wake_at, rows[i].now);
+			if (!held_by_run)
+				ck_assert_int_le(verdict.wake_at, 5000 * MS);
+			else if (rows[i].now >= 100 * MS || rows[i].debounce == 0 || rows[i].urgent)
+				ck_assert_int_eq(verdict.wake_at, GATE_NEVER);
+		}
+	}
+}
+END_TEST
+
+START_TEST(p4_min_interval_is_kept_after_every_run)
+{
+	enum how { ASKED, URGENT, DUE, RETRY, DELAYED, HOWS };
+
+	for (int before = 0; before < 2; before++) {
+		for (enum how how = ASKED; how < HOWS; how++) {
+			struct gate gate = running_gate(100 * MS, 200 * MS, 3000 * MS);
+			int64_t end = 500 * MS;
+			if (before > 0) { /* the run itself was one that min_interval had delayed */
+				gate_request(&gate, 400 * MS, false);
+				gate_ended(&gate, end, false, 0);
+				ck_assert_int_eq(start_after(&gate, end), end + 3000 * MS);
+				end += 4000 * MS;
+			}
+			if (how == DELAYED)
+				gate_request(&gate, end - 1, false);
+			gate_ended(&gate, end, how == RETRY, 0);
+			if (how == ASKED || how == URGENT)
+				gate_request(&gate, end + 1, how == URGENT);
+			if (how == DUE)
+				gate_due(&gate, end + 1);
+			ck_assert_msg(start_after(&gate, end + 1) == end + 3000 * MS, "how %d before %d", (int)how, before);
+		}
+	}
+}
+END_TEST
+
+START_TEST(p1_nothing_starts_while_a_run_is_in_progress)
+{
+	struct gate gate = running_gate(0, 0, 0);
+
+	gate_request(&gate, 1, true);
+	gate_due(&gate, 1);
+	for (int64_t t = 1; t < GATE_NEVER / 8; t *= 2) {
+		struct gate_verdict verdict = gate_tick(&gate, t);
+		ck_assert(!verdict.start);
+		ck_assert_int_eq(verdict.wake_at, GATE_NEVER);
+	}
+	ck_assert_int_eq(gate_next_start(&gate), GATE_NEVER);
+	gate_ended(&gate, GATE_NEVER / 4, false, 0);
+	ck_assert(gate_tick(&gate, GATE_NEVER / 4).start);
+}
+END_TEST
+
+START_TEST(p3_requests_during_a_run_lead_to_one_more_run)
+{
+	struct gate gate = running_gate(100 * MS, 1000 * MS, 0);
+
+	for (int64_t t = 1; t <= 50; t++) {
+		gate_request(&gate, t * 10 * MS, false);
+		ck_assert(!gate_tick(&gate, t * 10 * MS).start);
+	}
+	gate_ended(&gate, 550 * MS, false, 0);
+	ck_assert_int_eq(start_after(&gate, 550 * MS), 600 * MS);
+	gate_ended(&gate, 700 * MS, false, 0);
+	ck_assert_int_eq(start_after(&gate, 700 * MS), GATE_NEVER);
+}
+END_TEST
+
+START_TEST(p4_a_window_that_is_over_starts_when_the_run_ends)
+{
+	struct gate gate = running_gate(100 * MS, 1000 * MS, 0);
+
+	gate_request(&gate, 10 * MS, false);
+	gate_ended(&gate, 5000 * MS, false, 0);
+	ck_assert(gate_tick(&gate, 5000 * MS).start);
+}
+END_TEST
+
+START_TEST(urgent_skips_debounce_for_the_window_it_is_in)
+{
+	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
+
+	gate_request(&gate, 0, false);
+	gate_tick(&gate, 0);
+	gate_request(&gate, 10 * MS, true);
+	gate_request(&gate, 10 * MS, false); /* somebody patient changes nothing */
+	ck_assert(gate_tick(&gate, 10 * MS).start);
+	gate_ended(&gate, 20 * MS, false, 0);
+	gate_request(&gate, 30 * MS, false);
+	ck_assert_int_eq(start_after(&gate, 30 * MS), 130 * MS);
+}
+END_TEST
+
+START_TEST(urgent_skips_backoff_but_not_min_interval)
+{
+	struct gate gate = running_gate(100 * MS, 1000 * MS, 0);
+	struct gate patient = running_gate(100 * MS, 1000 * MS, 70 * MS);
+
+	gate_ended(&gate, 0, true, 0);
+	gate_request(&gate, 1 * MS, true);
+	ck_assert(gate_tick(&gate, 1 * MS).start);
+	gate_ended(&patient, 0, true, 0);
+	gate_request(&patient, 1 * MS, true);
+	ck_assert_int_eq(start_after(&patient, 1 * MS), 70 * MS);
+}
+END_TEST
+
+START_TEST(p15_backoff_doubles_up_to_retry_max)
+{
+	struct gate gate = running_gate(100 * MS, 1000 * MS, 0);
+	int64_t now = 0, expected = 100 * MS;
+
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(gate_ended(&gate, now, true, 0), expected);
+		ck_assert_int_eq(gate_next_start(&gate), now + expected);
+		ck_assert_int_eq(start_after(&gate, now), now + expected);
+		now += expected;
+		expected = expected * 2 < 30000 * MS ? expected * 2 : 30000 * MS;
+	}
+}
+END_TEST
+
+START_TEST(p15_jitter_takes_at_most_half_and_adds_nothing)
+{
+	static const uint32_t randoms[] = {0, 1, 1000, UINT32_MAX / 2, UINT32_MAX - 1, UINT32_MAX};
+	int64_t full = 100 * MS, last = INT64_MAX;
+
+	for (size_t i = 0; i < sizeof(randoms) / sizeof(*randoms); i++) {
+		struct gate gate = running_gate(0, 0, 0);
+		int64_t pause = gate_ended(&gate, 0, true, randoms[i]);
+		ck_assert_int_le(pause, full);
+		ck_assert_int_ge(pause, full / 2);
+		ck_assert_int_le(pause, last);
+		ck_assert_int_eq(gate_next_start(&gate), pause);
+		last = pause;
+	}
+	ck_assert_int_eq(last, full / 2);
+}
+END_TEST
+
+START_TEST(without_retry_min_nothing_is_tried_again)
+{
+	struct gate_conf conf = usual;
+	struct gate gate;
+
+	conf.retry_min = 0;
+	gate_init(&gate, &conf);
+	gate_due(&gate, 0);
+	ck_assert(gate_tick(&gate, 0).start);
+	ck_assert_int_eq(gate_ended(&gate, 1, true, 0), GATE_NEVER);
+	ck_assert_int_eq(gate_next_start(&gate), GATE_NEVER);
+}
+END_TEST
+
+START_TEST(p15_a_request_cuts_the_backoff_short)
+{
+	struct gate gate = running_gate(100 * MS, 1000 * MS, 0);
+	int64_t now = 0;
+
+	for (int i = 0; i < 10; i++) {
+		now += gate_ended(&gate, now, true, 0);
+		ck_assert(gate_tick(&gate, now).start);
+	}
+	ck_assert_int_eq(gate_ended(&gate, now, true, 0), 30000 * MS);
+	gate_request(&gate, now + MS, false);
+	ck_assert_int_eq(start_after(&gate, now + MS), now + 101 * MS);
+	/* The run met the retry, too. */
+	gate_ended(&gate, now + 200 * MS, false, 0);
+	ck_assert_int_eq(gate_next_start(&gate), GATE_NEVER);
+}
+END_TEST
+
+START_TEST(success_resets_the_backoff)
+{
+	struct gate gate = running_gate(0, 0, 0);
+	int64_t now = 0;
+
+	for (int i = 0; i < 5; i++) {
+		now += gate_ended(&gate, now, true, 0);
+		ck_assert(gate_tick(&gate, now).start);
+	}
+	ck_assert_int_eq(gate_ended(&gate, now, false, 0), GATE_NEVER);
+	gate_request(&gate, now, false);
+	ck_assert(gate_tick(&gate, now).start);
+	ck_assert_int_eq(gate_ended(&gate, now, true, 0), 100 * MS);
+}
+END_TEST
+
+START_TEST(p3_a_due_run_takes_pending_requests_along)
+{
+	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
+
+	gate_due(&gate, 90 * MS);
+	gate_due(&gate, 50 * MS); /* the earliest one wins */
+	gate_due(&gate, 70 * MS);
+	gate_request(&gate, 0, false);
+	ck_assert_int_eq(start_after(&gate, 0), 50 * MS);
+	gate_ended(&gate, 60 * MS, false, 0);
+	ck_assert_int_eq(start_after(&gate, 60 * MS), GATE_NEVER);
+}
+END_TEST
+
+START_TEST(a_run_that_becomes_due_during_a_run_follows_it)
+{
+	struct gate gate = running_gate(100 * MS, 1000 * MS, 0);
+
+	gate_due(&gate, 10 * MS);
+	gate_ended(&gate, 20 * MS, false, 0);
+	ck_assert(gate_tick(&gate, 20 * MS).start);
+}
+END_TEST
+
+START_TEST(durations_of_centuries_do_not_wrap)
+{
+	static const int64_t longs[] = {INT64_MAX, INT64_MAX - 1, INT64_MAX / 2 + 1, INT64_MAX / 2};
+	static const int64_t nows[] = {0, 1, INT64_MAX / 2, INT64_MAX - 2};
+
+	for (size_t i = 0; i < 16; i++) {
+		int64_t d = longs[i / 4], now = nows[i % 4];
+		struct gate_conf conf = {.debounce = d, .max_delay = d, .min_interval = d, .retry_min = d, .retry_max = INT64_MAX};
+		struct gate gate;
+		gate_init(&gate, &conf);
+		gate_request(&gate, now, false);
+		struct gate_verdict verdict = gate_tick(&gate, now);
+		ck_assert(!verdict.start);
+		ck_assert_int_gt(verdict.wake_at, now);
+		gate_request(&gate, now, true);
+		ck_assert(gate_tick(&gate, now).start);
+		for (uint32_t n = 0; n < 5; n++) {
+			int64_t pause = gate_ended(&gate, now, true, n * (UINT32_MAX / 4));
+			ck_assert_int_ge(pause, d / 2);
+			ck_assert_int_gt(gate_next_start(&gate), now);
+			ck_assert(!gate_tick(&gate, now).start);
+		}
+	}
+}
+END_TEST
+
+/* ---- A hundred thousand random steps against a model of what was promised ---- */
+
+struct model {
+	struct gate_conf conf;
+	struct gate gate;
+	uint64_t random;
+	int64_t now, request_at, end_at, wake_at; /* when the next one of each happens */
+	/* The door's side: what the gate was told, and what it was not. */
+	bool heard_only_when_looking, unheard, unheard_urgent;
+	/* What is promised follows from these. */
+	bool running, window, urgent;
+	int64_t first, newest, last_end, due;
+	uint64_t windows, runs;
+};
+
+static uint64_t next_random(struct model *m)
+{
+	m->random ^= m->random << 13;
+	m->random ^= m->random >> 7;
+	m->random ^= m->random << 17;
+	return m->random;
+}
+
+static int64_t up_to(struct model *m, int64_t most)
+{
+	return (int64_t)(next_random(m) % (uint64_t)(most + 1));
+}
+
+static int64_t latest(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void check_start(const struct model *m)
+{
+	const struct gate_conf *c = &m->conf;
+	int64_t floor = m->last_end == INT64_MIN ? INT64_MIN : m->last_end + c->min_interval;
+	bool by_due = m->due <= m->now;
+
+	ck_assert_msg(!m->running, "P1: two at a time");
+	ck_assert_msg(m->now >= floor, "P4: min_interval");
+	ck_assert_msg(m->window || by_due, "a run for nothing");
+	if (!m->window)
+		return;
+	if (!by_due && !m->urgent)
+		ck_assert_msg(m->now >= m->newest + c->debounce || m->now >= m->first + c->max_delay, "P4: not quiet yet");
+	ck_assert_msg(m->now <= latest(m->first + c->max_delay, floor), "P4: later than max_delay");
+	ck_assert_msg(m->now <= latest(m->newest + c->debounce + c->debounce / 4 + 1, floor), "P4: a quarter late");
+	if (m->urgent)
+		ck_assert_msg(m->now <= latest(m->newest, floor), "urgent waited");
+}
+
+static void model_start(struct model *m)
+{
+	check_start(m);
+	m->runs++;
+	m->running = true;
+	m->window = m->urgent = false;
+	m->due = GATE_NEVER;
+	m->end_at = m->now + up_to(m, m->conf.max_delay * 2);
+}
+
+/* What the loop does when it wakes. */
+static void model_look(struct model *m)
+{
+	if (m->unheard)
+		gate_request(&m->gate, m->now, m->unheard_urgent);
+	m->unheard = m->unheard_urgent = false;
+	struct gate_verdict verdict = gate_tick(&m->gate, m->now);
+	if (verdict.start) {
+		model_start(m);
+		verdict = gate_tick(&m->gate, m->now);
+	}
+	ck_assert_msg(!verdict.start, "P1: two at once");
+	ck_assert_int_gt(verdict.wake_at, m->now);
+	if (m->window && !m->running)
+		ck_assert_msg(verdict.wake_at != GATE_NEVER, "P3: a request that is waited for by nobody");
+	if (m->due != GATE_NEVER && !m->running)
+		ck_assert_msg(gate_next_start(&m->gate) != GATE_NEVER, "P15: a retry that is forgotten");
+	m->heard_only_when_looking = verdict.deaf;
+	m->wake_at = verdict.wake_at;
+}
+
+static void model_request(struct model *m)
+{
+	bool urgent = up_to(m, 20) == 0;
+
+	if (!m->window) {
+		m->first = m->now;
+		m->windows++;
+	}
+	m->window = true;
+	/* The first urgent one of a window counts. */
+	if (!m->urgent)
+		m->newest = m->now;
+	m->urgent = m->urgent || urgent;
+	m->unheard = true;
+	m->unheard_urgent = m->unheard_urgent || urgent;
+	m->request_at = m->now + (up_to(m, 3) == 0 ? up_to(m, m->conf.max_delay * 4) : up_to(m, m->conf.debounce));
+	if (!m->heard_only_when_looking || urgent)
+		model_look(m);
+}
+
+static void model_end(struct model *m)
+{
+	m->running = false;
+	m->last_end = m->now;
+	m->end_at = GATE_NEVER;
+	int64_t pause = gate_ended(&m->gate, m->now, up_to(m, 2) == 0, (uint32_t)next_random(m));
+	if (pause != GATE_NEVER) {
+		ck_assert_int_ge(pause, m->conf.retry_min / 2);
+		ck_assert_int_le(pause, m->conf.retry_max);
+		m->due = m->now + pause < m->due ? m->now + pause : m->due;
+	}
+	if (up_to(m, 9) == 0) {
+		int64_t at = m->now + up_to(m, m->conf.max_delay * 3);
+		gate_due(&m->gate, at);
+		m->due = at < m->due ? at : m->due;
+	}
+	model_look(m);
+}
+
+static void model_begin(struct model *m)
+{
+	static const int64_t some[] = {0, 1, 3, 4, 5, 100, 1000, 1001};
+	uint64_t random = m->random;
+
+	*m = (struct model){.random = random, .end_at = GATE_NEVER, .wake_at = GATE_NEVER, .due = GATE_NEVER, .last_end = INT64_MIN};
+	m->conf.debounce = some[up_to(m, 7)];
+	m->conf.max_delay = m->conf.debounce + up_to(m, 3) * m->conf.debounce + up_to(m, 2);
+	m->conf.min_interval = some[up_to(m, 7)];
+	m->conf.retry_min = some[up_to(m, 7)];
+	m->conf.retry_max = m->conf.retry_min * 8;
+	gate_init(&m->gate, &m->conf);
+}
+
+START_TEST(p1_p3_p4_hold_over_a_hundred_thousand_random_steps)
+{
+	struct model m = {.random = 88172645463325252u};
+
+	for (int scenario = 0; scenario < 500; scenario++) {
+		model_begin(&m);
+		for (int step = 0; step < 200; step++) {
+			int64_t next = m.request_at < m.end_at ? m.request_at : m.end_at;
+			m.now = next < m.wake_at ? next : m.wake_at;
+			if (m.wake_at == m.now)
+				model_look(&m);
+			else if (m.end_at == m.now)
+				model_end(&m);
+			else
+				model_request(&m);
+		}
+		ck_assert_uint_gt(m.runs, 0);
+	}
+}
+END_TEST
+
+SUITE("gate", nothing_asked_for_never_starts, p4_starts_debounce_after_the_newest_request, without_debounce_it_starts_at_once,
+      p4_looks_every_quarter_of_the_debounce, p4_requests_without_end_start_at_max_delay,
+      deaf_as_long_as_a_request_would_change_nothing, p4_min_interval_is_kept_after_every_run,
+      p1_nothing_starts_while_a_run_is_in_progress, p3_requests_during_a_run_lead_to_one_more_run,
+      p4_a_window_that_is_over_starts_when_the_run_ends, urgent_skips_debounce_for_the_window_it_is_in,
+      urgent_skips_backoff_but_not_min_interval, p15_backoff_doubles_up_to_retry_max,
+      p15_jitter_takes_at_most_half_and_adds_nothing, without_retry_min_nothing_is_tried_again,
+      p15_a_request_cuts_the_backoff_short, success_resets_the_backoff, p3_a_due_run_takes_pending_requests_along,
+      a_run_that_becomes_due_during_a_run_follows_it, durations_of_centuries_do_not_wrap,
+      p1_p3_p4_hold_over_a_hundred_thousand_random_steps)

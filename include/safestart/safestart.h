@@ -348,7 +348,7 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 /**
  * Add one node to the desired set, or give the one with this id another address or incarnation; its
  * labels stay. NULL as incarnation keeps the old one. When nothing was ever pushed it starts
- * from the set that is live. Asks for the set to be applied, always: announcing twice is harmless.
+ * from the set that is live, or that last_good keeps. Asks for the set to be applied, always: announcing twice is harmless.
  * Returns: 0 and the ticket in *ticket (may be NULL); -EINVAL for a bad id or address; -ENOMEM; -E2BIG when
  *   max_nodes is reached; -ENOTSUP when the source is not push; -ECANCELED after shutdown.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: revives.  Since: 1.0

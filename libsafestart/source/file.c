@@ -100,10 +100,11 @@ static int file_hint(void *state)
 
 /* ---- Reading ---- */
 
-static int fail(struct safestart_gather *gather, const struct file *file, int error, const char *what)
+static int fail(struct safestart_gather *gather, struct file *file, int error, const char *what)
 {
 	char message[256];
 
+	file->known = false; /* "unchanged" would now mean this failure */
 	snprintf(message, sizeof(message), "%.180s: %s", file->path, what);
 	return safestart_gather_fail(gather, error, message);
 }

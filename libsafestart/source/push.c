@@ -71,11 +71,24 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 	return replace_and_unlock(ss, set, ticket);
 }
 
-/* What one entry is changed of: the desired set, before anything was pushed what is live (last_good). */
-static struct nodeset *base_locked(struct safestart *ss)
+/* Before anything was pushed or loaded: what last_good keeps, NULL without. Read before the lock is taken. */
+static struct nodeset *kept_base(struct safestart *ss)
+{
+	struct nodeset *kept = NULL, *desired = push_desired(&ss->push);
+
+	if (desired == NULL && safestart_generation(ss) == 0 && handle_settings(ss)->last_good != NULL)
+		(void)keep_load(&kept, handle_settings(ss), NULL, 0); /* the first run says what is wrong with it */
+	nodeset_unref(desired);
+	return kept;
+}
+
+/* What one entry is changed of: the desired set, before anything was pushed what is live or kept. */
+static struct nodeset *base_locked(struct safestart *ss, struct nodeset *kept)
 {
 	if (ss->push.desired != NULL)
 		return nodeset_ref(ss->push.desired);
+	if (kept != NULL && safestart_generation(ss) == 0)
+		return nodeset_ref(kept);
 	struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
 	struct nodeset *base = nodeset_new(live->nodes, live->count);
 	safestart_snapshot_release(live);
@@ -109,8 +122,9 @@ int safestart_node_announce(struct safestart *ss, const char *id, const char *ad
 		error = -EINVAL;
 	if (error < 0)
 		return error;
+	struct nodeset *kept = kept_base(ss);
 	pthread_mutex_lock(&ss->push.lock);
-	struct nodeset *base = base_locked(ss);
+	struct nodeset *base = base_locked(ss, kept);
 	error = base != NULL ? make_node(&node, base, id, address, incarnation) : -ENOMEM;
 	if (error == 0) {
 		bool added = nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL;
@@ -120,6 +134,7 @@ int safestart_node_announce(struct safestart *ss, const char *id, const char *ad
 			error = -ENOMEM;
 	}
 	nodeset_unref(base);
+	nodeset_unref(kept);
 	if (node != NULL && node_unref(node))
 		node_free(node);
 	if (error == 0)
@@ -137,8 +152,9 @@ int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *tick
 		error = -EINVAL;
 	if (error < 0)
 		return error;
+	struct nodeset *kept = kept_base(ss);
 	pthread_mutex_lock(&ss->push.lock);
-	struct nodeset *base = base_locked(ss);
+	struct nodeset *base = base_locked(ss, kept);
 	if (base == NULL)
 		error = -ENOMEM;
 	else if (nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL)
@@ -146,6 +162,7 @@ int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *tick
 	else if ((set = nodeset_without(base, id)) == NULL)
 		error = -ENOMEM;
 	nodeset_unref(base);
+	nodeset_unref(kept);
 	if (error == 0)
 		return replace_and_unlock(ss, set, ticket);
 	pthread_mutex_unlock(&ss->push.lock);
