@@ -113,18 +113,21 @@ END_TEST
 static struct safestart *asked;
 static _Atomic int signals_handled;
 
+static _Atomic int signals_failed; /* ck_assert is not for signal handlers */
+
 static void ask_from_handler(int signal)
 {
+	int saved = errno;
+
 	(void)signal;
 	errno = 12345;
-	ck_assert_uint_ne(safestart_request_restart(asked), 0);
-	ck_assert_uint_ne(safestart_request(asked, SAFESTART_URGENT, "signal"), 0);
+	bool fine = safestart_request_restart(asked) != 0 && safestart_request(asked, SAFESTART_URGENT, "signal") != 0;
 	safestart_snapshot_release(safestart_snapshot_acquire(asked));
-	const struct safestart_snapshot *live = safestart_read_lock(asked);
-	ck_assert_ptr_nonnull(live);
+	fine = fine && safestart_read_lock(asked) != NULL;
 	safestart_read_unlock(asked);
-	ck_assert_int_eq(errno, 12345);
+	signals_failed += !fine || errno != 12345;
 	signals_handled++;
+	errno = saved;
 }
 
 START_TEST(p5_signal_handlers_may_ask_and_read_at_any_instant)
@@ -142,6 +145,7 @@ START_TEST(p5_signal_handlers_may_ask_and_read_at_any_instant)
 		answer(asked, ticket);
 	}
 	EVENTUALLY(signals_handled == 600);
+	ck_assert_int_eq(signals_failed, 0);
 	sigaction(SIGHUP, &before, NULL);
 	close_now(asked);
 }
