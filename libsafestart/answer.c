@@ -123,7 +123,7 @@ void answer_run(struct safestart_run *run, bool again)
 	if (has_periodic_source(ss))
 		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (next_random(ss) & 0xffff));
 	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
-		say_when(run->outcome.message, sizeof(run->outcome.message), pause);
+		say_when(run->outcome.message, sizeof(run->outcome.message), pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
 	pthread_mutex_lock(&ss->lock);
 	/* A retry says another pause each time, which does not make it news. */
 	bool repeated = ss->tickets.any && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&

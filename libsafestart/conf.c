@@ -136,14 +136,21 @@ static char **find_value(const struct conf_source *sources, const char *key)
 	return NULL;
 }
 
+static bool is_reserved(const char *key)
+{
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+		if (strcmp(reserved[i], key) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int unknown_key(const struct safestart_conf *conf, const char *key, char *why, size_t why_size)
 {
 	const char *nearest = table[0].key;
 
-	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
-		if (strcmp(reserved[i], key) == 0)
-			return why_say(why, why_size, -EINVAL, "the setting %s is not built yet; leave it out", key);
-	}
+	if (is_reserved(key))
+		return why_say(why, why_size, -EINVAL, "the setting %s is not built yet; leave it out", key);
 	for (size_t i = 1; i < ROWS; i++) {
 		if (value_distance(key, table[i].key) < value_distance(key, nearest))
 			nearest = table[i].key;
@@ -157,16 +164,29 @@ static int unknown_key(const struct safestart_conf *conf, const char *key, char 
 	return why_say(why, why_size, -EINVAL, "there is no setting \"%.40s\"; the nearest is %s", key, nearest);
 }
 
+/* A source's own setting is for the source to understand, "" too. */
+static int set_own(char **own, const char *value, char *why, size_t why_size)
+{
+	char *copy = strdup(value);
+
+	if (copy == NULL)
+		return why_say(why, why_size, -ENOMEM, "out of memory");
+	free(*own);
+	*own = copy;
+	return 0;
+}
+
 int safestart_conf_set(struct safestart_conf *conf, const char *key, const char *value, char *why, size_t why_size)
 {
 	char reason[200];
 
+	why_say(why, why_size, 0, "%s", "");
 	if (conf == NULL || key == NULL || value == NULL)
 		return why_say(why, why_size, -EINVAL, "conf, key and value must not be NULL");
 	const struct row *row = find_row(key);
 	if (row == NULL) {
 		char **own = find_value(conf->sources, key);
-		return own != NULL ? value_string(value, own, why, why_size) : unknown_key(conf, key, why, why_size);
+		return own != NULL ? set_own(own, value, why, why_size) : unknown_key(conf, key, why, why_size);
 	}
 	int error = row->parse(value, field(conf, row), reason, sizeof(reason));
 	if (error < 0)
@@ -210,8 +230,12 @@ static int check_source(const struct safestart_conf *conf, const struct safestar
 		const struct safestart_source_setting *setting = &source->settings[i];
 		if (setting->value == NULL || setting->help == NULL)
 			return -EINVAL;
-		if (find_row(setting->key) != NULL || find_value(conf->sources, setting->key) != NULL)
+		if (find_row(setting->key) != NULL || find_value(conf->sources, setting->key) != NULL || is_reserved(setting->key))
 			return -EEXIST;
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(source->settings[j].key, setting->key) == 0)
+				return -EEXIST;
+		}
 	}
 	return 0;
 }

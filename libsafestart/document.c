@@ -17,11 +17,13 @@ struct entry {
 	struct safestart_node *node; /* NULL: a fault */
 	char *id;                    /* of a fault */
 	char *reason;
+	bool unnamed; /* its id is a name we gave it; somebody else's may read the same */
 	size_t position;
 };
 
 struct reading {
 	struct entry *entries;
+	size_t text_size; /* of all nodes */
 	size_t count;
 	size_t capacity;
 	const struct nodeset_limits *limits;
@@ -44,6 +46,8 @@ static int by_id_then_position(const void *a, const void *b)
 	const struct entry *left = a, *right = b;
 	int order = strcmp(entry_id(left), entry_id(right));
 
+	if (order == 0)
+		order = left->unnamed - right->unnamed;
 	return order != 0 ? order : left->position < right->position ? -1 : 1;
 }
 
@@ -126,9 +130,8 @@ static bool make_fault(struct entry *entry, const char *id, const char *address,
 	char name[64];
 
 	snprintf(name, sizeof(name), "entry %zu", entry->position + 1);
-	if (node_check_id(id != NULL ? id : address, NULL, 0) < 0)
-		id = name;
-	entry->id = strdup(id != NULL ? id : address);
+	entry->unnamed = node_check_id(id != NULL ? id : address, NULL, 0) < 0;
+	entry->id = strdup(entry->unnamed ? name : id != NULL ? id : address);
 	entry->reason = strdup(reason);
 	return entry->id != NULL && entry->reason != NULL;
 }
@@ -148,6 +151,10 @@ static int read_target(struct reading *reading, const char *address, const char 
 		reading->count--;
 		return no_memory(reading);
 	}
+	/* A group's labels are repeated for each of its targets: a small document can mean a huge set. */
+	reading->text_size += error == 0 ? entry->node->text_size : 0;
+	if (reading->text_size > reading->limits->max_bytes)
+		return why_say(reading->why, reading->why_size, -E2BIG, "the nodes with their labels have more than max_bytes (%zu); raise the setting if that is meant", reading->limits->max_bytes);
 	return 0;
 }
 
@@ -262,7 +269,8 @@ static struct nodeset *make_set(struct reading *reading)
 		qsort(reading->entries, reading->count, sizeof(*reading->entries), by_id_then_position);
 	for (size_t from = 0, to; from < reading->count; from = to) {
 		size_t faults = set->fault_count;
-		for (to = from + 1; to < reading->count && strcmp(entry_id(&reading->entries[from]), entry_id(&reading->entries[to])) == 0;)
+		const char *id = entry_id(&reading->entries[from]);
+		for (to = from + 1; to < reading->count && !reading->entries[to].unnamed && strcmp(id, entry_id(&reading->entries[to])) == 0;)
 			to++;
 		if (!settle(set, &reading->entries[from], &reading->entries[to]))
 			goto fail;

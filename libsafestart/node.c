@@ -44,23 +44,28 @@ static int parse_port(const char *text, uint16_t *port, char *why, size_t why_si
 	return 0;
 }
 
-/* "[::1]:8087" → the part between the brackets; a zone ("%eth0") is kept, but not looked at. */
+/* "[::1]:8087" → the part between the brackets; a zone ("%eth0") is kept. */
 static int parse_bracketed(const char *text, struct address *to, const char **rest, char *why, size_t why_size)
 {
 	const char *end = strchr(text, ']');
 	struct in6_addr ignored;
 	char bare[INET6_ADDRSTRLEN];
+	bool zone_is_fine = true;
 
 	if (end == NULL || (size_t)(end - text - 1) > HOST_MAX)
 		return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has no closing bracket", text);
 	memcpy(to->host, text + 1, (size_t)(end - text - 1));
 	to->host[end - text - 1] = '\0';
 	size_t length = strcspn(to->host, "%");
-	if (length >= sizeof(bare))
-		length = sizeof(bare) - 1;
-	memcpy(bare, to->host, length);
-	bare[length] = '\0';
-	if (inet_pton(AF_INET6, bare, &ignored) != 1)
+	why_copy(bare, sizeof(bare), to->host);
+	if (length < sizeof(bare))
+		bare[length] = '\0';
+	if (to->host[length] == '%') {
+		zone_is_fine = to->host[length + 1] != '\0';
+		for (const char *c = to->host + length + 1; *c != '\0'; c++)
+			zone_is_fine = zone_is_fine && is_host_character(*c);
+	}
+	if (length >= sizeof(bare) || !zone_is_fine || inet_pton(AF_INET6, bare, &ignored) != 1)
 		return why_say(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address", to->host);
 	*rest = end + 1;
 	return 0;
@@ -80,6 +85,8 @@ static int parse_address(const char *text, struct address *to, char *why, size_t
 		size_t length = 0;
 		while (is_host_character(text[length]))
 			length++;
+		if (text[0] == ':' && strchr(text + 1, ':') != NULL)
+			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
 		if (length == 0 || (text[length] != ':' && text[length] != '\0'))
 			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" is not host:port", text);
 		if (length > HOST_MAX)

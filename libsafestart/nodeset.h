@@ -8,7 +8,7 @@
 
 /* An entry left out as unusable. */
 struct nodeset_fault {
-	char *id; /* or what else names the entry, when the id is unusable */
+	char *id; /* or "entry 7", when the id is what is wrong with it */
 	char *reason;
 };
 

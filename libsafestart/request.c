@@ -125,14 +125,18 @@ bool request_listen(struct request_door *door)
 static void take_reason(struct request_door *door, uint64_t ticket, char *text)
 {
 	struct request_reason *reason = &door->reasons[ticket & 1];
-	uint64_t owner = atomic_load_explicit(&reason->owner, memory_order_acquire);
+	uint64_t owner = atomic_load_explicit(&reason->owner, memory_order_relaxed);
 
 	text[0] = '\0';
 	if (!(owner & 1))
 		return; /* nobody gave one, or is still writing: not worth waiting for */
+	/* Claimed like a writer's, for its maker may withdraw it this very moment and a writer come after him. What an
+	 * earlier batch left behind goes as well. */
+	if (!atomic_compare_exchange_strong_explicit(&reason->owner, &owner, ticket * 2, memory_order_acquire, memory_order_relaxed))
+		return;
 	if (owner == ticket * 2 + 1)
 		memcpy(text, reason->text, REQUEST_REASON_SIZE);
-	/* What an earlier batch left behind goes as well. Release: the next writer may overwrite the text. */
+	/* Release: the next writer may overwrite the text. */
 	atomic_store_explicit(&reason->owner, 0, memory_order_release);
 }
 

@@ -82,6 +82,7 @@ static struct safestart *new_handle(void)
 
 int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size)
 {
+	why_say(why, why_size, 0, "%s", "");
 	if (out == NULL)
 		return why_say(why, why_size, -EINVAL, "there is nowhere to put the handle: out is NULL");
 	*out = NULL;

@@ -18,6 +18,9 @@ static const struct unit durations[] = {
 	{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", UINT64_C(60000000000)}, {"h", UINT64_C(3600000000000)}, {NULL, 0},
 };
 
+/* So that any of them added to the time since boot is a time. */
+#define LONGEST (UINT64_C(876000) * UINT64_C(3600000000000))
+
 static const struct unit sizes[] = {
 	{"", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0},
 };
@@ -67,8 +70,8 @@ int value_duration(const char *text, void *to, char *why, size_t why_size)
 {
 	uint64_t value = 0;
 
-	if (strcmp(text, "0") != 0 && !parse_number(text, durations, INT64_MAX, &value))
-		return why_say(why, why_size, -EINVAL, "not a duration; write a whole number and ns, us, ms, s, m or h, such as 100ms (0 needs no unit)");
+	if (strcmp(text, "0") != 0 && !parse_number(text, durations, LONGEST, &value))
+		return why_say(why, why_size, -EINVAL, "not a duration; write a whole number and ns, us, ms, s, m or h, such as 100ms (0 needs no unit; at most 100 years, 876000h)");
 	*(int64_t *)to = (int64_t)value;
 	return 0;
 }

@@ -55,6 +55,8 @@ static void enter(struct app *app)
 
 	if (inside > atomic_load(&app->most_inside))
 		atomic_store(&app->most_inside, inside);
+	if (atomic_load(&app->dawdle))
+		pause_a_moment();
 }
 
 static void leave(struct app *app)

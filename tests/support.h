@@ -48,6 +48,7 @@ struct app {
 	_Atomic bool hold;                          /* prepare stays inside while set */
 	_Atomic int hold_ms;                        /* or for so long */
 	_Atomic bool hang_data;                     /* prepare hangs an allocation on each added and changed node and on the generation */
+	_Atomic bool dawdle;                        /* every callback takes a moment */
 	bool restart_enabled;                       /* before it is used */
 	const char *_Atomic reject;                 /* id that prepare rejects */
 	struct safestart_run *_Atomic run;          /* of the newest prepare */

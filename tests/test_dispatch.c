@@ -162,7 +162,11 @@ END_TEST
 
 static void *dispatch_elsewhere(void *argument)
 {
-	ck_assert_int_eq(safestart_dispatch(argument, 10000), 0);
+	int result;
+
+	while ((result = safestart_dispatch(argument, 10000)) == -EBUSY)
+		; /* the other one was in it for a moment */
+	ck_assert_int_eq(result, 0);
 	return NULL;
 }
 

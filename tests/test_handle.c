@@ -38,8 +38,11 @@ START_TEST(p3_three_announcements_are_one_run_one_ticket_one_generation)
 
 	app_init(&app);
 	struct safestart *ss = open_with(&app, "debounce=100ms", NULL);
-	for (int i = 0; i < 3; i++)
+	int64_t begin = now_ms();
+	for (int i = 0; i < 3; i++) {
+		EVENTUALLY(now_ms() >= begin + 20 * i); /* as they came in */
 		announce(ss, i, &tickets[i]);
+	}
 	struct safestart_outcome outcome = answer(ss, tickets[0]);
 	ck_assert_uint_eq(tickets[0], 1);
 	ck_assert_uint_eq(tickets[2], 1);
@@ -167,7 +170,7 @@ START_TEST(p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns)
 	EVENTUALLY(safestart_generation(ss) == 1); /* by itself */
 	ck_assert_str_eq(live_ids(ss), "a b");
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_TIMED_OUT);
-	close_now(ss);
+	EVENTUALLY(safestart_close(ss) == 0); /* it waits no longer than run_timeout, which is short here */
 	ck_assert_int_eq(app.most_inside, 1);
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* last_good: the last applied set holds across process starts, whatever has become of the source. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -275,10 +276,16 @@ START_TEST(p18_a_full_file_system_leaves_the_old_kept_set_readable)
 	EVENTUALLY(status_says(ss, "space"));
 	ck_assert(has_text(kept, "10.0.0.2:1"));
 	close_now(ss);
+	struct dirent **names;
+	int entries = scandir(place, &names, NULL, NULL);
+	ck_assert_int_eq(entries, 3); /* with . and ..: nothing half written is left */
+	while (entries > 0)
+		free(names[--entries]);
+	free(names);
 	ss = start(&app, true); /* and after a process start */
 	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 	ck_assert_str_eq(live_ids(ss), "a b");
-	ck_assert_int_eq(push_and_wait(ss, ABC).error, 0); /* there is room again: no residue */
+	ck_assert_int_eq(push_and_wait(ss, ABC).error, 0); /* there is room again */
 	EVENTUALLY(has_text(kept, "fd00::3"));
 	EVENTUALLY(status_says(ss, "\"error\":\"\""));
 	close_now(ss);

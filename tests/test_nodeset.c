@@ -336,6 +336,32 @@ START_TEST(p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay)
 }
 END_TEST
 
+START_TEST(p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses)
+{
+	struct nodeset *set = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"id\":\"entry 2\"}},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"\"}}]");
+
+	ck_assert_uint_eq(set->count, 1);
+	ck_assert_uint_eq(set->fault_count, 1);
+	nodeset_unref(set);
+}
+END_TEST
+
+START_TEST(p9_labels_repeated_for_many_targets_do_not_multiply_memory)
+{
+	const struct nodeset_limits limits = {.max_bytes = 1 << 20, .max_nodes = 100000};
+	char *json = malloc(1 << 20), why[256];
+	struct nodeset *set;
+	int length = sprintf(json, "[{\"targets\":[");
+
+	for (int i = 0; i < 20000; i++)
+		length += sprintf(json + length, "%s\"h%d:1\"", i > 0 ? "," : "", i);
+	sprintf(json + length, "],\"labels\":{\"l\":\"%01000d\"}}]", 0);
+	ck_assert_int_eq(nodeset_parse(&set, json, strlen(json), &limits, why, sizeof(why)), -E2BIG);
+	ck_assert_msg(strstr(why, "max_bytes") != NULL, "%s", why);
+	free(json);
+}
+END_TEST
+
 START_TEST(p11_an_id_of_a_megabyte_is_one_bad_entry)
 {
 	static const char *const heads[] = {"[{\"targets\":[\"a:1\"]},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"", "[{\"targets\":[\"a:1\"]},{\"targets\":[\""};
@@ -625,6 +651,7 @@ SUITE("nodeset", a_target_without_an_id_has_its_address_as_id, with_several_targ
       what_is_written_reads_the_same, p9_a_broken_document_is_refused_whole_with_its_reason, p9_a_document_cut_at_any_byte_is_refused,
       p9_monstrous_documents_are_refused, p9_more_than_max_nodes_or_max_bytes_is_refused,
       p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay, p11_an_id_of_a_megabyte_is_one_bad_entry,
+      p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses, p9_labels_repeated_for_many_targets_do_not_multiply_memory,
       ids_and_labels_have_room_up_to_their_limits, p11_one_id_with_differing_entries_uses_none_of_them,
       faults_are_ordered_and_the_first_in_the_document_is_named_first, a_copy_is_the_same_node_without_report, edits_make_copies,
       finding_says_where_it_is_or_would_be, p11_the_plan_says_what_changes_and_a_faulty_live_node_stays,

@@ -73,7 +73,7 @@ START_TEST(p14_later_past_the_deadline_is_stale_and_a_newer_run_wins)
 	EVENTUALLY(app.retires == 1 && app.retired_nodes == 1); /* of the late run */
 	ck_assert_str_eq(live_ids(ss), "a b");
 	ck_assert_uint_eq(safestart_generation(ss), 1);
-	close_now(ss);
+	EVENTUALLY(safestart_close(ss) == 0);
 	ck_assert_int_eq(app.retires, 2);
 	ck_assert_int_eq(app.retired_nodes, 3);
 }

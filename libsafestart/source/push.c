@@ -60,6 +60,7 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 {
 	struct nodeset *set;
 
+	why_say(why, why_size, 0, "%s", "");
 	int error = check(ss, why, why_size);
 	if (error == 0 && json == NULL)
 		error = why_say(why, why_size, -EINVAL, "there is no document: json is NULL");
