@@ -2,7 +2,9 @@
 /* Shutdown and close, at awkward moments; opening without room. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -78,27 +80,54 @@ START_TEST(p14_close_waits_for_an_open_later)
 }
 END_TEST
 
+struct waiter {
+	struct safestart *ss;
+	pthread_t thread;
+	_Atomic pid_t task;
+};
+
 static void *wait_for_ever(void *argument)
 {
-	struct safestart *ss = argument;
+	struct waiter *waiter = argument;
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
-	ck_assert_int_eq(safestart_wait(ss, 1, -1, &outcome), 0);
+	waiter->task = gettid();
+	ck_assert_int_eq(safestart_wait(waiter->ss, 1, -1, &outcome), 0);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_CANCELLED);
 	return NULL;
 }
 
+/* Who comes to wait only when close has begun uses a handle that may be gone. */
+static bool is_asleep(const struct waiter *waiter)
+{
+	char path[64], state = '?';
+
+	if (waiter->task == 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)waiter->task);
+	FILE *file = fopen(path, "re");
+	if (file == NULL || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = '?';
+	if (file != NULL)
+		fclose(file);
+	return state == 'S';
+}
+
 START_TEST(p6_close_answers_waiters_and_waits_until_they_have_left)
 {
-	pthread_t waiters[8];
+	struct waiter waiters[8] = {0};
 	struct safestart *ss = open_with(NULL, "debounce=1h", "max_delay=1h", NULL);
 
 	ck_assert_uint_eq(safestart_request_restart(ss), 1);
+	for (int i = 0; i < 8; i++) {
+		waiters[i].ss = ss;
+		ck_assert_int_eq(pthread_create(&waiters[i].thread, NULL, wait_for_ever, &waiters[i]), 0);
+	}
 	for (int i = 0; i < 8; i++)
-		ck_assert_int_eq(pthread_create(&waiters[i], NULL, wait_for_ever, ss), 0);
+		EVENTUALLY(is_asleep(&waiters[i]));
 	close_now(ss);
 	for (int i = 0; i < 8; i++)
-		pthread_join(waiters[i], NULL);
+		pthread_join(waiters[i].thread, NULL);
 }
 END_TEST
 
@@ -193,7 +222,81 @@ START_TEST(p9_opening_without_memory_or_threads_is_an_error_in_words)
 }
 END_TEST
 
+/* ---- Every allocation of open fails once: the program's malloc comes before libc's, for the library too ---- */
+
+#if !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
+static __thread int until_failure = -1; /* allocations of this thread that still succeed; negative: all */
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+void *malloc(size_t size);
+void *calloc(size_t count, size_t size);
+void *realloc(void *memory, size_t size);
+
+static bool fails(void)
+{
+	if (until_failure > 0)
+		until_failure--;
+	if (until_failure == 0)
+		errno = ENOMEM;
+	return until_failure == 0;
+}
+
+void *malloc(size_t size)
+{
+	return fails() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	return fails() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *memory, size_t size)
+{
+	return fails() ? NULL : __libc_realloc(memory, size);
+}
+
+START_TEST(p9_every_allocation_of_open_may_fail)
+{
+	struct safestart_conf *conf = conf_with("source=file:/nowhere/nodes.json", "last_good=/nowhere/kept", NULL);
+	int failures = 0, result;
+	struct safestart *ss;
+	char why[256];
+
+	do {
+		until_failure = ++failures;
+		result = safestart_open(&ss, conf, why, sizeof(why));
+		until_failure = -1;
+		ck_assert_msg(result == 0 || result == -ENOMEM || result == -EAGAIN, "%d", result);
+		ck_assert(result == 0 || (ss == NULL && why[0] != '\0'));
+	} while (result < 0);
+	close_now(ss);
+	ck_assert_int_gt(failures, 12);
+	for (int n = 1; n < failures; n++) { /* each of them once more: were anything left behind, it would add up */
+		size_t before = mallinfo2().uordblks;
+		until_failure = n;
+		result = safestart_open(&ss, conf, why, sizeof(why));
+		until_failure = -1;
+		if (result == 0) { /* libc keeps a thread's stack for the next one: fewer allocations than the first time */
+			close_now(ss);
+			break;
+		}
+		ck_assert_uint_eq(mallinfo2().uordblks, before);
+	}
+	safestart_conf_free(conf);
+}
+END_TEST
+#else
+START_TEST(p9_every_allocation_of_open_may_fail)
+{
+	/* The sanitizers bring an allocator of their own. */
+}
+END_TEST
+#endif
+
 SUITE("close", p6_shutdown_answers_every_open_ticket, p14_close_waits_for_a_hung_callback_at_most_run_timeout, p14_close_waits_for_an_open_later,
       p6_close_answers_waiters_and_waits_until_they_have_left, p13_owned_snapshots_outlive_close_and_the_last_owner_retires,
       closing_at_once_and_closing_nothing_is_fine, p9_opening_without_descriptors_is_an_error_in_words,
-      p9_opening_without_memory_or_threads_is_an_error_in_words)
+      p9_opening_without_memory_or_threads_is_an_error_in_words, p9_every_allocation_of_open_may_fail)
