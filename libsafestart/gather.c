@@ -68,7 +68,7 @@ int safestart_gather_unchanged(struct safestart_gather *gather)
 	struct safestart_run *run = run_of(gather);
 	const struct handle_memory *memory = &run->ss->memory;
 
-	if (memory->gathered == NULL && memory->error == 0)
+	if (!run->has_previous || (memory->gathered == NULL && memory->error == 0))
 		return -EAGAIN;
 	run->gathered_unchanged = true;
 	return 0;
@@ -130,6 +130,9 @@ int gather_call(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 
 	run->words[0] = '\0';
+	/* If this one comes too late to be taken, the source must not call the next one unchanged. */
+	run->has_previous = ss->memory.complete;
+	ss->memory.complete = false;
 	switch (ss->source.kind) {
 	case SOURCE_NONE:
 		return 0;
@@ -143,13 +146,6 @@ int gather_call(struct safestart_run *run)
 	}
 }
 
-void gather_forget(struct safestart *ss)
-{
-	nodeset_unref(ss->memory.gathered);
-	ss->memory.gathered = NULL;
-	ss->memory.error = 0;
-}
-
 /* An error after which asking again without a change of the input is pointless. */
 static bool is_refusal(int error)
 {
@@ -160,6 +156,7 @@ int gather_result(struct safestart_run *run, int result)
 {
 	struct handle_memory *memory = &run->ss->memory;
 
+	memory->complete = true;
 	if (run->gathered_unchanged && result == 0) {
 		if (memory->gathered != NULL)
 			run->wanted = nodeset_ref(memory->gathered);

@@ -42,6 +42,7 @@ struct handle_source {
 /* What the worker remembers from run to run. Worker only. */
 struct handle_memory {
 	struct nodeset *gathered; /* what the source handed over last; NULL: it failed, see error */
+	bool complete;            /* the last gather was in time; else there is nothing to be unchanged from */
 	int error;                /* of the last gather; 0 with gathered NULL: there was none yet */
 	char words[256];
 	struct nodeset *tried; /* the set the last run tried */

@@ -130,10 +130,12 @@ static void recall(struct safestart_run *run)
 	run->outcome.attempts = memory->attempts;
 	nodeset_unref(memory->tried);
 	memory->tried = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
-	if (run->wanted != NULL && nodeset_equal(run->wanted, memory->forced))
+	if (run->wanted == NULL)
+		return; /* a source that fails now and then does not take the force from the set it had */
+	if (nodeset_equal(run->wanted, memory->forced))
 		run->forced = true;
 	nodeset_unref(memory->forced);
-	memory->forced = run->forced && run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
+	memory->forced = run->forced ? nodeset_ref(run->wanted) : NULL;
 }
 
 /* The set that last_good keeps, when nothing has been live yet. */
@@ -340,8 +342,6 @@ static void tear_down(struct safestart_run *run)
 	struct handle_memory *memory = &run->ss->memory;
 	struct worker_visit visit;
 
-	if (run_gave_up(run) && run->phase == RUN_GATHER)
-		gather_forget(run->ss);
 	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) { /* done with this set */
 		memory->attempts = 0;
 		nodeset_unref(memory->forced);

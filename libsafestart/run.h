@@ -43,6 +43,7 @@ struct safestart_run {
 	struct safestart_run *next_parked;
 
 	/* The worker's. */
+	bool has_previous; /* the source may call this gather unchanged */
 	bool gathered_unchanged;
 	struct nodeset *gathered;
 	int gather_error;
@@ -114,8 +115,6 @@ void run_free_rejections(struct rejection *rejections);
 int gather_call(struct safestart_run *run);
 /* What came of it, into run->wanted. 0 or -errno, run->words says why. */
 int gather_result(struct safestart_run *run, int result);
-/* A result came too late to be taken: the source must not call the next one unchanged. */
-void gather_forget(struct safestart *ss);
 int gather_open_source(struct safestart *ss, char *why, size_t why_size);
 void gather_close_source(struct safestart *ss);
 

@@ -46,7 +46,7 @@ struct safestart_source {
 
 	/* Read all of it: safestart_gather_json() and 0; safestart_gather_unchanged() and 0; an error by
 	 * safestart_gather_fail(); or SAFESTART_LATER and safestart_gather_finish() from any thread. May block,
-	 * up to run_timeout. */
+	 * up to run_timeout; after that another may begin while one that answered LATER is still to be finished. */
 	int (*gather)(void *state, struct safestart_gather *gather);
 
 	/* Free the state. Never while a gather is open. */

@@ -178,8 +178,12 @@ static int hand_over(struct file *file, int fd, const struct stat *status, struc
 	int error = read_file(fd, (size_t)status->st_size, limit, &text, &length);
 	if (error < 0)
 		return fail(gather, file, error, error == -ENOMEM ? "out of memory while reading it" : safestart_strerror(error));
-	if (fstat(fd, &again) == 0)
-		take_stamp(&after, &again);
+	if (fstat(fd, &again) < 0) {
+		error = fail(gather, file, -errno, safestart_strerror(errno));
+		free(text);
+		return error;
+	}
+	take_stamp(&after, &again);
 	if (!same_stamp(&before, &after)) {
 		free(text);
 		return fail(gather, file, -EAGAIN, "it changed while it was read");
