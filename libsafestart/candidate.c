@@ -82,6 +82,26 @@ void run_free_rejections(struct rejection *rejections)
 	}
 }
 
+struct rejection *run_copy_rejections(const struct rejection *from)
+{
+	struct rejection *copies = NULL, **end = &copies;
+
+	for (; from != NULL; from = from->next) {
+		struct rejection *copy = calloc(1, sizeof(*copy));
+		if (copy == NULL)
+			break;
+		copy->id = strdup(from->id);
+		copy->reason = strdup(from->reason);
+		if (copy->id == NULL || copy->reason == NULL) {
+			run_free_rejections(copy);
+			break;
+		}
+		*end = copy;
+		end = &copy->next;
+	}
+	return copies;
+}
+
 /* ---- What the application calls ---- */
 
 uint64_t safestart_run_number(const struct safestart_run *run)

@@ -3,12 +3,12 @@
  * the rest of nodeset. A document is refused whole when its structure is wrong, an entry alone when only the
  * entry is. */
 #include <errno.h>
-#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "nodeset.h"
 #include "why.h"
 
@@ -332,17 +332,11 @@ static json_t *node_to_json(const struct safestart_node *node)
 char *nodeset_json(struct safestart_node *const *nodes, size_t count)
 {
 	json_t *root = json_array();
-	char *text = NULL;
 	bool complete = root != NULL;
 
 	for (size_t i = 0; complete && i < count; i++)
 		complete = json_array_append_new(root, node_to_json(nodes[i])) == 0;
-	/* Into memory of ours: the host may have given jansson another allocator, and callers use free(). */
-	size_t size = complete ? json_dumpb(root, NULL, 0, JSON_COMPACT) : 0;
-	if (size > 0 && (text = malloc(size + 1)) != NULL) {
-		json_dumpb(root, text, size, JSON_COMPACT);
-		text[size] = '\0';
-	}
+	char *text = complete ? json_text(root) : NULL;
 	json_decref(root);
 	return text;
 }

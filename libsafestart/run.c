@@ -195,22 +195,9 @@ static void forget_candidate(struct safestart_run *run)
 /* Rejections are shown, also of a run that applies nothing. */
 static void show_rejections(struct safestart_run *run)
 {
-	struct rejection *copy = NULL, **end = &copy;
+	struct rejection *copy = run_copy_rejections(run->rejections);
 	struct safestart *ss = run->ss;
 
-	for (const struct rejection *r = run->rejections; r != NULL; r = r->next) {
-		struct rejection *one = calloc(1, sizeof(*one));
-		if (one == NULL)
-			break;
-		one->id = strdup(r->id);
-		one->reason = strdup(r->reason);
-		if (one->id == NULL || one->reason == NULL) {
-			run_free_rejections(one);
-			break;
-		}
-		*end = one;
-		end = &one->next;
-	}
 	pthread_mutex_lock(&ss->lock);
 	struct rejection *old = ss->rejections;
 	ss->rejections = copy;

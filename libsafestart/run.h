@@ -109,6 +109,8 @@ void answer_cancelled(struct safestart_run *run); /* shut down; its ticket is an
 void answer_refused_start(struct safestart_run *run, int error); /* no thread to be had */
 void answer_drop(struct safestart_run *run);      /* one of run->jobs is done with it */
 
+/* For showing: without memory for all of them, the first ones. */
+struct rejection *run_copy_rejections(const struct rejection *from);
 void run_free_rejections(struct rejection *rejections);
 
 /* gather.c: ask the source, or find that there is none to ask. 0, -errno, SAFESTART_LATER. */

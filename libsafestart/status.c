@@ -2,13 +2,13 @@
 /* status: what is going on, as JSON and as Prometheus text, and the state of one node. Any thread; takes the
  * handle's lock for a moment and waits for nothing. */
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "handle.h"
+#include "json.h"
 #include "run.h"
 #include "why.h"
 
@@ -34,26 +34,6 @@ struct picture {
 	bool shut;
 };
 
-static struct rejection *copy_rejections(const struct rejection *from)
-{
-	struct rejection *copies = NULL, **end = &copies;
-
-	for (; from != NULL; from = from->next) {
-		struct rejection *copy = calloc(1, sizeof(*copy));
-		if (copy == NULL)
-			break;
-		copy->id = strdup(from->id);
-		copy->reason = strdup(from->reason);
-		if (copy->id == NULL || copy->reason == NULL) {
-			run_free_rejections(copy);
-			break;
-		}
-		*end = copy;
-		end = &copy->next;
-	}
-	return copies;
-}
-
 static void drop_picture(struct picture *picture)
 {
 	safestart_snapshot_release(picture->live);
@@ -77,7 +57,7 @@ static int take_picture(struct safestart *ss, struct picture *picture)
 	pthread_mutex_lock(&ss->lock);
 	if (picture->desired == NULL && ss->desired != NULL)
 		picture->desired = nodeset_ref(ss->desired);
-	picture->rejections = copy_rejections(ss->rejections);
+	picture->rejections = run_copy_rejections(ss->rejections);
 	picture->figures = ss->figures;
 	picture->any = ss->tickets.any;
 	picture->last = ss->tickets.last;
@@ -271,18 +251,13 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 char *safestart_status_json(struct safestart *ss)
 {
 	struct picture picture;
-	char *text = NULL;
+	char *text;
 
 	if (ss == NULL || fork_revive(ss) < 0 || take_picture(ss, &picture) < 0)
 		return NULL;
 	json_t *root = status(ss, &picture);
 	drop_picture(&picture);
-	/* Into memory of ours: the host may have given jansson another allocator. */
-	size_t size = root != NULL ? json_dumpb(root, NULL, 0, JSON_COMPACT) : 0;
-	if (size > 0 && (text = malloc(size + 1)) != NULL) {
-		json_dumpb(root, text, size, JSON_COMPACT);
-		text[size] = '\0';
-	}
+	text = json_text(root);
 	json_decref(root);
 	return text;
 }
