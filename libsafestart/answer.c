@@ -67,9 +67,9 @@ static void log_outcome(const struct safestart_run *run, bool repeated)
 	const char *reason = run->batch.reason;
 
 	/* The same thing again every 30 s hides what matters at 3 a.m. */
-	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%llu requests%s%s%s): %s: %s", (unsigned long long)run->number,
+	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%llu requests%s%s%s): %s", (unsigned long long)run->number,
 		   (unsigned long long)outcome->requests, reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "",
-		   ticket_verdict_name(outcome->verdict), outcome->message);
+		   outcome->message);
 }
 
 static void record_locked(struct safestart *ss, struct safestart_run *run)

@@ -49,25 +49,32 @@ static const struct rejection *find_rejection(const struct safestart_run *run, c
 size_t candidate_settle(struct safestart_run *run)
 {
 	struct safestart_snapshot *candidate = run->candidate;
-	size_t left = 0, kept = 0;
+	size_t left = 0, gone = 0, kept = 0;
 
 	for (size_t i = 0; i < run->plan.change_count; i++) {
-		const struct nodeset_change *change = &run->plan.changes[i];
-		if (change->kind == SAFESTART_REMOVED || find_rejection(run, candidate->nodes[change->index]->text) == NULL) {
-			left++;
+		struct nodeset_change change = run->plan.changes[i];
+		if (change.kind == SAFESTART_REMOVED) {
+			run->plan.changes[left++] = change;
 			continue;
 		}
-		struct safestart_node *rejected = candidate->nodes[change->index], *old = NULL;
-		if (change->kind == SAFESTART_CHANGED)
-			old = nodeset_find(run->current->nodes, run->current->count, rejected->text, NULL);
-		candidate->nodes[change->index] = old != NULL ? node_ref(old) : NULL;
-		snapshot_drop_node(candidate->home, rejected);
+		struct safestart_node *node = candidate->nodes[change.index], *old = NULL;
+		if (find_rejection(run, node->text) == NULL) {
+			change.index -= gone; /* where it will be once the holes are closed */
+			run->plan.changes[left++] = change;
+			continue;
+		}
+		if (change.kind == SAFESTART_CHANGED)
+			old = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+		gone += old == NULL;
+		candidate->nodes[change.index] = old != NULL ? node_ref(old) : NULL;
+		snapshot_drop_node(candidate->home, node);
 	}
 	for (size_t i = 0; i < candidate->count; i++) {
 		if (candidate->nodes[i] != NULL)
 			candidate->nodes[kept++] = candidate->nodes[i];
 	}
 	candidate->count = kept;
+	run->plan.change_count = left;
 	return left;
 }
 

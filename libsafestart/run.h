@@ -122,7 +122,7 @@ void gather_close_source(struct safestart *ss);
 
 /* candidate.c: from the wanted set to a snapshot that could be live. 0 or -ENOMEM. */
 int candidate_build(struct safestart_run *run);
-/* Take out what prepare rejected. Returns how many changes are left. */
+/* Take out what prepare rejected, of the nodes and of the changes. Returns how many changes are left. */
 size_t candidate_settle(struct safestart_run *run);
 
 #endif

@@ -189,6 +189,42 @@ START_TEST(changes_are_told_in_the_order_of_ids)
 }
 END_TEST
 
+/* Rejects a; `restart` looks at what is left. */
+static int reject_a(struct safestart_run *run, void *user_data)
+{
+	(void)user_data;
+	return safestart_run_reject(run, "a", "told to");
+}
+
+static int look_after_commit(struct safestart_run *run, void *user_data)
+{
+	char *seen = user_data;
+	const struct safestart_node *node;
+	int kind;
+
+	seen[0] = '\0';
+	for (size_t i = 0; (node = safestart_run_change(run, i, &kind)) != NULL; i++)
+		sprintf(seen + strlen(seen), "%c%s ", " +-~"[kind], safestart_node_id(node));
+	return 0;
+}
+
+START_TEST(p11_what_was_rejected_is_not_among_the_changes_any_more)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = reject_a, .restart = look_after_commit};
+	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
+	char seen[64];
+	struct safestart *ss;
+
+	safestart_conf_set_callbacks(conf, &callbacks, seen);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	struct safestart_outcome outcome = push_and_wait(ss, TWO);
+	ck_assert_str_eq(seen, "+b ");
+	ck_assert_msg(strstr(outcome.message, "1 nodes (1 added, 0 removed, 0 changed); 1 left out") != NULL, "%s", outcome.message);
+	close_now(ss);
+}
+END_TEST
+
 struct restarter {
 	_Atomic int calls, result;
 };
@@ -285,4 +321,4 @@ SUITE("run", p14_later_is_finished_by_another_thread, p14_finish_may_come_before
       p14_later_past_the_deadline_is_stale_and_a_newer_run_wins, p13_node_data_is_inherited_while_the_node_is_unchanged,
       p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end, changes_are_told_in_the_order_of_ids,
       restart_is_called_after_commit_and_for_an_unchanged_set, source_none_has_no_set_and_only_restarts,
-      p6_waiting_inside_a_callback_is_refused_and_asking_is_fine)
+      p11_what_was_rejected_is_not_among_the_changes_any_more, p6_waiting_inside_a_callback_is_refused_and_asking_is_fine)

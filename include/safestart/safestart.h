@@ -129,7 +129,8 @@ struct safestart_callbacks {
 
 	/* The set changed: make ready what the candidate needs (see safestart_run_change()),
 	 * and do nothing that can't be undone: the run can still fail. Not called for a set that
-	 * did not change. Returns 0, -errno (nothing is applied, tried again later), or SAFESTART_LATER. */
+	 * did not change. Returns 0, -errno (nothing is applied, tried again later), or SAFESTART_LATER. It may be
+	 * called for the next run while one that answered LATER is past its deadline and not finished yet. */
 	int (*prepare)(struct safestart_run *run, void *user_data);
 
 	/* Give back data hung on a generation with safestart_run_set_data(): no reader can see it
@@ -252,7 +253,8 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size);
 
 /**
- * Wait until a first generation is live. With source=none there is none to wait for: 0 at once.
+ * Wait until a first generation is live. With source=none there is none to wait for: 0 at once. Why it is
+ * not, says safestart_last_outcome().
  * Returns: 0; -ETIMEDOUT; -ECANCELED after shutdown; -EDEADLK in a callback, and with thread=no
  *   on the dispatching thread while a LATER run is open; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives.  Since: 1.0
@@ -492,9 +494,9 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 
 /**
  * Hang data on a node of the candidate. The node owns it from here: it is retired with the last
- * generation that has the node, or soon after the run if the run fails. A node that does not change in
- * later generations inherits it. Passing the pointer that the live node of this id has, keeps it (one
- * retire in the end). Again replaces. Only in `prepare` and before finish.
+ * generation that has the node, or soon after the run if the run fails or the node is rejected. A node that
+ * does not change in later generations inherits it. Passing the pointer that the live node of this id has
+ * keeps it (one retire in the end). Again replaces. Only in `prepare` and before finish.
  * Returns: 0; -ENOENT not a node of the candidate; -EINVAL not in prepare; -ENOMEM: not taken, still yours.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
  */
