@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * prefork - one master, several workers, each following the node set by itself.
+ *
+ *   prefork nodes.json [WORKERS]
+ *
+ * The master opens the handle, forks the workers and looks after them. A worker makes the handle its
+ * own with safestart_after_fork(): from there it has its own threads and its own generations. Edit the
+ * file (or send SIGHUP to the master) and every worker says what it has now. Kill a worker and
+ * another one takes its place. SIGTERM ends all of it.
+ */
+#define _GNU_SOURCE 1
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <safestart/safestart.h>
+
+#define WORKERS_MAX 64
+
+struct worker {
+	pid_t pid;
+	time_t born; /* CLOCK_MONOTONIC: who dies young is not replaced in a tight loop */
+};
+
+static struct safestart *handle; /* set before SIGHUP is let through, never changed after */
+
+static void on_hangup(int signal)
+{
+	(void)signal;
+	safestart_request_restart(handle);
+}
+
+static time_t now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+/* ---- A worker ----------------------------------------------------------- */
+
+static void print_nodes(int number)
+{
+	const struct safestart_snapshot *nodes = safestart_read_lock(handle);
+	const struct safestart_node *node;
+	char line[1024];
+	size_t used = 0;
+
+	for (size_t i = 0; (node = safestart_snapshot_at(nodes, i)) && used < sizeof(line); i++)
+		used += (size_t)snprintf(line + used, sizeof(line) - used, " %s", safestart_node_id(node));
+	printf("worker %d (process %d): generation %" PRIu64 ", %zu nodes:%s\n", number, (int)getpid(),
+	       safestart_snapshot_generation(nodes), safestart_snapshot_size(nodes), used ? line : "");
+	safestart_read_unlock(handle);
+}
+
+/* Never returns: a worker must not come back into the master's code. */
+static void work(int number, const sigset_t *stop)
+{
+	const struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
+	struct sigaction hangup = { .sa_handler = on_hangup };
+	uint64_t seen = 0;
+	sigset_t hup;
+	int r;
+
+	prctl(PR_SET_PDEATHSIG, SIGTERM); /* no orphans when the master is killed */
+	while ((r = safestart_after_fork(handle)) == -EAGAIN)
+		nanosleep(&pause, NULL);
+	if (r < 0) {
+		fprintf(stderr, "worker %d: can't follow the node set: %s\n", number, safestart_strerror(r));
+		_exit(1);
+	}
+	sigaction(SIGHUP, &hangup, NULL);
+	sigemptyset(&hup);
+	sigaddset(&hup, SIGHUP);
+	sigprocmask(SIG_UNBLOCK, &hup, NULL);
+
+	/* Here a real worker would accept connections. Asking for the generation is one load. */
+	while (sigtimedwait(stop, NULL, &pause) < 0) {
+		uint64_t generation = safestart_generation(handle);
+
+		if (generation != seen)
+			print_nodes(number);
+		seen = generation;
+	}
+	while (safestart_close(handle) == -ETIMEDOUT)
+		;
+	fflush(NULL);
+	_exit(0);
+}
+
+/* ---- The master --------------------------------------------------------- */
+
+static int start_worker(struct worker *worker, int number, const sigset_t *stop)
+{
+	fflush(NULL); /* else the child prints again what is still in our buffer */
+	worker->born = now_s();
+	worker->pid = fork();
+	if (worker->pid == 0)
+		work(number, stop);
+	if (worker->pid < 0)
+		perror("prefork: can't fork a worker; trying again when one ends");
+	return worker->pid < 0 ? -1 : 0;
+}
+
+static void reap(struct worker *workers, int count, const sigset_t *stop)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (int i = 0; i < count; i++)
+			if (workers[i].pid == pid)
+				workers[i].pid = 0;
+	for (int i = 0; i < count; i++) {
+		if (workers[i].pid > 0)
+			continue;
+		printf("master: worker %d is gone, starting another\n", i + 1);
+		if (now_s() - workers[i].born < 1)
+			sleep(1);
+		start_worker(&workers[i], i + 1, stop);
+	}
+}
+
+static void forward(const struct worker *workers, int count, int signal)
+{
+	for (int i = 0; i < count; i++)
+		if (workers[i].pid > 0)
+			kill(workers[i].pid, signal);
+}
+
+static void supervise(int count, const sigset_t *signals, const sigset_t *stop)
+{
+	struct worker workers[WORKERS_MAX] = { { 0 } };
+	int signal;
+
+	for (int i = 0; i < count; i++)
+		start_worker(&workers[i], i + 1, stop);
+	for (;;) {
+		signal = sigwaitinfo(signals, NULL);
+		if (signal == SIGCHLD)
+			reap(workers, count, stop);
+		else if (signal == SIGHUP)
+			forward(workers, count, SIGHUP);
+		else if (signal > 0)
+			break;
+	}
+	forward(workers, count, SIGTERM);
+	for (int i = 0; i < count; i++)
+		if (workers[i].pid > 0)
+			waitpid(workers[i].pid, NULL, 0);
+}
+
+static int open_handle(const char *path)
+{
+	struct safestart_conf *conf = safestart_conf_new();
+	char source[4096], why[256] = "out of memory";
+	int r;
+
+	snprintf(source, sizeof(source), "file:%s", path);
+	r = safestart_conf_set(conf, "source", source, why, sizeof(why));
+	if (r >= 0)
+		r = safestart_open(&handle, conf, why, sizeof(why));
+	safestart_conf_free(conf);
+	if (r < 0)
+		fprintf(stderr, "prefork: %s\n", why);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	int count = argc > 2 ? atoi(argv[2]) : 3;
+	sigset_t signals, stop;
+
+	if (argc < 2 || count < 1 || count > WORKERS_MAX) {
+		fprintf(stderr, "usage: prefork NODES.JSON [WORKERS]   (1 to %d workers)\n", WORKERS_MAX);
+		return 2;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	signals = stop;
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+
+	if (open_handle(argv[1]) < 0)
+		return 1;
+	/* Workers forked before the first load are fine, they only begin with an empty set. */
+	if (safestart_wait_ready(handle, 5000) < 0)
+		fprintf(stderr, "prefork: no nodes yet; the workers start without and get them as soon as %s can be used\n", argv[1]);
+	printf("master: process %d, generation %" PRIu64 "\n", (int)getpid(), safestart_generation(handle));
+	supervise(count, &signals, &stop);
+	while (safestart_close(handle) == -ETIMEDOUT)
+		;
+	printf("master: all workers have ended\n");
+	return 0;
+}
