@@ -88,7 +88,8 @@ START_TEST(p1_runs_and_callbacks_never_overlap)
 
 	app_init(&app);
 	app.hang_data = true;
-	app.restart_enabled = app.dawdle = true;
+	app.restart_enabled = true;
+	app.dawdle = true;
 	storm.ss = open_with(&app, "debounce=0", "retry_min=1ms", "retry_max=1ms", "run_timeout=1s", NULL);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_all_the_time, &storm), 0);
