@@ -55,7 +55,7 @@ static int log_level(const struct safestart_outcome *outcome)
 {
 	switch (outcome->verdict) {
 	case SAFESTART_APPLIED: return outcome->quarantined > 0 ? LOG_WARNING : LOG_NOTICE;
-	case SAFESTART_UNCHANGED: return LOG_INFO;
+	case SAFESTART_UNCHANGED: return outcome->quarantined > 0 ? LOG_WARNING : LOG_INFO;
 	case SAFESTART_CANCELLED: return LOG_INFO;
 	default: return LOG_ERR;
 	}
@@ -66,10 +66,15 @@ static void log_outcome(const struct safestart_run *run, bool repeated)
 	const struct safestart_outcome *outcome = &run->outcome;
 	const char *reason = run->batch.reason;
 
+	char cause[64];
+
+	if (outcome->requests > 0)
+		why_say(cause, sizeof(cause), 0, "%llu request%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
+	else
+		why_copy(cause, sizeof(cause), run->cause);
 	/* The same thing again every 30 s hides what matters at 3 a.m. */
-	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%llu requests%s%s%s): %s", (unsigned long long)run->number,
-		   (unsigned long long)outcome->requests, reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "",
-		   outcome->message);
+	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%s%s%s%s): %s", (unsigned long long)run->number, cause,
+		   reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "", outcome->message);
 }
 
 static void record_locked(struct safestart *ss, struct safestart_run *run)
@@ -119,14 +124,14 @@ void answer_run(struct safestart_run *run, bool again)
 
 	int64_t pause = gate_ended(&ss->gate, now, again, next_random(ss));
 	if (pause != GATE_NEVER)
-		ss->nudged = true;
+		ss->cause = "retry";
 	if (has_periodic_source(ss))
 		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (next_random(ss) & 0xffff));
 	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
 		say_when(run->outcome.message, sizeof(run->outcome.message), pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
 	pthread_mutex_lock(&ss->lock);
 	/* A retry says another pause each time, which does not make it news. */
-	bool repeated = ss->tickets.any && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
+	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
 			ss->tickets.last.error == run->outcome.error && (run->outcome.attempts & (run->outcome.attempts - 1)) != 0;
 	record_locked(ss, run);
 	pthread_mutex_unlock(&ss->lock);
@@ -136,7 +141,6 @@ void answer_run(struct safestart_run *run, bool again)
 
 static void say_expired(struct safestart_run *run, const struct worker_guest *guest, bool waiting)
 {
-	static const char *const phases[] = {"gather", "prepare", "restart"};
 	struct safestart_outcome *outcome = &run->outcome;
 	unsigned long long generation = safestart_generation(run->ss);
 
@@ -149,7 +153,7 @@ static void say_expired(struct safestart_run *run, const struct worker_guest *gu
 			why_duration(loop_now() - guest->since).text, generation);
 	else
 		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
-			phases[run->phase], why_duration(handle_settings(run->ss)->run_timeout).text, generation,
+			run_phase_name(run), why_duration(handle_settings(run->ss)->run_timeout).text, generation,
 			guest->what != NULL && guest->run == run->number ? "; it is still inside, a run starts when it returns" : "");
 }
 
@@ -179,12 +183,12 @@ void answer_cancelled(struct safestart_run *run)
 }
 
 /* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in progress, if it was
- * cancelled, then those of the open batch. A run that has committed answers for itself. */
+ * cancelled, then those of the open batch. A run that has committed or expired is answered for by itself. */
 void answer_cancel_tickets_locked(struct safestart *ss)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = SAFESTART_CANCELLED, .error = -ECANCELED, .attempts = 1};
 
-	if (ss->run != NULL && !run_gave_up(ss->run))
+	if (ss->run != NULL && !(atomic_load(&ss->run->bits) & RUN_CANCELLED))
 		return;
 	why_copy(outcome.message, sizeof(outcome.message), cancelled_words);
 	outcome.generation = safestart_generation(ss);

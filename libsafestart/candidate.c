@@ -67,7 +67,7 @@ size_t candidate_settle(struct safestart_run *run)
 			old = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
 		gone += old == NULL;
 		candidate->nodes[change.index] = old != NULL ? node_ref(old) : NULL;
-		snapshot_drop_node(candidate->home, node);
+		snapshot_drop_node(node, &run->unheld);
 	}
 	for (size_t i = 0; i < candidate->count; i++) {
 		if (candidate->nodes[i] != NULL)
@@ -156,7 +156,10 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 
 	if (run == NULL || id == NULL || !is_preparing(run))
 		return -EINVAL;
-	if (nodeset_find(run->candidate->nodes, run->candidate->count, id, &index) == NULL)
+	pthread_mutex_lock(&run->lock);
+	bool found = nodeset_find(run->candidate->nodes, run->candidate->count, id, &index) != NULL;
+	pthread_mutex_unlock(&run->lock);
+	if (!found)
 		return -ENOENT;
 	if (!is_changed(run, index))
 		return -EINVAL;
@@ -182,46 +185,50 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 	return 0;
 }
 
+/* The candidate's own node at `index`: readers of the live generation must not see data of one that may never
+ * come. NULL: no memory. run->lock is held. */
+static struct safestart_node *own_node_locked(struct safestart_run *run, size_t index, const struct safestart_node *live)
+{
+	struct safestart_node **slot = &run->candidate->nodes[index];
+
+	if (*slot != live)
+		return *slot;
+	struct safestart_node *copy = node_copy(live);
+	if (copy == NULL)
+		return NULL;
+	copy->held = snapshot_share(live->held);
+	atomic_store_explicit(&copy->report, atomic_load_explicit(&live->report, memory_order_relaxed), memory_order_relaxed);
+	(void)node_unref(*slot); /* not the last: the live generation has it */
+	*slot = copy;
+	return copy;
+}
+
 int safestart_run_set_node_data(struct safestart_run *run, const struct safestart_node *node, void *data)
 {
-	struct held *inherited = NULL, *shared = NULL;
 	size_t index;
 
 	if (run == NULL || node == NULL || !is_preparing(run))
 		return -EINVAL;
-	struct safestart_snapshot *candidate = run->candidate;
-	if (nodeset_find(candidate->nodes, candidate->count, node->text, &index) == NULL)
-		return -ENOENT;
 	const struct safestart_node *live = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
-	if (live != NULL)
-		inherited = live->held;
+	int error = -ENOENT;
 	pthread_mutex_lock(&run->lock);
-	if (candidate->nodes[index] == live) {
-		/* Readers of the live generation must not see data of one that may never come. */
-		struct safestart_node *copy = node_copy(live);
-		if (copy == NULL) {
-			pthread_mutex_unlock(&run->lock);
-			return -ENOMEM;
-		}
-		shared = snapshot_share(live->held);
-		copy->held = shared;
-		atomic_store_explicit(&copy->report, atomic_load_explicit(&live->report, memory_order_relaxed), memory_order_relaxed);
-		(void)node_unref(candidate->nodes[index]); /* not the last: the live generation has it */
-		candidate->nodes[index] = copy;
+	if (nodeset_find(run->candidate->nodes, run->candidate->count, node->text, &index) != NULL) {
+		struct safestart_node *own = own_node_locked(run, index, live);
+		error = own != NULL ? snapshot_hold(&own->held, live != NULL ? live->held : NULL, true, data, &run->unheld) : -ENOMEM;
 	}
-	struct safestart_node *own = candidate->nodes[index];
 	pthread_mutex_unlock(&run->lock);
-	return snapshot_hold(run->ss->home, &own->held, inherited, true, data);
+	return error;
 }
 
 void safestart_run_set_data(struct safestart_run *run, void *data)
 {
 	if (run == NULL || !is_preparing(run))
 		return;
-	/* Without memory for the count the generation goes without data, and the application's pointer back. */
-	if (snapshot_hold(run->ss->home, &run->candidate->held, run->current->held, false, data) < 0) {
-		const struct safestart_conf *conf = run->ss->conf;
-		if (conf->callbacks.retire != NULL)
-			conf->callbacks.retire(data, conf->user_data);
+	pthread_mutex_lock(&run->lock);
+	if (snapshot_hold(&run->candidate->held, run->current->held, false, data, &run->unheld) < 0) {
+		/* A generation without the data it was meant to have must not go live. */
+		run->data_lost = true;
+		run->stray = data;
 	}
+	pthread_mutex_unlock(&run->lock);
 }

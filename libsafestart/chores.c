@@ -55,13 +55,12 @@ static void hint_done(struct job *job)
 	loop_listen(&ss->loop);
 	if (ss->source.hinted) {
 		gate_request(&ss->gate, loop_now(), false);
-		ss->nudged = true;
+		ss->cause = "the source has changed";
 	}
 }
 
-static void keep(struct job *job)
+void chores_keep_now(struct safestart *ss)
 {
-	struct safestart *ss = handle_of(job, offsetof(struct safestart, keep_job));
 	const char *path = handle_settings(ss)->last_good;
 	struct worker_visit visit;
 	char why[sizeof(ss->figures.keep_error)] = "";
@@ -78,6 +77,11 @@ static void keep(struct job *job)
 	pthread_mutex_lock(&ss->lock);
 	why_copy(ss->figures.keep_error, sizeof(ss->figures.keep_error), why);
 	pthread_mutex_unlock(&ss->lock);
+}
+
+static void keep(struct job *job)
+{
+	chores_keep_now(handle_of(job, offsetof(struct safestart, keep_job)));
 }
 
 static void keep_done(struct job *job)

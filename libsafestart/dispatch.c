@@ -63,7 +63,7 @@ static void run_done(struct job *job)
 	} else if (!run->answered) {
 		answer_run(run, run->again);
 	}
-	if (run->committed && !run->from_kept && handle_settings(ss)->last_good != NULL) {
+	if (run->keep) {
 		ss->keep_wanted = true;
 		chores_keep(ss);
 	}
@@ -75,6 +75,7 @@ void dispatch_init(struct safestart *ss)
 	chores_init(ss);
 	ss->run = NULL;
 	ss->parked = NULL;
+	ss->later_open = ss->later_owed = ss->gathers_owed = 0;
 	ss->owed = false;
 	ss->warned_about = UINT64_MAX;
 	ss->random = (uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
@@ -82,8 +83,9 @@ void dispatch_init(struct safestart *ss)
 		ss->random = 1;
 	gate_init(&ss->gate, &handle_settings(ss)->gate);
 	/* push has nothing to load, unless a kept set waits; none never has. A child's first run is due in any case. */
-	ss->nudged = ss->anew || ss->source.kind == SOURCE_ADDED || (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
-	if (ss->nudged)
+	bool load = ss->source.kind == SOURCE_ADDED || (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
+	ss->cause = ss->anew ? "forked" : load ? "first load" : NULL;
+	if (ss->cause != NULL)
 		gate_due(&ss->gate, loop_now());
 }
 
@@ -97,7 +99,8 @@ static void take_finished(struct safestart *ss)
 		job->done(job);
 		if (ss->owed) { /* what was in the way has returned */
 			ss->owed = false;
-			ss->nudged = true;
+			ss->cause = "a callback has returned";
+			gate_returned(&ss->gate, loop_now());
 			gate_due(&ss->gate, loop_now()); /* a run that waits for the worker already meets it */
 		}
 	}
@@ -145,14 +148,14 @@ static void start_run(struct safestart *ss, int64_t now)
 	if (run == NULL) {
 		/* The batch stays open: its tickets are answered by the run that gets the memory. */
 		handle_log(ss, LOG_ERR, "no memory for a run; tried again in 100ms");
-		gate_ended(&ss->gate, now, false, 0);
-		gate_due(&ss->gate, now + TRY_AGAIN_NS);
+		gate_not_started(&ss->gate, now + TRY_AGAIN_NS);
 		return;
 	}
 	bool batch = request_close(&ss->door, &run->batch);
 	run->forced = batch && (run->batch.flags & REQUEST_FORCE);
-	run->asked = batch || ss->nudged;
-	ss->nudged = false;
+	run->asked = batch || ss->cause != NULL;
+	run->cause = ss->cause != NULL ? ss->cause : "reconcile";
+	ss->cause = NULL;
 	run->started = now;
 	run->deadline = now + handle_settings(ss)->run_timeout;
 	run->job.done = run_done;
@@ -246,15 +249,6 @@ static void turn(struct safestart *ss)
 	} while (!ss->worker.threaded && worker_execute_one(&ss->worker));
 }
 
-bool dispatch_has_open_later(struct safestart *ss, bool owed_too)
-{
-	for (const struct safestart_run *run = ss->parked; run != NULL; run = run->next_parked) {
-		if (step_is_parked(run) && (owed_too || !run_gave_up(run)))
-			return true;
-	}
-	return false;
-}
-
 static bool take_turn(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
@@ -279,7 +273,12 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 {
 	if (!take_turn(ss))
 		return -EBUSY;
-	unsigned events = loop_wait(&ss->loop, timeout_ms);
+	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
+	if (events & LOOP_HINT_ENDED) {
+		loop_unwatch(&ss->loop);
+		ss->source.fd = -1;
+		handle_log(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
+	}
 	if ((events & LOOP_HINT) && !ss->hint_job.posted)
 		chores_post(ss, &ss->hint_job, "a change of the source");
 	turn(ss);

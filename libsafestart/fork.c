@@ -17,6 +17,7 @@ static int once_error;
 
 static void before_fork(void)
 {
+	snapshot_pause_graces();
 	pthread_mutex_lock(&list_lock);
 	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
 		pthread_mutex_lock(&ss->push.lock);
@@ -56,7 +57,7 @@ static void make_own(struct safestart *ss)
 	bool torn = worker_after_fork_child(&ss->worker);
 	forget_memory(ss, torn);
 	ss->source.inherited = true;
-	ss->source.torn = ss->source.torn || torn;
+	ss->source.torn = ss->source.torn || torn || ss->gathers_owed > 0;
 	ss->anew = true;
 	ss->loop_started = false;
 	ss->dispatching = false;
@@ -75,6 +76,7 @@ static void make_own(struct safestart *ss)
 static void after_fork_child(void)
 {
 	snapshot_rcu_after_fork_child();
+	worker_leave_all();
 	for (struct safestart *ss = list; ss != NULL; ss = ss->next)
 		make_own(ss);
 	pthread_mutex_unlock(&list_lock);

@@ -103,3 +103,14 @@ int64_t gate_ended(struct gate *gate, int64_t now, bool again, uint32_t random)
 	gate_due(gate, later(now, pause));
 	return pause;
 }
+
+void gate_not_started(struct gate *gate, int64_t at)
+{
+	gate->running = false;
+	gate_due(gate, at);
+}
+
+void gate_returned(struct gate *gate, int64_t now)
+{
+	gate->earliest = max(gate->earliest, later(now, gate->conf.min_interval));
+}

@@ -52,6 +52,12 @@ struct gate_verdict gate_tick(struct gate *gate, int64_t now);
  * (GATE_NEVER: there will be no retry). */
 int64_t gate_ended(struct gate *gate, int64_t now, bool again, uint32_t random);
 
+/* It could not be started: try at `at`. */
+void gate_not_started(struct gate *gate, int64_t at);
+
+/* A callback of a run that has ended before has only now returned: min_interval counts from here. */
+void gate_returned(struct gate *gate, int64_t now);
+
 /* When the next run starts if no further request comes; GATE_NEVER: not by itself. */
 int64_t gate_next_start(const struct gate *gate);
 

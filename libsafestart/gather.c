@@ -125,6 +125,15 @@ static int ask_source(struct safestart_run *run)
 	return source->chosen->source.gather(source->state, (struct safestart_gather *)run);
 }
 
+/* Is the live generation another process's? With generation 0 there is nothing to inherit. */
+static bool is_anew(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	bool anew = ss->anew && safestart_generation(ss) > 0;
+	pthread_mutex_unlock(&ss->lock);
+	return anew;
+}
+
 int gather_call(struct safestart_run *run)
 {
 	struct safestart *ss = run->ss;
@@ -138,6 +147,8 @@ int gather_call(struct safestart_run *run)
 		return 0;
 	case SOURCE_PUSH:
 		run->gathered = push_desired(&ss->push);
+		if (run->gathered == NULL && is_anew(ss)) /* what was inherited is all there is to prepare */
+			run->gathered = nodeset_new(run->current->nodes, run->current->count);
 		if (run->gathered == NULL)
 			why_copy(run->words, sizeof(run->words), "nothing was pushed yet");
 		return 0;

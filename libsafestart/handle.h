@@ -89,7 +89,7 @@ struct safestart {
 	struct job keep_job;
 	bool keep_wanted;      /* last_good is older than what is live */
 	bool owed;             /* a callback was in the way of a run: run when it has returned */
-	bool nudged;           /* the next run is not a mere reconcile */
+	const char *cause;     /* of the next run, if nobody asks; NULL: a mere reconcile */
 	uint64_t warned_about; /* generation whose borrower was reported */
 	uint32_t random;
 
@@ -103,6 +103,9 @@ struct safestart {
 	struct nodeset *desired;   /* what the newest run was to apply */
 	struct rejection *rejections;
 	struct handle_figures figures;
+	unsigned later_open;   /* runs that answered LATER, and neither finish nor deadline nor shutdown has come */
+	unsigned later_owed;   /* and those of which the finish is still owed */
+	unsigned gathers_owed; /* of these, the sources' */
 	bool dispatching;
 	pthread_t dispatcher; /* who dispatched last */
 	unsigned waiters;     /* threads inside wait or wait_ready */
@@ -134,7 +137,6 @@ static inline void handle_wake(struct safestart *ss)
 int dispatch_turn(struct safestart *ss, int timeout_ms);
 void dispatch_init(struct safestart *ss);
 void *dispatch_thread(void *ss);
-bool dispatch_has_open_later(struct safestart *ss, bool owed_too);
 
 /* answer.c: CANCELLED to every ticket nobody will answer any more. */
 void answer_cancel_tickets_locked(struct safestart *ss);
@@ -148,6 +150,9 @@ void chores_keep(struct safestart *ss); /* write last_good, if it is wanted and 
 int fork_register(struct safestart *ss); /* 0 or -ENOMEM */
 void fork_unregister(struct safestart *ss);
 int fork_revive(struct safestart *ss);   /* 0 at once unless this is a child that does not own it yet */
+
+/* Write last_good now. Worker, in no callback. */
+void chores_keep_now(struct safestart *ss);
 
 /* keep.c: the file of last_good. 0 or -errno and why; -ENOENT: nothing was kept yet. Any thread, no lock held. */
 int keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);

@@ -73,7 +73,7 @@ unsigned loop_wait(struct loop *loop, int timeout_ms)
 
 	int n = epoll_wait(loop->epoll_fd, events, 3, timeout_ms);
 	for (int i = 0; i < n; i++)
-		what |= events[i].data.u32;
+		what |= events[i].data.u32 | (events[i].data.u32 == LOOP_HINT && (events[i].events & (EPOLLHUP | EPOLLERR)) ? LOOP_HINT_ENDED : 0u);
 	/* Empty them before anything is looked at: what comes later shows anew. */
 	if ((what & LOOP_WOKEN) && read(loop->wake_fd, &count, sizeof(count)) < 0)
 		what &= ~(unsigned)LOOP_WOKEN;

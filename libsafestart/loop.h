@@ -11,6 +11,7 @@
 enum loop_event {
 	LOOP_WOKEN = 1,
 	LOOP_TIMER = 2,
+	LOOP_HINT_ENDED = 8, /* nothing more will come from it */
 	LOOP_HINT = 4 /* the source's descriptor; heard once, until loop_listen() */
 };
 

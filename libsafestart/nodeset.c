@@ -49,8 +49,14 @@ struct nodeset *nodeset_new(struct safestart_node *const *nodes, size_t count)
 {
 	struct nodeset *set = allocate(count, 0);
 
-	for (size_t i = 0; set != NULL && i < count; i++)
-		set->nodes[set->count++] = node_ref(nodes[i]);
+	for (size_t i = 0; set != NULL && i < count; i++) {
+		struct safestart_node *copy = node_copy(nodes[i]);
+		if (copy == NULL) {
+			nodeset_unref(set);
+			return NULL;
+		}
+		set->nodes[set->count++] = copy;
+	}
 	return set;
 }
 
@@ -221,6 +227,8 @@ int nodeset_judge(const struct nodeset_rails *rails, size_t live, size_t count, 
 	if (count == 0) {
 		if (rails->allow_empty)
 			return 0;
+		if (live == 0)
+			return why_say(why, why_size, -ERANGE, "the set is empty; if that is meant, set allow_empty=yes (force does not empty)");
 		return why_say(why, why_size, -ERANGE,
 			       "the set is empty: would lose all %zu nodes; if that is meant, set allow_empty=yes (force does not empty)", live);
 	}

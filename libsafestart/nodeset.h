@@ -37,7 +37,8 @@ char *nodeset_json(struct safestart_node *const *nodes, size_t count);
 struct nodeset *nodeset_ref(struct nodeset *set);
 void nodeset_unref(struct nodeset *set); /* NULL is fine */
 
-/* Without nodes; of `count` nodes in the order of ids (referenced, not consumed). NULL: no memory. */
+/* Of copies of `count` nodes in the order of ids: a snapshot's nodes never enter a set, for who drops the last
+ * reference to one has to retire what hangs on it. NULL: no memory. */
 struct nodeset *nodeset_new(struct safestart_node *const *nodes, size_t count);
 
 /* A copy in which `node` (referenced) takes the place of the node or fault with its id; without the entry

@@ -130,6 +130,18 @@ int snapshot_reclaim(struct snapshot_home *home)
 	return error;
 }
 
+/* Held by the run or a thread of the process we were forked from: nobody here can give it back, or is in it. */
+static bool is_inherited(const struct safestart_snapshot *snapshot)
+{
+	return snapshot->stage == SNAPSHOT_OWNED && snapshot->epoch != snapshot_epoch();
+}
+
+/* Nobody holds it: it only waits to be collected. */
+static bool is_free(struct safestart_snapshot *snapshot)
+{
+	return snapshot->stage >= SNAPSHOT_PASSED && atomic_load(&snapshot->refs) == (snapshot->stage == SNAPSHOT_PASSED ? 1 : 0);
+}
+
 int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation, bool *borrowed)
 {
 	int64_t since = 0;
@@ -137,7 +149,7 @@ int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t
 	*borrowed = false;
 	pthread_mutex_lock(&home->lock);
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
-		if (borrowed_only && s->stage >= SNAPSHOT_PASSED)
+		if ((borrowed_only && s->stage >= SNAPSHOT_PASSED) || is_inherited(s) || is_free(s))
 			continue;
 		since = s->replaced_at; /* the list is newest first */
 		*generation = s->generation;
@@ -162,7 +174,7 @@ struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safes
 		room += s->count;
 	struct safestart_node **nodes = calloc(room + 1, sizeof(struct safestart_node *));
 	for (struct safestart_snapshot *s = home->old; nodes != NULL && s != NULL; s = s->older) {
-		for (size_t i = 0; i < s->count; i++) {
+		for (size_t i = 0; i < s->count && !is_inherited(s) && !is_free(s); i++) {
 			if (nodeset_find(live->nodes, live->count, s->nodes[i]->text, NULL) == NULL)
 				nodes[count++] = s->nodes[i];
 		}

@@ -145,8 +145,10 @@ bool request_close(struct request_door *door, struct request_batch *batch)
 	uint64_t old = atomic_load_explicit(&door->word, memory_order_relaxed), new;
 
 	do {
-		if (!(old & REQUEST_PENDING))
+		if (!(old & REQUEST_PENDING)) {
+			batch->ticket = ticket_of(old) - 1;
 			return false;
+		}
 		new = (ticket_of(old) + 1) * ONE_TICKET | (old & REQUEST_SHUT);
 	} while (!atomic_compare_exchange_weak_explicit(&door->word, &old, new, memory_order_acq_rel,
 							memory_order_relaxed));

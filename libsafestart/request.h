@@ -53,7 +53,8 @@ bool request_look(struct request_door *door, uint32_t *flags);
 bool request_listen(struct request_door *door);
 
 /* Close the open batch, if anybody is in it, and open the next. All that its requesters wrote before they
- * asked is visible to the caller. Returns false when nobody was in it. Loop only. */
+ * asked is visible to the caller. Returns false when nobody was in it; batch->ticket is then that of the batch
+ * closed last: a forked child answers what its parent had in hand. Loop only. */
 bool request_close(struct request_door *door, struct request_batch *batch);
 
 /* No more tickets. Returns the last ticket that was issued. Any thread. */

@@ -20,6 +20,7 @@ static enum run_phase conclude(struct safestart_run *run, int verdict, int error
 	}
 	run->outcome.verdict = verdict;
 	run->outcome.error = error;
+	run->outcome.attempts = run->attempts;
 	run->outcome.quarantined = (uint32_t)(run->rejection_count + (run->wanted != NULL ? run->wanted->fault_count : 0));
 	why_copy(run->outcome.message, sizeof(run->outcome.message), message);
 	run->again = run->again || verdict == SAFESTART_FAILED || run->rejections != NULL;
@@ -35,8 +36,11 @@ static enum run_phase conclude_failure(struct safestart_run *run, int verdict, i
 {
 	char message[400];
 
-	why_say(message, sizeof(message), 0, "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
-		(unsigned long long)safestart_generation(run->ss), run->committed ? run->candidate->count : live_count(run));
+	if (safestart_generation(run->ss) == 0)
+		why_say(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what, words);
+	else
+		why_say(message, sizeof(message), 0, "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
+			(unsigned long long)safestart_generation(run->ss), run->committed ? run->candidate->count : live_count(run));
 	return conclude(run, verdict, error, message);
 }
 
@@ -87,9 +91,13 @@ static enum run_phase conclude_success(struct safestart_run *run)
 
 static enum run_phase to_restart(struct safestart_run *run)
 {
-	if (run->ss->conf->callbacks.restart != NULL && (run->asked || run->committed))
-		return RUN_RESTART;
-	return conclude_success(run);
+	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed))
+		return conclude_success(run);
+	if (run->keep) { /* `restart` may stay inside for ever; what is live is kept before */
+		run->keep = false;
+		chores_keep_now(run->ss);
+	}
+	return RUN_RESTART;
 }
 
 static enum run_phase commit(struct safestart_run *run)
@@ -104,6 +112,7 @@ static enum run_phase commit(struct safestart_run *run)
 		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed); /* the run's own */
 		snapshot_publish(&ss->view, run->candidate, loop_now());
 		run->committed = true;
+		run->keep = !run->from_kept && handle_settings(ss)->last_good != NULL;
 		ss->anew = false;
 		rejections = ss->rejections;
 		ss->rejections = NULL;
@@ -127,7 +136,7 @@ static void recall(struct safestart_run *run)
 	bool same = run->wanted == memory->tried || nodeset_equal(run->wanted, memory->tried);
 
 	memory->attempts = same ? memory->attempts + 1 : 1;
-	run->outcome.attempts = memory->attempts;
+	run->attempts = memory->attempts;
 	nodeset_unref(memory->tried);
 	memory->tried = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
 	if (run->wanted == NULL)
@@ -165,6 +174,25 @@ static void show_desired(struct safestart_run *run)
 	nodeset_unref(old);
 }
 
+/* Which nodes a guard rail has saved: the first few. */
+static void add_lost(const struct safestart_run *run, char *words, size_t size)
+{
+	const char *before = " (such as ";
+	size_t named = 0;
+
+	for (size_t i = 0; i < run->plan.change_count && named < 3; i++) {
+		size_t length = strlen(words);
+		if (run->plan.changes[i].kind != SAFESTART_REMOVED)
+			continue;
+		why_say(words + length, size - length, 0, "%s%.24s", before, run->current->nodes[run->plan.changes[i].index]->text);
+		before = ", ";
+		named++;
+	}
+	size_t length = strlen(words);
+	if (named > 0)
+		why_say(words + length, size - length, 0, ")");
+}
+
 /* Is what was gathered fit to be tried? 0 or -errno and the words. */
 static int check(struct safestart_run *run, int result, size_t kept_count)
 {
@@ -182,12 +210,27 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 	}
 	if (error == 0)
 		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count, run->candidate->count, run->words, sizeof(run->words));
+	if (error == -ERANGE)
+		add_lost(run, run->words, sizeof(run->words));
 	return error;
+}
+
+/* "refused what file:/etc/app/nodes.json holds" */
+static void say_refused(const struct safestart_run *run, char *text, size_t size)
+{
+	if (run->ss->source.kind == SOURCE_ADDED)
+		why_say(text, size, 0, "refused what %.60s holds", handle_settings(run->ss)->source);
+	else
+		why_say(text, size, 0, "refused");
 }
 
 static void forget_candidate(struct safestart_run *run)
 {
+	struct worker_visit visit;
+
+	worker_enter(&visit, run->ss, &run->ss->worker, "retire", run->number, loop_now());
 	snapshot_discard(run->candidate);
+	worker_leave(&visit, &run->ss->worker);
 	run->candidate = NULL;
 	nodeset_plan_clear(&run->plan);
 }
@@ -223,7 +266,10 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 		if (candidate_build(run) < 0)
 			return conclude_failure(run, verdict, run->gather_error, "the nodes can't be had", run->words);
 	} else if (run->gather_error < 0) {
-		return conclude_failure(run, verdict, run->gather_error, verdict == SAFESTART_REFUSED ? "refused" : "the nodes can't be had", run->words);
+		char what[128] = "the nodes can't be had";
+		if (verdict == SAFESTART_REFUSED)
+			say_refused(run, what, sizeof(what));
+		return conclude_failure(run, verdict, run->gather_error, what, run->words);
 	}
 	nodeset_unref(kept);
 	if (run->wanted == NULL || (run->plan.change_count == 0 && run->current->generation > 0)) {
@@ -238,6 +284,8 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 {
 	char words[300];
 
+	if (result == 0 && run->data_lost)
+		result = -ENOMEM;
 	if (result < 0)
 		return conclude_failure(run, SAFESTART_FAILED, result, "prepare failed", safestart_strerror(result));
 	if (run->rejections == NULL)
@@ -293,6 +341,11 @@ static const struct phase {
 	[RUN_RESTART] = {"restart", call_restart, after_restart},
 };
 
+const char *run_phase_name(const struct safestart_run *run)
+{
+	return phases[atomic_load_explicit(&run->phase, memory_order_relaxed)].name;
+}
+
 /* Returns true when the run is over on the worker; false: parked. */
 static bool advance(struct safestart_run *run)
 {
@@ -339,6 +392,10 @@ static void tear_down(struct safestart_run *run)
 		safestart_snapshot_release(run->candidate);
 	else
 		snapshot_discard(run->candidate);
+	snapshot_retire(run->ss->home, run->unheld);
+	run->unheld = NULL;
+	if (run->data_lost && run->ss->conf->callbacks.retire != NULL)
+		run->ss->conf->callbacks.retire(run->stray, run->ss->conf->user_data);
 	worker_leave(&visit, &run->ss->worker);
 	run->candidate = NULL;
 	safestart_snapshot_release(run->current);

@@ -33,6 +33,7 @@ struct safestart_run {
 	struct request_batch batch; /* whom it answers */
 	bool forced;
 	bool asked; /* by a request, a hint, a retry; not: a mere reconcile */
+	const char *cause; /* in words, for a run without requests */
 	bool answered; /* dispatching thread */
 	int64_t started;
 	int64_t deadline; /* guarded by the handle's lock */
@@ -56,11 +57,16 @@ struct safestart_run {
 	bool from_kept; /* the source failed, last_good steps in */
 	int kept_verdict;
 	bool again; /* to be retried */
+	bool keep;  /* last_good is to be written for it */
+	uint32_t attempts;
 
 	/* Guarded by `lock`: what prepare says, from any thread after LATER. */
 	pthread_mutex_t lock;
 	struct rejection *rejections;
 	size_t rejection_count;
+	struct held *unheld; /* data that was replaced or rejected: retired when the run is torn down */
+	bool data_lost;      /* set_data had no memory: the run fails */
+	void *stray;         /* the data then; retired with the rest */
 
 	struct safestart_outcome outcome;
 };
@@ -73,6 +79,9 @@ static inline bool run_gave_up(const struct safestart_run *run)
 {
 	return (atomic_load_explicit(&run->bits, memory_order_acquire) & (RUN_EXPIRED | RUN_CANCELLED)) != 0;
 }
+
+/* What it is at: "gather", "prepare", "restart". */
+const char *run_phase_name(const struct safestart_run *run);
 
 /* ---- step.c ---- */
 

@@ -6,6 +6,7 @@
 
 #include "handle.h"
 #include "run.h"
+#include "source/file.h"
 #include "thread.h"
 #include "why.h"
 
@@ -147,6 +148,14 @@ static int ms_until(int64_t deadline)
 	return deadline == LOOP_NEVER ? -1 : ms < 0 ? 0 : ms > INT32_MAX ? INT32_MAX : (int)ms;
 }
 
+static bool has_unfinished(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	bool unfinished = ss->later_owed > 0;
+	pthread_mutex_unlock(&ss->lock);
+	return unfinished;
+}
+
 /* Dispatch until nothing is left to do. */
 static int drain(struct safestart *ss, int64_t deadline)
 {
@@ -157,7 +166,7 @@ static int drain(struct safestart *ss, int64_t deadline)
 			return 0;
 		if (result < 0)
 			return result;
-		if (!ss->worker.threaded && dispatch_has_open_later(ss, true))
+		if (!ss->worker.threaded && has_unfinished(ss))
 			return -EDEADLK;
 		if (loop_now() >= deadline)
 			return -ETIMEDOUT;
@@ -194,6 +203,8 @@ int safestart_close(struct safestart *ss)
 		return -EDEADLK;
 	if (atomic_load(&ss->epoch) != snapshot_epoch()) { /* a child that never ran: there is nothing to wait for */
 		fork_unregister(ss);
+		/* Nothing of the application's is called; ours may be. */
+		ss->source.torn = ss->source.torn || (ss->source.open && ss->source.chosen->source.close != file_source.close);
 		destroy(ss);
 		return 0;
 	}
@@ -245,21 +256,18 @@ static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, voi
 	int result;
 
 	pthread_mutex_lock(&ss->lock);
-	ss->waiters++;
 	while ((result = met(ss, argument)) == -EAGAIN) {
 		if (drives_locked(ss)) {
-			bool over = deadline != LOOP_NEVER && loop_now() >= deadline;
-			pthread_mutex_unlock(&ss->lock);
-			if (timeout_ms != 0 && dispatch_has_open_later(ss, false))
+			if (timeout_ms != 0 && ss->later_open > 0)
 				result = -EDEADLK;
-			else if (over && polled)
+			else if (polled && deadline != LOOP_NEVER && loop_now() >= deadline)
 				result = -ETIMEDOUT;
-			else
-				dispatch_turn(ss, ms_until(deadline));
-			pthread_mutex_lock(&ss->lock);
-			polled = true;
 			if (result != -EAGAIN)
 				break;
+			pthread_mutex_unlock(&ss->lock);
+			dispatch_turn(ss, ms_until(deadline));
+			pthread_mutex_lock(&ss->lock);
+			polled = true;
 		} else if (thread_cond_wait(&ss->changed, &ss->lock, deadline) < 0) {
 			result = met(ss, argument);
 			if (result == -EAGAIN)
@@ -267,10 +275,24 @@ static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, voi
 			break;
 		}
 	}
-	ss->waiters--;
-	pthread_cond_broadcast(&ss->changed); /* close waits for us */
 	pthread_mutex_unlock(&ss->lock);
 	return result;
+}
+
+/* Around everything a waiting thread does with the handle: close waits until it has left. */
+static void enter_wait(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	ss->waiters++;
+	pthread_mutex_unlock(&ss->lock);
+}
+
+static void leave_wait(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	ss->waiters--;
+	pthread_cond_broadcast(&ss->changed); /* under the lock, which close has to take: afterwards ss need not exist */
+	pthread_mutex_unlock(&ss->lock);
 }
 
 struct awaited {
@@ -325,9 +347,11 @@ int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, struct
 		return error;
 	if (ticket > request_issued(&ss->door, NULL))
 		return -EINVAL;
+	enter_wait(ss);
 	int result = wait_until(ss, is_answered, &awaited, timeout_ms);
 	if (result == -ETIMEDOUT)
 		say_pending(ss, &awaited.outcome);
+	leave_wait(ss);
 	if (result == 0 || result == -ETIMEDOUT)
 		ticket_copy(outcome, &awaited.outcome);
 	return result;
@@ -352,7 +376,12 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms)
 		return error;
 	if (request_is_shut(&ss->door))
 		return -ECANCELED;
-	return ss->source.kind == SOURCE_NONE ? 0 : wait_until(ss, is_ready, NULL, timeout_ms);
+	if (ss->source.kind == SOURCE_NONE)
+		return 0;
+	enter_wait(ss);
+	error = wait_until(ss, is_ready, NULL, timeout_ms);
+	leave_wait(ss);
+	return error;
 }
 
 int safestart_last_outcome(struct safestart *ss, struct safestart_outcome *outcome)

@@ -45,10 +45,16 @@ uint32_t snapshot_epoch(void)
 	return atomic_load_explicit(&fork_epoch, memory_order_relaxed);
 }
 
+/* Held during every grace period of ours, so that a fork can wait for its end before it takes the locks that
+ * everybody else needs. */
+static pthread_mutex_t grace_lock = PTHREAD_MUTEX_INITIALIZER;
+
 void snapshot_wait_for_readers(void)
 {
+	pthread_mutex_lock(&grace_lock);
 	urcu_bp_synchronize_rcu();
 	READERS_HAVE_LEFT();
+	pthread_mutex_unlock(&grace_lock);
 }
 
 /* ---- Reading: any thread, any signal handler ---- */
@@ -147,7 +153,7 @@ static void held_drop(struct held *held, struct held **unheld)
 }
 
 /* The application's callbacks: no lock is held here. */
-static void retire_all(const struct snapshot_home *home, struct held *unheld)
+void snapshot_retire(const struct snapshot_home *home, struct held *unheld)
 {
 	while (unheld != NULL) {
 		struct held *held = unheld;
@@ -159,9 +165,9 @@ static void retire_all(const struct snapshot_home *home, struct held *unheld)
 	}
 }
 
-int snapshot_hold(struct snapshot_home *home, struct held **slot, struct held *inherited, bool of_node, void *data)
+int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **unheld)
 {
-	struct held *held = NULL, *unheld = NULL;
+	struct held *held = NULL;
 
 	if (snapshot_held_data(*slot) == data)
 		return 0;
@@ -176,9 +182,8 @@ int snapshot_hold(struct snapshot_home *home, struct held **slot, struct held *i
 		held->of_node = of_node;
 		held->data = data;
 	}
-	held_drop(*slot, &unheld);
+	held_drop(*slot, unheld);
 	*slot = held;
-	retire_all(home, unheld);
 	return 0;
 }
 
@@ -195,10 +200,11 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 	snapshot->home = home;
 	atomic_fetch_add_explicit(&home->refs, 1, memory_order_relaxed);
 	snapshot->generation = generation;
+	snapshot->epoch = snapshot_epoch();
 	return snapshot;
 }
 
-static void drop_node(struct safestart_node *node, struct held **unheld)
+void snapshot_drop_node(struct safestart_node *node, struct held **unheld)
 {
 	if (!node_unref(node))
 		return;
@@ -209,7 +215,7 @@ static void drop_node(struct safestart_node *node, struct held **unheld)
 static void free_snapshot(struct safestart_snapshot *snapshot, struct held **unheld)
 {
 	for (size_t i = 0; i < snapshot->count; i++)
-		drop_node(snapshot->nodes[i], unheld);
+		snapshot_drop_node(snapshot->nodes[i], unheld);
 	held_drop(snapshot->held, unheld);
 	free(snapshot);
 }
@@ -220,7 +226,7 @@ void snapshot_dispose(struct safestart_snapshot *snapshot)
 	struct held *unheld = NULL;
 
 	free_snapshot(snapshot, &unheld);
-	retire_all(home, unheld);
+	snapshot_retire(home, unheld);
 	snapshot_home_unref(home);
 }
 
@@ -228,14 +234,6 @@ void snapshot_discard(struct safestart_snapshot *candidate)
 {
 	if (candidate != NULL)
 		snapshot_dispose(candidate);
-}
-
-void snapshot_drop_node(struct snapshot_home *home, struct safestart_node *node)
-{
-	struct held *unheld = NULL;
-
-	drop_node(node, &unheld);
-	retire_all(home, unheld);
 }
 
 void safestart_snapshot_release(struct safestart_snapshot *snapshot)
@@ -279,6 +277,11 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 
 /* liburcu's own handlers: they wait for the grace period in progress and block signals meanwhile. Without them a
  * grace period in the child would wait for readers that do not exist there. */
+void snapshot_pause_graces(void)
+{
+	pthread_mutex_lock(&grace_lock);
+}
+
 void snapshot_rcu_before_fork(void)
 {
 	urcu_bp_before_fork();
@@ -287,10 +290,12 @@ void snapshot_rcu_before_fork(void)
 void snapshot_rcu_after_fork_parent(void)
 {
 	urcu_bp_after_fork_parent();
+	pthread_mutex_unlock(&grace_lock);
 }
 
 void snapshot_rcu_after_fork_child(void)
 {
 	urcu_bp_after_fork_child();
+	pthread_mutex_unlock(&grace_lock);
 	atomic_fetch_add_explicit(&fork_epoch, 1, memory_order_relaxed);
 }

@@ -43,6 +43,7 @@ struct safestart_snapshot {
 	struct safestart_snapshot *older; /* in home->old, guarded by home->lock */
 	int64_t replaced_at;              /* guarded by home->lock */
 	uint64_t generation;
+	uint32_t epoch;    /* of the process that made it */
 	struct held *held; /* the generation's data; written before it is published */
 	size_t count;
 	struct safestart_node *nodes[]; /* by id */
@@ -73,14 +74,17 @@ void snapshot_home_unref(struct snapshot_home *home);
 /* A snapshot of `count` nodes, filled in by the caller with references of its own. NULL: no memory. */
 struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t generation, size_t count);
 
-/* Give back a candidate that was never published, or one node of it. What was only its own is retired
- * here: on the worker, in no callback, no lock held. */
+/* Give back a candidate that was never published; NULL is fine. What was only its own is retired here: on the
+ * worker, no lock held. */
 void snapshot_discard(struct safestart_snapshot *candidate);
-void snapshot_drop_node(struct snapshot_home *home, struct safestart_node *node);
 
-/* Hang data on a slot; replaces (and retires) what the slot had. The pointer `inherited` holds, if it
- * is the same, is shared instead of owned twice. 0 or -ENOMEM. Worker or whoever finishes a run. */
-int snapshot_hold(struct snapshot_home *home, struct held **slot, struct held *inherited, bool of_node, void *data);
+/* Give back one node; what it alone held joins the list. Call the callbacks for a list: as above. */
+void snapshot_drop_node(struct safestart_node *node, struct held **unheld);
+void snapshot_retire(const struct snapshot_home *home, struct held *unheld);
+
+/* Hang data on a slot; what the slot had joins the list `unheld` if nobody else holds it. The pointer `inherited`
+ * holds, if it is the same, is shared instead of owned twice. 0 or -ENOMEM. Guarded by the caller. */
+int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **unheld);
 void *snapshot_held_data(const struct held *held);
 struct held *snapshot_share(struct held *held); /* NULL is fine */
 
@@ -119,7 +123,9 @@ void snapshot_before_fork(struct snapshot_home *home);
 void snapshot_after_fork_parent(struct snapshot_home *home);
 void snapshot_after_fork_child(struct snapshot_home *home);
 
-/* Once per fork, after the handles' own. */
+/* Once per fork: before any lock is taken, waits for the grace period in progress, and so for its readers; after the
+ * handles' own. */
+void snapshot_pause_graces(void);
 void snapshot_rcu_before_fork(void);
 void snapshot_rcu_after_fork_parent(void);
 void snapshot_rcu_after_fork_child(void); /* a new epoch begins */

@@ -26,6 +26,9 @@ struct picture {
 	struct safestart_outcome last;
 	bool any;
 	uint64_t run; /* in progress; 0: none */
+	const char *phase;
+	bool later;          /* it answered LATER */
+	unsigned unfinished; /* LATER runs past their end whose finish is still owed */
 	struct worker_guest guest;
 	int64_t oldest_since;
 	uint64_t oldest_generation;
@@ -53,6 +56,9 @@ static int take_picture(struct safestart *ss, struct picture *picture)
 		picture->desired = push_desired(&ss->push);
 	picture->guest = worker_guest(&ss->worker);
 	picture->oldest_since = snapshot_oldest(ss->home, false, &picture->oldest_generation, &picture->oldest_borrowed);
+	/* Until every reader has moved on, it looks borrowed; that takes milliseconds. */
+	if (picture->oldest_borrowed && picture->now - picture->oldest_since < INT64_C(1000000000))
+		picture->oldest_since = 0;
 	picture->shut = request_is_shut(&ss->door);
 	pthread_mutex_lock(&ss->lock);
 	if (picture->desired == NULL && ss->desired != NULL)
@@ -62,6 +68,9 @@ static int take_picture(struct safestart *ss, struct picture *picture)
 	picture->any = ss->tickets.any;
 	picture->last = ss->tickets.last;
 	picture->run = ss->run != NULL ? ss->run->number : 0;
+	picture->phase = ss->run != NULL ? run_phase_name(ss->run) : "";
+	picture->later = ss->run != NULL && step_is_parked(ss->run);
+	picture->unfinished = ss->later_owed - ss->later_open;
 	request_issued(&ss->door, &picture->open_requests);
 	pthread_mutex_unlock(&ss->lock);
 	if (picture->retiring != NULL)
@@ -111,7 +120,8 @@ static int node_state(const struct picture *picture, const char *id, char *why, 
 	if (live != NULL)
 		return live_state(live, wanted, why, why_size);
 	if (wanted != NULL) {
-		why_say(why, why_size, 0, "announced, not live yet%s%s", picture->any ? ": " : "", picture->any ? picture->last.message : "");
+		bool failed = picture->any && picture->last.verdict >= SAFESTART_REFUSED;
+		why_say(why, why_size, 0, "announced, not live yet%s%s", failed ? ": " : "", failed ? picture->last.message : "");
 		return SAFESTART_NODE_ANNOUNCED;
 	}
 	if (nodeset_find(picture->retiring->nodes, picture->retiring->count, id, NULL) != NULL) {
@@ -235,8 +245,9 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	if (root == NULL)
 		return NULL;
 	json_object_set_new(root, "last", picture->any ? outcome_json(&picture->last) : json_null());
-	json_object_set_new(root, "run", picture->run != 0 ? json_pack("{s:I,s:f}", "number", (json_int_t)picture->run, "seconds",
-			    seconds(picture->now - picture->figures.run_started)) : json_null());
+	json_object_set_new(root, "run", picture->run != 0 ? json_pack("{s:I,s:f,s:s,s:b}", "number", (json_int_t)picture->run, "seconds",
+			    seconds(picture->now - picture->figures.run_started), "phase", picture->phase, "later", picture->later) : json_null());
+	json_object_set_new(root, "unfinished_later", json_integer(picture->unfinished));
 	bool due = picture->figures.next_start != GATE_NEVER && !picture->shut;
 	int64_t left = due && picture->figures.next_start > picture->now ? picture->figures.next_start - picture->now : 0;
 	json_object_set_new(root, "next_run_in_seconds", due ? json_real(seconds(left)) : json_null());
@@ -317,8 +328,8 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct pic
 	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name, (unsigned long long)(picture->figures.requests + picture->open_requests));
 	metric(to, "oldest_reader_seconds", "gauge", "How long the oldest replaced generation has been held by a reader; 0: none is.");
 	print_seconds(to, "oldest_reader_seconds", name, picture->oldest_since != 0 ? picture->now - picture->oldest_since : 0);
-	metric(to, "wedged_callbacks", "gauge", "1: a callback has been inside for longer than run_timeout.");
-	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %d\n", name, is_wedged(ss, picture) ? 1 : 0);
+	metric(to, "wedged_callbacks", "gauge", "Callbacks inside for longer than run_timeout, and LATER runs past their end that are not finished.");
+	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %u\n", name, picture->unfinished + is_wedged(ss, picture));
 }
 
 char *safestart_metrics_text(struct safestart *ss)

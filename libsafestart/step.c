@@ -15,22 +15,6 @@ void step_set_locked(struct safestart_run *run, uint32_t bits)
 	atomic_store_explicit(&run->bits, bits_of(run) | bits, memory_order_release);
 }
 
-bool step_expire_locked(struct safestart_run *run, int64_t now)
-{
-	if (now < run->deadline || (bits_of(run) & (RUN_SETTLED | RUN_EXPIRED | RUN_CANCELLED)))
-		return false;
-	step_set_locked(run, RUN_EXPIRED);
-	return true;
-}
-
-bool step_cancel_locked(struct safestart_run *run)
-{
-	if (bits_of(run) & (RUN_COMMITTED | RUN_EXPIRED | RUN_CANCELLED))
-		return false;
-	step_set_locked(run, RUN_CANCELLED);
-	return true;
-}
-
 bool step_is_parked(const struct safestart_run *run)
 {
 	return (bits_of(run) & (RUN_LATER | RUN_CALLED)) == RUN_LATER;
@@ -39,6 +23,31 @@ bool step_is_parked(const struct safestart_run *run)
 bool step_is_called(const struct safestart_run *run)
 {
 	return (bits_of(run) & RUN_CALLED) != 0;
+}
+
+/* A run that is parked has come to its end, before anybody else ended it. */
+static void leave_later_locked(struct safestart_run *run)
+{
+	if (step_is_parked(run) && !run_gave_up(run))
+		run->ss->later_open--;
+}
+
+bool step_expire_locked(struct safestart_run *run, int64_t now)
+{
+	if (now < run->deadline || (bits_of(run) & (RUN_SETTLED | RUN_EXPIRED | RUN_CANCELLED)))
+		return false;
+	leave_later_locked(run);
+	step_set_locked(run, RUN_EXPIRED);
+	return true;
+}
+
+bool step_cancel_locked(struct safestart_run *run)
+{
+	if (bits_of(run) & (RUN_COMMITTED | RUN_EXPIRED | RUN_CANCELLED))
+		return false;
+	leave_later_locked(run);
+	step_set_locked(run, RUN_CANCELLED);
+	return true;
 }
 
 int safestart_run_cancelled(const struct safestart_run *run)
@@ -55,9 +64,13 @@ int safestart_run_finish(struct safestart_run *run, int error)
 	struct safestart *ss = run->ss;
 	pthread_mutex_lock(&ss->lock);
 	/* Too late is too late even if the loop has not noticed yet. The loop answers for the expired. */
-	if (now >= run->deadline && !(bits_of(run) & (RUN_EXPIRED | RUN_CANCELLED)))
-		step_set_locked(run, RUN_EXPIRED);
+	step_expire_locked(run, now);
 	bool late = run_gave_up(run);
+	leave_later_locked(run);
+	if (step_is_parked(run)) {
+		ss->later_owed--;
+		ss->gathers_owed -= run->phase == RUN_GATHER;
+	}
 	if (!late)
 		run->finish_error = error < 0 ? error : 0;
 	/* A gather is followed by work the deadline still holds for; prepare and restart are settled by this. */
@@ -75,10 +88,15 @@ bool step_begin(struct safestart_run *run, enum run_phase phase)
 	struct safestart *ss = run->ss;
 
 	pthread_mutex_lock(&ss->lock);
+	/* A shutdown between commit and restart has left the run alone. */
+	if (!run_gave_up(run) && request_is_shut(&ss->door))
+		step_set_locked(run, RUN_CANCELLED);
 	bool go = !run_gave_up(run);
 	if (go) {
-		if (phase == RUN_RESTART) /* a deadline of its own */
+		if (phase == RUN_RESTART) { /* a deadline of its own, which the loop does not know yet */
 			run->deadline = loop_now() + handle_settings(ss)->run_timeout;
+			handle_wake(ss);
+		}
 		atomic_store_explicit(&run->phase, phase, memory_order_relaxed);
 		atomic_store_explicit(&run->bits, 0, memory_order_release);
 	}
@@ -100,6 +118,9 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 		bits = bits_of(run);
 	if (*result == SAFESTART_LATER && !(bits & RUN_CALLED)) {
 		step_set_locked(run, RUN_LATER);
+		ss->later_owed++;
+		ss->gathers_owed += phase == RUN_GATHER;
+		ss->later_open += !run_gave_up(run);
 		then = STEP_PARK;
 	} else if (bits & (RUN_EXPIRED | RUN_CANCELLED)) {
 		then = STEP_GIVE_UP;
@@ -111,7 +132,7 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 	}
 	pthread_mutex_unlock(&ss->lock);
 	if (*result > 0 && then == STEP_GO_ON)
-		*result = 0;
+		*result = -EINVAL; /* a forgotten minus must not pass for success */
 	return then;
 }
 

@@ -194,6 +194,11 @@ void worker_leave(struct worker_visit *visit, struct worker *worker)
 	pthread_mutex_unlock(&worker->lock);
 }
 
+void worker_leave_all(void)
+{
+	innermost = NULL;
+}
+
 bool worker_inside(const void *handle)
 {
 	for (const struct worker_visit *visit = innermost; visit != NULL; visit = visit->outer) {

@@ -69,6 +69,9 @@ void worker_enter(struct worker_visit *visit, const void *handle, struct worker 
 		  int64_t now);
 void worker_leave(struct worker_visit *visit, struct worker *worker);
 
+/* In a forked child: the callback the parent was in is not the child's. */
+void worker_leave_all(void);
+
 /* Is this thread inside a callback of that handle? */
 bool worker_inside(const void *handle);
 

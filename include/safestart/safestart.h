@@ -59,7 +59,7 @@ struct safestart_source;   /* where nodes come from; see source.h */
 enum safestart_verdict {
 	SAFESTART_PENDING = -1,  /* not yet */
 	SAFESTART_APPLIED = 0,   /* a new generation is live, or `restart` was carried out */
-	SAFESTART_UNCHANGED = 1, /* the set is the one that is live already */
+	SAFESTART_UNCHANGED = 1, /* nothing to apply: but for what was left out, the set is the one that is live */
 	SAFESTART_REFUSED = 2,   /* malformed, or a guard rail: not retried until the input changes */
 	SAFESTART_FAILED = 3,    /* the source or a callback failed: retried in the background */
 	SAFESTART_TIMED_OUT = 4, /* took longer than run_timeout: retried in the background */
@@ -129,7 +129,8 @@ struct safestart_callbacks {
 
 	/* The set changed: make ready what the candidate needs (see safestart_run_change()),
 	 * and do nothing that can't be undone: the run can still fail. Not called for a set that
-	 * did not change. Returns 0, -errno (nothing is applied, tried again later), or SAFESTART_LATER. It may be
+	 * did not change. Returns 0, -errno (nothing is applied, tried again later), or SAFESTART_LATER; anything
+	 * else positive is a mistake and taken as -EINVAL. It may be
 	 * called for the next run while one that answered LATER is past its deadline and not finished yet. */
 	int (*prepare)(struct safestart_run *run, void *user_data);
 
@@ -137,11 +138,13 @@ struct safestart_callbacks {
 	 * any more. Called exactly once for each pointer that was handed over. */
 	void (*retire)(void *data, void *user_data);
 
-	/* One line for the log, without a newline. Levels as in <syslog.h>. May be called from two
-	 * threads at once with thread=yes. Be quick: the library's decisions wait meanwhile. */
+	/* One line for the log, without a newline, in UTF-8. Levels as in <syslog.h>; a failure that repeats by itself
+	 * is said at its 1st, 2nd, 4th, 8th time, and at LOG_DEBUG in between. May be called from two threads at
+	 * once with thread=yes. Be quick: the library's decisions wait meanwhile. */
 	void (*log)(int level, const char *message, void *user_data);
 
-	/* Every run that ended, in order. Valid during the call. */
+	/* Every run that ended, in order. Valid during the call. Waiters are answered before, so safestart_wait() may
+	 * have returned already. */
 	void (*outcome)(const struct safestart_outcome *outcome, void *user_data);
 
 	/* As `retire`, for data hung on a node with safestart_run_set_node_data(). */

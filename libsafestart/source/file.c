@@ -184,7 +184,8 @@ static int hand_over(struct file *file, int fd, const struct stat *status, struc
 		return error;
 	}
 	take_stamp(&after, &again);
-	if (!same_stamp(&before, &after)) {
+	/* Replaced by rename while it was read, the old file is as whole as before: only its last link has gone. */
+	if (!same_stamp(&before, &after) && again.st_nlink > 0) {
 		free(text);
 		return fail(gather, file, -EAGAIN, "it changed while it was read");
 	}
@@ -192,7 +193,7 @@ static int hand_over(struct file *file, int fd, const struct stat *status, struc
 	free(text);
 	if (error != -ENOMEM) { /* a refused document need not be parsed again either */
 		file->stamp = before;
-		file->known = is_old_enough(&before);
+		file->known = is_old_enough(&before) && again.st_nlink > 0;
 	}
 	return error;
 }
