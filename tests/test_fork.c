@@ -223,6 +223,111 @@ START_TEST(p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own)
 }
 END_TEST
 
+START_TEST(p17_the_childs_first_run_answers_what_the_parent_had_in_hand)
+{
+	struct app app;
+	uint64_t ticket;
+
+	app_init(&app);
+	app.hold = true;
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	EVENTUALLY(app.prepares == 1);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		app.hold = false;
+		struct safestart_outcome outcome = {.size = sizeof(outcome)};
+		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0);
+		CHILD_CHECK(outcome.verdict == SAFESTART_APPLIED && outcome.ticket == ticket);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		_exit(0);
+	}
+	await(child);
+	app.hold = false;
+	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p17_a_child_that_lives_on_last_good_prepares_it_anew)
+{
+	struct app app;
+	const char *keep = scratch_path("kept.json");
+	char setting[300];
+
+	app_init(&app);
+	app.hang_data = true;
+	write_file(keep, TWO);
+	snprintf(setting, sizeof(setting), "last_good=%s", keep);
+	struct safestart *ss = open_with(&app, "debounce=0", setting, NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		for (int i = 0; i < 30000 && safestart_generation(ss) == 1; i++)
+			pause_a_moment();
+		const struct safestart_snapshot *live = safestart_read_lock(ss);
+		CHILD_CHECK(safestart_snapshot_size(live) == 2 && safestart_node_data(safestart_snapshot_at(live, 0)) != NULL);
+		safestart_read_unlock(ss);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		_exit(0);
+	}
+	await(child);
+	close_now(ss);
+}
+END_TEST
+
+struct borrower {
+	struct safestart *ss;
+	_Atomic bool inside, leave;
+};
+
+static void *borrow_for_long(void *argument)
+{
+	struct borrower *borrower = argument;
+
+	safestart_read_lock(borrower->ss);
+	borrower->inside = true;
+	while (!borrower->leave)
+		pause_a_moment();
+	safestart_read_unlock(borrower->ss);
+	return NULL;
+}
+
+static void *fork_once(void *argument)
+{
+	pid_t child = fork();
+
+	(void)argument;
+	if (child == 0)
+		_exit(0);
+	await(child);
+	return NULL;
+}
+
+START_TEST(p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
+{
+	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
+	struct borrower borrower = {.ss = ss};
+	pthread_t threads[2];
+
+	push_and_wait(ss, TWO);
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, borrow_for_long, &borrower), 0);
+	EVENTUALLY(borrower.inside);
+	push_and_wait(ss, ONE); /* its grace period waits for the borrower, and the fork for the grace period */
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, fork_once, NULL), 0);
+	for (int i = 0; i < 50; i++)
+		ck_assert_int_eq(push_and_wait(ss, i % 2 ? ONE : TWO).verdict, SAFESTART_APPLIED);
+	borrower.leave = true;
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own, p17_a_child_that_never_asks_may_close_or_exit,
       p17_four_forked_workers_each_follow_later_changes, p17_forking_a_busy_process_hangs_no_child,
-      p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own)
+      p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own,
+      p17_the_childs_first_run_answers_what_the_parent_had_in_hand, p17_a_child_that_lives_on_last_good_prepares_it_anew, p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)

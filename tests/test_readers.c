@@ -220,5 +220,43 @@ START_TEST(getters_and_find)
 }
 END_TEST
 
+static void *look_all_the_time(void *argument)
+{
+	struct reader *reader = argument;
+
+	while (!reader->stop) {
+		safestart_free(safestart_status_json(reader->ss));
+		safestart_free(safestart_metrics_text(reader->ss));
+		safestart_node_state(reader->ss, "gone", NULL, 0);
+		reader->reads++;
+	}
+	return NULL;
+}
+
+START_TEST(p13_looking_at_the_status_takes_nothing_from_retirement)
+{
+	struct app app;
+	struct reader reader = {0};
+	pthread_t thread;
+
+	app_init(&app);
+	app.hang_data = true;
+	reader.ss = open_with(&app, "debounce=0", "max_shrink=100%", NULL);
+	ck_assert_int_eq(pthread_create(&thread, NULL, look_all_the_time, &reader), 0);
+	for (int i = 0; i < 300; i++) { /* every generation loses the node that the one before has added */
+		char json[64];
+		snprintf(json, sizeof(json), "[{\"targets\":[\"10.0.0.1:1\",\"10.0.1.%d:1\"]}]", i % 250 + 1);
+		ck_assert_int_eq(push_and_wait(reader.ss, json).verdict, SAFESTART_APPLIED);
+	}
+	EVENTUALLY(reader.reads > 100);
+	reader.stop = true;
+	pthread_join(thread, NULL);
+	close_now(reader.ss);
+	ck_assert_int_eq(app.retired_nodes, 301);
+	ck_assert_int_eq(app.retires, 300);
+}
+END_TEST
+
 SUITE("readers", p10_a_reader_sees_one_whole_generation, p13_a_borrower_that_stays_delays_retirement_and_not_the_next_reload,
-      p13_only_what_an_owner_holds_is_kept, p19_ten_thousand_reloads_leave_everything_as_one_thousand_did, getters_and_find)
+      p13_only_what_an_owner_holds_is_kept, p19_ten_thousand_reloads_leave_everything_as_one_thousand_did, getters_and_find,
+      p13_looking_at_the_status_takes_nothing_from_retirement)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The door: requests from threads and signal handlers on one side, the loop on the other; and the book of answers. */
+/* The door: requests from threads and signal handlers on one side, the loop on the other. */
 #include "request.h"
 
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "support.h"
-#include "ticket.h"
 
 static struct request_door door;
 
@@ -546,67 +545,10 @@ START_TEST(p5_signal_handlers_may_ask_at_any_instruction)
 }
 END_TEST
 
-/* ---- The book of answers ---- */
-
-START_TEST(p6_every_ticket_has_one_answer_and_the_last_1024_are_kept)
-{
-	struct safestart_outcome outcome = {.size = sizeof(outcome)}, found;
-	struct ticket_book book;
-
-	ck_assert_int_eq(ticket_init(&book), 0);
-	ck_assert_int_eq(ticket_find(&book, 1, &found), -EAGAIN);
-	for (uint64_t ticket = 1; ticket <= 3000; ticket += 3) { /* three at a time */
-		outcome.ticket = ticket + 2;
-		outcome.run = ticket;
-		ticket_answer(&book, &outcome);
-		outcome.run = 0;
-		ticket_answer(&book, &outcome); /* answered already: nothing happens */
-		for (uint64_t i = 0; i < 3; i++) {
-			ck_assert_int_eq(ticket_find(&book, ticket + i, &found), 0);
-			ck_assert_uint_eq(found.run, ticket);
-		}
-		ck_assert_int_eq(ticket_find(&book, ticket + 3, &found), -EAGAIN);
-	}
-	ck_assert_int_eq(ticket_find(&book, 3000 - TICKETS_KEPT, &found), -ENODATA);
-	ck_assert_int_eq(ticket_find(&book, 3000 - TICKETS_KEPT + 1, &found), 0);
-	ck_assert_uint_eq(found.run, 3000 - TICKETS_KEPT + 1 - (3000 - TICKETS_KEPT) % 3);
-	ticket_clear(&book);
-}
-END_TEST
-
-START_TEST(an_outcome_is_copied_as_far_as_its_size_says)
-{
-	struct {
-		struct safestart_outcome known;
-		char later[8];
-	} to = {.known = {.size = sizeof(to)}, .later = "as was"};
-	struct safestart_outcome from = {.size = sizeof(from), .run = 7, .message = "words"};
-
-	ck_assert_int_eq(ticket_copy(&to.known, &from), 0);
-	ck_assert_uint_eq(to.known.size, sizeof(to));
-	ck_assert_uint_eq(to.known.run, 7);
-	ck_assert_str_eq(to.later, "as was");
-	to.known.size = sizeof(from) - 1;
-	to.known.run = 1;
-	ck_assert_int_eq(ticket_copy(&to.known, &from), -EINVAL);
-	ck_assert_uint_eq(to.known.run, 1);
-	ck_assert_int_eq(ticket_copy(NULL, &from), 0);
-}
-END_TEST
-
-START_TEST(verdicts_have_names)
-{
-	static const char *const names[] = {"unknown", "pending", "applied", "unchanged", "refused", "failed", "timed_out", "cancelled", "unknown"};
-
-	for (int verdict = -2; verdict <= 6; verdict++)
-		ck_assert_str_eq(ticket_verdict_name(verdict), names[verdict + 2]);
-}
-END_TEST
-
-SUITE("request", p3_requests_of_one_batch_share_its_ticket, flags_of_a_batch_are_collected_and_end_with_it, the_first_reason_of_a_batch_is_kept,
-      a_reason_left_behind_by_an_earlier_batch_is_not_this_ones, p5_a_reason_that_is_being_written_is_not_waited_for,
-      p5_the_count_saturates_and_nothing_else_suffers, once_shut_there_are_no_more_tickets, requests_wake_the_loop_until_it_has_seen_one,
-      urgent_ones_wake_the_loop_in_any_case, p17_in_a_forked_child_requests_are_kept_and_wake_again,
-      p5_errno_is_kept_whatever_becomes_of_the_wake_up, p2_a_closed_batch_shows_what_its_requesters_wrote,
-      p2_no_wake_up_is_lost_and_plain_writes_are_ordered, p5_signal_handlers_may_ask_at_any_instruction,
-      p6_every_ticket_has_one_answer_and_the_last_1024_are_kept, an_outcome_is_copied_as_far_as_its_size_says, verdicts_have_names)
+SUITE("request", p3_requests_of_one_batch_share_its_ticket, flags_of_a_batch_are_collected_and_end_with_it,
+      the_first_reason_of_a_batch_is_kept, a_reason_left_behind_by_an_earlier_batch_is_not_this_ones,
+      p5_a_reason_that_is_being_written_is_not_waited_for, p5_the_count_saturates_and_nothing_else_suffers,
+      once_shut_there_are_no_more_tickets, requests_wake_the_loop_until_it_has_seen_one, urgent_ones_wake_the_loop_in_any_case,
+      p17_in_a_forked_child_requests_are_kept_and_wake_again, p5_errno_is_kept_whatever_becomes_of_the_wake_up,
+      p2_a_closed_batch_shows_what_its_requesters_wrote, p2_no_wake_up_is_lost_and_plain_writes_are_ordered,
+      p5_signal_handlers_may_ask_at_any_instruction)

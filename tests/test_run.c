@@ -317,8 +317,126 @@ START_TEST(p6_waiting_inside_a_callback_is_refused_and_asking_is_fine)
 }
 END_TEST
 
+static int stay_inside(struct safestart_run *run, void *user_data)
+{
+	(void)run;
+	for (struct app *app = user_data; app->hold;)
+		pause_a_moment();
+	return 0;
+}
+
+static int later_and_reject_all_but_a(struct safestart_run *run, void *user_data)
+{
+	struct app *app = user_data;
+
+	if (safestart_snapshot_find(safestart_run_candidate(run), "b") != NULL)
+		safestart_run_reject(run, "b", NULL);
+	app->run = run;
+	app->prepares++;
+	return SAFESTART_LATER;
+}
+
+START_TEST(p14_restart_has_a_deadline_of_its_own)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = later_and_reject_all_but_a, .restart = stay_inside};
+	struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=100ms", "retry_min=0", NULL);
+	struct safestart *ss;
+	struct app app;
+	uint64_t ticket;
+
+	app_init(&app);
+	safestart_conf_set_callbacks(conf, &callbacks, &app);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	safestart_nodes_replace(ss, ONE, &ticket, NULL, 0);
+	EVENTUALLY(app.prepares == 1);
+	ck_assert_int_eq(safestart_run_finish(app.run, 0), 0);
+	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
+	/* Nothing is committed this time, so that nothing but the deadline wakes the loop. */
+	app.hold = true;
+	safestart_nodes_replace(ss, TWO, &ticket, NULL, 0);
+	EVENTUALLY(app.prepares == 2);
+	ck_assert_int_eq(safestart_run_finish(app.run, 0), 0);
+	struct safestart_outcome outcome = answer(ss, ticket);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
+	ck_assert_msg(strstr(outcome.message, "`restart`") != NULL, "%s", outcome.message);
+	app.hold = false;
+	EVENTUALLY(app.prepares == 3); /* the run that was owed */
+	safestart_run_finish(app.run, 0);
+	EVENTUALLY(safestart_close(ss) == 0);
+}
+END_TEST
+
+static struct safestart *retiring_handle;
+static _Atomic int retired_inside, retired_outside;
+
+static void is_it_a_callback(void *data, void *user_data)
+{
+	(void)data, (void)user_data;
+	if (safestart_wait(retiring_handle, 1, 0, NULL) == -EDEADLK)
+		retired_inside++;
+	else
+		retired_outside++;
+}
+
+/* Hangs data up twice, then rejects: one of a, or all. */
+static int hang_and_reject(struct safestart_run *run, void *user_data)
+{
+	static char data[4];
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(safestart_run_set_node_data(run, safestart_run_change(run, 0, &(int){0}), data + i), 0);
+		safestart_run_set_data(run, data + 2 + i);
+	}
+	ck_assert_int_eq(retired_inside + retired_outside, *(int *)user_data); /* not in the middle of this one */
+	return safestart_run_reject(run, "a", NULL);
+}
+
+START_TEST(p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = hang_and_reject, .retire = is_it_a_callback, .retire_node = is_it_a_callback};
+	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
+	int retired = 0;
+
+	retired_inside = retired_outside = 0;
+	safestart_conf_set_callbacks(conf, &callbacks, &retired);
+	ck_assert_int_eq(safestart_open(&retiring_handle, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(push_and_wait(retiring_handle, ONE).verdict, SAFESTART_REFUSED);
+	EVENTUALLY(retired_inside + retired_outside == 4);
+	retired = 4;
+	ck_assert_int_eq(push_and_wait(retiring_handle, TWO).verdict, SAFESTART_APPLIED);
+	close_now(retiring_handle);
+	ck_assert_int_eq(retired_inside, 8);
+	ck_assert_int_eq(retired_outside, 0);
+}
+END_TEST
+
+static int forget_the_minus(struct safestart_run *run, void *user_data)
+{
+	(void)run, (void)user_data;
+	return EIO;
+}
+
+START_TEST(a_forgotten_minus_does_not_pass_for_success)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = forget_the_minus};
+	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
+	struct safestart *ss;
+
+	safestart_conf_set_callbacks(conf, &callbacks, NULL);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	struct safestart_outcome outcome = push_and_wait(ss, ONE);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
+	ck_assert_int_eq(outcome.error, -EINVAL);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("run", p14_later_is_finished_by_another_thread, p14_finish_may_come_before_prepare_has_returned,
       p14_later_past_the_deadline_is_stale_and_a_newer_run_wins, p13_node_data_is_inherited_while_the_node_is_unchanged,
       p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end, changes_are_told_in_the_order_of_ids,
       restart_is_called_after_commit_and_for_an_unchanged_set, source_none_has_no_set_and_only_restarts,
-      p11_what_was_rejected_is_not_among_the_changes_any_more, p6_waiting_inside_a_callback_is_refused_and_asking_is_fine)
+      p11_what_was_rejected_is_not_among_the_changes_any_more, p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,
+      p14_restart_has_a_deadline_of_its_own, p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own, a_forgotten_minus_does_not_pass_for_success)
