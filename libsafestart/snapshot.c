@@ -4,6 +4,7 @@
 #include "snapshot.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,30 @@ void snapshot_wait_for_readers(void)
 
 /* ---- Reading: any thread, any signal handler ---- */
 
+/* liburcu registers a thread at its first read, under a lock that its own fork handlers leave out: a child forked at that
+ * moment would wait for it for ever. So it is done under one of ours, which fork takes. (A thread that ends while
+ * another forks passes the same lock, and nobody but liburcu can help that.) */
+static pthread_mutex_t registration = PTHREAD_MUTEX_INITIALIZER;
+
+static void __attribute__((noinline, cold)) register_thread(void)
+{
+	sigset_t all, before;
+
+	sigfillset(&all); /* a handler on this thread may read, too */
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	pthread_mutex_lock(&registration);
+	urcu_bp_register();
+	pthread_mutex_unlock(&registration);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static inline void reader_enters(void)
+{
+	if (caa_unlikely(URCU_TLS(urcu_bp_reader) == NULL))
+		register_thread();
+	urcu_bp_read_lock();
+}
+
 static struct snapshot_view *view_of(struct safestart *ss)
 {
 	return (struct snapshot_view *)(void *)ss;
@@ -66,7 +91,7 @@ static struct snapshot_view *view_of(struct safestart *ss)
 
 const struct safestart_snapshot *safestart_read_lock(struct safestart *ss)
 {
-	urcu_bp_read_lock();
+	reader_enters();
 	return atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
 }
 
@@ -79,7 +104,7 @@ void safestart_read_unlock(struct safestart *ss)
 
 struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
 {
-	urcu_bp_read_lock();
+	reader_enters();
 	struct safestart_snapshot *live = atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
 	/* Not zero: the live reference goes only after a grace period, which waits for us. */
 	atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
@@ -244,7 +269,7 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 	bool last_after_close = false;
 	/* snapshot_close() sets orphaned and waits for a grace period before wake_fd is closed and before it
 	 * looks who is left: inside this section either the loop or we are responsible, never both. */
-	urcu_bp_read_lock();
+	reader_enters();
 	bool orphaned = atomic_load(&home->orphaned);
 	if (atomic_fetch_sub(&snapshot->refs, 1) == 1) {
 		if (orphaned)
@@ -279,23 +304,29 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
  * grace period in the child would wait for readers that do not exist there. */
 void snapshot_pause_graces(void)
 {
+	/* A signal handler on this thread must not want to register it while we hold that lock. */
+	reader_enters();
+	urcu_bp_read_unlock();
 	pthread_mutex_lock(&grace_lock);
 }
 
 void snapshot_rcu_before_fork(void)
 {
+	pthread_mutex_lock(&registration);
 	urcu_bp_before_fork();
 }
 
 void snapshot_rcu_after_fork_parent(void)
 {
 	urcu_bp_after_fork_parent();
+	pthread_mutex_unlock(&registration);
 	pthread_mutex_unlock(&grace_lock);
 }
 
 void snapshot_rcu_after_fork_child(void)
 {
 	urcu_bp_after_fork_child();
+	pthread_mutex_unlock(&registration);
 	pthread_mutex_unlock(&grace_lock);
 	atomic_fetch_add_explicit(&fork_epoch, 1, memory_order_relaxed);
 }

@@ -315,6 +315,21 @@ static int count_entries(const char *path)
 	return count;
 }
 
+bool is_asleep(pid_t task)
+{
+	char path[64], state = '?';
+
+	if (task == 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)task);
+	FILE *file = fopen(path, "re");
+	if (file == NULL || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = '?';
+	if (file != NULL)
+		fclose(file);
+	return state == 'S';
+}
+
 int open_descriptors(void)
 {
 	return count_entries("/proc/self/fd");

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/types.h>
 
 /* What the sanitizers change: they reserve address space, keep freed memory, and the thread sanitizer starts a thread. */
 #if defined(__has_feature)
@@ -80,6 +81,9 @@ const char *scratch_path(const char *name);
 void write_file(const char *path, const char *text);   /* in place */
 void replace_file(const char *path, const char *text); /* by rename */
 void remove_scratch(void);
+
+/* Does this thread (0: not known yet) wait for something? */
+bool is_asleep(pid_t task);
 
 int open_descriptors(void);
 int threads_alive(void);

@@ -183,7 +183,10 @@ START_TEST(p17_forking_a_busy_process_hangs_no_child)
 			alarm(60);
 			uint64_t ticket;
 			CHILD_CHECK(safestart_nodes_replace(ss, THREE, &ticket, NULL, 0) == 0);
-			CHILD_CHECK(safestart_wait(ss, ticket, -1, NULL) == 0);
+			struct safestart_outcome outcome = {.size = sizeof(outcome)};
+			CHILD_CHECK(safestart_wait(ss, ticket, -1, &outcome) == 0);
+			if (strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") != 0)
+				fprintf(stderr, "ticket %d, outcome %d of %d, live %s: %s\n", (int)ticket, (int)outcome.ticket, (int)outcome.run, live_ids(ss), outcome.message);
 			CHILD_CHECK(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
 			CHILD_CHECK(safestart_close(ss) == 0);
 			_exit(0);
@@ -298,9 +301,8 @@ static void *borrow_for_long(void *argument)
 
 static void *fork_once(void *argument)
 {
+	*(_Atomic pid_t *)argument = gettid();
 	pid_t child = fork();
-
-	(void)argument;
 	if (child == 0)
 		_exit(0);
 	await(child);
@@ -312,12 +314,14 @@ START_TEST(p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
 	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
 	struct borrower borrower = {.ss = ss};
 	pthread_t threads[2];
+	_Atomic pid_t forking = 0;
 
 	push_and_wait(ss, TWO);
 	ck_assert_int_eq(pthread_create(&threads[0], NULL, borrow_for_long, &borrower), 0);
 	EVENTUALLY(borrower.inside);
 	push_and_wait(ss, ONE); /* its grace period waits for the borrower, and the fork for the grace period */
-	ck_assert_int_eq(pthread_create(&threads[1], NULL, fork_once, NULL), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, fork_once, &forking), 0);
+	EVENTUALLY(is_asleep(forking));
 	for (int i = 0; i < 50; i++)
 		ck_assert_int_eq(push_and_wait(ss, i % 2 ? ONE : TWO).verdict, SAFESTART_APPLIED);
 	borrower.leave = true;

@@ -233,27 +233,45 @@ static void *look_all_the_time(void *argument)
 	return NULL;
 }
 
+/* A document of `count` nodes that no other generation has. */
+static char *document_of_its_own(int generation, int count)
+{
+	char *text = malloc((size_t)count * 48 + 64);
+	int length = sprintf(text, "[{\"targets\":[\"10.0.0.1:1\"");
+
+	for (int i = 0; i < count; i++)
+		length += sprintf(text + length, ",\"g%d-%d:1\"", generation, i);
+	sprintf(text + length, "]}]");
+	return text;
+}
+
 START_TEST(p13_looking_at_the_status_takes_nothing_from_retirement)
 {
+	enum { GENERATIONS = 40, NODES = 300 };
 	struct app app;
 	struct reader reader = {0};
-	pthread_t thread;
+	struct safestart_snapshot *held = NULL;
+	pthread_t threads[2];
 
 	app_init(&app);
 	app.hang_data = true;
 	reader.ss = open_with(&app, "debounce=0", "max_shrink=100%", NULL);
-	ck_assert_int_eq(pthread_create(&thread, NULL, look_all_the_time, &reader), 0);
-	for (int i = 0; i < 300; i++) { /* every generation loses the node that the one before has added */
-		char json[64];
-		snprintf(json, sizeof(json), "[{\"targets\":[\"10.0.0.1:1\",\"10.0.1.%d:1\"]}]", i % 250 + 1);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, look_all_the_time, &reader), 0);
+	for (int i = 0; i < GENERATIONS; i++) { /* an owner lets the last one go while somebody is looking at it */
+		char *json = document_of_its_own(i, NODES);
 		ck_assert_int_eq(push_and_wait(reader.ss, json).verdict, SAFESTART_APPLIED);
+		free(json);
+		safestart_snapshot_release(held);
+		held = safestart_snapshot_acquire(reader.ss);
 	}
-	EVENTUALLY(reader.reads > 100);
+	safestart_snapshot_release(held);
 	reader.stop = true;
-	pthread_join(thread, NULL);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
 	close_now(reader.ss);
-	ck_assert_int_eq(app.retired_nodes, 301);
-	ck_assert_int_eq(app.retires, 300);
+	ck_assert_int_eq(app.retired_nodes, GENERATIONS * NODES + 1);
+	ck_assert_int_eq(app.retires, GENERATIONS);
 }
 END_TEST
 
