@@ -195,6 +195,26 @@ static void say_farewell(struct safestart *ss)
 	ss->farewell = NULL;
 }
 
+/* Who has to be looked for when close gives up. */
+static void say_what_close_waits_for(struct safestart *ss)
+{
+	struct worker_guest guest = worker_guest(&ss->worker);
+	int64_t now = loop_now();
+
+	pthread_mutex_lock(&ss->lock);
+	unsigned waiters = ss->waiters, owed = ss->later_owed;
+	pthread_mutex_unlock(&ss->lock);
+	if (guest.what != NULL)
+		handle_log(ss, LOG_WARNING, "close gave up: `%s` of run %llu has been inside for %s; call it again when it has returned", guest.what,
+			   (unsigned long long)guest.run, why_duration(now - guest.since).text);
+	else if (owed > 0)
+		handle_log(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
+	else if (waiters > 0)
+		handle_log(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
+	else
+		handle_log(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
+}
+
 int safestart_close(struct safestart *ss)
 {
 	if (ss == NULL)
@@ -218,6 +238,8 @@ int safestart_close(struct safestart *ss)
 		say_farewell(ss);
 		error = drain(ss, deadline);
 	}
+	if (error == -ETIMEDOUT || error == -EDEADLK)
+		say_what_close_waits_for(ss);
 	if (error < 0)
 		return error;
 	worker_stop(&ss->worker);
@@ -318,7 +340,8 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	pthread_mutex_lock(&ss->lock);
 	int64_t next = ss->figures.next_start;
 	outcome->ticket = ss->tickets.answered;
-	bool running = ss->run != NULL;
+	bool running = ss->run != NULL, later = running && step_is_parked(ss->run);
+	const char *phase = running ? run_phase_name(ss->run) : "";
 	if (running)
 		outcome->run = ss->run->number;
 	pthread_mutex_unlock(&ss->lock);
@@ -326,6 +349,8 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	size_t size = sizeof(outcome->message);
 	if (guest.what != NULL)
 		why_say(to, size, 0, "pending: `%s` has been inside for %s", guest.what, why_duration(now - guest.since).text);
+	else if (later)
+		why_say(to, size, 0, "pending: `%s` of run %llu answered SAFESTART_LATER, safestart_run_finish() is awaited", phase, (unsigned long long)outcome->run);
 	else if (running)
 		why_say(to, size, 0, "pending: run %llu is in progress", (unsigned long long)outcome->run);
 	else if (next != GATE_NEVER)

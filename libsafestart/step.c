@@ -72,7 +72,7 @@ int safestart_run_finish(struct safestart_run *run, int error)
 		ss->gathers_owed -= run->phase == RUN_GATHER;
 	}
 	if (!late)
-		run->finish_error = error < 0 ? error : 0;
+		run->finish_error = error <= 0 ? error : -EINVAL;
 	/* A gather is followed by work the deadline still holds for; prepare and restart are settled by this. */
 	step_set_locked(run, RUN_CALLED | (late || run->phase == RUN_GATHER ? 0 : RUN_SETTLED));
 	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */

@@ -269,7 +269,7 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * every node counts as added, generations go on counting. Before it the child reads the inherited
  * nodes, with NULL as data (the pools belong to the parent and are never retired
  * here), and requests are kept. Calling it again, or in a process that did not fork, changes nothing.
- * Not needed by a child that execs or exits at once. (The library looks after liburcu-bp around fork, for the
+ * A child forked inside a callback must not return from it. Not needed by a child that execs or exits at once. (The library looks after liburcu-bp around fork, for the
  * whole process: a host that uses it as well must not call its fork handlers a second time.)
  * Returns: 0; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN: call it again when there is room; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: this is it.  Since: 1.0
@@ -288,7 +288,8 @@ int safestart_shutdown(struct safestart *ss);
 /**
  * Shut down, wait for the callback inside, for open LATER runs, for threads inside wait and for
  * borrowers, together at most run_timeout; then retire everything and free the handle. Snapshots
- * that are still owned outlive it. NULL is fine. With thread=no it carries out what is left on
+ * that are still owned outlive it. Nobody may read any more once it was called, also if it gives up; the log
+ * then says what it waited for. NULL is fine. With thread=no it carries out what is left on
  * the calling thread. In a forked child that was not revived nothing of the application's is called.
  * Returns: 0 and ss is gone; -ETIMEDOUT: still valid, call again; -EDEADLK in a callback, and with
  *   thread=no while a LATER run is open (finish it, then call again: still valid); -EBUSY: thread=no
@@ -390,7 +391,8 @@ int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t
  * Borrow the live snapshot: for the hot path. Until safestart_read_unlock() on the same thread the
  * snapshot, its nodes and their data stay valid. Don't block, don't fork and don't close inside, and
  * call nothing that is not signal-safe; a borrower that stays delays what is retired, never the next
- * reload. May be nested.
+ * reload. Grace periods are liburcu-bp's, one for the whole process: a borrower of any handle delays what
+ * every handle retires, and fork and close. May be nested.
  * Returns: a snapshot, never NULL (ss must not be NULL); before the first load generation 0, empty.
  * Threads: any, unlock on the same one.  Signals: safe.  Callbacks: allowed.  Fork: safe, see safestart_after_fork().  Since: 1.0
  */
@@ -520,7 +522,7 @@ void safestart_run_set_data(struct safestart_run *run, void *data);
 int safestart_run_cancelled(const struct safestart_run *run);
 
 /**
- * Finish what answered SAFESTART_LATER: 0 or -errno. Exactly once for each LATER, also when the run
+ * Finish what answered SAFESTART_LATER: 0 or -errno (positive is a mistake and taken as -EINVAL). Exactly once for each LATER, also when the run
  * has been cancelled: until then its memory is kept for you. May be called before the callback
  * has returned. The run must not be used after it.
  * Returns: 0; -ESTALE: too late, the result is ignored, what was hung on the run will be retired.
