@@ -295,7 +295,11 @@ END_TEST
 #define REQUESTERS 3
 #define PLAIN_ROUNDS 30000  /* requests of each, as fast as they can */
 #define PATIENT_ROUNDS 3000  /* requests of each, every one waited for */
+#ifdef UNDER_TSAN
+#define SIGNALS 300 /* it holds each one back until a call it knows */
+#else
 #define SIGNALS 2000
+#endif
 
 struct requester {
 	_Alignas(64) _Atomic uint32_t written; /* relaxed: the door has to order it */
@@ -512,8 +516,10 @@ static void *ask_while_interrupted(void *argument)
 static void *interrupt_the_first(void *argument)
 {
 	(void)argument;
-	while (atomic_load(&handled) < SIGNALS)
+	while (atomic_load(&handled) < SIGNALS) {
 		pthread_kill(requesters[0].thread, SIGUSR1);
+		sched_yield(); /* or the interrupted one gets nowhere on a busy machine */
+	}
 	atomic_store(&no_more_signals, true);
 	return NULL;
 }
