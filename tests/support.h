@@ -55,7 +55,7 @@ struct app {
 	struct safestart_run *_Atomic run;          /* of the newest prepare */
 	pthread_mutex_t lock;
 	struct safestart_outcome newest; /* guarded by lock */
-	char log[8192];                  /* guarded by lock; lines, the oldest go when it is full */
+	char log[1 << 17];                /* guarded by lock; lines, the oldest go when it is full */
 };
 
 void app_init(struct app *app);
