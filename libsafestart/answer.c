@@ -166,7 +166,7 @@ void answer_expired(struct safestart_run *run)
 	bool wedged = waiting ? guest.what != NULL : worker_is_executing(&ss->worker, &run->job);
 
 	say_expired(run, &guest, waiting);
-	ss->owed = wedged;
+	ss->owed = ss->owed || wedged;
 	run->jobs++; /* ours, while we look at it */
 	answer_run(run, !wedged);
 	answer_drop(run);

@@ -33,6 +33,7 @@ void handle_log(struct safestart *ss, int level, const char *format, ...)
 	conf->callbacks.log(level, line, conf->user_data);
 	worker_leave(&visit, NULL);
 }
+
 /* A descriptor that came with a newly opened source. */
 static void watch_source(struct safestart *ss)
 {
