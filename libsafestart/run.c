@@ -76,8 +76,8 @@ static enum run_phase conclude_success(struct safestart_run *run)
 	if (run->from_kept)
 		why_say(source, sizeof(source), 0, "%s; the last good set stands in: ", run->words);
 	if (!run->committed) {
-		why_say(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s", restarted ? "restart carried out" : "nothing to apply",
-			run->ss->source.kind == SOURCE_NONE ? "no node set is kept" : generation == 0 ? "no set was handed over yet" : "the set is the one that is live",
+		why_say(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s", restarted ? "restart carried out" : left_out[0] != '\0' ? "nothing else to apply" : "nothing to apply",
+			run->ss->source.kind == SOURCE_NONE ? "no node set is kept" : generation == 0 ? "no set was handed over yet" : left_out[0] != '\0' ? "the rest of the set is live" : "the set is the one that is live",
 			generation, live_count(run), left_out);
 		return conclude(run, restarted ? SAFESTART_APPLIED : SAFESTART_UNCHANGED, 0, message);
 	}
@@ -174,12 +174,17 @@ static void show_desired(struct safestart_run *run)
 	nodeset_unref(old);
 }
 
-/* Which nodes a guard rail has saved: the first few. */
+/* Which nodes a guard rail has saved, the first few: before the words that say what to do. */
 static void add_lost(const struct safestart_run *run, char *words, size_t size)
 {
+	char *advice = strchr(words, ';'), tail[160] = "";
 	const char *before = " (such as ";
 	size_t named = 0;
 
+	if (advice != NULL) {
+		why_copy(tail, sizeof(tail), advice);
+		*advice = '\0';
+	}
 	for (size_t i = 0; i < run->plan.change_count && named < 3; i++) {
 		size_t length = strlen(words);
 		if (run->plan.changes[i].kind != SAFESTART_REMOVED)
@@ -189,8 +194,7 @@ static void add_lost(const struct safestart_run *run, char *words, size_t size)
 		named++;
 	}
 	size_t length = strlen(words);
-	if (named > 0)
-		why_say(words + length, size - length, 0, ")");
+	why_say(words + length, size - length, 0, "%s%s", named > 0 ? ")" : "", tail);
 }
 
 /* Is what was gathered fit to be tried? 0 or -errno and the words. */
