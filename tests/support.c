@@ -174,6 +174,11 @@ void app_use(struct app *app, struct safestart_conf *conf)
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, app), 0);
 }
 
+void app_after_fork(struct app *app)
+{
+	pthread_mutex_init(&app->lock, NULL);
+}
+
 bool app_logged(struct app *app, const char *words)
 {
 	pthread_mutex_lock(&app->lock);

@@ -40,6 +40,7 @@ START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(60);
+		app_after_fork(&app);
 		const struct safestart_snapshot *live = safestart_read_lock(ss);
 		CHILD_CHECK(safestart_snapshot_size(live) == 2 && safestart_snapshot_generation(live) == 1);
 		CHILD_CHECK(safestart_snapshot_data(live) == NULL && safestart_node_data(safestart_snapshot_at(live, 0)) == NULL);
@@ -79,6 +80,7 @@ START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(60);
+		app_after_fork(&app);
 		CHILD_CHECK(safestart_close(ss) == 0);
 		CHILD_CHECK(app.retires == 0 && app.retired_nodes == 0);
 		_exit(0);
@@ -181,6 +183,7 @@ START_TEST(p17_forking_a_busy_process_hangs_no_child)
 		pid_t child = fork();
 		if (child == 0) {
 			alarm(60);
+			app_after_fork(&app);
 			uint64_t ticket;
 			CHILD_CHECK(safestart_nodes_replace(ss, THREE, &ticket, NULL, 0) == 0);
 			struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -239,6 +242,7 @@ START_TEST(p17_the_childs_first_run_answers_what_the_parent_had_in_hand)
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(60);
+		app_after_fork(&app);
 		app.hold = false;
 		struct safestart_outcome outcome = {.size = sizeof(outcome)};
 		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0);
@@ -268,6 +272,7 @@ START_TEST(p17_a_child_that_lives_on_last_good_prepares_it_anew)
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(60);
+		app_after_fork(&app);
 		CHILD_CHECK(safestart_after_fork(ss) == 0);
 		for (int i = 0; i < 30000 && safestart_generation(ss) == 1; i++)
 			pause_a_moment();
