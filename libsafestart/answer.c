@@ -100,7 +100,6 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 		figures->behind_since = 0;
 	else if (outcome->verdict != SAFESTART_CANCELLED && figures->behind_since == 0)
 		figures->behind_since = run->started;
-	figures->last_ended = loop_now();
 	pthread_cond_broadcast(&ss->changed);
 }
 

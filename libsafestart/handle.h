@@ -63,7 +63,6 @@ struct handle_figures {
 	uint64_t requests;                      /* in closed batches */
 	int64_t behind_since;                   /* 0: not behind */
 	int64_t run_started;                    /* of the run in progress */
-	int64_t last_ended;
 	int64_t next_start; /* what the gate says: GATE_NEVER if nothing is due */
 	char keep_error[160]; /* last_good could not be written */
 };
