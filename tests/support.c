@@ -19,6 +19,13 @@ int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int repeat(int times)
+{
+	const char *soak = getenv("SAFESTART_SOAK");
+
+	return soak != NULL && atoi(soak) > 0 ? times * atoi(soak) : times;
+}
+
 void pause_a_moment(void)
 {
 	poll(NULL, 0, 1);
@@ -374,7 +381,7 @@ int run_suite(const char *name, const TTest *const *tests, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		TCase *tcase = tcase_create(tests[i]->name);
 		tcase_add_checked_fixture(tcase, leak_setup, leak_teardown);
-		tcase_set_timeout(tcase, 120);
+		tcase_set_timeout(tcase, repeat(120));
 		tcase_add_test(tcase, tests[i]);
 		suite_add_tcase(suite, tcase);
 	}

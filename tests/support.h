@@ -36,6 +36,9 @@
 	} while (0)
 
 int64_t now_ms(void); /* CLOCK_MONOTONIC */
+
+/* How often to repeat: `times` in the suite, `times` x $SAFESTART_SOAK in a soak (tests/soak). */
+int repeat(int times);
 void pause_a_moment(void);
 
 /* Settings from "key=value" strings, ended by NULL. */
