@@ -349,7 +349,7 @@ static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 	copy->settings.name = copy->settings.source = copy->settings.last_good = NULL;
 	copy->callbacks = conf->callbacks;
 	copy->user_data = conf->user_data;
-	if (copy_string(&copy->settings.name, name) == 0 && copy_string(&copy->settings.source, conf->settings.source) == 0 &&
+	if ((copy->settings.name = strdup(name)) != NULL && (copy->settings.source = strdup(conf->settings.source)) != NULL &&
 	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_sources(copy, conf->sources) == 0)
 		return copy;
 	safestart_conf_free(copy);

@@ -62,6 +62,8 @@ static bool only_white_space(const char *text, size_t length)
 
 static const char *type_name(const json_t *value)
 {
+	if (value == NULL)
+		return "missing";
 	switch (json_typeof(value)) {
 	case JSON_OBJECT: return "an object";
 	case JSON_ARRAY: return "an array";
@@ -124,6 +126,13 @@ static struct entry *next_entry(struct reading *reading)
 	return entry;
 }
 
+static bool describe_fault(struct entry *entry, const char *id, const char *reason)
+{
+	entry->id = strdup(id);
+	entry->reason = strdup(reason);
+	return entry->id != NULL && entry->reason != NULL;
+}
+
 /* A fault is named by its id where it has a usable one, so that the live node with this id is known to stay. */
 static bool make_fault(struct entry *entry, const char *id, const char *address, const char *reason)
 {
@@ -131,9 +140,7 @@ static bool make_fault(struct entry *entry, const char *id, const char *address,
 
 	snprintf(name, sizeof(name), "entry %zu", entry->position + 1);
 	entry->unnamed = node_check_id(id != NULL ? id : address, NULL, 0) < 0;
-	entry->id = strdup(entry->unnamed ? name : id != NULL ? id : address);
-	entry->reason = strdup(reason);
-	return entry->id != NULL && entry->reason != NULL;
+	return describe_fault(entry, entry->unnamed ? name : id != NULL ? id : address, reason);
 }
 
 static int read_target(struct reading *reading, const char *address, const char *id, const struct node_label *labels,
@@ -189,7 +196,7 @@ static int read_group(struct reading *reading, const json_t *object, size_t grou
 		return why_say(reading->why, reading->why_size, -EINVAL, "group %zu is %s, not an object with targets and labels", group, type_name(object));
 	const json_t *targets = json_object_get(object, "targets");
 	if (!json_is_array(targets))
-		return why_say(reading->why, reading->why_size, -EINVAL, "group %zu: targets is %s, not an array of strings", group, targets != NULL ? type_name(targets) : "missing");
+		return why_say(reading->why, reading->why_size, -EINVAL, "group %zu: targets is %s, not an array of strings", group, type_name(targets));
 	target_count = json_array_size(targets);
 	if (target_count > reading->limits->max_nodes - reading->count)
 		return why_say(reading->why, reading->why_size, -E2BIG, "the set has more than max_nodes (%zu) entries; raise the setting if that is meant", reading->limits->max_nodes);
@@ -219,35 +226,42 @@ static int read_document(struct reading *reading, const json_t *root)
 	return 0;
 }
 
-/* Entries `from` to `to` share an id: one node, or one fault. */
-static bool settle(struct nodeset *set, struct entry *from, struct entry *to)
+/* Two entries with one id, and they differ: the second is the fault of both. */
+static bool make_contradiction(const struct entry *first, struct entry *second)
 {
-	struct entry *fault = NULL;
+	char one[NODE_ADDRESS_SIZE], other[NODE_ADDRESS_SIZE], reason[3 * NODE_ADDRESS_SIZE];
 
-	for (struct entry *entry = from; entry < to; entry++) {
-		if (entry->node == NULL && fault == NULL)
-			fault = entry;
+	node_address(first->node, one);
+	node_address(second->node, other);
+	snprintf(reason, sizeof(reason), "the id is given to differing entries (%s and %s); none of them is used", one, other);
+	return describe_fault(second, entry_id(second), reason);
+}
+
+/* Of entries that share an id: the one that is unusable, or that contradicts the first. NULL: they are one node. */
+static struct entry *find_fault(struct entry *entries, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (entries[i].node == NULL)
+			return &entries[i];
 	}
-	if (fault == NULL) {
-		for (struct entry *entry = from + 1; entry < to && fault == NULL; entry++) {
-			if (!node_same(from->node, entry->node))
-				fault = entry;
-		}
-		if (fault != NULL) {
-			char one[NODE_ADDRESS_SIZE], other[NODE_ADDRESS_SIZE], reason[3 * NODE_ADDRESS_SIZE];
-			node_address(from->node, one);
-			node_address(fault->node, other);
-			snprintf(reason, sizeof(reason), "the id is given to differing entries (%s and %s); none of them is used", one, other);
-			fault->id = strdup(entry_id(fault));
-			fault->reason = strdup(reason);
-			if (fault->id == NULL || fault->reason == NULL)
-				return false;
-		}
+	for (size_t i = 1; i < count; i++) {
+		if (!node_same(entries[0].node, entries[i].node))
+			return &entries[i];
 	}
+	return NULL;
+}
+
+/* These entries share an id: one node, or one fault. */
+static bool settle(struct nodeset *set, struct entry *entries, size_t count)
+{
+	struct entry *fault = find_fault(entries, count);
+
 	if (fault == NULL) {
-		set->nodes[set->count++] = node_ref(from->node);
+		set->nodes[set->count++] = node_ref(entries[0].node);
 		return true;
 	}
+	if (fault->node != NULL && !make_contradiction(&entries[0], fault))
+		return false;
 	set->faults[set->fault_count++] = (struct nodeset_fault){.id = fault->id, .reason = fault->reason};
 	fault->id = fault->reason = NULL; /* the set's now */
 	return true;
@@ -272,7 +286,7 @@ static struct nodeset *make_set(struct reading *reading)
 		const char *id = entry_id(&reading->entries[from]);
 		for (to = from + 1; to < reading->count && !reading->entries[to].unnamed && strcmp(id, entry_id(&reading->entries[to])) == 0;)
 			to++;
-		if (!settle(set, &reading->entries[from], &reading->entries[to]))
+		if (!settle(set, &reading->entries[from], to - from))
 			goto fail;
 		if (set->fault_count > faults && reading->entries[from].position < first_position) {
 			first_position = reading->entries[from].position;

@@ -97,7 +97,7 @@ int64_t gate_ended(struct gate *gate, int64_t now, bool again, uint32_t random)
 		pause = later(pause, pause);
 	pause = min(pause, gate->conf.retry_max);
 	/* At most half, downwards: a herd that failed together must not come back together. */
-	pause -= (int64_t)((double)(pause / 2) * ((double)random / UINT32_MAX));
+	pause -= (int64_t)((double)pause / 2 * ((double)random / UINT32_MAX));
 	if (gate->failures < UINT32_MAX)
 		gate->failures++;
 	gate_due(gate, later(now, pause));

@@ -135,7 +135,7 @@ static inline void handle_wake(struct safestart *ss)
 /* dispatch.c: the decisions. dispatch_turn: -EBUSY, -ECANCELED or 0; not for callbacks. */
 int dispatch_turn(struct safestart *ss, int timeout_ms);
 void dispatch_init(struct safestart *ss);
-void *dispatch_thread(void *ss);
+void *dispatch_thread(void *argument); /* the handle */
 
 /* answer.c: CANCELLED to every ticket nobody will answer any more. */
 void answer_cancel_tickets_locked(struct safestart *ss);

@@ -127,12 +127,12 @@ void loop_unwatch(struct loop *loop)
 }
 
 /* The new descriptor takes the old one's number in one step. */
-static int take_number(int *fd, int *new_fd)
+static int take_number(int number, int *new_fd)
 {
-	if (dup3(*new_fd, *fd, O_CLOEXEC) < 0)
+	if (dup3(*new_fd, number, O_CLOEXEC) < 0)
 		return -errno;
 	close(*new_fd);
-	*new_fd = *fd;
+	*new_fd = number;
 	return 0;
 }
 
@@ -147,11 +147,11 @@ int loop_after_fork(struct loop *loop)
 		return error;
 	epoll_ctl(fresh.epoll_fd, EPOLL_CTL_DEL, fresh.wake_fd, NULL);
 	epoll_ctl(fresh.epoll_fd, EPOLL_CTL_DEL, fresh.timer_fd, NULL);
-	error = take_number(&loop->epoll_fd, &fresh.epoll_fd);
+	error = take_number(loop->epoll_fd, &fresh.epoll_fd);
 	if (error == 0)
-		error = take_number(&loop->wake_fd, &fresh.wake_fd);
+		error = take_number(loop->wake_fd, &fresh.wake_fd);
 	if (error == 0)
-		error = take_number(&loop->timer_fd, &fresh.timer_fd);
+		error = take_number(loop->timer_fd, &fresh.timer_fd);
 	if (error < 0) {
 		if (fresh.epoll_fd != loop->epoll_fd)
 			close(fresh.epoll_fd);

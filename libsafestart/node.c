@@ -160,7 +160,7 @@ static struct safestart_node *allocate(const char *id, const struct address *add
 int node_new(struct safestart_node **out, const char *id, const char *address, const struct node_label *labels,
 	     size_t label_count, char *why, size_t why_size)
 {
-	struct address parsed;
+	struct address parsed = {.port = 0};
 	struct node_label *sorted = NULL;
 	size_t kept = 0;
 

@@ -114,16 +114,25 @@ bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)
 	return true;
 }
 
+static bool add_fault(struct nodeset *set, const char *id, const char *reason)
+{
+	struct nodeset_fault fault = {.id = strdup(id), .reason = strdup(reason)};
+
+	if (fault.id == NULL || fault.reason == NULL) {
+		free(fault.id);
+		free(fault.reason);
+		return false;
+	}
+	set->faults[set->fault_count++] = fault;
+	return true;
+}
+
 /* All faults but the one with this id. */
 static bool copy_faults(struct nodeset *to, const struct nodeset *from, const char *but)
 {
 	for (size_t i = 0; i < from->fault_count; i++) {
-		if (strcmp(from->faults[i].id, but) == 0)
-			continue;
-		struct nodeset_fault *fault = &to->faults[to->fault_count++];
-		fault->id = strdup(from->faults[i].id);
-		fault->reason = strdup(from->faults[i].reason);
-		if (fault->id == NULL || fault->reason == NULL)
+		const struct nodeset_fault *fault = &from->faults[i];
+		if (strcmp(fault->id, but) != 0 && !add_fault(to, fault->id, fault->reason))
 			return false;
 	}
 	if (to->fault_count > 0)
@@ -178,6 +187,23 @@ static void plan_node(struct nodeset_plan *plan, struct safestart_node *node, in
 	plan->nodes[plan->count++] = node;
 }
 
+static void plan_both(struct nodeset_plan *plan, struct safestart_node *live, struct safestart_node *wanted, bool anew)
+{
+	if (anew)
+		plan_node(plan, wanted, SAFESTART_ADDED);
+	else if (node_same(live, wanted))
+		plan_node(plan, live, 0);
+	else
+		plan_node(plan, wanted, SAFESTART_CHANGED);
+}
+
+/* Live and not wanted: nothing to tell those for whom it never was live. */
+static void plan_removal(struct nodeset_plan *plan, size_t index, bool anew)
+{
+	if (!anew)
+		plan->changes[plan->change_count++] = (struct nodeset_change){.kind = SAFESTART_REMOVED, .index = index};
+}
+
 int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, size_t live_count,
 		 const struct nodeset *wanted, bool anew)
 {
@@ -192,22 +218,14 @@ int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, 
 	}
 	while (l < live_count || w < wanted->count) {
 		int order = l == live_count ? 1 : w == wanted->count ? -1 : strcmp(live[l]->text, wanted->nodes[w]->text);
-		if (order > 0) {
+		if (order > 0)
 			plan_node(plan, wanted->nodes[w++], SAFESTART_ADDED);
-		} else if (order == 0) {
-			bool same = node_same(live[l], wanted->nodes[w]);
-			if (anew)
-				plan_node(plan, wanted->nodes[w], SAFESTART_ADDED);
-			else
-				plan_node(plan, same ? live[l] : wanted->nodes[w], same ? 0 : SAFESTART_CHANGED);
-			l++, w++;
-		} else if (nodeset_find_fault(wanted, live[l]->text) != NULL) {
+		else if (order == 0)
+			plan_both(plan, live[l++], wanted->nodes[w++], anew);
+		else if (nodeset_find_fault(wanted, live[l]->text) != NULL)
 			plan_node(plan, live[l++], anew ? SAFESTART_ADDED : 0);
-		} else {
-			if (!anew)
-				plan->changes[plan->change_count++] = (struct nodeset_change){.kind = SAFESTART_REMOVED, .index = l};
-			l++;
-		}
+		else
+			plan_removal(plan, l++, anew);
 	}
 	return 0;
 }

@@ -57,11 +57,10 @@ static void say_left_out(const struct safestart_run *run, char *text, size_t siz
 	size_t faults = run->wanted != NULL ? run->wanted->fault_count : 0, count = faults + run->rejection_count;
 
 	text[0] = '\0';
-	if (count == 0)
-		return;
-	const char *id = run->rejections != NULL ? run->rejections->id : run->wanted->faults[0].id;
-	const char *reason = run->rejections != NULL ? run->rejections->reason : run->wanted->faults[0].reason;
-	why_say(text, size, 0, "; %zu left out, such as %.40s: %s", count, id, reason);
+	if (run->rejections != NULL)
+		why_say(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->rejections->id, run->rejections->reason);
+	else if (faults > 0)
+		why_say(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->wanted->faults[0].id, run->wanted->faults[0].reason);
 }
 
 static enum run_phase conclude_success(struct safestart_run *run)

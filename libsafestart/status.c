@@ -33,7 +33,7 @@ struct picture {
 	int64_t oldest_since;
 	uint64_t oldest_generation;
 	bool oldest_borrowed;
-	uint64_t open_requests;
+	uint64_t requests; /* all that were accepted */
 	bool shut;
 };
 
@@ -71,7 +71,8 @@ static int take_picture(struct safestart *ss, struct picture *picture)
 	picture->phase = ss->run != NULL ? run_phase_name(ss->run) : "";
 	picture->later = ss->run != NULL && step_is_parked(ss->run);
 	picture->unfinished = ss->later_owed - ss->later_open;
-	request_issued(&ss->door, &picture->open_requests);
+	request_issued(&ss->door, &picture->requests);
+	picture->requests += picture->figures.requests;
 	pthread_mutex_unlock(&ss->lock);
 	if (picture->retiring != NULL)
 		return 0;
@@ -139,10 +140,10 @@ int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t
 	if (ss == NULL || id == NULL)
 		return -EINVAL;
 	int result = fork_revive(ss);
-	if (result == 0)
-		result = take_picture(ss, &picture);
 	if (result < 0)
 		return result;
+	if (take_picture(ss, &picture) < 0)
+		return -ENOMEM;
 	result = node_state(&picture, id, why, why_size);
 	drop_picture(&picture);
 	return result;
@@ -240,7 +241,7 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	root = json_pack("{s:s,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:f,s:I,s:o,s:o,s:o}", "summary", line, "name", name, "version", safestart_version(),
 			 "pid", (int)getpid(), "serves", settings->serves, "shut_down", picture->shut, "source", source, "generation",
 			 (json_int_t)picture->live->generation, "behind_seconds", behind(picture), "requests",
-			 (json_int_t)(picture->figures.requests + picture->open_requests), "runs", runs, "nodes", nodes, "callback",
+			 (json_int_t)picture->requests, "runs", runs, "nodes", nodes, "callback",
 			 callback != NULL ? callback : json_null());
 	if (root == NULL)
 		return NULL;
@@ -292,9 +293,12 @@ static void escape(const char *from, char *to, size_t size)
 	size_t length = 0;
 
 	for (; *from != '\0' && length + 3 < size; from++) {
-		if (*from == '\\' || *from == '"' || *from == '\n')
+		char character = *from;
+		if (character == '\\' || character == '"' || character == '\n')
 			to[length++] = '\\';
-		to[length++] = *from == '\n' ? 'n' : *from;
+		if (character == '\n')
+			character = 'n';
+		to[length++] = character;
 	}
 	to[length] = '\0';
 }
@@ -325,7 +329,7 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct pic
 	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
 		fprintf(to, "safestart_runs_total{name=\"%s\",verdict=\"%s\"} %llu\n", name, ticket_verdict_name(verdict), (unsigned long long)picture->figures.runs[verdict]);
 	metric(to, "requests_total", "counter", "Requests accepted.");
-	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name, (unsigned long long)(picture->figures.requests + picture->open_requests));
+	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name, (unsigned long long)picture->requests);
 	metric(to, "oldest_reader_seconds", "gauge", "How long the oldest replaced generation has been held by a reader; 0: none is.");
 	print_seconds(to, "oldest_reader_seconds", name, picture->oldest_since != 0 ? picture->now - picture->oldest_since : 0);
 	metric(to, "wedged_callbacks", "gauge", "Callbacks inside for longer than run_timeout, and LATER runs past their end that are not finished.");

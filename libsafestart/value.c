@@ -134,7 +134,7 @@ size_t value_distance(const char *a, const char *b)
 
 	for (size_t j = 0; j <= b_length; j++)
 		row[j] = j;
-	for (size_t i = 0; a[i] != '\0' && i < 64; i++) {
+	for (size_t i = 0; i < 64 && a[i] != '\0'; i++) {
 		size_t diagonal = row[0];
 		row[0] = i + 1;
 		for (size_t j = 0; j < b_length; j++) {

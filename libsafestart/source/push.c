@@ -62,10 +62,11 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 
 	why_say(why, why_size, 0, "%s", "");
 	int error = check(ss, why, why_size);
-	if (error == 0 && json == NULL)
-		error = why_say(why, why_size, -EINVAL, "there is no document: json is NULL");
-	if (error == 0)
-		error = nodeset_parse(&set, json, strlen(json), &handle_settings(ss)->limits, why, why_size);
+	if (error < 0)
+		return error;
+	if (json == NULL)
+		return why_say(why, why_size, -EINVAL, "there is no document: json is NULL");
+	error = nodeset_parse(&set, json, strlen(json), &handle_settings(ss)->limits, why, why_size);
 	if (error < 0)
 		return error;
 	pthread_mutex_lock(&ss->push.lock);
@@ -156,11 +157,9 @@ int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *tick
 	struct nodeset *kept = kept_base(ss);
 	pthread_mutex_lock(&ss->push.lock);
 	struct nodeset *base = base_locked(ss, kept);
-	if (base == NULL)
-		error = -ENOMEM;
-	else if (nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL)
+	if (base != NULL && nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL)
 		error = -ENOENT;
-	else if ((set = nodeset_without(base, id)) == NULL)
+	else if (base == NULL || (set = nodeset_without(base, id)) == NULL)
 		error = -ENOMEM;
 	nodeset_unref(base);
 	nodeset_unref(kept);

@@ -85,16 +85,18 @@ struct walk {
 static void note(struct walk *walk, const char *path, uint32_t events, const char *name)
 {
 	int wd = inotify_add_watch(walk->watch->fd, path, events | IN_MASK_ADD);
-	char *copy = wd >= 0 ? strdup(name) : NULL;
+	int error = wd < 0 ? -errno : 0;
+	char *copy = wd >= 0 && walk->count < STEPS_MAX ? strdup(name) : NULL;
 
-	if (wd >= 0 && copy != NULL && walk->count < STEPS_MAX) {
+	if (copy != NULL) {
 		walk->steps[walk->count++] = (struct step){.wd = wd, .name = copy};
 		return;
 	}
+	if (error == 0)
+		error = -ENOMEM;
 	/* What is not there yet is no failure: the directory above is watched. */
-	if (walk->error == 0 && !(wd < 0 && (errno == ENOENT || errno == ENOTDIR)))
-		walk->error = wd < 0 ? -errno : -ENOMEM;
-	free(copy);
+	if (walk->error == 0 && error != -ENOENT && error != -ENOTDIR)
+		walk->error = error;
 }
 
 /* The next component of `rest` into `name`; returns what follows it. */
