@@ -65,7 +65,7 @@ static void print_nodes(int number)
 /* Never returns: a worker must not come back into the master's code. */
 static void work(int number, const sigset_t *stop)
 {
-	const struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
+	const struct timespec pause = { .tv_nsec = 50000000 };
 	struct sigaction hangup = { .sa_handler = on_hangup };
 	uint64_t seen = 0;
 	sigset_t hup;
@@ -81,7 +81,7 @@ static void work(int number, const sigset_t *stop)
 	sigaction(SIGHUP, &hangup, NULL);
 	sigemptyset(&hup);
 	sigaddset(&hup, SIGHUP);
-	sigprocmask(SIG_UNBLOCK, &hup, NULL);
+	pthread_sigmask(SIG_UNBLOCK, &hup, NULL);
 
 	/* Here a real worker would accept connections. Asking for the generation is one load. */
 	while (sigtimedwait(stop, NULL, &pause) < 0) {
@@ -113,6 +113,7 @@ static int start_worker(struct worker *worker, int number, const sigset_t *stop)
 
 static void reap(struct worker *workers, int count, const sigset_t *stop)
 {
+	const struct timespec pause = { .tv_sec = 1 };
 	pid_t pid;
 	int status;
 
@@ -125,7 +126,7 @@ static void reap(struct worker *workers, int count, const sigset_t *stop)
 			continue;
 		printf("master: worker %d is gone, starting another\n", i + 1);
 		if (now_s() - workers[i].born < 1)
-			sleep(1);
+			nanosleep(&pause, NULL);
 		start_worker(&workers[i], i + 1, stop);
 	}
 }
@@ -140,12 +141,11 @@ static void forward(const struct worker *workers, int count, int signal)
 static void supervise(int count, const sigset_t *signals, const sigset_t *stop)
 {
 	struct worker workers[WORKERS_MAX] = { { 0 } };
-	int signal;
 
 	for (int i = 0; i < count; i++)
 		start_worker(&workers[i], i + 1, stop);
 	for (;;) {
-		signal = sigwaitinfo(signals, NULL);
+		int signal = sigwaitinfo(signals, NULL);
 		if (signal == SIGCHLD)
 			reap(workers, count, stop);
 		else if (signal == SIGHUP)
@@ -177,7 +177,7 @@ static int open_handle(const char *path)
 
 int main(int argc, char **argv)
 {
-	int count = argc > 2 ? atoi(argv[2]) : 3;
+	int count = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 3;
 	sigset_t signals, stop;
 
 	if (argc < 2 || count < 1 || count > WORKERS_MAX) {
@@ -191,7 +191,7 @@ int main(int argc, char **argv)
 	signals = stop;
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
 	if (open_handle(argv[1]) < 0)
 		return 1;

@@ -107,7 +107,7 @@ static void reject(struct dial *dial, int error)
 	char reason[128];
 
 	snprintf(reason, sizeof(reason), "can't connect to %s port %u: %s", safestart_node_host(dial->node),
-		 (unsigned)safestart_node_port(dial->node), strerror(error));
+		 (unsigned)safestart_node_port(dial->node), safestart_strerror(error));
 	safestart_run_reject(hooked.run, safestart_node_id(dial->node), reason);
 }
 
@@ -401,7 +401,7 @@ static void catch_signals(sigset_t *unblocked)
 	sigaddset(&blocked, SIGHUP);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);
-	sigprocmask(SIG_BLOCK, &blocked, unblocked);
+	pthread_sigmask(SIG_BLOCK, &blocked, unblocked);
 	sigaction(SIGHUP, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
@@ -411,7 +411,7 @@ static void catch_signals(sigset_t *unblocked)
 int main(int argc, char **argv)
 {
 	static enum watch library = WATCH_LIBRARY, listening = WATCH_LISTENER;
-	int listener, port = argc == 3 ? atoi(argv[2]) : 0;
+	int listener, port = argc == 3 ? (int)strtol(argv[2], NULL, 10) : 0;
 	sigset_t unblocked;
 
 	if (port < 1 || port > 65535) {

@@ -65,6 +65,8 @@ void app_init(struct app *app);
 void app_use(struct app *app, struct safestart_conf *conf);
 /* In a forked child: a callback of the parent may have held its lock. */
 void app_after_fork(struct app *app);
+/* A forked child ends here: without the parent's buffers and exit handlers. */
+_Noreturn void leave_child(int status);
 bool app_logged(struct app *app, const char *words);
 
 /* Open with these settings and that application (NULL: none); fails the test with the reason. */

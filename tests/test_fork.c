@@ -18,7 +18,7 @@
 #define CHILD_CHECK(condition)            \
 	do {                              \
 		if (!(condition))         \
-			_exit(__LINE__ & 0xff); \
+			leave_child(__LINE__ & 0xff); \
 	} while (0)
 
 static void await(pid_t child)
@@ -59,7 +59,7 @@ START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
 		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0 && outcome.generation == 3);
 		CHILD_CHECK(safestart_close(ss) == 0);
 		CHILD_CHECK(app.retires == 2 && app.retired_nodes == 2); /* its own, not the parent's */
-		_exit(0);
+		leave_child(0);
 	}
 	await(child);
 	ck_assert_uint_eq(safestart_generation(ss), 1); /* the parent notices nothing */
@@ -83,12 +83,12 @@ START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
 		app_after_fork(&app);
 		CHILD_CHECK(safestart_close(ss) == 0);
 		CHILD_CHECK(app.retires == 0 && app.retired_nodes == 0);
-		_exit(0);
+		leave_child(0);
 	}
 	await(child);
 	child = fork();
 	if (child == 0)
-		_exit(0);
+		leave_child(0);
 	await(child);
 	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
 	close_now(ss);
@@ -104,7 +104,7 @@ static void worker(struct safestart *ss, int ready)
 		pause_a_moment();
 	CHILD_CHECK(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
 	CHILD_CHECK(safestart_close(ss) == 0);
-	_exit(0);
+	leave_child(0);
 }
 
 START_TEST(p17_four_forked_workers_each_follow_later_changes)
@@ -192,7 +192,7 @@ START_TEST(p17_forking_a_busy_process_hangs_no_child)
 				fprintf(stderr, "ticket %d, outcome %d of %d, live %s: %s\n", (int)ticket, (int)outcome.ticket, (int)outcome.run, live_ids(ss), outcome.message);
 			CHILD_CHECK(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
 			CHILD_CHECK(safestart_close(ss) == 0);
-			_exit(0);
+			leave_child(0);
 		}
 		await(child);
 	}
@@ -220,7 +220,7 @@ START_TEST(p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own)
 		CHILD_CHECK(safestart_wait(ss, ticket, -1, NULL) == 0);
 		CHILD_CHECK(strcmp(live_ids(ss), "a b") == 0);
 		CHILD_CHECK(safestart_close(ss) == 0);
-		_exit(0);
+		leave_child(0);
 	}
 	await(child);
 	ck_assert_str_eq(live_ids(ss), "a");
@@ -248,7 +248,7 @@ START_TEST(p17_the_childs_first_run_answers_what_the_parent_had_in_hand)
 		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0);
 		CHILD_CHECK(outcome.verdict == SAFESTART_APPLIED && outcome.ticket == ticket);
 		CHILD_CHECK(safestart_close(ss) == 0);
-		_exit(0);
+		leave_child(0);
 	}
 	await(child);
 	app.hold = false;
@@ -280,7 +280,7 @@ START_TEST(p17_a_child_that_lives_on_last_good_prepares_it_anew)
 		CHILD_CHECK(safestart_snapshot_size(live) == 2 && safestart_node_data(safestart_snapshot_at(live, 0)) != NULL);
 		safestart_read_unlock(ss);
 		CHILD_CHECK(safestart_close(ss) == 0);
-		_exit(0);
+		leave_child(0);
 	}
 	await(child);
 	close_now(ss);
@@ -317,7 +317,7 @@ static void *fork_once(void *argument)
 	forker->task = gettid();
 	pid_t child = fork();
 	if (child == 0)
-		_exit(0);
+		leave_child(0);
 	await(child);
 	forker->over = true;
 	return NULL;

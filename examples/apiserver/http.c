@@ -18,7 +18,7 @@
 
 #include "payments.h"
 
-#define BODY_MAX (64 * 1024)
+#define BODY_MAX 65536
 #define ID_MAX 64
 #define DRAIN_MS 5000
 
@@ -231,7 +231,7 @@ static int listen_on(uint16_t port, char *why, size_t why_size)
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	    bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 128) == 0)
 		return fd;
-	snprintf(why, why_size, "can't listen on 127.0.0.1 port %u: %s%s", (unsigned)port, strerror(errno),
+	snprintf(why, why_size, "can't listen on 127.0.0.1 port %u: %s%s", (unsigned)port, safestart_strerror(errno),
 		 errno == EADDRINUSE ? "; stop the program that has it, or choose another --port" : "");
 	if (fd >= 0)
 		close(fd);
@@ -256,7 +256,7 @@ struct http *http_start(struct safestart *ss, uint16_t port, unsigned threads, c
 					MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
 	if (http->daemon)
 		return http;
-	snprintf(why, why_size, "can't start the HTTP server with %u threads: %s", threads, strerror(errno));
+	snprintf(why, why_size, "can't start the HTTP server with %u threads: %s", threads, safestart_strerror(errno));
 	close(http->listener);
 fail:
 	free(http);
@@ -265,7 +265,7 @@ fail:
 
 void http_stop(struct http *http)
 {
-	const struct timespec pause = { .tv_nsec = 5 * 1000 * 1000 };
+	const struct timespec pause = { .tv_nsec = 5000000 };
 
 	atomic_store_explicit(&http->draining, true, memory_order_relaxed);
 	MHD_quiesce_daemon(http->daemon);

@@ -95,6 +95,7 @@ static bool parse(struct options *options, int argc, char **argv)
 	int option;
 
 	*options = (struct options){ .threads = 8 };
+	/* There is one thread so far. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((option = getopt_long(argc, argv, "", table, NULL)) >= 0)
 		if (!parse_one(options, option))
 			return false;

@@ -11,7 +11,7 @@
 #include "pool.h"
 
 #define POOL_SIZE 4
-#define FILE_MAX (1024 * 1024)
+#define FILE_MAX 1048576
 
 /* A node that can't be used is left out of the set with the reason, and tried again later; the others go live. */
 static int add_node(struct safestart_run *run, const struct safestart_node *node)
@@ -88,7 +88,7 @@ static int push_file(struct safestart *ss, const char *path, char *why, size_t w
 		text[fread(text, 1, FILE_MAX, file)] = '\0';
 		r = safestart_nodes_replace(ss, text, NULL, why, why_size);
 	} else {
-		snprintf(why, why_size, "can't read the nodes from %s: %s", path, strerror(errno));
+		snprintf(why, why_size, "can't read the nodes from %s: %s", path, safestart_strerror(errno));
 	}
 	if (file)
 		fclose(file);

@@ -4,9 +4,10 @@
 #include "pidfile.h"
 
 #include <errno.h>
+#include <safestart/safestart.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static int read_pid(const char *path)
@@ -15,8 +16,9 @@ static int read_pid(const char *path)
 	int pid = 0;
 
 	if (file) {
-		if (fscanf(file, "%d", &pid) != 1)
-			pid = 0;
+		char line[32];
+		if (fgets(line, sizeof(line), file))
+			pid = (int)strtol(line, NULL, 10);
 		fclose(file);
 	}
 	return pid;
@@ -37,7 +39,7 @@ int pidfile_take(const char *path, char *why, size_t why_size)
 	if (file && fclose(file) != 0)
 		r = -errno;
 	if (r < 0)
-		snprintf(why, why_size, "can't write the PID file %s: %s", path, strerror(-r));
+		snprintf(why, why_size, "can't write the PID file %s: %s", path, safestart_strerror(-r));
 	return r;
 }
 
