@@ -182,7 +182,8 @@ START_TEST(p19_ten_thousand_reloads_leave_everything_as_one_thousand_did)
 		next_generation(ss, i++);
 	EVENTUALLY(retired == 2 * (i - 1));
 #if !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
-	ck_assert_int_le(resident_kib() - memory, 512); /* a leak of 60 bytes a reload would show */
+	/* A leak of 60 bytes a reload would show. Valgrind keeps what is freed, and looks for leaks itself. */
+	ck_assert(under_valgrind() || resident_kib() - memory <= 512);
 #else
 	(void)memory;
 #endif
