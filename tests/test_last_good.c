@@ -261,7 +261,7 @@ START_TEST(p18_a_full_file_system_leaves_the_old_kept_set_readable)
 	snprintf(place, sizeof(place), "%s/small", scratch());
 	ck_assert_int_eq(mkdir(place, 0755), 0);
 	/* In a mount namespace of our own: it goes with this process, however the test ends. */
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("none", place, "tmpfs", MS_NODEV | MS_NOSUID, "size=64k") < 0) {
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 || mount("none", place, "tmpfs", MS_NODEV | MS_NOSUID, "size=64k") < 0) {
 		fprintf(stderr, "skipped: a tmpfs of 64 KiB can't be mounted here\n");
 		return;
 	}
