@@ -10,6 +10,7 @@
 
 #include "handle.h"
 #include "run.h"
+#include "thread.h"
 #include "why.h"
 
 #define BORROWER_IS_LATE_NS INT64_C(5000000000)
@@ -272,6 +273,7 @@ static void leave_turn(struct safestart *ss)
 
 int dispatch_turn(struct safestart *ss, int timeout_ms)
 {
+	THREAD_NOT_CANCELLED; /* the callbacks inside neither: with thread=no they are on the application's thread */
 	if (!take_turn(ss))
 		return -EBUSY;
 	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);

@@ -118,6 +118,7 @@ int fork_revive(struct safestart *ss)
 
 	if (atomic_load_explicit(&ss->epoch, memory_order_acquire) == epoch)
 		return 0;
+	THREAD_NOT_CANCELLED;
 	pthread_mutex_lock(&ss->lock);
 	if (atomic_load_explicit(&ss->epoch, memory_order_relaxed) != epoch) {
 		if (ss->fork_error < 0)

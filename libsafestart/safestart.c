@@ -83,6 +83,7 @@ static struct safestart *new_handle(void)
 
 int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size)
 {
+	THREAD_NOT_CANCELLED;
 	why_say(why, why_size, 0, "%s", "");
 	if (out == NULL)
 		return why_say(why, why_size, -EINVAL, "there is nowhere to put the handle: out is NULL");
@@ -217,6 +218,7 @@ static void say_what_close_waits_for(struct safestart *ss)
 
 int safestart_close(struct safestart *ss)
 {
+	THREAD_NOT_CANCELLED;
 	if (ss == NULL)
 		return 0;
 	if (worker_inside(ss))
@@ -270,6 +272,40 @@ static bool drives_locked(const struct safestart *ss)
 	return !ss->worker.threaded && !ss->dispatching && pthread_equal(pthread_self(), ss->dispatcher);
 }
 
+/* Around everything a waiting thread does with the handle: close waits until it has left. */
+static void enter_wait(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	ss->waiters++;
+	pthread_mutex_unlock(&ss->lock);
+}
+
+static void leave_wait_and_unlock(void *argument)
+{
+	struct safestart *ss = argument;
+
+	ss->waiters--;
+	pthread_cond_broadcast(&ss->changed); /* under the lock, which close has to take: afterwards ss need not exist */
+	pthread_mutex_unlock(&ss->lock);
+}
+
+static void leave_wait(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	leave_wait_and_unlock(ss);
+}
+
+/* The one place where a thread of the application's may be cancelled. It wakes with the lock to die, and leaves. */
+static int sleep_locked(struct safestart *ss, int64_t deadline)
+{
+	int error;
+
+	pthread_cleanup_push(leave_wait_and_unlock, ss);
+	error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
+	pthread_cleanup_pop(0);
+	return error;
+}
+
 /* Wait until `met` says other than -EAGAIN; -ETIMEDOUT, -EDEADLK or what it says. */
 static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, void *argument), void *argument, int timeout_ms)
 {
@@ -290,7 +326,7 @@ static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, voi
 			dispatch_turn(ss, ms_until(deadline));
 			pthread_mutex_lock(&ss->lock);
 			polled = true;
-		} else if (thread_cond_wait(&ss->changed, &ss->lock, deadline) < 0) {
+		} else if (sleep_locked(ss, deadline) < 0) {
 			result = met(ss, argument);
 			if (result == -EAGAIN)
 				result = -ETIMEDOUT;
@@ -299,22 +335,6 @@ static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, voi
 	}
 	pthread_mutex_unlock(&ss->lock);
 	return result;
-}
-
-/* Around everything a waiting thread does with the handle: close waits until it has left. */
-static void enter_wait(struct safestart *ss)
-{
-	pthread_mutex_lock(&ss->lock);
-	ss->waiters++;
-	pthread_mutex_unlock(&ss->lock);
-}
-
-static void leave_wait(struct safestart *ss)
-{
-	pthread_mutex_lock(&ss->lock);
-	ss->waiters--;
-	pthread_cond_broadcast(&ss->changed); /* under the lock, which close has to take: afterwards ss need not exist */
-	pthread_mutex_unlock(&ss->lock);
 }
 
 struct awaited {

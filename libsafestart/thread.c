@@ -48,3 +48,18 @@ int thread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadli
 	struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
 	return pthread_cond_timedwait(cond, lock, &until) == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
+
+int thread_cancel_hold(void)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	return state;
+}
+
+void thread_cancel_restore(const int *state)
+{
+	int held;
+
+	pthread_setcancelstate(*state, &held);
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* thread: starting threads of ours as a guest should. */
+/* thread: starting threads of ours as a guest should, and keeping the application's alive while they are in here. */
 #ifndef SAFESTART_THREAD_H
 #define SAFESTART_THREAD_H
 
@@ -14,5 +14,10 @@ int thread_cond_init(pthread_cond_t *cond);
 
 /* Wait until woken or until `deadline` (CLOCK_MONOTONIC nanoseconds; INT64_MAX: for ever). 0 or -ETIMEDOUT. */
 int thread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline);
+
+/* At the head of a block: up to its end pthread_cancel() has to wait, so that nothing is left half done. */
+#define THREAD_NOT_CANCELLED int cancel_state_ __attribute__((cleanup(thread_cancel_restore), unused)) = thread_cancel_hold()
+int thread_cancel_hold(void);
+void thread_cancel_restore(const int *state);
 
 #endif

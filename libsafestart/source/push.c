@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "thread.h"
 #include "why.h"
 
 void push_init(struct push *push)
@@ -76,6 +77,7 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 /* Before anything was pushed or loaded: what last_good keeps, NULL without. Read before the lock is taken. */
 static struct nodeset *kept_base(struct safestart *ss)
 {
+	THREAD_NOT_CANCELLED;
 	struct nodeset *kept = NULL, *desired = push_desired(&ss->push);
 
 	if (desired == NULL && safestart_generation(ss) == 0 && handle_settings(ss)->last_good != NULL)
