@@ -17,6 +17,7 @@
 static struct asker askers[ASKERS];
 static uint64_t (*ask)(const char *reason);
 static uint64_t requests;
+static uint64_t *counted; /* the looker's, by ticket */
 static bool interrupted;
 static _Atomic uint64_t covered_by_now; /* relaxed: a hint for when to go on */
 static _Atomic int at_work;
@@ -120,6 +121,8 @@ void askers_start(uint64_t (*how)(const char *reason), uint64_t each, bool also_
 
 	ask = how;
 	requests = each;
+	counted = calloc(most_tickets(), sizeof(*counted));
+	ck_assert_ptr_nonnull(counted);
 	interrupted = also_in_handlers;
 	sigaction(SIGUSR1, &action, NULL);
 	atomic_store(&covered_by_now, 0);
@@ -167,6 +170,12 @@ bool askers_look(uint64_t covered)
 	return there;
 }
 
+void askers_counted(uint64_t ticket, uint64_t how_many)
+{
+	if (ticket < most_tickets())
+		counted[ticket] += how_many;
+}
+
 bool askers_gave(const char *reason, uint64_t ticket)
 {
 	char whole[2 * (1 + REASON_DIGITS) + 1];
@@ -208,6 +217,7 @@ static void check(struct written *written)
 		uint64_t ticket = written->tickets[n];
 		ck_assert_msg(ticket >= before, "request %llu: ticket %llu after %llu", (unsigned long long)n, (unsigned long long)ticket, (unsigned long long)before);
 		before = ticket;
+		counted[ticket]--;
 		ck_assert_msg(written->seen[ticket] > n, "who covered ticket %llu saw %llu writes, not %llu", (unsigned long long)ticket,
 			      (unsigned long long)written->seen[ticket], (unsigned long long)n + 1);
 	}
@@ -224,4 +234,7 @@ void askers_check(void)
 		check(&askers[i].by_thread);
 		check(&askers[i].by_handler);
 	}
+	for (uint64_t ticket = 0; ticket < most_tickets(); ticket++)
+		ck_assert_msg(counted[ticket] == 0, "ticket %llu: %lld requests too many were counted", (unsigned long long)ticket, (long long)counted[ticket]);
+	free(counted);
 }

@@ -39,12 +39,15 @@ bool askers_at_work(void);
 
 /* By whoever covers all tickets up to this one, on one thread: false when something is not there. */
 bool askers_look(uint64_t covered);
+/* Also by the looker: so many requests had this ticket, but for other people's. */
+void askers_counted(uint64_t ticket, uint64_t requests);
 /* Is this the whole reason of somebody who asked for this ticket, or was about to? */
 bool askers_gave(const char *reason, uint64_t ticket);
 
 /* Join them. Returns how many requests were accepted. */
 uint64_t askers_join(void);
-/* After the last look: tickets never fell, and each look saw all there was to be seen. Frees everything. */
+/* After the last look: tickets never fell, each look saw all there was to be seen, and every request was counted under its own
+ * ticket. Frees everything. */
 void askers_check(void);
 
 #endif

@@ -53,6 +53,8 @@ static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 	struct looker *looker = user_data;
 
 	looker->counted += outcome->requests;
+	if (outcome->requests > 0)
+		askers_counted(outcome->ticket, outcome->requests);
 	if (outcome->ticket != looker->covers || outcome->run <= looker->run)
 		looker->wrong = "a ticket was answered twice, or out of turn";
 	looker->run = outcome->run;
@@ -128,6 +130,7 @@ static void fire(const char *source, const char *thread, const char *debounce, b
 	ck_assert_msg(looker.wrong == NULL, "%s", looker.wrong);
 	ck_assert_uint_eq(looker.covers, last);
 	ck_assert_uint_eq(looker.counted, accepted);
+	askers_counted(last, UINT64_MAX); /* less our own */
 	ck_assert(askers_look(last)); /* those who noted their ticket only now */
 	askers_check();
 }
