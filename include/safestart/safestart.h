@@ -15,10 +15,10 @@
  * - Strings are UTF-8. What is passed in is copied before the call returns.
  * - Times are nanoseconds or milliseconds, said in the name; all of them are
  *   CLOCK_MONOTONIC. A negative timeout waits for ever, 0 does not wait.
- * - pthread_cancel(): a thread may die asleep in safestart_wait() or safestart_wait_ready(), which
- *   changes nothing for others; with thread=no not while it does the work there. Nothing else is a
- *   cancellation point, and callbacks run with cancellation disabled (but for what
- *   safestart_snapshot_release() retires after close). Asynchronous cancellation is allowed nowhere.
+ * - pthread_cancel(): a thread may die in safestart_wait() or safestart_wait_ready() as long as what
+ *   it waits for has not come, which changes nothing for others; with thread=no not while it does the
+ *   work there. Nothing else is a cancellation point, and callbacks run with cancellation disabled (but
+ *   for what safestart_snapshot_release() retires after close). Asynchronous cancellation is allowed nowhere.
  * - Each comment ends with the same lines: what it returns, from which threads
  *   it may be called, whether a signal handler may call it, whether a callback
  *   may, what a forked child may expect, and since when it exists.
