@@ -10,10 +10,10 @@
 #include "litmus.h"
 #include "support.h"
 
-#ifdef UNDER_TSAN
-#define REQUESTS 30000 /* of each asker */
+#if defined(UNDER_TSAN) || defined(UNDER_ASAN)
+#define REQUESTS 20000 /* of each asker */
 #else
-#define REQUESTS 300000
+#define REQUESTS 200000
 #endif
 
 static struct request_door door;

@@ -13,7 +13,7 @@
 #define REQUESTS 20000 /* of each asker */
 #define ROUNDS 300     /* of each who waits for every answer */
 #else
-#define REQUESTS 100000
+#define REQUESTS 50000
 #define ROUNDS 2000
 #endif
 
