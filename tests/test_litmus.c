@@ -9,8 +9,8 @@
 #include "litmus.h"
 #include "support.h"
 
-#ifdef UNDER_TSAN
-#define REQUESTS 20000 /* of each asker */
+#if defined(UNDER_TSAN) || defined(UNDER_ASAN)
+#define REQUESTS 10000 /* of each asker */
 #define ROUNDS 300     /* of each who waits for every answer */
 #else
 #define REQUESTS 50000
