@@ -2,6 +2,7 @@
 /* pthread_cancel(): a thread that dies in the middle takes no lock, no ticket and no turn with it. */
 #include <errno.h>
 #include <pthread.h>
+#include <safestart/source.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,7 +101,7 @@ END_TEST
 
 /* ---- Nothing else is a cancellation point ---- */
 
-static int print(struct safestart_run *run, void *user_data)
+static int talk(struct safestart_run *run, void *user_data)
 {
 	(void)run;
 	pthread_testcancel(); /* a callback of the application's may well be one: printf */
@@ -114,10 +115,42 @@ static void log_line(int level, const char *message, void *user_data)
 	pthread_testcancel();
 }
 
-/* No ck_assert in here: check writes down where it is, and that is a cancellation point. */
-static struct safestart *open_printing(const char *key, const char *value, const char *last_good, _Atomic int *calls)
+static int fail_to_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = print, .restart = print, .log = log_line};
+	(void)state, (void)conf, (void)why, (void)why_size, (void)user_data;
+	pthread_testcancel();
+	return -EIO;
+}
+
+static int read_nothing(void *state, struct safestart_gather *gather)
+{
+	(void)state;
+	return safestart_gather_fail(gather, -EIO, "never called");
+}
+
+static void close_nothing(void *state)
+{
+	(void)state;
+}
+
+/* Opening fails halfway, with descriptors to give back. */
+static int open_in_vain(void)
+{
+	static const struct safestart_source source = {.size = sizeof(source), .scheme = "vain", .open = fail_to_open, .gather = read_nothing, .close = close_nothing};
+	struct safestart_conf *conf = safestart_conf_new();
+	struct safestart *ss;
+
+	safestart_conf_add_source(conf, &source, NULL);
+	safestart_conf_set(conf, "source", "vain", NULL, 0);
+	int error = safestart_open(&ss, conf, NULL, 0);
+	safestart_conf_free(conf);
+	return error;
+}
+
+/* No ck_assert in here: check writes down where it is, and that is a cancellation point. */
+static struct safestart *open_talking(const char *key, const char *value, const char *last_good, _Atomic int *calls)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = talk, .restart = talk, .log = log_line};
 	struct safestart_conf *conf = safestart_conf_new();
 	struct safestart *ss = NULL;
 
@@ -131,7 +164,7 @@ static struct safestart *open_printing(const char *key, const char *value, const
 }
 
 #define STEP(victim, call) ((void)(call), atomic_fetch_add(&(victim)->reached, 1))
-#define STEPS 19
+#define STEPS 20
 
 /* Cancelled before it begins: the first cancellation point it meets is its end. */
 static void *call_everything(void *argument)
@@ -142,8 +175,9 @@ static void *call_everything(void *argument)
 	uint64_t ticket = 0;
 
 	pthread_cancel(pthread_self());
-	struct safestart *ss = open_printing("thread", victim->setting, victim->last_good, &calls);
+	struct safestart *ss = open_talking("thread", victim->setting, victim->last_good, &calls);
 	STEP(victim, ss);
+	STEP(victim, open_in_vain());
 	STEP(victim, victim->accepted += safestart_request_restart(ss) != 0);
 	STEP(victim, victim->accepted += safestart_request(ss, SAFESTART_FORCE | SAFESTART_URGENT, "why not") != 0);
 	STEP(victim, safestart_dispatch(ss, 100)); /* -EBUSY with thread=yes */
@@ -210,7 +244,7 @@ START_TEST(p16_a_cancelled_dispatcher_leaves_its_place_to_another)
 	struct victim dispatcher = {0};
 	_Atomic int calls = 0;
 
-	dispatcher.ss = open_printing("thread", "no", "", &calls);
+	dispatcher.ss = open_talking("thread", "no", "", &calls);
 	for (int i = 0; i < repeat(20); i++) {
 		dispatcher.task = 0;
 		start(&dispatcher, dispatch_for_ever);

@@ -12,8 +12,10 @@
 
 #if defined(UNDER_TSAN) || defined(UNDER_ASAN)
 #define REQUESTS 20000 /* of each asker */
+#define SHUTS 20
 #else
 #define REQUESTS 200000
+#define SHUTS 200
 #endif
 
 static struct request_door door;
@@ -111,7 +113,7 @@ END_TEST
 
 START_TEST(p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)
 {
-	for (int i = 0; i < repeat(300); i++) {
+	for (int i = 0; i < repeat(SHUTS); i++) {
 		uint64_t total = 0, closed = 0, more;
 		open_door();
 		askers_start(ask_the_door, 2000, i % 2);
