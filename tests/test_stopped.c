@@ -305,30 +305,44 @@ START_TEST(p14_stopped_in_a_callback_within_its_deadline_nothing_is_late)
 }
 END_TEST
 
-START_TEST(p14_stopped_while_a_later_is_open_its_finish_is_too_late)
+static void stop_with_a_later_open(bool threaded, bool finish_at_once)
 {
 	struct sleeper sleeper;
+	uint64_t ticket = 0;
 
-	for (int mode = 0; mode < 2; mode++) {
-		open_sleeper(&sleeper, mode, "push", "run_timeout=1s");
-		sleeper.stop_ms = LONG_STOP_MS;
-		sleeper.later_once = true;
-		uint64_t ticket = 0;
-		ck_assert_int_eq(safestart_nodes_replace(sleeper.ss, ONE, &ticket, NULL, 0), 0);
-		DRIVE_UNTIL(&sleeper, sleeper.prepares == 1);
-		struct safestart_run *late = sleeper.run;
-		stop_while_driving(&sleeper);
-		ck_assert_int_eq(safestart_run_finish(late, 0), -ESTALE);
-		DRIVE_UNTIL(&sleeper, sleeper.outcomes >= 2);
-		ck_assert_int_eq(answer(sleeper.ss, ticket).verdict, SAFESTART_TIMED_OUT);
-		ck_assert_int_eq(sleeper.verdicts[1], SAFESTART_APPLIED);
-		ck_assert_int_eq(sleeper.prepares, 2);
-		ck_assert_uint_eq(safestart_generation(sleeper.ss), 1);
-		close_sleeper(&sleeper);
-	}
+	open_sleeper(&sleeper, threaded, "push", "run_timeout=1s");
+	sleeper.stop_ms = LONG_STOP_MS;
+	sleeper.later_once = true;
+	ck_assert_int_eq(safestart_nodes_replace(sleeper.ss, ONE, &ticket, NULL, 0), 0);
+	DRIVE_UNTIL(&sleeper, sleeper.prepares == 1);
+	struct safestart_run *late = sleeper.run;
+	stop_while_driving(&sleeper);
+	if (!finish_at_once)
+		DRIVE_UNTIL(&sleeper, sleeper.outcomes >= 1); /* its deadline is noticed without */
+	ck_assert_int_eq(safestart_run_finish(late, 0), -ESTALE);
+	DRIVE_UNTIL(&sleeper, sleeper.outcomes >= 2);
+	ck_assert_int_eq(answer(sleeper.ss, ticket).verdict, SAFESTART_TIMED_OUT);
+	ck_assert_int_eq(sleeper.verdicts[1], SAFESTART_APPLIED);
+	ck_assert_int_eq(sleeper.prepares, 2);
+	ck_assert_uint_eq(safestart_generation(sleeper.ss), 1);
+	close_sleeper(&sleeper);
+}
+
+START_TEST(p14_stopped_while_a_later_is_open_it_is_late_when_it_wakes)
+{
+	stop_with_a_later_open(true, false);
+	stop_with_a_later_open(false, false);
+}
+END_TEST
+
+START_TEST(p14_stopped_while_a_later_is_open_its_finish_is_too_late)
+{
+	stop_with_a_later_open(true, true);
+	stop_with_a_later_open(false, true);
 }
 END_TEST
 
 SUITE("stopped", p15_stopped_for_many_retries_it_wakes_to_one, p15_stopped_for_many_reconciles_it_wakes_to_one, p15_stopped_while_idle_nothing_is_due,
       p3_stopped_in_an_open_window_it_wakes_to_one_run, p14_stopped_in_a_callback_past_its_deadline_the_run_is_late_and_repeated_once,
-      p14_stopped_in_a_callback_within_its_deadline_nothing_is_late, p14_stopped_while_a_later_is_open_its_finish_is_too_late)
+      p14_stopped_in_a_callback_within_its_deadline_nothing_is_late, p14_stopped_while_a_later_is_open_it_is_late_when_it_wakes,
+      p14_stopped_while_a_later_is_open_its_finish_is_too_late)
