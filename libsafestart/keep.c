@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* keep: the file of last_good: the last applied set, readable at any instant whoever is killed when. Worker. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -86,8 +88,8 @@ static int write_all(int fd, const char *text, size_t length)
 	return 0;
 }
 
-/* Without it the new name may be gone after a power cut, and the old one too on some file systems. */
-static void sync_directory(const char *path)
+/* The directory that `path` is in; -1: it can't be had. */
+static int open_directory(const char *path)
 {
 	char *directory = strdup(path);
 	char *slash = directory != NULL ? strrchr(directory, '/') : NULL;
@@ -95,40 +97,112 @@ static void sync_directory(const char *path)
 	if (slash != NULL)
 		slash[slash == directory ? 1 : 0] = '\0';
 	int fd = directory != NULL ? open(slash != NULL ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	free(directory);
+	return fd;
+}
+
+/* Without it the new name may be gone after a power cut, and the old one too on some file systems. */
+static void sync_directory(const char *path)
+{
+	int fd = open_directory(path);
+
 	if (fd >= 0) {
 		(void)fsync(fd);
 		close(fd);
 	}
-	free(directory);
 }
 
-int keep_save(const char *path, const char *json, char *why, size_t why_size)
-{
-	char *next = NULL;
-	int error = 0;
+/* ---- What the dead have left ---- */
 
-	/* By process, for several may keep the same file; the same name each time, so that a killed one leaves
-	 * no litter that grows. */
-	if (asprintf(&next, "%s.%ld.tmp", path, (long)getpid()) < 0)
-		return why_say(why, why_size, -ENOMEM, "out of memory");
-	int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+/* BASE.PROCESS.TIME.tmp, as open_beside() names it. */
+static bool is_temporary(const char *name, const char *base)
+{
+	size_t length = strlen(base);
+
+	if (strncmp(name, base, length) != 0 || name[length] != '.')
+		return false;
+	name += length + 1;
+	size_t digits = strspn(name, "0123456789.");
+	return digits > 0 && strcmp(name + digits, "tmp") == 0;
+}
+
+/* Whoever still writes it holds the lock. */
+static void remove_if_dead(int directory, const char *name)
+{
+	int fd = openat(directory, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		unlinkat(directory, name, 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void sweep(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
+	int fd = open_directory(path);
+	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	while (directory != NULL && (entry = readdir(directory)) != NULL) {
+		if (is_temporary(entry->d_name, base))
+			remove_if_dead(fd, entry->d_name);
+	}
+	if (directory != NULL)
+		closedir(directory);
+	else if (fd >= 0)
+		close(fd);
+}
+
+/* ---- Saving ---- */
+
+/* A name that nobody else has: two that keep the same file, perhaps both process 1 of a container, must not write into
+ * each other's. Returns the descriptor, locked. */
+static int open_beside(const char *path, char **name)
+{
+	if (asprintf(name, "%s.%ld.%lld.tmp", path, (long)getpid(), (long long)loop_now()) < 0) {
+		*name = NULL;
+		return -ENOMEM;
+	}
+	int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return -errno;
+	(void)flock(fd, LOCK_EX | LOCK_NB); /* in vain where the file system has none, or a sweeper was quicker */
+	return fd;
+}
+
+static int save(const char *path, const char *json, char *why, size_t why_size)
+{
+	char *name;
+
+	int fd = open_beside(path, &name), error = fd;
 	if (fd < 0) {
-		error = why_say(why, why_size, -errno, "can't write beside it: %s", safestart_strerror(errno));
+		why_say(why, why_size, error, "can't write beside it: %s", safestart_strerror(error));
 	} else {
 		error = write_all(fd, json, strlen(json));
 		if (error == 0 && fsync(fd) < 0)
 			error = -errno;
-		if (close(fd) < 0 && error == 0)
-			error = -errno;
-		if (error == 0 && rename(next, path) < 0)
+		if (error == 0 && rename(name, path) < 0)
 			error = -errno;
 		if (error < 0) {
-			unlink(next);
+			unlink(name);
 			why_say(why, why_size, error, "%s", safestart_strerror(error));
-		} else {
-			sync_directory(path);
 		}
+		close(fd); /* written and synced: nothing it could still say */
 	}
-	free(next);
+	free(name);
 	return error;
+}
+
+int keep_save(const char *path, const char *json, char *why, size_t why_size)
+{
+	sweep(path);
+	int error = save(path, json, why, why_size);
+	if (error == -ENOENT) /* somebody swept it away before it was locked */
+		error = save(path, json, why, why_size);
+	if (error < 0)
+		return error;
+	why_say(why, why_size, 0, "%s", "");
+	sync_directory(path);
+	return 0;
 }
