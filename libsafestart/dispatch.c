@@ -300,5 +300,9 @@ void *dispatch_thread(void *argument)
 		if (dispatch_turn(ss, -1) == -EBUSY)
 			break; /* cannot be: nobody else gets in with thread=yes */
 	}
+	pthread_mutex_lock(&ss->lock);
+	ss->loop_left = true;
+	pthread_cond_broadcast(&ss->changed);
+	pthread_mutex_unlock(&ss->lock);
 	return NULL;
 }

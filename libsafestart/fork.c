@@ -59,7 +59,7 @@ static void make_own(struct safestart *ss)
 	ss->source.inherited = true;
 	ss->source.torn = ss->source.torn || torn || ss->gathers_owed > 0;
 	ss->anew = true;
-	ss->loop_started = false;
+	ss->loop_started = ss->loop_left = false;
 	ss->dispatching = false;
 	ss->dispatcher = pthread_self();
 	ss->waiters = 0;

@@ -110,6 +110,7 @@ struct safestart {
 	unsigned waiters;     /* threads inside wait or wait_ready */
 	bool drained;         /* shut down and nothing left to do */
 	bool loop_started;
+	bool loop_left; /* its thread is about to end */
 	pthread_t loop_thread;
 	_Atomic bool loop_stop;
 	_Atomic uint32_t epoch; /* snapshot_epoch() of the process that drives it; changed under lock */

@@ -131,15 +131,25 @@ int safestart_shutdown(struct safestart *ss)
 	return 0;
 }
 
-/* The loop's thread ends; whoever closes goes on in its place. */
-static void stop_loop(struct safestart *ss)
+/* The loop's thread ends, unless it is inside a `log` that hangs; whoever closes goes on in its place. */
+static int stop_loop(struct safestart *ss, int64_t deadline)
 {
+	int error = 0;
+
 	if (!ss->loop_started)
-		return;
+		return 0;
 	atomic_store(&ss->loop_stop, true);
 	handle_wake(ss);
+	pthread_mutex_lock(&ss->lock);
+	while (!ss->loop_left && error == 0)
+		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
+	error = ss->loop_left ? 0 : -ETIMEDOUT;
+	pthread_mutex_unlock(&ss->lock);
+	if (error < 0)
+		return error;
 	pthread_join(ss->loop_thread, NULL);
 	ss->loop_started = false;
+	return 0;
 }
 
 static int ms_until(int64_t deadline)
@@ -212,7 +222,7 @@ static void say_what_close_waits_for(struct safestart *ss)
 		handle_log(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
 	else if (waiters > 0)
 		handle_log(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
-	else
+	else if (worker_is_idle(&ss->worker)) /* otherwise it is inside `log`, which would hang here, too */
 		handle_log(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
 }
 
@@ -232,8 +242,10 @@ int safestart_close(struct safestart *ss)
 	}
 	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
 	safestart_shutdown(ss);
-	stop_loop(ss);
-	int error = drain(ss, deadline);
+	int error = stop_loop(ss, deadline);
+	if (error < 0)
+		return error; /* and nothing in the log: that is what hangs */
+	error = drain(ss, deadline);
 	if (error == 0)
 		error = wait_for_waiters(ss, deadline);
 	if (error == 0) {

@@ -293,7 +293,7 @@ int safestart_shutdown(struct safestart *ss);
  * Shut down, wait for the callback inside, for open LATER runs, for threads inside wait and for
  * borrowers, together at most run_timeout; then retire everything and free the handle. Snapshots
  * that are still owned outlive it. Nobody may read any more once it was called, also if it gives up; the log
- * then says what it waited for. NULL is fine. With thread=no it carries out what is left on
+ * then says what it waited for, unless that is `log` itself. NULL is fine. With thread=no it carries out what is left on
  * the calling thread. In a forked child that was not revived nothing of the application's is called.
  * Returns: 0 and ss is gone; -ETIMEDOUT: still valid, call again; -EDEADLK in a callback, and with
  *   thread=no while a LATER run is open (finish it, then call again: still valid); -EBUSY: thread=no
