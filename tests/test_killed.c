@@ -21,7 +21,7 @@
 
 /* ---- The program's system calls come before libc's, for the library too ---- */
 
-static bool watched;                   /* this process's writing of last_good; set before a handle is opened */
+static bool watched, traced;           /* this process's writing of last_good; set before a handle is opened */
 static _Atomic int instants_left;      /* until it dies; 0: it lives */
 static __thread bool writes_last_good; /* this thread has begun to */
 static char *trace;                    /* shared with the parent: one letter a call */
@@ -33,7 +33,7 @@ static void pass(char call)
 {
 	if (!writes_last_good)
 		return;
-	if (strlen(trace) < TRACE - 1)
+	if (traced && strlen(trace) < TRACE - 1)
 		trace[strlen(trace)] = call;
 	if (instants_left > 0 && --instants_left == 0)
 		kill(getpid(), SIGKILL);
@@ -229,7 +229,7 @@ static void write_once_and_die(int instant)
 	uint64_t ticket;
 
 	alarm(60);
-	watched = true;
+	watched = traced = true;
 	instants_left = instant;
 	struct safestart *ss = start("push", kept);
 	bool fine = safestart_nodes_replace(ss, documents[1], &ticket, NULL, 0) == 0 && safestart_wait(ss, ticket, 30000, NULL) == 0;
