@@ -41,7 +41,7 @@ static void be_the_child(unsigned kind) __attribute__((noreturn));
 
 static void passing(enum place place)
 {
-	int wanted = place;
+	int wanted = (int)place;
 
 	if (!atomic_compare_exchange_strong(&fork_at, &wanted, OUTSIDE))
 		return;
