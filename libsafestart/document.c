@@ -262,7 +262,7 @@ static bool settle(struct nodeset *set, struct entry *entries, size_t count)
 	}
 	if (fault->node != NULL && !make_contradiction(&entries[0], fault))
 		return false;
-	set->faults[set->fault_count++] = (struct nodeset_fault){.id = fault->id, .reason = fault->reason};
+	set->faults[set->fault_count++] = (struct nodeset_fault){.id = fault->id, .reason = fault->reason, .unnamed = fault->unnamed};
 	fault->id = fault->reason = NULL; /* the set's now */
 	return true;
 }

@@ -88,15 +88,19 @@ const struct nodeset_fault *nodeset_find_fault(const struct nodeset *set, const 
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = strcmp(set->faults[middle].id, id);
-		if (order == 0)
-			return &set->faults[middle];
-		if (order < 0)
+		if (strcmp(set->faults[middle].id, id) < 0)
 			low = middle + 1;
 		else
-			high = middle;
+			high = middle; /* the first of two is the one with the id */
 	}
-	return NULL;
+	return low < set->fault_count && strcmp(set->faults[low].id, id) == 0 ? &set->faults[low] : NULL;
+}
+
+bool nodeset_has_fault(const struct nodeset *set, const char *id)
+{
+	const struct nodeset_fault *fault = nodeset_find_fault(set, id);
+
+	return fault != NULL && !fault->unnamed;
 }
 
 bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)
@@ -114,9 +118,9 @@ bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)
 	return true;
 }
 
-static bool add_fault(struct nodeset *set, const char *id, const char *reason)
+static bool add_fault(struct nodeset *set, const struct nodeset_fault *from)
 {
-	struct nodeset_fault fault = {.id = strdup(id), .reason = strdup(reason)};
+	struct nodeset_fault fault = {.id = strdup(from->id), .reason = strdup(from->reason), .unnamed = from->unnamed};
 
 	if (fault.id == NULL || fault.reason == NULL) {
 		free(fault.id);
@@ -132,7 +136,8 @@ static bool copy_faults(struct nodeset *to, const struct nodeset *from, const ch
 {
 	for (size_t i = 0; i < from->fault_count; i++) {
 		const struct nodeset_fault *fault = &from->faults[i];
-		if (strcmp(fault->id, but) != 0 && !add_fault(to, fault->id, fault->reason))
+		bool is_that = !fault->unnamed && strcmp(fault->id, but) == 0;
+		if (!is_that && !add_fault(to, fault))
 			return false;
 	}
 	if (to->fault_count > 0)
@@ -222,7 +227,7 @@ int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, 
 			plan_node(plan, wanted->nodes[w++], SAFESTART_ADDED);
 		else if (order == 0)
 			plan_both(plan, live[l++], wanted->nodes[w++], anew);
-		else if (nodeset_find_fault(wanted, live[l]->text) != NULL)
+		else if (nodeset_has_fault(wanted, live[l]->text))
 			plan_node(plan, live[l++], anew ? SAFESTART_ADDED : 0);
 		else
 			plan_removal(plan, l++, anew);

@@ -10,6 +10,7 @@
 struct nodeset_fault {
 	char *id; /* or "entry 7", when the id is what is wrong with it */
 	char *reason;
+	bool unnamed; /* so: a node may have that as its id and is another */
 };
 
 struct nodeset {
@@ -47,7 +48,9 @@ struct nodeset *nodeset_with(const struct nodeset *set, struct safestart_node *n
 struct nodeset *nodeset_without(const struct nodeset *set, const char *id);
 
 struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t count, const char *id, size_t *index);
+/* The fault that is called so: the one with this id before one that was only given the name. / Has one this id? */
 const struct nodeset_fault *nodeset_find_fault(const struct nodeset *set, const char *id);
+bool nodeset_has_fault(const struct nodeset *set, const char *id);
 bool nodeset_equal(const struct nodeset *a, const struct nodeset *b); /* NULL equals nothing */
 
 /* ---- What would change ---- */

@@ -112,6 +112,8 @@ static int node_state(const struct picture *picture, const char *id, char *why, 
 	const struct safestart_node *live = nodeset_find(picture->live->nodes, picture->live->count, id, NULL);
 	const struct safestart_node *wanted = desired != NULL ? nodeset_find(desired->nodes, desired->count, id, NULL) : NULL;
 	const struct nodeset_fault *fault = desired != NULL ? nodeset_find_fault(desired, id) : NULL;
+	if (fault != NULL && fault->unnamed && (live != NULL || wanted != NULL))
+		fault = NULL; /* it only goes by that name where nobody has it */
 	const struct rejection *rejection = wanted != NULL ? find_rejection(picture, id) : NULL;
 
 	if (fault != NULL || rejection != NULL) {

@@ -156,6 +156,31 @@ END_TEST
 
 /* ---- Guard rails ---- */
 
+START_TEST(p11_a_node_called_like_an_entry_without_an_id_is_another)
+{
+	struct nodeset *live = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"id\":\"entry 2\"}},{\"targets\":[\"b:1\"]}]");
+	struct nodeset *wanted = parsed("[{\"targets\":[\"b:1\"]},{\"targets\":[\"c:1\"],\"labels\":{\"id\":\"\"}}]"), *with, *without;
+	struct nodeset_plan plan;
+
+	/* It left the set: that another entry has no id does not keep it. */
+	ck_assert_int_eq(nodeset_plan(&plan, live->nodes, live->count, wanted, false), 0);
+	ck_assert_uint_eq(plan.count, 1);
+	ck_assert_uint_eq(plan.change_count, 1);
+	ck_assert_int_eq(plan.changes[0].kind, SAFESTART_REMOVED);
+	nodeset_plan_clear(&plan);
+	/* Nor does an edit of one touch the other. */
+	with = nodeset_with(wanted, live->nodes[1]);
+	ck_assert_str_eq(picture(with), "b:1@b:1 entry 2@a:1 !entry 2");
+	without = nodeset_without(with, "entry 2");
+	ck_assert_str_eq(picture(without), "b:1@b:1 !entry 2");
+	ck_assert(nodeset_equal(without, wanted) && !nodeset_has_fault(without, "entry 2") && nodeset_find_fault(without, "entry 2") != NULL);
+	nodeset_unref(with);
+	nodeset_unref(without);
+	nodeset_unref(wanted);
+	nodeset_unref(live);
+}
+END_TEST
+
 START_TEST(p12_rails_are_judged_to_the_node)
 {
 	static const struct {
@@ -231,5 +256,6 @@ START_TEST(p11_a_set_in_which_nothing_is_usable_is_refused)
 END_TEST
 
 SUITE("nodeset", a_copy_is_the_same_node_without_report, edits_make_copies, finding_says_where_it_is_or_would_be,
-      p11_the_plan_says_what_changes_and_a_faulty_live_node_stays, p12_rails_are_judged_to_the_node,
+      p11_the_plan_says_what_changes_and_a_faulty_live_node_stays,
+      p11_a_node_called_like_an_entry_without_an_id_is_another, p12_rails_are_judged_to_the_node,
       p12_the_shrink_rail_is_exact_for_every_small_set, p11_a_set_in_which_nothing_is_usable_is_refused)

@@ -131,7 +131,7 @@ int safestart_node_announce(struct safestart *ss, const char *id, const char *ad
 	struct nodeset *base = base_locked(ss, kept);
 	error = base != NULL ? make_node(&node, base, id, address, incarnation) : -ENOMEM;
 	if (error == 0) {
-		bool added = nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL;
+		bool added = nodeset_find(base->nodes, base->count, id, NULL) == NULL && !nodeset_has_fault(base, id);
 		if (added && base->count + base->fault_count >= handle_settings(ss)->limits.max_nodes)
 			error = -E2BIG;
 		else if ((set = nodeset_with(base, node)) == NULL)
@@ -159,7 +159,7 @@ int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *tick
 	struct nodeset *kept = kept_base(ss);
 	pthread_mutex_lock(&ss->push.lock);
 	struct nodeset *base = base_locked(ss, kept);
-	if (base != NULL && nodeset_find(base->nodes, base->count, id, NULL) == NULL && nodeset_find_fault(base, id) == NULL)
+	if (base != NULL && nodeset_find(base->nodes, base->count, id, NULL) == NULL && !nodeset_has_fault(base, id))
 		error = -ENOENT;
 	else if (base == NULL || (set = nodeset_without(base, id)) == NULL)
 		error = -ENOMEM;
