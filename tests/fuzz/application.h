@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The application of fuzz_handle: its callbacks do once what the program told them to, hold what they are told against the
+ * model, and keep account of what they hang on nodes and generations. */
+#ifndef FUZZ_APPLICATION_H
+#define FUZZ_APPLICATION_H
+
+#include "model.h"
+
+/* What the next call of a callback does. */
+struct script {
+	uint8_t how;    /* enum how */
+	uint8_t reject; /* by index of the change */
+	uint8_t hang;   /* data: 1 on changes, 2 on the generation, 4 on unchanged nodes, 8 what the live ones have */
+};
+
+enum how {
+	HOW_OK,
+	HOW_FAIL,
+	HOW_POSITIVE,    /* a mistake */
+	HOW_LATER,
+	HOW_EARLY,       /* finish, then LATER */
+	HOW_EARLY_FAIL,
+	HOW_HANG,        /* past run_timeout */
+	HOW_HANG_LATER,
+	HOW_REQUEST,     /* ask for the next run */
+	HOW_SHUTDOWN,
+	HOW_FORBIDDEN,   /* wait, dispatch, close: -EDEADLK */
+	HOW_COUNT
+};
+
+struct application {
+	struct safestart *ss;
+	struct script prepare, restart, gather;
+	uint8_t document; /* enum handing, of the next gather */
+	char text[8192];  /* what the source has */
+	char kept[1024];  /* what last_good has at the start; "": nothing */
+	bool keep_fails;  /* the next time it is written */
+};
+
+enum handing {
+	HAND_DOCUMENT,
+	HAND_UNCHANGED, /* if it may say so */
+	HAND_MALFORMED,
+	HAND_NOTHING,
+	HAND_COUNT
+};
+
+extern struct application application;
+
+void application_reset(void);
+void application_use(struct safestart_conf *conf);
+
+/* Ids and addresses of the model's nodes. */
+const char *application_id(int id);
+void application_address(int id, uint8_t value, char *text, size_t size);
+/* Is the snapshot's set that one? Its data is not retired. */
+void application_hold_nodes(const struct safestart_snapshot *snapshot, const uint8_t nodes[IDS]);
+
+/* In `prepare` or after LATER: reject the index-th change / hang data. */
+void application_reject(struct model_run *run, size_t index);
+void application_hang(struct model_run *run, uint8_t hang);
+
+/* Data that was handed over and not retired, all of it or what the live generation has. */
+size_t application_alive(void);
+size_t application_reachable(void);
+void application_forked(void); /* what there is is the parent's */
+void application_end(void);    /* everything has been retired */
+
+#endif

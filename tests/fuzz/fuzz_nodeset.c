@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Any bytes as a document: taken or refused in clean words, in memory that is in proportion; what is taken is the same
+ * set after a round trip, in any order of its groups and with each of them twice. */
+#include <errno.h>
+#include <jansson.h>
+#include <malloc.h>
+
+#include "fuzz.h"
+#include "nodeset.h"
+
+/* ---- Memory: the library's is counted by --wrap, jansson's by its own hook ---- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void __real_free(void *memory);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void __wrap_free(void *memory);
+char *__wrap_strdup(const char *text);
+
+static size_t in_use, peak;
+
+static void *counted(void *memory)
+{
+	in_use += malloc_usable_size(memory);
+	if (in_use > peak)
+		peak = in_use;
+	return memory;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return counted(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return counted(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+	in_use -= malloc_usable_size(memory);
+	return counted(__real_realloc(memory, size));
+}
+
+char *__wrap_strdup(const char *text)
+{
+	return counted(__real_strdup(text));
+}
+
+void __wrap_free(void *memory)
+{
+	in_use -= malloc_usable_size(memory);
+	__real_free(memory);
+}
+
+/* ---- What has to hold of a set ---- */
+
+static const struct nodeset_limits generous = {.max_bytes = (size_t)1 << 40, .max_nodes = 1 << 30};
+
+static bool same_nodes(const struct nodeset *a, const struct nodeset *b)
+{
+	bool same = a->count == b->count;
+
+	for (size_t i = 0; same && i < a->count; i++)
+		same = node_same(a->nodes[i], b->nodes[i]);
+	return same;
+}
+
+static void hold_ordered(const struct nodeset *set, const struct nodeset_limits *limits)
+{
+	size_t text = 0;
+
+	for (size_t i = 0; i < set->count; i++) {
+		const char *id = safestart_node_id(set->nodes[i]);
+		HOLD(i == 0 || strcmp(safestart_node_id(set->nodes[i - 1]), id) < 0);
+		HOLD(is_clean(id) && strlen(id) <= NODE_ID_MAX && safestart_node_port(set->nodes[i]) > 0);
+		HOLD(nodeset_find(set->nodes, set->count, id, NULL) == set->nodes[i]);
+		text += set->nodes[i]->text_size;
+	}
+	for (size_t i = 0; i < set->fault_count; i++) {
+		HOLD(i == 0 || strcmp(set->faults[i - 1].id, set->faults[i].id) <= 0);
+		HOLD(is_clean(set->faults[i].id) && is_clean(set->faults[i].reason) && set->faults[i].reason[0] != '\0');
+		HOLD(nodeset_find_fault(set, set->faults[i].id) != NULL);
+	}
+	HOLD((set->fault_count > 0) == (set->first_reason != NULL));
+	HOLD(set->count + set->fault_count <= limits->max_nodes && text <= limits->max_bytes);
+}
+
+static void hold_round_trip(const struct nodeset *set)
+{
+	struct nodeset *again;
+	char *json = nodeset_json(set->nodes, set->count);
+
+	HOLD(json != NULL);
+	HOLD(nodeset_parse(&again, json, strlen(json), &generous, NULL, 0) == 0);
+	HOLD(again->fault_count == 0 && same_nodes(set, again));
+	nodeset_unref(again);
+	free(json);
+}
+
+/* Nothing changes from a set to itself; from nothing, all of it is new; to nothing, all of it goes. */
+static void hold_plans(const struct nodeset *set)
+{
+	struct nodeset nothing = {0};
+	struct nodeset_plan plan;
+
+	HOLD(nodeset_equal(set, set));
+	HOLD(nodeset_plan(&plan, set->nodes, set->count, set, false) == 0);
+	HOLD(plan.change_count == 0 && plan.count == set->count);
+	nodeset_plan_clear(&plan);
+	HOLD(nodeset_plan(&plan, NULL, 0, set, false) == 0);
+	HOLD(plan.change_count == set->count && plan.count == set->count);
+	nodeset_plan_clear(&plan);
+	HOLD(nodeset_plan(&plan, set->nodes, set->count, &nothing, false) == 0);
+	HOLD(plan.change_count == set->count && plan.count == 0);
+	nodeset_plan_clear(&plan);
+}
+
+/* The group with its labels in the other order. */
+static json_t *turned(json_t *group)
+{
+	json_t *copy = json_copy(group), *labels = json_object_get(group, "labels"), *others = json_object(), *value;
+	const char **names = calloc(json_object_size(labels) + 1, sizeof(*names)), *name;
+	size_t count = 0;
+
+	HOLD(copy != NULL && others != NULL && names != NULL);
+	json_object_foreach(labels, name, value)
+		names[count++] = name;
+	while (count-- > 0)
+		json_object_set(others, names[count], json_object_get(labels, names[count]));
+	if (labels != NULL)
+		json_object_set(copy, "labels", others);
+	json_decref(others);
+	free(names);
+	return copy;
+}
+
+/* The groups backwards, each of them twice, its labels in either order. */
+static void hold_order_is_nothing(const struct nodeset *set, const char *text, size_t size)
+{
+	json_t *root = json_loadb((const char *)text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL), *other = json_array();
+	struct nodeset *again;
+
+	HOLD(root != NULL);
+	for (size_t i = json_array_size(root); i > 0; i--) {
+		json_array_append(other, json_array_get(root, i - 1));
+		json_array_append_new(other, turned(json_array_get(root, i - 1)));
+	}
+	char *json = json_dumps(other, 0);
+	HOLD(json != NULL);
+	HOLD(nodeset_parse(&again, json, strlen(json), &generous, NULL, 0) == 0);
+	HOLD(same_nodes(set, again));
+	for (size_t i = 0; i < set->fault_count; i++) /* the unnamed are named by their position */
+		HOLD(strncmp(set->faults[i].id, "entry ", 6) == 0 || nodeset_find_fault(again, set->faults[i].id) != NULL);
+	nodeset_unref(again);
+	json_decref(root);
+	json_decref(other);
+	__wrap_free(json);
+}
+
+/* What an operator is told beforehand is what will be. */
+static void hold_check_agrees(const char *text, const struct nodeset_limits *limits, int error, const struct nodeset *set, const char *words)
+{
+	struct safestart_conf *conf = safestart_conf_new();
+	char number[32], *why = dirty(400);
+
+	snprintf(number, sizeof(number), "%zu", limits->max_bytes);
+	HOLD(safestart_conf_set(conf, "max_bytes", number, NULL, 0) == 0);
+	snprintf(number, sizeof(number), "%zu", limits->max_nodes);
+	HOLD(safestart_conf_set(conf, "max_nodes", number, NULL, 0) == 0);
+	int result = safestart_check(conf, text, why, 400);
+	hold_words(why, 400);
+	HOLD(why[0] != '\0');
+	if (error < 0)
+		HOLD(result == error && strncmp(why, words, 200) == 0);
+	else if (set->count == 0)
+		HOLD(result == (set->fault_count > 0 ? -EINVAL : -ERANGE));
+	else
+		HOLD(result == (int)set->fault_count);
+	safestart_conf_free(conf);
+	free(why);
+}
+
+/* Cut short, the words are the beginning of the same words. */
+static void hold_cut_words(const char *text, size_t size, const struct nodeset_limits *limits, size_t why_size, const char *words)
+{
+	char *why = dirty(why_size);
+	struct nodeset *set;
+
+	HOLD(nodeset_parse(&set, text, size, limits, why, why_size) < 0);
+	hold_words(why, why_size);
+	HOLD(why_size == 0 || (strncmp(why, words, strlen(why)) == 0 && (strlen(why) + 4 >= why_size || strcmp(why, words) == 0)));
+	free(why);
+}
+
+/* The first byte: which limits, and how much room there is for the words. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input input = {data, size};
+	uint8_t choice = input_byte(&input);
+	const struct nodeset_limits usual = {.max_bytes = 64 << 20, .max_nodes = 100000}, small = {.max_bytes = 300, .max_nodes = 3},
+		tight = {.max_bytes = input.left + 1, .max_nodes = 100000}, *limits = choice & 1 ? &small : choice & 2 ? &tight : &usual;
+	char words[400] = "";
+	struct nodeset *set;
+
+	json_object_seed(1);
+	json_set_alloc_funcs(__wrap_malloc, __wrap_free);
+	char *text = malloc(input.left + 1);
+	HOLD(text != NULL);
+	memcpy(text, input.at, input.left);
+	text[input.left] = '\0';
+	in_use = peak = 0;
+	int error = nodeset_parse(&set, text, input.left, limits, words, sizeof(words));
+	/* Jansson needs up to 100 bytes for one of text; labels are repeated for each target of a group, up to max_bytes. */
+	HOLD(peak <= 65536 + 256 * input.left + (limits == &tight ? 0 : 4 * limits->max_bytes));
+	HOLD(error == 0 || error == -EINVAL || error == -E2BIG);
+	HOLD((error == 0) == (set != NULL) && (error == 0 || in_use == 0));
+	if (memchr(text, '\0', input.left) == NULL)
+		hold_check_agrees(text, limits, error, set, words);
+	if (error < 0) {
+		HOLD(words[0] != '\0');
+		hold_words(words, sizeof(words));
+		hold_cut_words(text, input.left, limits, choice >> 2, words);
+	} else {
+		hold_ordered(set, limits);
+		hold_round_trip(set);
+		hold_plans(set);
+		hold_order_is_nothing(set, text, input.left);
+		nodeset_unref(set);
+	}
+	free(text);
+	return 0;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A simple model of one handle: which nodes are wanted and live, which run is where, what has to come of it. It is told
+ * what goes in (requests, sets, what callbacks return, when they return) and says what has to come out. */
+#ifndef FUZZ_MODEL_H
+#define FUZZ_MODEL_H
+
+#include <safestart/safestart.h>
+#include <stdbool.h>
+
+#include "run.h"
+
+#define IDS 16
+#define FAULT 0xff
+#define ID_OF_ENTRY_2 4 /* is called like the second entry, if that has no usable id */
+#define RUNS 8
+#define TICKETS 1024
+
+/* By id: 0 absent, FAULT, or a value that says address and labels. */
+struct model_set {
+	uint8_t node[IDS];
+	uint64_t unnamed; /* entries without a usable id, by position */
+};
+
+enum model_at {
+	AT_GATHER,
+	AT_PREPARE,
+	AT_RESTART,
+	AT_OUTCOME
+};
+
+struct model_run {
+	struct safestart_run *run; /* NULL: a free place */
+	uint64_t number, requests, ticket;
+	int64_t deadline;
+	enum model_at at; /* what has to happen next, or is happening */
+	bool asked, forced;
+	bool later, finished; /* it answered LATER; its finish has been called */
+	bool expired, cancelled, settled, answered, concluded;
+	int finish_error;
+	bool handed, unchanged, had_previous; /* what the source did */
+	struct model_set gathered, wanted;
+	bool any; /* there is a wanted set */
+	bool from_kept; /* last_good's, for want of another: what the source did is the verdict all the same */
+	int kept_verdict, kept_error;
+	uint8_t candidate[IDS];
+	uint16_t changed, rejected; /* by id; changed: added and changed ones */
+	bool removes;
+	uint16_t copied; /* unchanged nodes that got data, with the report they had */
+	uint8_t copied_report[IDS];
+	int verdict, error;
+};
+
+struct model {
+	/* settings */
+	bool push, last_good, has_prepare, has_restart, allow_empty, retries, reconciles;
+	int64_t run_timeout, min_interval;
+	unsigned max_shrink;
+	size_t min_nodes, max_nodes;
+
+	struct model_set kept; /* what last_good had at the start */
+	bool kept_any;
+	bool keep_due; /* what went live is to be kept */
+	bool pushed; /* or there is a document at the source */
+	struct model_set desired;
+	struct model_set shown; /* what the newest run was to apply */
+	bool shown_any;
+	uint16_t rejected; /* shown as such */
+	uint8_t live[IDS];
+	uint8_t report[IDS];
+	uint64_t generation;
+	bool anew; /* what is live is the parent's */
+	bool shut;
+
+	uint64_t runs, ticket, answered, requests; /* requests: in the open batch */
+	bool force; /* one of them */
+	bool retry_owed, first; /* runs that nobody has to ask for */
+	int64_t earliest; /* start of the next run */
+	struct {
+		int verdict;
+		uint64_t run;
+	} answers[TICKETS];
+
+	struct model_set previous, forced;
+	bool previous_any, previous_complete, forced_any;
+	int previous_error;
+	struct model_run run[RUNS], *current;
+};
+
+extern struct model model;
+
+size_t model_count(const uint8_t nodes[IDS]);
+size_t model_faults(const struct model_set *set);
+
+/* What goes in. */
+void model_request(uint64_t ticket, bool force);
+void model_shutdown(void);
+void model_turn(void); /* the loop has looked at the clock */
+void model_forked(void);
+
+struct model_run *model_begin(struct safestart_run *run);
+struct model_run *model_find(uint64_t number);
+/* A callback has returned: the run goes on, stays or is given up. */
+void model_returned(struct model_run *run, int result);
+/* What safestart_run_finish() has to say. */
+int model_finish(struct model_run *run, int error);
+
+/* What comes out. */
+void model_outcome(const struct safestart_outcome *outcome);
+int model_node_state(int id, bool held_by_reader, bool held_by_run);
+unsigned model_later_open(void); /* LATER runs that nothing has ended yet */
+unsigned model_owed(void);       /* whose finish is owed */
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "virtual.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "request.h"
+#include "snapshot.h"
+
+#define NEVER INT64_MAX
+
+static int64_t now, armed_for = NEVER;
+static int timer_fd;
+static bool borrowed;
+void (*virtual_turn)(void);
+
+int __real_clock_gettime(clockid_t clock, struct timespec *time);
+int __real_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+int __wrap_timerfd_create(int clock, int flags);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *before);
+int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
+int __wrap_snapshot_reclaim(struct snapshot_home *home);
+
+void virtual_reset(void)
+{
+	now = 1000 * SECOND;
+	armed_for = NEVER;
+	borrowed = false;
+}
+
+int64_t virtual_now(void)
+{
+	return now;
+}
+
+static void fire_if_due(void)
+{
+	uint64_t one = 1;
+
+	if (armed_for > now)
+		return;
+	armed_for = NEVER;
+	HOLD(write(timer_fd, &one, sizeof(one)) == sizeof(one));
+}
+
+void virtual_advance(int64_t ns)
+{
+	now += ns;
+	fire_if_due();
+}
+
+void virtual_borrow(bool inside)
+{
+	borrowed = inside;
+}
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
+{
+	if (clock != CLOCK_MONOTONIC)
+		return __real_clock_gettime(clock, time);
+	*time = (struct timespec){now / SECOND, now % SECOND};
+	return 0;
+}
+
+/* A timer is an eventfd that we make readable. */
+int __wrap_timerfd_create(int clock, int flags)
+{
+	HOLD(clock == CLOCK_MONOTONIC && flags == (TFD_CLOEXEC | TFD_NONBLOCK));
+	armed_for = NEVER;
+	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *before)
+{
+	uint64_t count;
+	int64_t at = (int64_t)when->it_value.tv_sec * SECOND + when->it_value.tv_nsec;
+
+	HOLD(flags == TFD_TIMER_ABSTIME && before == NULL && when->it_value.tv_nsec < SECOND);
+	(void)!read(fd, &count, sizeof(count)); /* setting it takes an expiry back */
+	timer_fd = fd;
+	armed_for = at > 0 ? at : NEVER;
+	fire_if_due();
+	return 0;
+}
+
+/* Nothing is there: time jumps to the timer, or to the timeout. To wait for ever is to hang. */
+int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms)
+{
+	int count = __real_epoll_wait(fd, events, most, 0);
+
+	if (count == 0 && timeout_ms != 0) {
+		int64_t until = timeout_ms < 0 ? NEVER : now + timeout_ms * INT64_C(1000000);
+		HOLD(armed_for != NEVER || until != NEVER);
+		virtual_advance((armed_for < until ? armed_for : until) - now);
+		count = __real_epoll_wait(fd, events, most, 0);
+	}
+	if (virtual_turn != NULL)
+		virtual_turn();
+	return count;
+}
+
+/* Instead of the thread that waits for grace periods: with no reader inside, they are over at once. */
+int __wrap_snapshot_reclaim(struct snapshot_home *home)
+{
+	bool passed = false;
+
+	pthread_mutex_lock(&home->lock);
+	for (struct safestart_snapshot *s = home->old; s != NULL && !borrowed; s = s->older) {
+		if (s->stage == SNAPSHOT_REPLACED) {
+			s->stage = SNAPSHOT_PASSED;
+			passed = true;
+		}
+	}
+	pthread_mutex_unlock(&home->lock);
+	if (passed)
+		request_wake(home->wake_fd);
+	return 0;
+}

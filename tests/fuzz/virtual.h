@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Made-up time for a handle with thread=no: the clock, the timer and epoll of the library are ours (linked with --wrap), so
+ * that an hour takes no time, and the same bytes do the same at every execution. */
+#ifndef FUZZ_VIRTUAL_H
+#define FUZZ_VIRTUAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SECOND INT64_C(1000000000)
+
+void virtual_reset(void);
+int64_t virtual_now(void);
+void virtual_advance(int64_t ns);
+
+/* A reader that is inside: grace periods are over when there is none. */
+void virtual_borrow(bool inside);
+
+/* Called at the end of every wait of the loop, before the library looks at anything. */
+extern void (*virtual_turn)(void);
+
+#endif
