@@ -37,6 +37,23 @@ int candidate_build(struct safestart_run *run)
 	return 0;
 }
 
+void candidate_carry_reports(struct safestart_run *run)
+{
+	size_t next_change = 0;
+
+	for (size_t i = 0; run->copied && i < run->candidate->count; i++) {
+		struct safestart_node *node = run->candidate->nodes[i];
+		while (next_change < run->plan.change_count && run->plan.changes[next_change].kind == SAFESTART_REMOVED)
+			next_change++;
+		if (next_change < run->plan.change_count && run->plan.changes[next_change].index == i) {
+			next_change++;
+			continue;
+		}
+		const struct safestart_node *live = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+		atomic_store_explicit(&node->report, atomic_load_explicit(&live->report, memory_order_relaxed), memory_order_relaxed);
+	}
+}
+
 static const struct rejection *find_rejection(const struct safestart_run *run, const char *id)
 {
 	for (const struct rejection *r = run->rejections; r != NULL; r = r->next) {
@@ -197,7 +214,7 @@ static struct safestart_node *own_node_locked(struct safestart_run *run, size_t 
 	if (copy == NULL)
 		return NULL;
 	copy->held = snapshot_share(live->held);
-	atomic_store_explicit(&copy->report, atomic_load_explicit(&live->report, memory_order_relaxed), memory_order_relaxed);
+	run->copied = true;
 	(void)node_unref(*slot); /* not the last: the live generation has it */
 	*slot = copy;
 	return copy;

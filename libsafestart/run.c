@@ -104,6 +104,7 @@ static enum run_phase commit(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 	struct rejection *rejections = NULL;
 
+	candidate_carry_reports(run);
 	pthread_mutex_lock(&ss->lock);
 	bool in_time = !run_gave_up(run);
 	if (in_time) {

@@ -64,6 +64,7 @@ struct safestart_run {
 	pthread_mutex_t lock;
 	struct rejection *rejections;
 	size_t rejection_count;
+	bool copied;         /* unchanged nodes that got data are copies of the live ones */
 	struct held *unheld; /* data that was replaced or rejected: retired when the run is torn down */
 	bool data_lost;      /* set_data had no memory: the run fails */
 	void *stray;         /* the data then; retired with the rest */
@@ -131,6 +132,8 @@ void gather_close_source(struct safestart *ss);
 
 /* candidate.c: from the wanted set to a snapshot that could be live. 0 or -ENOMEM. */
 int candidate_build(struct safestart_run *run);
+/* What was reported while the run prepared holds for the copies of unchanged nodes as well: just before commit. */
+void candidate_carry_reports(struct safestart_run *run);
 /* Take out what prepare rejected, of the nodes and of the changes. Returns how many changes are left. */
 size_t candidate_settle(struct safestart_run *run);
 

@@ -154,6 +154,36 @@ START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
 }
 END_TEST
 
+/* Somebody's request to the live node fails while data is hung on the node that will take its place. */
+static int report_meanwhile(struct safestart_run *run, void *data)
+{
+	int error = safestart_run_set_node_data(run, safestart_snapshot_find(safestart_run_candidate(run), "a"), data);
+
+	safestart_node_report(safestart_snapshot_find(safestart_run_current(run), "a"), -EIO);
+	return error;
+}
+
+START_TEST(a_report_that_comes_while_a_run_prepares_is_not_lost)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = report_meanwhile};
+	struct safestart_conf *conf = conf_with("debounce=0", NULL);
+	struct safestart *ss;
+	char data;
+
+	safestart_conf_set_callbacks(conf, &callbacks, &data);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	push_and_wait(ss, ONE);
+	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_APPLIED);
+	push_and_wait(ss, TWO); /* a unchanged */
+	ck_assert_uint_eq(safestart_generation(ss), 2);
+	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_FAILING);
+	push_and_wait(ss, TWO_MOVED); /* a changed: another node now */
+	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_APPLIED);
+	close_now(ss);
+}
+END_TEST
+
 static int look_at_changes(struct safestart_run *run, void *user_data)
 {
 	char *seen = user_data;
@@ -439,4 +469,5 @@ SUITE("run", p14_later_is_finished_by_another_thread, p14_finish_may_come_before
       p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end, changes_are_told_in_the_order_of_ids,
       restart_is_called_after_commit_and_for_an_unchanged_set, source_none_has_no_set_and_only_restarts,
       p11_what_was_rejected_is_not_among_the_changes_any_more, p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,
-      p14_restart_has_a_deadline_of_its_own, p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own, a_forgotten_minus_does_not_pass_for_success)
+      p14_restart_has_a_deadline_of_its_own, p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own, a_forgotten_minus_does_not_pass_for_success,
+      a_report_that_comes_while_a_run_prepares_is_not_lost)

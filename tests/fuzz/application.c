@@ -198,10 +198,6 @@ static void hang_on_node(struct model_run *run, int id, bool same)
 	HOLD(safestart_run_set_node_data(run->run, node, thing) == 0);
 	HOLD(safestart_node_data(node) == NULL || !(run->changed >> id & 1) || safestart_node_data(node) == thing);
 	thing->owned = true;
-	if (!(run->changed >> id & 1) && !(run->copied >> id & 1)) {
-		run->copied |= (uint16_t)(1 << id);
-		run->copied_report[id] = model.report[id];
-	}
 }
 
 void application_hang(struct model_run *run, uint8_t hang)

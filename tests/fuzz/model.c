@@ -110,8 +110,6 @@ static void commit(struct model_run *run, uint16_t rejected)
 	for (int id = 0; id < IDS; id++) {
 		if (run->changed >> id & 1 || run->candidate[id] == 0)
 			model.report[id] = 0;
-		else if (run->copied >> id & 1)
-			model.report[id] = run->copied_report[id];
 	}
 	memcpy(model.live, run->candidate, IDS);
 	model.generation++;

@@ -45,8 +45,6 @@ struct model_run {
 	uint8_t candidate[IDS];
 	uint16_t changed, rejected; /* by id; changed: added and changed ones */
 	bool removes;
-	uint16_t copied; /* unchanged nodes that got data, with the report they had */
-	uint8_t copied_report[IDS];
 	int verdict, error;
 };
 
