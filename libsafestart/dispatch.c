@@ -178,7 +178,7 @@ static void start_run(struct safestart *ss, int64_t now)
 }
 
 /* The door, then the gate. Returns when to look again. */
-static int64_t look(struct safestart *ss, int64_t now)
+static int64_t look(struct safestart *ss)
 {
 	struct gate_verdict verdict;
 	uint32_t flags;
@@ -186,7 +186,10 @@ static int64_t look(struct safestart *ss, int64_t now)
 	if (request_is_shut(&ss->door))
 		return LOOP_NEVER;
 	do {
-		if (request_look(&ss->door, &flags))
+		bool asked = request_look(&ss->door, &flags);
+		/* Not before: a request would pass for older than it is, by as long as a log callback took. */
+		int64_t now = loop_now();
+		if (asked)
 			gate_request(&ss->gate, now, (flags & REQUEST_URGENT) != 0);
 		verdict = gate_tick(&ss->gate, now);
 		if (verdict.start) {
@@ -245,7 +248,7 @@ static void turn(struct safestart *ss)
 		take_finished(ss);
 		expire_run(ss, now);
 		resume_parked(ss);
-		int64_t wake_at = look(ss, now);
+		int64_t wake_at = look(ss);
 		wake_at = earlier(wake_at, collect(ss, now));
 		settle_down(ss, wake_at);
 	} while (!ss->worker.threaded && worker_execute_one(&ss->worker));

@@ -160,6 +160,53 @@ START_TEST(p14_a_blocking_prepare_is_judged_when_it_returns)
 }
 END_TEST
 
+/* Its log is slow, and asks for the next run at the end of the first one's line. */
+struct slow_log {
+	struct safestart *ss;
+	int64_t asked_at, restarted_at;
+	int restarts;
+};
+
+static void ask_late(int level, const char *message, void *user_data)
+{
+	struct slow_log *slow = user_data;
+
+	(void)level;
+	if (slow->asked_at != 0 || strstr(message, "run 1") == NULL)
+		return;
+	for (int64_t until = now_ms() + 250; now_ms() < until;)
+		pause_a_moment();
+	slow->asked_at = now_ms();
+	safestart_request_restart(slow->ss);
+}
+
+static int note_restart(struct safestart_run *run, void *user_data)
+{
+	struct slow_log *slow = user_data;
+
+	(void)run;
+	slow->restarts++;
+	slow->restarted_at = now_ms();
+	return 0;
+}
+
+START_TEST(p4_the_debounce_counts_from_the_request_also_behind_a_slow_log)
+{
+	struct slow_log slow = {0};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .log = ask_late, .restart = note_restart};
+	struct safestart_conf *conf = conf_with("thread=no", "source=none", "debounce=200ms", NULL);
+
+	safestart_conf_set_callbacks(conf, &callbacks, &slow);
+	ck_assert_int_eq(safestart_open(&slow.ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_uint_ne(safestart_request(slow.ss, SAFESTART_URGENT, NULL), 0);
+	while (slow.restarts < 2)
+		ck_assert_int_eq(safestart_dispatch(slow.ss, 10000), 0);
+	ck_assert_int_ge(slow.restarted_at, slow.asked_at + 200);
+	close_now(slow.ss);
+}
+END_TEST
+
 static void *dispatch_elsewhere(void *argument)
 {
 	int result;
@@ -191,4 +238,4 @@ END_TEST
 
 SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch, the_thread_that_dispatches_drives_the_loop_inside_wait,
       p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused, p14_a_blocking_prepare_is_judged_when_it_returns,
-      a_second_thread_in_dispatch_is_told_so)
+      p4_the_debounce_counts_from_the_request_also_behind_a_slow_log, a_second_thread_in_dispatch_is_told_so)
