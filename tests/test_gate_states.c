@@ -128,7 +128,7 @@ static void explore_all(const struct grid *grids, size_t count)
 			grid.min_interval *= times;
 			grid.retry_min *= times;
 			grid.retry_max *= times;
-			grid.unit = grid.unit > 1 ? grid.unit / times : 1;
+			grid.unit = grid.unit > 1 ? grid.unit >> (times - 1) : 1; /* a power of two: doubles, of which jitter is made, are exact */
 			explore(&grid);
 		}
 	}
