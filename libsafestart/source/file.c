@@ -206,7 +206,8 @@ static int file_gather(void *state, struct safestart_gather *gather)
 	/* Watch first, then read: what changes in between is noticed. */
 	int error = watch_follow(file->watch, file->path);
 	if (error < 0 && !file->warned) {
-		safestart_gather_warn(gather, "inotify is not to be had (descriptors, or fs.inotify.max_user_watches): changes of the file are seen only when asked, and every `reconcile`");
+		safestart_gather_warn(gather, error == -EACCES ? "a directory on the way to the file may not be read, so a change of what is in it goes unnoticed: such changes are seen only when asked, and every `reconcile`" :
+			"inotify is not to be had (descriptors, or fs.inotify.max_user_watches): changes of the file are seen only when asked, and every `reconcile`");
 		file->warned = true;
 	}
 	int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

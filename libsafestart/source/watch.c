@@ -94,8 +94,9 @@ static void note(struct walk *walk, const char *path, uint32_t events, const cha
 	}
 	if (error == 0)
 		error = -ENOMEM;
-	/* What is not there yet is no failure: the directory above is watched. */
-	if (walk->error == 0 && error != -ENOENT && error != -ENOTDIR)
+	/* What is not there yet, and a file that may not be read, is no failure: the directory above is watched. */
+	bool seen_from_above = error == -ENOENT || error == -ENOTDIR || (error == -EACCES && name[0] == '\0');
+	if (walk->error == 0 && !seen_from_above)
 		walk->error = error;
 }
 
