@@ -99,6 +99,7 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 		if (error < 0)
 			why_say(why, why_size, error, "out of memory");
 	}
+	*out = ss; /* before the thread: the first callback may come before we have returned */
 	if (error == 0 && ss->thread) {
 		error = thread_start(&ss->loop_thread, "safestart-loop", dispatch_thread, ss);
 		ss->loop_started = error == 0;
@@ -108,11 +109,10 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 		}
 	}
 	if (error < 0) {
+		*out = NULL;
 		destroy(ss);
-		return error;
 	}
-	*out = ss;
-	return 0;
+	return error;
 }
 
 /* ---- Close ---- */

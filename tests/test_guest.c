@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -233,6 +234,89 @@ START_TEST(p16_two_handles_never_meet)
 }
 END_TEST
 
+/* ---- A callback may come before open has returned ---- */
+
+static struct safestart *handle; /* where most applications have it: written by open */
+static _Atomic int early_callbacks, callbacks_without_handle;
+static _Atomic bool opening_over;
+
+static void use_the_handle(const struct safestart_outcome *outcome, void *user_data)
+{
+	(void)outcome, (void)user_data;
+	if (handle == NULL)
+		atomic_fetch_add(&callbacks_without_handle, 1);
+	else
+		safestart_read_lock(handle), safestart_read_unlock(handle);
+	atomic_fetch_add(&early_callbacks, 1);
+}
+
+/* How many threads there are, by a call a signal handler may make. */
+static nlink_t threads_now(void)
+{
+	struct stat status;
+
+	return stat("/proc/self/task", &status) == 0 ? status.st_nlink : 0;
+}
+
+static nlink_t threads_before_open;
+static volatile sig_atomic_t delayed;
+
+/* Open lets signals through again when its thread has started: whoever is in this handler then is late with the rest. */
+static void on_delay(int signal)
+{
+	int saved = errno;
+
+	(void)signal;
+	if (!delayed && threads_now() > threads_before_open) {
+		delayed = 1;
+		for (int i = 0; i < 5; i++)
+			pause_a_moment();
+	}
+	errno = saved;
+}
+
+static void *delay(void *opener)
+{
+	while (!atomic_load(&opening_over)) {
+		pthread_kill(*(pthread_t *)opener, SIGUSR2);
+		sched_yield();
+	}
+	return NULL;
+}
+
+START_TEST(a_callback_that_comes_before_open_has_returned_finds_the_handle)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .outcome = use_the_handle};
+	struct sigaction slow = {.sa_handler = on_delay, .sa_flags = SA_RESTART};
+	char setting[300], why[256];
+	pthread_t opener = pthread_self(), delayer;
+
+	write_file(scratch_path("nodes.json"), ONE);
+	snprintf(setting, sizeof(setting), "source=file:%s", scratch_path("nodes.json"));
+	struct safestart_conf *conf = conf_with(setting, NULL);
+	safestart_conf_set_callbacks(conf, &callbacks, NULL);
+	ck_assert_int_eq(sigaction(SIGUSR2, &slow, NULL), 0);
+	threads_before_open = threads_now() + 1; /* the delayer */
+	for (int i = 0; i < repeat(40); i++) {
+		int before = early_callbacks;
+
+		atomic_store(&opening_over, false);
+		ck_assert_int_eq(pthread_create(&delayer, NULL, delay, &opener), 0);
+		handle = NULL;
+		EVENTUALLY(threads_now() == threads_before_open); /* those of the round before may linger */
+		delayed = 0;
+		int error = safestart_open(&handle, conf, why, sizeof(why));
+		atomic_store(&opening_over, true);
+		pthread_join(delayer, NULL);
+		ck_assert_msg(error == 0, "%s", why);
+		EVENTUALLY(early_callbacks > before);
+		close_now(handle);
+	}
+	safestart_conf_free(conf);
+	ck_assert_int_eq(callbacks_without_handle, 0);
+}
+END_TEST
+
 /* ---- P18 ---- */
 
 static void apply_for_ever(const char *keep)
@@ -272,4 +356,5 @@ END_TEST
 
 SUITE("guest", p8_the_wall_clock_may_jump_by_decades, p1_runs_and_callbacks_never_overlap, p5_signal_handlers_may_ask_and_read_at_any_instant,
       p16_its_threads_block_signals_and_its_descriptors_close_on_exec, p16_two_handles_never_meet,
+      a_callback_that_comes_before_open_has_returned_finds_the_handle,
       p18_killed_at_any_instant_it_leaves_a_readable_last_good)

@@ -251,7 +251,8 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
  * Open a handle. NULL conf means defaults: a pushed set, own threads. Never blocks on a
  * source: the first load goes on in the background (safestart_wait_ready()); until then
  * readers find generation 0, an empty set. With thread=yes one thread is started
- * here, more when they are first needed; all of them block every signal.
+ * here, more when they are first needed; all of them block every signal. Callbacks may come
+ * before this has returned; *out is set before.
  * Returns: 0 and the handle in *out; -EINVAL for contradictory settings or a source that
  *   can't be used, -ENOMEM, -EMFILE, -ENFILE, -EAGAIN (no thread); `why` has the words,
  *   *out is NULL and nothing is left behind.
