@@ -278,6 +278,10 @@ class Scene:
     def example(self, name):
         return os.path.join(self.build, "examples", name)
 
+    def has_api_server(self):
+        """Under the sanitizers the examples are not built."""
+        return os.access(self.example("apiserver"), os.X_OK)
+
     def redis(self, count):
         """That many real storage nodes, node-1, node-2, ..."""
         fresh = [stage.Redis(f"node-{len(self.nodes) + n + 1}", self.folder) for n in range(count)]

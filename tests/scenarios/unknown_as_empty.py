@@ -4,7 +4,6 @@ import os
 
 from scene import ApiServer, Host, Load, Registry, check, document, eventually, in_parallel, repeat, replace, write
 
-API_SERVER = True
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 
@@ -94,4 +93,5 @@ def services(scene):
 
 
 def play(scene):
-    return "; ".join(in_parallel(lambda: services(scene), lambda: files(scene)))
+    parts = [lambda: services(scene)] + [lambda: files(scene)] * scene.has_api_server()
+    return "; ".join(in_parallel(*parts))

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* full_disk: preloaded, it makes the disk full for files whose path begins with $FULL_DISK, as long as the file
+ * $FULL_DISK.full exists: half of what is written goes through, then ENOSPC. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int is_full(int fd)
+{
+	const char *prefix = getenv("FULL_DISK");
+	char link[64], path[4096];
+
+	if (prefix == NULL)
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t length = readlink(link, path, sizeof(path) - 1);
+	if (length < 0 || strncmp(path, prefix, strlen(prefix)) != 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s.full", prefix);
+	return access(path, F_OK) == 0;
+}
+
+ssize_t write(int fd, const void *data, size_t size)
+{
+	ssize_t (*real)(int, const void *, size_t);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "write");
+	if (!is_full(fd))
+		return real(fd, data, size);
+	if (size > 1)
+		return real(fd, data, size / 2);
+	errno = ENOSPC;
+	return -1;
+}

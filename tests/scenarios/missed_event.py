@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The one event that told of a change was missed, and the client was wrong for ever (database drivers, platforms). [P15]"""
+from scene import Host, Registry, check, document, eventually, repeat
+
+
+def play(scene):
+    registry = Registry(document("n0"))
+    host = Host(scene, registry.source, "reconcile=300ms", "retry_max=300ms", "max_shrink=100%")
+    eventually("the first load", lambda: host.ids() == ["n0"])
+    rounds = repeat(6)
+    for number in range(rounds):
+        if number % 3 == 2:  # and a node's end is as silent as an outage in between
+            before = len(registry.reads)
+            registry.answer = lambda: (503, "")
+            eventually("the outage to be met", lambda: len(registry.reads) > before + 1)
+            check(len(host.ids()) == 2, "an outage changed the set")
+        registry.answer, registry.text = None, document("n0", f"silent-{number}")
+        eventually("the change to be found", lambda: host.ids() == ["n0", f"silent-{number}"])
+    check(host.status()["requests"] == 0, "somebody asked")
+    host.stop()
+    return f"{rounds} changes nobody told of: each found by the periodic re-read, 0 requests"

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A SIGHUP that came while the service was starting killed it (service registries, schedulers, monitoring servers). [P5 P2]"""
+import random
+import signal
+import subprocess
+import time
+
+from scene import ApiServer, Host, Registry, check, document, eventually, repeat, replace
+
+
+
+def some_time():
+    """Up to 30 ms after exec, mostly much less: a start takes but a few."""
+    return 0.03 * random.random() ** 4
+
+
+def start_hit(scene, registry, number, block):
+    """Started, and hit at a random instant from exec on by one to three signals that announce a change. How it ended, or None."""
+    registry.text = document("n0", f"before-{number}")
+    host = Host(scene, registry.source, "debounce=1ms", "reconcile=0", "retry_min=0", block=block, started=False)
+    time.sleep(some_time())
+    registry.text = document("n0", f"after-{number}")
+    for _ in range(random.randint(1, 3)):
+        host.hang_up()
+    if not block:  # what was not killed has its handler by now
+        time.sleep(0.03)
+        code = host.process.poll()
+        host.process.kill()
+        host.process.wait()
+        return code
+    host.await_start()
+    # Nothing but the request can tell: no reconcile, no notification.
+    eventually("the change to be live", lambda: f"after-{number}" in host.ids())
+    host.process.terminate()
+    host.hang_up()  # and when it stops
+    code = host.process.wait(60)
+    check(code == 0, f"ended with {code}")
+    return code
+
+
+def by_pid_file(scene, rounds):
+    """The hook finds the process by its PID file, which an API server writes when a signal can't harm it any more."""
+    nodes = scene.redis(2)
+    sent = 0
+    for number in range(rounds):
+        replace(scene.nodes_path, scene.document(nodes[:1]))
+        server = ApiServer(scene, scene.nodes_path, "debounce=1ms", started=False)
+        time.sleep(some_time())
+        replace(scene.nodes_path, scene.document(nodes))
+        hook = subprocess.run(["sh", "-c", f"kill -HUP $(cat {server.pid_file}) 2>/dev/null"], check=False, stderr=subprocess.DEVNULL)
+        sent += hook.returncode == 0
+        eventually("the API server to serve", server.serves)
+        eventually("both nodes to be live", lambda: len(server.ids()) == 2)
+        server.stop()
+    return sent
+
+
+def play(scene):
+    registry = Registry("")
+    rounds = repeat(50)
+    for number in range(rounds):
+        start_hit(scene, registry, number, (signal.SIGHUP,))
+    unprotected = [start_hit(scene, registry, number, ()) for number in range(20)]
+    told = f"hit while starting: {rounds} of {rounds} live on and have the change (SIGHUP blocked by who starts it; without that {sum(code == -signal.SIGHUP for code in unprotected)} of 20 die)"
+    if scene.has_api_server():
+        some = repeat(12)
+        told += f"; {some} API servers hit through their PID file ({by_pid_file(scene, some)} when it was there already): none died"
+    return told
