@@ -39,8 +39,8 @@ def play(scene):
     kept, full = os.path.join(scene.folder, "kept"), os.path.join(scene.folder, "kept.full")
     # Loaded before everything, so that writing last_good can meet a full disk; the sanitizers want to be first.
     environment = {"LD_PRELOAD": scene.program("libfull_disk.so"), "FULL_DISK": kept}
-    if "ASAN_OPTIONS" in os.environ:
-        environment["ASAN_OPTIONS"] = os.environ["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
+    if scene.sanitizer():
+        environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
     host = Host(scene, registry.source, "debounce=0", "reconcile=0", "retry_min=0", "max_shrink=100%", f"last_good={kept}", environment=environment)
     host.ask()
     number, all_failures = 0, failures(host, registry)

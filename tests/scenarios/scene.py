@@ -5,7 +5,6 @@ import ctypes
 import http.server
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -196,6 +195,11 @@ class ApiServer(stage.ApiServer):
     def runs(self):
         return sum(self.status()["runs"].values())
 
+    def is_quiet(self):
+        """No run is in progress; what is due is the next periodic one at most."""
+        status = self.status()
+        return status["run"] is None and (status["next_run_in_seconds"] or 60) > 10
+
     def ids(self):
         """Those that are live."""
         return [node["id"] for node in self.status()["nodes"] if node["state"] in ("applied", "proven", "failing")]
@@ -278,6 +282,12 @@ class Scene:
     def example(self, name):
         return os.path.join(self.build, "examples", name)
 
+    def sanitizer(self):
+        """Its library keeps memory of its own, and wants to be loaded first."""
+        with open(self.program("host"), "rb") as program:
+            code = program.read()
+        return b"__asan_init" in code or b"__tsan_init" in code
+
     def has_api_server(self):
         """Under the sanitizers the examples are not built."""
         return os.access(self.example("apiserver"), os.X_OK)
@@ -326,7 +336,3 @@ def begin(call):
         check(box, "it did not come back")
         return box[0]
     return result
-
-
-def count_of(pattern, text):
-    return len(re.findall(pattern, text))
