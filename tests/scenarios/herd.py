@@ -22,11 +22,11 @@ def most_reads(lasted):
 
 
 def capped_pauses(hosts):
-    """The pauses that were chosen once they could double no more, in seconds, as the log has them."""
+    """The pauses that were chosen in the outage once they could double no more, in seconds, as the log has them."""
     pauses = []
     for host in hosts:
         with open(host.log, encoding="utf-8") as log:
-            found = re.findall(r"tried again in ([0-9.]+)(ms|s)\b", log.read())
+            found = re.findall(r"answers with an error;.*tried again in ([0-9.]+)(ms|s)\b", log.read())
         pauses += [float(number) / (1000 if unit == "ms" else 1) for number, unit in found][6:]
     return pauses
 

@@ -4,20 +4,18 @@ import os
 import signal
 import time
 
-from scene import ApiServer, Host, Load, Registry, check, document, eventually, in_parallel, repeat, replace
+from scene import ApiServer, Host, Load, check, document, eventually, in_parallel, repeat, replace
 
 
 def callback(scene):
     """prepare never returns."""
-    registry = Registry(document("n0"))
-    host = Host(scene, registry.source, "debounce=0", "reconcile=0", "retry_min=0", "run_timeout=200ms")
-    host.ask()
+    host = Host(scene, "debounce=0", "retry_min=0", "run_timeout=400ms")
+    host.push(document("n0"))
     host.tell("readers 2 1")
-    slowest, rounds = 0.0, repeat(5)
+    slowest, rounds = 0.0, repeat(4)
     for number in range(rounds):
-        registry.text = document("n0", f"n-{number + 1}")
         host.prepare("hold")
-        outcome = host.ask()
+        outcome = host.push(document("n0", f"n-{number + 1}"))
         check(outcome.verdict == "timed out", f"{outcome}")
         reads = host.figures()["reads"]
         began = time.monotonic()

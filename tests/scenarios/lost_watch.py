@@ -103,13 +103,13 @@ def follow(scene, layout, rounds):
             number += 1
             began = time.monotonic()
             way(layout, document("n0", f"change-{number}"))
-            eventually(f"change {number} ({way.__name__}) to be live", lambda: f"change-{number}" in host.ids(), 20)
+            eventually(f"change {number} ({way.__name__}) to be live", lambda: f"change-{number}" in host.ids())
             slowest = max(slowest, time.monotonic() - began)
     for _ in range(rounds):
         for way in layout.ways:
             number += 1
             way(layout, document("n0", f"change-{number}"))
-        eventually(f"the last of a burst ({number}) to be live", lambda: f"change-{number}" in host.ids(), 20)
+        eventually(f"the last of a burst ({number}) to be live", lambda: f"change-{number}" in host.ids())
     check(not host.logged("inotify is not to be had"), "no watch was to be had")
     host.stop()
     return number, slowest

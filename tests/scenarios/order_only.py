@@ -3,8 +3,9 @@
 import json
 import os
 import random
+import socket
 
-from scene import ApiServer, check, repeat, replace, write
+from scene import ApiServer, check, repeat, replace
 
 API_SERVER = True
 
@@ -16,7 +17,7 @@ def disguises(text):
     twice = groups + [groups[0]]
     return [lambda path: replace(path, json.dumps(shuffled)),
             lambda path: replace(path, json.dumps(twice)),
-            lambda path: write(path, json.dumps(groups, indent=3)),
+            lambda path: replace(path, json.dumps(groups, indent=3)),
             lambda path: replace(path, json.dumps([dict(reversed(group.items())) for group in groups])),
             lambda path: os.utime(path),
             lambda path: replace(path, text)]
@@ -25,7 +26,6 @@ def disguises(text):
 def connections(nodes):
     """How many connections the storage nodes have ever been made."""
     def ask(node):
-        import socket
         with socket.create_connection(("127.0.0.1", node.port), 5) as s:
             s.sendall(b"INFO stats\r\nQUIT\r\n")
             with s.makefile("r") as answer:

@@ -13,7 +13,7 @@ DEBOUNCE = 0.5
 def play(scene):
     nodes = scene.redis(6)
     replace(scene.nodes_path, scene.document(nodes[:3]))
-    server = ApiServer(scene, scene.nodes_path, f"debounce={int(DEBOUNCE * 1000)}ms", "max_delay=5s")
+    server = ApiServer(scene, scene.nodes_path, f"debounce={int(DEBOUNCE * 1000)}ms", "max_delay=5s", "reconcile=0")
     load = Load(scene, server)
     before, hooks, rounds, together, coalesced = server.runs(), 0, repeat(6), 0, 0
 

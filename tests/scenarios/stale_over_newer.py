@@ -2,9 +2,9 @@
 """A slow worker applied its old plan over a newer one, and the newer one was then removed as stale (cloud DNS, 2025). [P10 P14]"""
 import threading
 
-from scene import Host, Registry, check, document, repeat
+from scene import Host, Registry, check, document, eventually, repeat
 
-SETTINGS = ("debounce=0", "reconcile=0", "retry_min=0", "run_timeout=150ms", "max_shrink=100%")
+SETTINGS = ("debounce=0", "reconcile=0", "retry_min=0", "run_timeout=600ms", "max_shrink=100%")
 
 
 class Plans:
@@ -22,35 +22,40 @@ class Plans:
         self.registry.text = self.next()
 
 
-def check_newest(host, plans):
-    """Asking once more joins or follows every run that is still due."""
-    check(host.ask().verdict in ("applied", "unchanged"), "asking once more")
+def await_newest(host, plans):
+    """Asking once more joins or follows every run that is still due; a slow machine may need another."""
+    eventually("a run to end well", lambda: host.ask().verdict in ("applied", "unchanged"))
     check(f"plan-{plans.number}" in host.ids(), f"plan-{plans.number} is the newest, live is {host.ids()}")
+
+
+def time_out(host):
+    outcome = host.ask()
+    check(outcome.verdict == "timed out", f"what hung did not time out: {outcome}")
 
 
 def finished_late(host, plans):
     """prepare answered LATER, its run timed out, a newer set went live, then it finishes."""
     plans.change()
     host.prepare("later")
-    check(host.ask().verdict == "timed out", "a run that is never finished did not time out")
-    check(host.figures()["parked"] == 1, "not parked")
+    eventually("a run to be parked", lambda: time_out(host) or host.figures()["parked"])
     host.prepare("ok")
     plans.change()
-    check(host.ask().verdict == "applied", "the newer set")
-    check(host.tell("finish") == "-116", "finishing late was not told that it is stale")
-    check_newest(host, plans)
+    await_newest(host, plans)
+    said = host.tell("finish").split()
+    check(set(said) == {"-116"}, f"finishing late was told {said}, not that it is stale")
+    await_newest(host, plans)
 
 
 def returned_late(host, plans):
     """prepare hung beyond its deadline, the source changed, then it returns 0 as if nothing had been."""
     plans.change()
     host.prepare("hold")
-    check(host.ask().verdict == "timed out", "a hung prepare did not time out")
+    time_out(host)
     plans.change()
     ticket = host.request()
     host.prepare("ok")  # it returns; a run starts by itself
     host.wait(ticket)
-    check_newest(host, plans)
+    await_newest(host, plans)
 
 
 def read_late(host, plans):
@@ -62,20 +67,20 @@ def read_late(host, plans):
         release.wait(60)
         return 200, old
     plans.registry.answer = slow
-    check(host.ask().verdict == "timed out", "a hung source did not time out")
+    time_out(host)
     plans.registry.answer = None
     plans.change()
     ticket = host.request()
     release.set()
     host.wait(ticket)
-    check_newest(host, plans)
+    await_newest(host, plans)
 
 
 def play(scene):
     plans = Plans()
     host = Host(scene, plans.registry.source, *SETTINGS)
-    host.ask()
-    rounds = repeat(4)
+    await_newest(host, plans)
+    rounds = repeat(2)
     for _ in range(rounds):
         for way in (finished_late, returned_late, read_late):
             way(host, plans)
