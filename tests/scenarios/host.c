@@ -21,11 +21,10 @@
 #include "host.h"
 
 #define PARKED_MAX 64
-#define READERS_MAX 64
 
 enum mode { MODE_OK, MODE_HOLD, MODE_LATER, MODE_FAIL, MODE_REJECT };
 
-static struct safestart *handle; /* set before SIGHUP is let through, never changed after */
+struct safestart *handle; /* set before SIGHUP is let through, never changed after */
 
 static struct {
 	_Atomic int mode;                /* enum mode: what prepare does */
@@ -37,16 +36,11 @@ static struct {
 	char reject[64];                         /* guarded by lock; MODE_REJECT */
 	struct safestart_run *parked[PARKED_MAX]; /* guarded by lock; answered LATER */
 	int parked_count;                        /* guarded by lock */
-	struct safestart_snapshot *owned;        /* guarded by lock */
 	_Atomic int connections;
 	_Atomic bool stopping;
-	pthread_t readers[READERS_MAX];
-	int reader_count; /* guarded by lock */
-	_Atomic int reader_ms;
-	_Atomic unsigned long reads;
 } app = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void pause_ms(int ms)
+void pause_ms(int ms)
 {
 	struct timespec rest = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
 
@@ -68,11 +62,6 @@ static void leave(void)
 {
 	atomic_fetch_sub(&app.inside, 1);
 }
-
-/* What is hung on nodes and generations. A use after it was given back is for the address sanitizer to find. */
-struct data {
-	_Atomic unsigned long uses;
-};
 
 static void hang_data(struct safestart_run *run)
 {
@@ -268,65 +257,7 @@ static void do_figures(FILE *to, char *argument)
 	pthread_mutex_unlock(&app.lock);
 	fprintf(to, "{\"prepares\": %d, \"outcomes\": %d, \"inside\": %d, \"most_inside\": %d, \"parked\": %d, \"handed\": %d, \"retired\": %d, \"reads\": %lu}\n",
 		atomic_load(&app.prepares), atomic_load(&app.outcomes), atomic_load(&app.inside), atomic_load(&app.most_inside), parked,
-		atomic_load(&app.handed), atomic_load(&app.retired), atomic_load(&app.reads));
-}
-
-static void use(const struct safestart_snapshot *snapshot)
-{
-	const struct safestart_node *node;
-
-	for (size_t i = 0; (node = safestart_snapshot_at(snapshot, i)) != NULL; i++)
-		atomic_fetch_add(&((struct data *)safestart_node_data(node))->uses, 1);
-}
-
-/* Owns a generation for a while, again and again; a borrow in between. */
-static void *read_slowly(void *unused)
-{
-	(void)unused;
-	while (!atomic_load(&app.stopping)) {
-		struct safestart_snapshot *owned = safestart_snapshot_acquire(handle);
-
-		pause_ms(atomic_load(&app.reader_ms));
-		use(owned);
-		safestart_snapshot_release(owned);
-		use(safestart_read_lock(handle));
-		safestart_read_unlock(handle);
-		atomic_fetch_add(&app.reads, 1);
-	}
-	return NULL;
-}
-
-static void do_readers(FILE *to, char *argument)
-{
-	int count = 0, ms = 1;
-
-	sscanf(argument, "%d %d", &count, &ms);
-	atomic_store(&app.reader_ms, ms);
-	pthread_mutex_lock(&app.lock);
-	while (app.reader_count < count && app.reader_count < READERS_MAX && pthread_create(&app.readers[app.reader_count], NULL, read_slowly, NULL) == 0)
-		app.reader_count++;
-	fprintf(to, "%d\n", app.reader_count);
-	pthread_mutex_unlock(&app.lock);
-}
-
-static void do_own(FILE *to, char *argument)
-{
-	(void)argument;
-	pthread_mutex_lock(&app.lock);
-	if (app.owned == NULL)
-		app.owned = safestart_snapshot_acquire(handle);
-	fprintf(to, "%" PRIu64 "\n", safestart_snapshot_generation(app.owned));
-	pthread_mutex_unlock(&app.lock);
-}
-
-static void do_disown(FILE *to, char *argument)
-{
-	(void)argument;
-	pthread_mutex_lock(&app.lock);
-	safestart_snapshot_release(app.owned);
-	app.owned = NULL;
-	pthread_mutex_unlock(&app.lock);
-	fputs("ok\n", to);
+		atomic_load(&app.handed), atomic_load(&app.retired), readers_reads());
 }
 
 static const struct {
@@ -342,9 +273,10 @@ static const struct {
 	{"prepare", do_prepare}, /* ok, hold, later, fail ERRNO, reject ID */
 	{"finish", do_finish},
 	{"figures", do_figures},
-	{"readers", do_readers}, /* COUNT MS */
-	{"own", do_own},
-	{"disown", do_disown},
+	{"readers", readers_start}, /* COUNT MS: how many, how long each owns what it reads */
+	{"own", readers_own},       /* until it is disowned; the generation */
+	{"disown", readers_disown},
+	{"borrow", readers_borrow}, /* MS: as long as no reader should; the generation */
 };
 
 static void obey(FILE *to, char *line)
@@ -448,9 +380,7 @@ static int stop(void)
 	safestart_shutdown(handle);
 	while (atomic_load(&app.connections) > 0)
 		pause_ms(1);
-	for (int i = 0; i < app.reader_count; i++)
-		pthread_join(app.readers[i], NULL);
-	safestart_snapshot_release(app.owned);
+	readers_stop();
 	for (int i = 0; i < app.parked_count; i++)
 		safestart_run_finish(app.parked[i], -ECANCELED);
 	while ((result = safestart_close(handle)) == -ETIMEDOUT)
