@@ -5,13 +5,13 @@ import time
 from scene import ApiServer, Load, check, eventually, repeat, replace
 
 API_SERVER = True
-MIN_INTERVAL = 1.0
+MIN_INTERVAL = 2.0
 
 
 def play(scene):
     nodes = scene.redis(4)
     replace(scene.nodes_path, scene.document(nodes[:3]))
-    server = ApiServer(scene, scene.nodes_path, "debounce=200ms", "max_delay=600ms", f"min_interval={int(MIN_INTERVAL * 1000)}ms", "reconcile=0")
+    server = ApiServer(scene, scene.nodes_path, "debounce=1s", "max_delay=1s", f"min_interval={int(MIN_INTERVAL * 1000)}ms", "reconcile=0")
     load = Load(scene, server)
     before, began, toggles = server.runs(), time.monotonic(), repeat(60)
     for number in range(toggles):

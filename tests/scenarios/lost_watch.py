@@ -141,7 +141,7 @@ def follow(scene, layout, rounds):
 
 
 def play(scene):
-    rounds = repeat(20)
+    rounds = repeat(12)
     (plain, slow), (swapped, slow_too) = in_parallel(lambda: follow(scene, Plain(scene.folder), rounds), lambda: follow(scene, ConfigMap(scene.folder), rounds * 4))
     return (f"{plain} changes in {len(Plain.ways)} ways (rename, delete, move, exchange, links, whole folders) and {swapped} swaps of ..data, each once with a queue that overflowed: "
             f"all seen by the watch alone, the slowest live after {max(slow, slow_too) * 1000:.0f} ms")

@@ -11,15 +11,18 @@ class Plans:
     """Plans as the registry has them, each newer than the one before."""
 
     def __init__(self):
-        self.number = 0
+        self.number, self.late = 0, set()
         self.registry = Registry(self.next())
 
     def next(self):
         self.number += 1
         return document("n0", f"plan-{self.number}")
 
-    def change(self):
+    def change(self, late=False):
+        """`late`: whoever reads it will be too late."""
         self.registry.text = self.next()
+        if late:
+            self.late.add(self.number)
 
 
 def await_newest(host, plans):
@@ -35,7 +38,7 @@ def time_out(host):
 
 def finished_late(host, plans):
     """prepare answered LATER, its run timed out, a newer set went live, then it finishes."""
-    plans.change()
+    plans.change(late=True)
     host.prepare("later")
     eventually("a run to be parked", lambda: time_out(host) or host.figures()["parked"])
     host.prepare("ok")
@@ -48,7 +51,7 @@ def finished_late(host, plans):
 
 def returned_late(host, plans):
     """prepare hung beyond its deadline, the source changed, then it returns 0 as if nothing had been."""
-    plans.change()
+    plans.change(late=True)
     host.prepare("hold")
     time_out(host)
     plans.change()
@@ -61,7 +64,8 @@ def returned_late(host, plans):
 def read_late(host, plans):
     """The source itself was slow: it hands over its old answer after the deadline, when a newer one is there."""
     release = threading.Event()
-    old = plans.next()
+    plans.change(late=True)
+    old = plans.registry.text
 
     def slow():
         release.wait(60)
@@ -90,4 +94,5 @@ def play(scene):
     host.stop()
     history = [(generation, next(int(name[5:]) for name in ids if name != "n0")) for generation, ids in host.history()]
     check(history == sorted(history), f"(generation, plan) went back: {history}")
-    return f"{3 * rounds} results came too late (finished, returned, read late): none went live over a newer one, {history[-1][0]} generations and their plans in order"
+    check(not plans.late & {plan for _, plan in history}, f"of the late plans {plans.late} one was live: {history}")
+    return f"{3 * rounds} results came too late (finished, returned, read late): none went live, {history[-1][0]} generations and their plans in order"
