@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -38,6 +39,8 @@ static struct {
 	int parked_count;                        /* guarded by lock */
 	_Atomic int connections;
 	_Atomic bool stopping;
+	bool driven; /* thread=no */
+	pthread_t driver;
 } app = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void pause_ms(int ms)
@@ -334,6 +337,18 @@ static void on_hangup(int signal)
 	safestart_request_restart(handle);
 }
 
+/* thread=no: an event loop that does nothing else. */
+static void *drive(void *unused)
+{
+	struct pollfd ready = {.fd = safestart_fd(handle), .events = POLLIN};
+
+	(void)unused;
+	do
+		poll(&ready, 1, -1);
+	while (safestart_dispatch(handle, 0) != -ECANCELED);
+	return NULL;
+}
+
 static int open_handle(int count, char **settings)
 {
 	const struct safestart_callbacks callbacks = {
@@ -345,6 +360,7 @@ static int open_handle(int count, char **settings)
 
 	safestart_conf_set_callbacks(conf, &callbacks, NULL);
 	for (int i = 0; result == 0 && i < count; i++) {
+		app.driven = app.driven || strcmp(settings[i], "thread=no") == 0;
 		char *value = strchr(settings[i], '=');
 		*value++ = '\0';
 		result = safestart_conf_set(conf, settings[i], value, why, sizeof(why));
@@ -383,6 +399,8 @@ static int stop(void)
 	readers_stop();
 	for (int i = 0; i < app.parked_count; i++)
 		safestart_run_finish(app.parked[i], -ECANCELED);
+	if (app.driven)
+		pthread_join(app.driver, NULL);
 	while ((result = safestart_close(handle)) == -ETIMEDOUT)
 		;
 	fprintf(stderr, "closed: %s, %d handed over, %d given back\n", safestart_strerror(result), atomic_load(&app.handed), atomic_load(&app.retired));
@@ -407,6 +425,8 @@ int main(int argc, char **argv)
 	sigaddset(&mine, SIGHUP);
 	pthread_sigmask(SIG_UNBLOCK, &mine, NULL); /* the library takes requests from the moment it is open */
 	int listener = listen_on(argv[1]);
+	if (app.driven && pthread_create(&app.driver, NULL, drive, NULL) != 0)
+		return 1;
 	if (pthread_create(&server, NULL, serve, &listener) != 0)
 		return 1;
 	sigdelset(&blocked, SIGHUP);

@@ -75,6 +75,7 @@ def before_exec(block=(), without=()):
         for capability in without:
             libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; without root it fails and is not needed
         signal.pthread_sigmask(signal.SIG_BLOCK, block)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever nohup made of it
     return act
 
 
@@ -88,7 +89,7 @@ class Outcome(collections.namedtuple("Outcome", "verdict ticket run generation r
 
 
 class Host:
-    """tests/scenarios/host: an application that does as it is told."""
+    """tests/scenarios/host: an application that does as it is told. $HOST_SETTINGS come last, thread=no say."""
     count = 0
 
     def __init__(self, scene, *settings, block=(), environment=None, started=True):
@@ -96,7 +97,7 @@ class Host:
         self.socket = os.path.join(scene.folder, f"host-{Host.count}.sock")
         self.log = os.path.join(scene.folder, f"host-{Host.count}.log")
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([scene.program("host"), self.socket, *settings], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen([scene.program("host"), self.socket, *settings, *os.environ.get("HOST_SETTINGS", "").split()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env=dict(os.environ, **(environment or {})), preexec_fn=before_exec(block))
         if started:
             self.await_start()
