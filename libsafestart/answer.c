@@ -92,6 +92,7 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 	ticket_answer(&ss->tickets, outcome);
 	ss->tickets.last = *outcome;
 	ss->tickets.any = true;
+	ss->figures.next_start = gate_next_start(&ss->gate); /* who is answered may ask for the status at once */
 	run->answered = true;
 	if (ss->run == run)
 		ss->run = NULL;

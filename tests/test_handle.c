@@ -201,6 +201,36 @@ START_TEST(p15_a_failing_prepare_is_answered_at_once_and_retried)
 }
 END_TEST
 
+static struct safestart *asked; /* written by open, before the first callback */
+static _Atomic int told, unaware;
+
+static void ask_status(int level, const char *message, void *user_data)
+{
+	(void)level, (void)user_data;
+	if (strstr(message, "tried again in") == NULL)
+		return;
+	char *status = safestart_status_json(asked);
+	if (status == NULL || strstr(status, "\"next_run_in_seconds\":null") != NULL)
+		atomic_fetch_add(&unaware, 1);
+	safestart_free(status);
+	atomic_fetch_add(&told, 1);
+}
+
+START_TEST(p15_status_knows_of_the_retry_as_soon_as_the_answer_does)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .log = ask_status};
+	struct safestart_conf *conf = conf_with("source=file:/nowhere/nodes.json", "retry_min=20s", NULL);
+	char why[256];
+
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
+	ck_assert_msg(safestart_open(&asked, conf, why, sizeof(why)) == 0, "%s", why);
+	safestart_conf_free(conf);
+	EVENTUALLY(told == 1);
+	ck_assert_int_eq(unaware, 0);
+	close_now(asked);
+}
+END_TEST
+
 START_TEST(p15_a_new_request_cuts_the_backoff_short)
 {
 	struct app app;
@@ -358,7 +388,7 @@ END_TEST
 SUITE("handle", p3_three_announcements_are_one_run_one_ticket_one_generation, p2_fifty_requests_during_a_run_lead_to_exactly_one_more,
       p7_the_same_set_in_another_order_is_unchanged, a_request_before_anything_was_pushed_changes_nothing,
       p6_what_wait_says_of_tickets_it_can_not_answer, p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns,
-      p15_a_failing_prepare_is_answered_at_once_and_retried, p15_a_new_request_cuts_the_backoff_short,
+      p15_a_failing_prepare_is_answered_at_once_and_retried, p15_status_knows_of_the_retry_as_soon_as_the_answer_does, p15_a_new_request_cuts_the_backoff_short,
       p11_a_rejected_node_is_left_out_and_tried_again, p11_a_set_of_which_every_node_is_rejected_is_refused_and_tried_again,
       p12_shrinking_too_far_is_refused_unless_forced_and_force_never_empties, p5_unknown_flags_and_process_get_no_ticket,
       p4_urgent_skips_the_debounce, node_states_follow_reports_and_incarnations, p5_a_rate_limit_defers_and_never_refuses)
