@@ -260,6 +260,7 @@ static nlink_t threads_now(void)
 
 static nlink_t threads_before_open;
 static volatile sig_atomic_t delayed;
+static _Atomic unsigned handled;
 
 /* Open lets signals through again when its thread has started: whoever is in this handler then is late with the rest. */
 static void on_delay(int signal)
@@ -267,6 +268,7 @@ static void on_delay(int signal)
 	int saved = errno;
 
 	(void)signal;
+	atomic_fetch_add(&handled, 1);
 	if (!delayed && threads_now() > threads_before_open) {
 		delayed = 1;
 		for (int i = 0; i < 5; i++)
@@ -275,11 +277,14 @@ static void on_delay(int signal)
 	errno = saved;
 }
 
+/* One signal at a time: it waits while open blocks them. */
 static void *delay(void *opener)
 {
 	while (!atomic_load(&opening_over)) {
+		unsigned before = atomic_load(&handled);
 		pthread_kill(*(pthread_t *)opener, SIGUSR2);
-		sched_yield();
+		while (atomic_load(&handled) == before && !atomic_load(&opening_over))
+			sched_yield();
 	}
 	return NULL;
 }
@@ -296,13 +301,14 @@ START_TEST(a_callback_that_comes_before_open_has_returned_finds_the_handle)
 	struct safestart_conf *conf = conf_with(setting, NULL);
 	safestart_conf_set_callbacks(conf, &callbacks, NULL);
 	ck_assert_int_eq(sigaction(SIGUSR2, &slow, NULL), 0);
-	threads_before_open = threads_now() + 1; /* the delayer */
 	for (int i = 0; i < repeat(40); i++) {
 		int before = early_callbacks;
 
 		atomic_store(&opening_over, false);
 		ck_assert_int_eq(pthread_create(&delayer, NULL, delay, &opener), 0);
 		handle = NULL;
+		if (i == 0)
+			threads_before_open = threads_now(); /* ours, the delayer, and what a sanitizer has started */
 		EVENTUALLY(threads_now() == threads_before_open); /* those of the round before may linger */
 		delayed = 0;
 		int error = safestart_open(&handle, conf, why, sizeof(why));
