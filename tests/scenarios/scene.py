@@ -182,7 +182,12 @@ class ApiServer(stage.ApiServer):
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(os.environ, **(environment or {})),
                                             preexec_fn=before_exec(without=without))
         if started:
-            eventually("the API server to serve", self.serves)
+            # All of its threads are there, and the first load is answered as well as live.
+            eventually("the API server to have started", lambda: self.serves() and self.logged("serving on") and self.runs() > 0)
+
+    def logged(self, words):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return words in log.read()
 
     def serves(self):
         check(self.process.poll() is None, f"the API server ended with {self.process.returncode}")
