@@ -304,6 +304,8 @@ static int copy_path(char **to, const char *from)
 {
 	char *directory = from != NULL && from[0] != '/' ? getcwd(NULL, 0) : NULL;
 
+	if (directory == NULL && from != NULL && from[0] != '/' && errno == ENOMEM)
+		return -ENOMEM;
 	if (directory == NULL)
 		return copy_string(to, from);
 	int length = asprintf(to, "%s/%s", directory, from);

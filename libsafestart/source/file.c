@@ -45,7 +45,7 @@ static char *absolute(const char *path)
 	char *joined = NULL;
 
 	if (directory == NULL)
-		return strdup(path);
+		return path[0] == '/' || errno != ENOMEM ? strdup(path) : NULL;
 	if (asprintf(&joined, "%s/%s", directory, path) < 0)
 		joined = NULL;
 	free(directory);
