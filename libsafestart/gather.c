@@ -157,12 +157,6 @@ int gather_call(struct safestart_run *run)
 	}
 }
 
-/* An error after which asking again without a change of the input is pointless. */
-static bool is_refusal(int error)
-{
-	return error == -EINVAL || error == -E2BIG || error == -ERANGE;
-}
-
 int gather_result(struct safestart_run *run, int result)
 {
 	struct handle_memory *memory = &run->ss->memory;
@@ -182,7 +176,7 @@ int gather_result(struct safestart_run *run, int result)
 	nodeset_unref(memory->gathered);
 	memory->gathered = result == 0 && run->gathered != NULL ? nodeset_ref(run->gathered) : NULL;
 	/* A source may call a refused document unchanged; a failed gather it has to repeat. */
-	memory->error = is_refusal(result) ? result : 0;
+	memory->error = run_is_refusal(result) ? result : 0;
 	why_copy(memory->words, sizeof(memory->words), run->words);
 	run->wanted = result == 0 && run->gathered != NULL ? nodeset_ref(run->gathered) : NULL;
 	return result;

@@ -157,6 +157,7 @@ static struct nodeset *kept_set(struct safestart_run *run)
 	if (settings->last_good == NULL || live_count(run) > 0 || safestart_generation(run->ss) > 0)
 		return NULL;
 	int error = keep_load(&kept, settings, why, sizeof(why));
+	run->kept_later = error < 0 && error != -ENOENT && !run_is_refusal(error);
 	if (error < 0 && error != -ENOENT && !run->ss->memory.kept_tried)
 		handle_log(run->ss, LOG_WARNING, "last_good %s can't be used: %s", settings->last_good, why);
 	run->ss->memory.kept_tried = true;
@@ -259,7 +260,9 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 	run->gather_error = check(run, result, kept != NULL ? kept->count : 0);
 	if (run->gather_error < 0 && run->wanted == NULL)
 		recall(run);
-	int verdict = run->gather_error == -EINVAL || run->gather_error == -E2BIG || run->gather_error == -ERANGE ? SAFESTART_REFUSED : SAFESTART_FAILED;
+	int verdict = run_is_refusal(run->gather_error) ? SAFESTART_REFUSED : SAFESTART_FAILED;
+	/* A refused source is not asked again by itself, but what would stand in for it may be had then. */
+	run->again = run->kept_later && (run->gather_error < 0 || run->wanted == NULL);
 	if (kept != NULL && (run->gather_error < 0 || run->wanted == NULL)) {
 		forget_candidate(run);
 		nodeset_unref(run->wanted);
@@ -268,7 +271,7 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 		run->kept_verdict = run->gather_error < 0 ? verdict : SAFESTART_APPLIED;
 		kept = NULL;
 		if (candidate_build(run) < 0)
-			return conclude_failure(run, verdict, run->gather_error, "the nodes can't be had", run->words);
+			return conclude_failure(run, SAFESTART_FAILED, -ENOMEM, "last_good can't stand in", "out of memory");
 	} else if (run->gather_error < 0) {
 		char what[128] = "the nodes can't be had";
 		if (verdict == SAFESTART_REFUSED)

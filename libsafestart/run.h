@@ -4,6 +4,8 @@
 #ifndef SAFESTART_RUN_H
 #define SAFESTART_RUN_H
 
+#include <errno.h>
+
 #include "handle.h"
 
 enum run_phase {
@@ -56,6 +58,7 @@ struct safestart_run {
 	bool committed;
 	bool from_kept; /* the source failed, last_good steps in */
 	int kept_verdict;
+	bool kept_later; /* last_good is there, and could not be had now */
 	bool again; /* to be retried */
 	bool keep;  /* last_good is to be written for it */
 	uint32_t attempts;
@@ -79,6 +82,12 @@ void run_free(struct safestart_run *run);
 static inline bool run_gave_up(const struct safestart_run *run)
 {
 	return (atomic_load_explicit(&run->bits, memory_order_acquire) & (RUN_EXPIRED | RUN_CANCELLED)) != 0;
+}
+
+/* An error after which asking again without a change of the input is pointless. */
+static inline bool run_is_refusal(int error)
+{
+	return error == -EINVAL || error == -E2BIG || error == -ERANGE;
 }
 
 /* What it is at: "gather", "prepare", "restart". */
