@@ -23,6 +23,30 @@ void chores_keep(struct safestart *ss)
 	chores_post(ss, &ss->keep_job, "writing last_good");
 }
 
+/* 0: not by itself. */
+static int64_t pause_before_keeping(const struct safestart *ss)
+{
+	const struct gate_conf *gate = &handle_settings(ss)->gate;
+
+	return gate->retry_min > 0 ? gate->retry_max : 0;
+}
+
+int64_t chores_keep_again(struct safestart *ss, int64_t now)
+{
+	int64_t pause = pause_before_keeping(ss);
+
+	if (atomic_load(&ss->keep_failures) == 0 || ss->keep_job.posted || pause == 0)
+		ss->keep_at = LOOP_NEVER;
+	else if (ss->keep_at == LOOP_NEVER)
+		ss->keep_at = now + pause;
+	if (ss->keep_at <= now) {
+		ss->keep_at = LOOP_NEVER;
+		ss->keep_wanted = true;
+		chores_keep(ss);
+	}
+	return ss->keep_at;
+}
+
 static struct safestart *handle_of(struct job *job, size_t offset)
 {
 	return (struct safestart *)(void *)((char *)job - offset);
@@ -59,6 +83,16 @@ static void hint_done(struct job *job)
 	}
 }
 
+static void say_not_kept(struct safestart *ss, uint32_t failures, const char *why)
+{
+	int64_t pause = pause_before_keeping(ss);
+
+	/* The same thing again every 30 s hides what matters. */
+	handle_log(ss, (failures & (failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
+		   "last_good %s is not up to date, a restart would begin with an older set: %s; tried again %s%s", handle_settings(ss)->last_good, why,
+		   pause > 0 ? "in " : "after the next change", pause > 0 ? why_duration(pause).text : "");
+}
+
 void chores_keep_now(struct safestart *ss)
 {
 	const char *path = handle_settings(ss)->last_good;
@@ -72,8 +106,10 @@ void chores_keep_now(struct safestart *ss)
 	safestart_free(json);
 	safestart_snapshot_release(live);
 	worker_leave(&visit, &ss->worker);
+	uint32_t failures = error < 0 ? atomic_load(&ss->keep_failures) + 1 : 0;
+	atomic_store(&ss->keep_failures, failures);
 	if (error < 0)
-		handle_log(ss, LOG_WARNING, "last_good %s is not up to date, a restart would begin with an older set: %s; tried again after the next change", path, why);
+		say_not_kept(ss, failures, why);
 	pthread_mutex_lock(&ss->lock);
 	why_copy(ss->figures.keep_error, sizeof(ss->figures.keep_error), why);
 	pthread_mutex_unlock(&ss->lock);
@@ -100,4 +136,6 @@ void chores_init(struct safestart *ss)
 	ss->hint_job = (struct job){.execute = hint, .done = hint_done};
 	ss->keep_job = (struct job){.execute = keep, .done = keep_done};
 	ss->keep_wanted = false;
+	atomic_store(&ss->keep_failures, 0);
+	ss->keep_at = LOOP_NEVER;
 }

@@ -250,6 +250,7 @@ static void turn(struct safestart *ss)
 		resume_parked(ss);
 		int64_t wake_at = look(ss);
 		wake_at = earlier(wake_at, collect(ss, now));
+		wake_at = earlier(wake_at, chores_keep_again(ss, now));
 		settle_down(ss, wake_at);
 	} while (!ss->worker.threaded && worker_execute_one(&ss->worker));
 }

@@ -87,6 +87,8 @@ struct safestart {
 	struct job hint_job;
 	struct job keep_job;
 	bool keep_wanted;      /* last_good is older than what is live */
+	_Atomic uint32_t keep_failures; /* times in a row that it could not be written; by the worker */
+	int64_t keep_at;       /* when it is tried again; LOOP_NEVER: nothing is due */
 	bool owed;             /* a callback was in the way of a run: run when it has returned */
 	const char *cause;     /* of the next run, if nobody asks; NULL: a mere reconcile */
 	uint64_t warned_about; /* generation whose borrower was reported */
@@ -145,6 +147,7 @@ void answer_cancel_tickets_locked(struct safestart *ss);
 void chores_init(struct safestart *ss);
 void chores_post(struct safestart *ss, struct job *job, const char *what);
 void chores_keep(struct safestart *ss); /* write last_good, if it is wanted and not being written */
+int64_t chores_keep_again(struct safestart *ss, int64_t now); /* the same, if the last time failed; returns when to come again */
 
 /* fork.c */
 int fork_register(struct safestart *ss); /* 0 or -ENOMEM */
