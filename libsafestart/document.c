@@ -75,6 +75,16 @@ static const char *type_name(const json_t *value)
 	}
 }
 
+/* jansson 2.14 says out of memory by saying nothing, or that a string, read up to its closing quote, is no token. */
+static bool wanted_memory(const json_error_t *error, const char *text, size_t length)
+{
+	if (error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory)
+		return true;
+	if (error->position < 1 || (size_t)error->position > length || text[error->position - 1] != '"')
+		return false;
+	return strncmp(error->text, "invalid token", 13) == 0 || strncmp(error->text, "string or '}' expected", 22) == 0;
+}
+
 /* The text as JSON, or what is wrong with it in words. */
 static int load(json_t **out, const char *text, size_t length, const struct reading *reading)
 {
@@ -96,9 +106,9 @@ static int load(json_t **out, const char *text, size_t length, const struct read
 	*out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 	if (*out != NULL)
 		return 0;
-	switch (json_error_code(&error)) {
-	case json_error_out_of_memory:
+	if (wanted_memory(&error, text, length))
 		return no_memory(reading);
+	switch (json_error_code(&error)) {
 	case json_error_premature_end_of_input:
 		return why_say(why, size, -EINVAL, "the document ends too early at line %d, column %d: %s (is it still being written?)", error.line, error.column, error.text);
 	case json_error_stack_overflow:
