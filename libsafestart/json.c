@@ -10,7 +10,10 @@ char *json_text(const json_t *root)
 
 	if (text == NULL)
 		return NULL;
-	json_dumpb(root, text, size, JSON_COMPACT);
+	if (json_dumpb(root, text, size, JSON_COMPACT) != size) { /* it allocates each time */
+		free(text);
+		return NULL;
+	}
 	text[size] = '\0';
 	return text;
 }
