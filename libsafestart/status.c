@@ -194,15 +194,21 @@ static json_t *outcome_json(const struct safestart_outcome *outcome)
 			 (int)outcome->quarantined);
 }
 
-static void tell_json(const struct picture *picture, const char *id, const struct safestart_node *node, void *nodes)
+struct telling {
+	json_t *nodes;
+	bool failed;
+};
+
+static void tell_json(const struct picture *picture, const char *id, const struct safestart_node *node, void *argument)
 {
+	struct telling *telling = argument;
 	char why[256], address[NODE_ADDRESS_SIZE] = "";
 	const char *incarnation = node != NULL ? safestart_node_label(node, "incarnation") : NULL;
 
 	if (node != NULL)
 		node_address(node, address);
 	int state = node_state(picture, id, why, sizeof(why));
-	json_array_append_new(nodes, json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation", incarnation, "state", state_names[state], "why", why));
+	telling->failed |= json_array_append_new(telling->nodes, json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation", incarnation, "state", state_names[state], "why", why)) < 0;
 }
 
 static void summary(const struct picture *picture, char *text, size_t size)
@@ -225,41 +231,98 @@ static bool is_wedged(const struct safestart *ss, const struct picture *picture)
 	return picture->guest.what != NULL && picture->now - picture->guest.since > handle_settings(ss)->run_timeout;
 }
 
+/* Each of these returns a whole, or NULL: no memory. */
+static json_t *runs_json(const struct picture *picture)
+{
+	json_t *runs = json_object();
+	bool failed = runs == NULL;
+
+	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
+		failed |= json_object_set_new(runs, ticket_verdict_name(verdict), json_integer((json_int_t)picture->figures.runs[verdict])) < 0;
+	if (!failed)
+		return runs;
+	json_decref(runs);
+	return NULL;
+}
+
+static json_t *nodes_json(const struct picture *picture)
+{
+	struct telling telling = {.nodes = json_array()};
+
+	if (telling.nodes != NULL)
+		each_node(picture, tell_json, &telling);
+	if (!telling.failed)
+		return telling.nodes;
+	json_decref(telling.nodes);
+	return NULL;
+}
+
+static json_t *callback_json(const struct safestart *ss, const struct picture *picture)
+{
+	if (picture->guest.what == NULL)
+		return json_null();
+	return json_pack("{s:s,s:I,s:f,s:b}", "name", picture->guest.what, "run", (json_int_t)picture->guest.run, "seconds",
+			 seconds(picture->now - picture->guest.since), "wedged", is_wedged(ss, picture));
+}
+
+static json_t *run_json(const struct picture *picture)
+{
+	if (picture->run == 0)
+		return json_null();
+	return json_pack("{s:I,s:f,s:s,s:b}", "number", (json_int_t)picture->run, "seconds", seconds(picture->now - picture->figures.run_started), "phase",
+			 picture->phase, "later", picture->later);
+}
+
+static json_t *next_run_json(const struct picture *picture)
+{
+	if (picture->figures.next_start == GATE_NEVER || picture->shut)
+		return json_null();
+	return json_real(seconds(picture->figures.next_start > picture->now ? picture->figures.next_start - picture->now : 0));
+}
+
+static json_t *oldest_reader_json(const struct picture *picture)
+{
+	if (picture->oldest_since == 0)
+		return json_null();
+	return json_pack("{s:I,s:f,s:s}", "generation", (json_int_t)picture->oldest_generation, "seconds", seconds(picture->now - picture->oldest_since), "by",
+			 picture->oldest_borrowed ? "borrower" : "owner");
+}
+
 static json_t *status(struct safestart *ss, const struct picture *picture)
 {
 	const struct settings *settings = handle_settings(ss);
-	char line[512], name[256], source[512];
-	json_t *root, *runs = json_object(), *nodes = json_array(), *callback = NULL;
+	char line[512], name[256], text[512];
+	json_t *root = json_object();
+	int failed = 0;
 
 	summary(picture, line, sizeof(line));
 	why_copy(name, sizeof(name), settings->name); /* whatever the host called them, JSON wants UTF-8 */
-	why_copy(source, sizeof(source), settings->source);
-	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
-		json_object_set_new(runs, ticket_verdict_name(verdict), json_integer((json_int_t)picture->figures.runs[verdict]));
-	each_node(picture, tell_json, nodes);
-	if (picture->guest.what != NULL)
-		callback = json_pack("{s:s,s:I,s:f,s:b}", "name", picture->guest.what, "run", (json_int_t)picture->guest.run, "seconds",
-				     seconds(picture->now - picture->guest.since), "wedged", is_wedged(ss, picture));
-	root = json_pack("{s:s,s:s,s:s,s:i,s:b,s:b,s:s,s:I,s:f,s:I,s:o,s:o,s:o}", "summary", line, "name", name, "version", safestart_version(),
-			 "pid", (int)getpid(), "serves", settings->serves, "shut_down", picture->shut, "source", source, "generation",
-			 (json_int_t)picture->live->generation, "behind_seconds", behind(picture), "requests",
-			 (json_int_t)picture->requests, "runs", runs, "nodes", nodes, "callback",
-			 callback != NULL ? callback : json_null());
-	if (root == NULL)
-		return NULL;
-	json_object_set_new(root, "last", picture->any ? outcome_json(&picture->last) : json_null());
-	json_object_set_new(root, "run", picture->run != 0 ? json_pack("{s:I,s:f,s:s,s:b}", "number", (json_int_t)picture->run, "seconds",
-			    seconds(picture->now - picture->figures.run_started), "phase", picture->phase, "later", picture->later) : json_null());
-	json_object_set_new(root, "unfinished_later", json_integer(picture->unfinished));
-	bool due = picture->figures.next_start != GATE_NEVER && !picture->shut;
-	int64_t left = due && picture->figures.next_start > picture->now ? picture->figures.next_start - picture->now : 0;
-	json_object_set_new(root, "next_run_in_seconds", due ? json_real(seconds(left)) : json_null());
-	json_object_set_new(root, "oldest_reader", picture->oldest_since != 0 ? json_pack("{s:I,s:f,s:s}", "generation", (json_int_t)picture->oldest_generation,
-			    "seconds", seconds(picture->now - picture->oldest_since), "by", picture->oldest_borrowed ? "borrower" : "owner") : json_null());
-	why_copy(source, sizeof(source), settings->last_good != NULL ? settings->last_good : "");
+	why_copy(text, sizeof(text), settings->source);
+	failed |= json_object_set_new(root, "summary", json_string(line));
+	failed |= json_object_set_new(root, "name", json_string(name));
+	failed |= json_object_set_new(root, "version", json_string(safestart_version()));
+	failed |= json_object_set_new(root, "pid", json_integer(getpid()));
+	failed |= json_object_set_new(root, "serves", json_boolean(settings->serves));
+	failed |= json_object_set_new(root, "shut_down", json_boolean(picture->shut));
+	failed |= json_object_set_new(root, "source", json_string(text));
+	failed |= json_object_set_new(root, "generation", json_integer((json_int_t)picture->live->generation));
+	failed |= json_object_set_new(root, "behind_seconds", json_real(behind(picture)));
+	failed |= json_object_set_new(root, "requests", json_integer((json_int_t)picture->requests));
+	failed |= json_object_set_new(root, "runs", runs_json(picture));
+	failed |= json_object_set_new(root, "nodes", nodes_json(picture));
+	failed |= json_object_set_new(root, "callback", callback_json(ss, picture));
+	failed |= json_object_set_new(root, "last", picture->any ? outcome_json(&picture->last) : json_null());
+	failed |= json_object_set_new(root, "run", run_json(picture));
+	failed |= json_object_set_new(root, "unfinished_later", json_integer(picture->unfinished));
+	failed |= json_object_set_new(root, "next_run_in_seconds", next_run_json(picture));
+	failed |= json_object_set_new(root, "oldest_reader", oldest_reader_json(picture));
+	why_copy(text, sizeof(text), settings->last_good != NULL ? settings->last_good : "");
 	if (settings->last_good != NULL)
-		json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", source, "error", picture->figures.keep_error));
-	return root;
+		failed |= json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", text, "error", picture->figures.keep_error));
+	if (failed == 0)
+		return root;
+	json_decref(root);
+	return NULL;
 }
 
 char *safestart_status_json(struct safestart *ss)
