@@ -35,16 +35,15 @@ void handle_log(struct safestart *ss, int level, const char *format, ...)
 	worker_leave(&visit, NULL);
 }
 
-/* A descriptor that came with a newly opened source. */
+/* A descriptor that came with a newly opened source, or could not be had or watched before. */
 static void watch_source(struct safestart *ss)
 {
-	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 || ss->loop.hint_fd >= 0)
+	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 || ss->source.ended || ss->loop.hint_fd >= 0)
 		return;
 	int error = loop_watch(&ss->loop, ss->source.fd);
-	if (error < 0) {
-		handle_log(ss, LOG_WARNING, "changes of the source go unnoticed until the next reconcile: its descriptor can't be watched (%s)", safestart_strerror(error));
-		ss->source.fd = -1;
-	}
+	if (error < 0 && !ss->source.warned)
+		handle_log(ss, LOG_WARNING, "changes of the source go unnoticed until the next reconcile: its descriptor can't be watched (%s); tried again then", safestart_strerror(error));
+	ss->source.warned = error < 0;
 }
 
 static void run_done(struct job *job)
@@ -79,6 +78,7 @@ void dispatch_init(struct safestart *ss)
 	ss->parked = NULL;
 	ss->later_open = ss->later_owed = ss->gathers_owed = 0;
 	ss->owed = false;
+	ss->source.ended = ss->source.warned = false;
 	ss->warned_about = UINT64_MAX;
 	ss->random = (uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
 	if (ss->random == 0)
@@ -283,7 +283,7 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
 	if (events & LOOP_HINT_ENDED) {
 		loop_unwatch(&ss->loop);
-		ss->source.fd = -1;
+		ss->source.ended = true;
 		handle_log(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
 	}
 	if ((events & LOOP_HINT) && !ss->hint_job.posted)

@@ -16,6 +16,12 @@ static struct safestart_run *run_of(const struct safestart_gather *gather)
 
 /* ---- The source's life ---- */
 
+static void take_descriptor(struct handle_source *source)
+{
+	if (source->fd < 0 && source->chosen->source.fd != NULL)
+		source->fd = source->chosen->source.fd(source->state);
+}
+
 int gather_open_source(struct safestart *ss, char *why, size_t why_size)
 {
 	struct handle_source *source = &ss->source;
@@ -30,7 +36,7 @@ int gather_open_source(struct safestart *ss, char *why, size_t why_size)
 		return why_say(why, why_size, error, "source=%.60s: %s", handle_settings(ss)->source, reason[0] != '\0' ? reason : safestart_strerror(error));
 	source->open = true;
 	source->inherited = source->torn = false;
-	source->fd = source->chosen->source.fd != NULL ? source->chosen->source.fd(source->state) : -1;
+	take_descriptor(source);
 	return 0;
 }
 
@@ -122,7 +128,9 @@ static int ask_source(struct safestart_run *run)
 		if (error < 0)
 			return error;
 	}
-	return source->chosen->source.gather(source->state, (struct safestart_gather *)run);
+	int result = source->chosen->source.gather(source->state, (struct safestart_gather *)run);
+	take_descriptor(source);
+	return result;
 }
 
 /* Is the live generation another process's? With generation 0 there is nothing to inherit. */

@@ -32,11 +32,13 @@ struct handle_source {
 	enum source_kind kind;
 	const struct conf_source *chosen; /* SOURCE_ADDED; conf's */
 	void *state;     /* worker, and open and close */
-	int fd;          /* hint; -1: none */
+	_Atomic int fd;  /* hint; -1: none yet. Once there is one it stays; dispatching thread and worker */
 	bool open;
 	bool inherited;  /* the state is the parent's: open anew before the first gather */
 	bool torn;       /* and the parent was inside it: leave it alone */
 	bool hinted;     /* the last hint was of interest */
+	bool ended;      /* nothing more will come from fd. Dispatching thread */
+	bool warned;     /* that it can't be watched. Dispatching thread */
 };
 
 /* What the worker remembers from run to run. Worker only. */

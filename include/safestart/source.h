@@ -52,8 +52,8 @@ struct safestart_source {
 	/* Free the state. Never while a gather is open. */
 	void (*close)(void *state);
 
-	/* May be NULL. A descriptor that becomes readable when something may have changed; negative: none. The
-	 * same one for the state's whole life. */
+	/* May be NULL. A descriptor that becomes readable when something may have changed; negative: none yet, asked
+	 * again after the next gather. Once there is one, the same for the state's whole life. */
 	int (*fd)(void *state);
 
 	/* The descriptor is readable: empty it. Positive: a change, run soon; 0: nothing of interest. Must not be

@@ -32,7 +32,7 @@ struct stamp {
 
 struct file {
 	char *path;
-	struct watch *watch; /* NULL: not to be had; reconcile goes on */
+	struct watch *watch; /* NULL: not to be had yet; reconcile goes on */
 	bool warned;
 	bool known;         /* stamp is that of what was handed over last */
 	struct stamp stamp;
@@ -67,14 +67,7 @@ static int file_open(void **state, const struct safestart_source_conf *conf, cha
 		free(file);
 		return -ENOMEM;
 	}
-	int error = watch_new(&file->watch);
-	if (error == -EMFILE || error == -ENFILE || error == -ENOSYS)
-		error = 0; /* said at the first gather */
-	if (error < 0) {
-		free(file->path);
-		free(file);
-		return error;
-	}
+	(void)watch_new(&file->watch); /* tried again, and said, at the first gather */
 	*state = file;
 	return 0;
 }
@@ -198,18 +191,28 @@ static int hand_over(struct file *file, int fd, const struct stat *status, struc
 	return error;
 }
 
+static void warn_unwatched(struct safestart_gather *gather, int error)
+{
+	char message[320];
+
+	snprintf(message, sizeof(message), "%s: changes of the file are seen only when asked, and every `reconcile`; tried again then",
+		 error == -EACCES ? "a directory on the way to the file may not be read, so a change of what is in it goes unnoticed" :
+				    "inotify is not to be had (descriptors, or fs.inotify.max_user_instances, max_user_watches)");
+	safestart_gather_warn(gather, message);
+}
+
 static int file_gather(void *state, struct safestart_gather *gather)
 {
 	struct file *file = state;
 	struct stat status;
 
 	/* Watch first, then read: what changes in between is noticed. */
+	if (file->watch == NULL)
+		(void)watch_new(&file->watch);
 	int error = watch_follow(file->watch, file->path);
-	if (error < 0 && !file->warned) {
-		safestart_gather_warn(gather, error == -EACCES ? "a directory on the way to the file may not be read, so a change of what is in it goes unnoticed: such changes are seen only when asked, and every `reconcile`" :
-			"inotify is not to be had (descriptors, or fs.inotify.max_user_watches): changes of the file are seen only when asked, and every `reconcile`");
-		file->warned = true;
-	}
+	if (error < 0 && !file->warned)
+		warn_unwatched(gather, error);
+	file->warned = error < 0;
 	int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return fail(gather, file, -errno, "there is no such file; it is read as soon as it appears");

@@ -128,6 +128,8 @@ static void walk_path(struct walk *walk, const char *start, const char *path)
 		if ((size_t)snprintf(next, sizeof(next), "%s%s%s", directory, strcmp(directory, "/") == 0 ? "" : "/", name) >= sizeof(next))
 			return;
 		ssize_t length = readlink(next, target, sizeof(target) - 1);
+		if (length < 0 && errno != EINVAL && errno != ENOENT && errno != ENOTDIR && walk->error == 0)
+			walk->error = -errno; /* is it a link? Nobody knows now */
 		if (length >= 0 && ++walk->links <= LINKS_MAX) {
 			char onwards[PATH_MAX];
 			target[length] = '\0';
