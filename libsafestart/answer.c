@@ -48,7 +48,7 @@ static void post_outcome(struct safestart_run *run)
 	if (worker_post(&run->ss->worker, &run->delivery) == 0)
 		run->jobs++;
 	else
-		handle_log(run->ss, LOG_ERR, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
+		handle_log(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
 }
 
 static int log_level(const struct safestart_outcome *outcome)
@@ -206,10 +206,13 @@ void answer_cancel_tickets_locked(struct safestart *ss)
 
 void answer_refused_start(struct safestart_run *run, int error)
 {
+	struct safestart *ss = run->ss;
+
 	run->outcome.verdict = SAFESTART_FAILED;
 	run->outcome.error = error;
+	run->outcome.attempts = ++ss->starved;
 	why_say(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
-		safestart_strerror(error), (unsigned long long)safestart_generation(run->ss));
+		safestart_strerror(error), (unsigned long long)safestart_generation(ss));
 	answer_run(run, true);
 	answer_drop(run);
 }

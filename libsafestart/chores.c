@@ -7,12 +7,15 @@
 #include "handle.h"
 #include "why.h"
 
-void chores_post(struct safestart *ss, struct job *job, const char *what)
+int chores_post(struct safestart *ss, struct job *job, const char *what)
 {
 	int error = job->posted ? 0 : worker_post(&ss->worker, job);
 
 	if (error < 0)
-		handle_log(ss, LOG_ERR, "%s has to wait: no thread to be had (%s)", what, safestart_strerror(error));
+		handle_log(ss, handle_starves(ss), "%s has to wait: no thread to be had (%s)", what, safestart_strerror(error));
+	else
+		ss->starved = 0;
+	return error;
 }
 
 void chores_keep(struct safestart *ss)

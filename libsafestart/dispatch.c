@@ -35,6 +35,12 @@ void handle_log(struct safestart *ss, int level, const char *format, ...)
 	worker_leave(&visit, NULL);
 }
 
+int handle_starves(struct safestart *ss)
+{
+	ss->starved++;
+	return (ss->starved & (ss->starved - 1)) == 0 ? LOG_ERR : LOG_DEBUG;
+}
+
 /* A descriptor that came with a newly opened source, or could not be had or watched before. */
 static void watch_source(struct safestart *ss)
 {
@@ -78,6 +84,7 @@ void dispatch_init(struct safestart *ss)
 	ss->parked = NULL;
 	ss->later_open = ss->later_owed = ss->gathers_owed = 0;
 	ss->owed = false;
+	ss->starved = 0;
 	ss->source.ended = ss->source.warned = false;
 	ss->warned_about = UINT64_MAX;
 	ss->random = (uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
@@ -149,7 +156,7 @@ static void start_run(struct safestart *ss, int64_t now)
 
 	if (run == NULL) {
 		/* The batch stays open: its tickets are answered by the run that gets the memory. */
-		handle_log(ss, LOG_ERR, "no memory for a run; tried again in 100ms");
+		handle_log(ss, handle_starves(ss), "no memory for a run; tried again in 100ms");
 		gate_not_started(&ss->gate, now + TRY_AGAIN_NS);
 		return;
 	}
@@ -175,6 +182,8 @@ static void start_run(struct safestart *ss, int64_t now)
 	int error = worker_post(&ss->worker, &run->job);
 	if (error < 0)
 		answer_refused_start(run, error);
+	else
+		ss->starved = 0;
 }
 
 /* The door, then the gate. Returns when to look again. */
@@ -206,10 +215,13 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	uint64_t generation = 0;
 	bool borrowed;
 
-	if (snapshot_collectable(ss->home) && !ss->retire_job.posted)
-		chores_post(ss, &ss->retire_job, "retiring");
-	if (snapshot_reclaim(ss->home) < 0)
+	if (snapshot_collectable(ss->home) && !ss->retire_job.posted && chores_post(ss, &ss->retire_job, "retiring") < 0)
 		return now + TRY_AGAIN_NS;
+	int error = snapshot_reclaim(ss->home);
+	if (error < 0) {
+		handle_log(ss, handle_starves(ss), "retiring has to wait: no thread to be had (%s)", safestart_strerror(error));
+		return now + TRY_AGAIN_NS;
+	}
 	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
 	if (since == 0 || ss->warned_about == generation)
 		return LOOP_NEVER;

@@ -91,6 +91,7 @@ struct safestart {
 	bool keep_wanted;      /* last_good is older than what is live */
 	_Atomic uint32_t keep_failures; /* times in a row that it could not be written; by the worker */
 	int64_t keep_at;       /* when it is tried again; LOOP_NEVER: nothing is due */
+	uint32_t starved;      /* times in a row that a thread, or memory for a run, could not be had */
 	bool owed;             /* a callback was in the way of a run: run when it has returned */
 	const char *cause;     /* of the next run, if nobody asks; NULL: a mere reconcile */
 	uint64_t warned_about; /* generation whose borrower was reported */
@@ -145,9 +146,12 @@ void *dispatch_thread(void *argument); /* the handle */
 /* answer.c: CANCELLED to every ticket nobody will answer any more. */
 void answer_cancel_tickets_locked(struct safestart *ss);
 
-/* chores.c. chores_post: what cannot be posted is said and tried again at the next occasion. */
+/* A thread or memory could not be had, once more: at which level is it said? Dispatching thread. */
+int handle_starves(struct safestart *ss);
+
+/* chores.c. chores_post: what cannot be posted is said; 0 or -errno: try again. */
 void chores_init(struct safestart *ss);
-void chores_post(struct safestart *ss, struct job *job, const char *what);
+int chores_post(struct safestart *ss, struct job *job, const char *what);
 void chores_keep(struct safestart *ss); /* write last_good, if it is wanted and not being written */
 int64_t chores_keep_again(struct safestart *ss, int64_t now); /* the same, if the last time failed; returns when to come again */
 

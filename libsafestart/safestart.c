@@ -221,6 +221,8 @@ static void say_what_close_waits_for(struct safestart *ss)
 			   (unsigned long long)guest.run, why_duration(now - guest.since).text);
 	else if (owed > 0)
 		handle_log(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
+	else if (ss->starved > 0)
+		handle_log(ss, LOG_WARNING, "close gave up: no thread could be started to retire what was live; call it again when there are fewer");
 	else if (waiters > 0)
 		handle_log(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
 	else if (worker_is_idle(&ss->worker)) /* otherwise it is inside `log`, which would hang here, too */
