@@ -13,7 +13,8 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct safestart *list; /* guarded by list_lock */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int once_error;
+static _Atomic bool registered;
+static pthread_mutex_t again = PTHREAD_MUTEX_INITIALIZER; /* around the second try and later ones */
 
 static void before_fork(void)
 {
@@ -84,14 +85,21 @@ static void after_fork_child(void)
 
 static void register_handlers(void)
 {
-	once_error = -pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+	if (!atomic_load(&registered))
+		atomic_store(&registered, pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0);
 }
 
 int fork_register(struct safestart *ss)
 {
+	/* Once, for that survives a fork in the middle of it; and again if there was no memory then. */
 	pthread_once(&once, register_handlers);
-	if (once_error < 0)
-		return once_error;
+	if (!atomic_load(&registered)) {
+		pthread_mutex_lock(&again);
+		register_handlers();
+		pthread_mutex_unlock(&again);
+	}
+	if (!atomic_load(&registered))
+		return -ENOMEM;
 	pthread_mutex_lock(&list_lock);
 	ss->next = list;
 	list = ss;
