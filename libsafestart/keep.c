@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -156,6 +157,14 @@ static void sweep(const char *path)
 
 /* ---- Saving ---- */
 
+/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills a host that has not thought of it: with thread=no it is the host's thread. */
+static bool is_too_long(size_t length)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && length > limit.rlim_cur;
+}
+
 /* A name that nobody else has: two that keep the same file, perhaps both process 1 of a container, must not write into
  * each other's. Returns the descriptor, locked. */
 static int open_beside(const char *path, char **name)
@@ -196,6 +205,8 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 
 int keep_save(const char *path, const char *json, char *why, size_t why_size)
 {
+	if (is_too_long(strlen(json)))
+		return why_say(why, why_size, -EFBIG, "%s (RLIMIT_FSIZE)", safestart_strerror(EFBIG));
 	sweep(path);
 	int error = save(path, json, why, why_size);
 	if (error == -ENOENT) /* somebody swept it away before it was locked */
