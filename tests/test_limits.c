@@ -24,9 +24,9 @@
 static struct app app;
 static char nodes[256], kept[256];
 
-static void skip(const char *words)
+static void skip(const char *words, int error)
 {
-	fprintf(stderr, "SKIPPED, and so not tested here: %s: %s\n", words, strerror(errno));
+	fprintf(stderr, "SKIPPED, and so not tested here: %s: %s\n", words, strerror(error));
 }
 
 /* The soft limit, so that it can be lifted again. Returns what it was. */
@@ -157,7 +157,7 @@ END_TEST
 START_TEST(p9_threads_used_up_and_freed_again)
 {
 #ifdef UNDER_TSAN
-	skip("threads used up: the thread sanitizer needs one");
+	skip("threads used up: the thread sanitizer needs one", ENOTSUP);
 #else
 	struct safestart *ss = NULL;
 	char why[256];
@@ -166,7 +166,7 @@ START_TEST(p9_threads_used_up_and_freed_again)
 	ck_assert_int_eq(chmod(scratch(), 0777), 0);
 	/* Root is not limited. */
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(54321, 54321, 54321) < 0 || setresuid(54321, 54321, 54321) < 0)) {
-		skip("threads used up: another user can't be had");
+		skip("threads used up: another user can't be had", errno);
 		return;
 	}
 	prctl(PR_SET_DUMPABLE, 1); /* the leak sanitizer looks into us at the end */
@@ -175,8 +175,7 @@ START_TEST(p9_threads_used_up_and_freed_again)
 	if (error == 0) {
 		limit(RLIMIT_NPROC, before);
 		close_now(ss);
-		errno = EPERM;
-		skip("threads used up: the limit is not kept for this user");
+		skip("threads used up: the limit is not kept for this user", EPERM);
 		return;
 	}
 	ck_assert_int_eq(error, -EAGAIN);
@@ -203,12 +202,12 @@ END_TEST
 START_TEST(p6_close_without_threads_says_so_and_works_when_called_again)
 {
 #ifdef UNDER_TSAN
-	skip("threads used up: the thread sanitizer needs one");
+	skip("threads used up: the thread sanitizer needs one", ENOTSUP);
 #else
 	(void)scratch();
 	ck_assert_int_eq(chmod(scratch(), 0777), 0);
 	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(54321, 54321, 54321) < 0 || setresuid(54321, 54321, 54321) < 0)) {
-		skip("threads used up: another user can't be had");
+		skip("threads used up: another user can't be had", errno);
 		return;
 	}
 	prctl(PR_SET_DUMPABLE, 1);
@@ -218,8 +217,7 @@ START_TEST(p6_close_without_threads_says_so_and_works_when_called_again)
 	int result = safestart_close(ss);
 	limit(RLIMIT_NPROC, before);
 	if (result == 0) {
-		errno = EPERM;
-		skip("threads used up: the limit is not kept for this user");
+		skip("threads used up: the limit is not kept for this user", EPERM);
 		return;
 	}
 	ck_assert_int_eq(result, -ETIMEDOUT);
@@ -247,7 +245,7 @@ static rlim_t address_space(void)
 START_TEST(p9_a_set_that_grows_beyond_the_memory_is_not_applied_and_what_is_live_serves_on)
 {
 #if defined(UNDER_ASAN) || defined(UNDER_TSAN)
-	skip("memory used up: the sanitizers reserve all of it");
+	skip("memory used up: the sanitizers reserve all of it", ENOTSUP);
 #else
 	struct safestart_outcome outcome = {.verdict = SAFESTART_APPLIED};
 	char why[256];
@@ -352,7 +350,7 @@ START_TEST(p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_ther
 	/* In a mount namespace of our own, which ends with this process; without privilege in a user namespace too. */
 	if ((unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", place, "tmpfs", MS_NODEV | MS_NOSUID, "size=64k") < 0) {
-		skip("a full disk: a tmpfs of 64 KiB can't be mounted");
+		skip("a full disk: a tmpfs of 64 KiB can't be mounted", errno);
 		return;
 	}
 	snprintf(kept, sizeof(kept), "%s/kept.json", place);
@@ -412,7 +410,7 @@ static void without_watches(const char *setting, const char *reconcile)
 	write_file(nodes, AB);
 	snprintf(path, sizeof(path), "/proc/sys/user/%s", setting);
 	if (!own_limits() || !put(path, "0")) {
-		skip("no inotify: a user namespace with limits of its own can't be had");
+		skip("no inotify: a user namespace with limits of its own can't be had", errno);
 		return;
 	}
 	struct safestart *ss = start("thread=yes", true, reconcile);
