@@ -271,6 +271,9 @@ bool has_words(const char *path, const char *words)
 		text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
 		fclose(file);
 	}
+	/* Whole, or not there. */
+	size_t length = strlen(text);
+	ck_assert_msg(length == 0 || (text[0] == '[' && text[length - 1] == ']'), "%s: %s: %s", life_name(), path, text);
 	return strstr(text, words) != NULL;
 }
 

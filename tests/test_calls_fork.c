@@ -122,6 +122,7 @@ static void live_as_a_child(struct safestart *ss, struct app *app, bool driven, 
 		REQUIRE(failing_injected() > 0 && error == -order.error, safestart_strerror(error));
 		if (++tries > 1)
 			failing_stop();
+		REQUIRE(tries < 10, safestart_strerror(error));
 	}
 	answered(ss);
 	IN_THE_END(safestart_generation(ss) > inherited); /* prepared anew */

@@ -54,8 +54,8 @@ enum thing {
 	CALL(epoll_ctl, NOTHING, ENOSPC, ENOMEM)                                                \
 	CALL(inotify_add_watch, NOTHING, ENOSPC, ENOMEM, EACCES)                                \
 	CALL(epoll_wait, NOTHING, EINTR)                                                        \
-	CALL(read, NOTHING, EIO, EINTR, FAILING_SHORT)                                          \
-	CALL(write, NOTHING, ENOSPC, EINTR, EIO, EDQUOT, FAILING_SHORT)                         \
+	CALL(read, NOTHING, EIO, FAILING_SHORT, EINTR)                                          \
+	CALL(write, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO, EDQUOT)                         \
 	CALL(fsync, NOTHING, EIO, ENOSPC, EINTR)                                                \
 	CALL(close, NOTHING, EIO, EINTR)                                                        \
 	CALL(rename, NOTHING, ENOSPC, EIO, EACCES)                                              \
