@@ -90,7 +90,10 @@ static enum run_phase conclude_success(struct safestart_run *run)
 
 static enum run_phase to_restart(struct safestart_run *run)
 {
-	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed))
+	/* It came back for last_good alone, in vain. */
+	bool for_kept = run->kept_later && run->wanted == NULL && run->batch.requests == 0;
+
+	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed) || for_kept)
 		return conclude_success(run);
 	if (run->keep) { /* `restart` may stay inside for ever; what is live is kept before */
 		run->keep = false;

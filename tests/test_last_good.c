@@ -365,10 +365,34 @@ START_TEST(p9_an_announcement_before_the_first_load_adds_to_the_kept_set_too)
 }
 END_TEST
 
+START_TEST(p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts)
+{
+	struct app app;
+	char last_good[300];
+
+	snprintf(kept, sizeof(kept), "%s/kept.json", scratch());
+	snprintf(last_good, sizeof(last_good), "last_good=%s", kept);
+	ck_assert_int_eq(symlink(kept, kept), 0); /* ELOOP, for root too */
+	app_init(&app);
+	app.restart_enabled = true;
+	struct safestart *ss = open_with(&app, "source=push", last_good, "debounce=2ms", "retry_min=1ms", "retry_max=10ms", NULL);
+	EVENTUALLY(app.outcomes > 3);
+	ck_assert_int_eq(app.restarts, 0);
+	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_APPLIED); /* somebody's wish is carried out */
+	EVENTUALLY(app.restarts == 1);
+	replace_file(kept, AB);
+	EVENTUALLY(safestart_generation(ss) == 1);
+	ck_assert_str_eq(live_ids(ss), "a b");
+	EVENTUALLY(app.restarts == 2);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("last_good", p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is, p9_a_source_that_works_is_not_kept_from_it,
       p9_a_kept_set_that_prepare_refuses_is_tried_again, p12_a_small_first_set_is_judged_by_the_kept_one_and_can_be_forced,
       p9_a_corrupted_kept_file_is_said_and_ignored, a_missing_kept_file_is_nothing_to_talk_about,
       p9_a_place_that_can_not_be_written_is_said_and_shown_and_the_set_applies,
       p18_a_full_file_system_leaves_the_old_kept_set_readable, p18_the_kept_file_is_whole_at_any_instant,
       p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it,
-      p9_an_announcement_before_the_first_load_adds_to_the_kept_set_too)
+      p9_an_announcement_before_the_first_load_adds_to_the_kept_set_too,
+      p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts)
