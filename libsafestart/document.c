@@ -103,11 +103,16 @@ static int load(json_t **out, const char *text, size_t length, const struct read
 	const char *nul = memchr(text, '\0', length);
 	if (nul != NULL)
 		return why_say(why, size, -EINVAL, "the document has a NUL byte at offset %zu", (size_t)(nul - text));
+	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and goes on: malloc() alone knows. */
+	errno = 0;
 	*out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+	if (errno == ENOMEM || (*out == NULL && wanted_memory(&error, text, length))) {
+		json_decref(*out);
+		*out = NULL;
+		return no_memory(reading);
+	}
 	if (*out != NULL)
 		return 0;
-	if (wanted_memory(&error, text, length))
-		return no_memory(reading);
 	switch (json_error_code(&error)) {
 	case json_error_premature_end_of_input:
 		return why_say(why, size, -EINVAL, "the document ends too early at line %d, column %d: %s (is it still being written?)", error.line, error.column, error.text);

@@ -33,7 +33,7 @@ static void pushed(void)
 	safestart_snapshot_release(owned);
 	answers(safestart_request(now.ss, SAFESTART_FORCE, "a reason"), false);
 	tells();
-	UNTIL(has_words(kept, "h9:1") && has_words(kept, "\"d\"") && has_words(kept, "i1"));
+	UNTIL(has_words(kept, "storage-9.example.org:1") && has_words(kept, "\"d\"") && has_words(kept, "i1"));
 	closes();
 }
 
@@ -66,13 +66,13 @@ static void from_file(void)
 	answers(safestart_request_restart(now.ss), false);
 	becomes("a b c");
 	tells();
-	UNTIL(has_words(kept, "h9:1"));
+	UNTIL(has_words(kept, "storage-9.example.org:1"));
 	if (now.lasting)
 		failing_stop();
 	answers(safestart_request_restart(now.ss), false); /* from here on it is watched, whatever was not to be had before */
 	replace_file(scratch_path("real.json"), AB_MOVED); /* nobody asks */
 	becomes("a b");
-	UNTIL(has_words(kept, "h9:1") && !has_words(kept, "h3:1"));
+	UNTIL(has_words(kept, "storage-9.example.org:1") && !has_words(kept, "h3:1"));
 	closes();
 	/* What is made good at once need not be said. */
 	TRUE(now.site.call == NULL || (strcmp(now.site.call, "inotify_add_watch") != 0 && strcmp(now.site.call, "readlink") != 0) || now.said_inotify || failing_injected() == 0);
@@ -103,7 +103,7 @@ static void from_kept(void)
 	replace_file(scratch_path("bad.json"), ABC);
 	answers(safestart_request_restart(now.ss), true);
 	becomes("a b c");
-	UNTIL(has_words(kept, "h9:1"));
+	UNTIL(has_words(kept, "storage-9.example.org:1"));
 	closes();
 }
 
@@ -154,7 +154,7 @@ static void added(void)
 	answers(safestart_request_restart(now.ss), false);
 	becomes("a b c");
 	tells();
-	UNTIL(has_words(kept, "h9:1"));
+	UNTIL(has_words(kept, "storage-9.example.org:1"));
 	closes();
 }
 
@@ -322,7 +322,40 @@ START_TEST(p9_a_handle_opens_after_fork_handlers_could_not_be_registered)
 }
 END_TEST
 
+/* jansson leaves out the byte for which its buffer could not grow, and goes on. */
+START_TEST(p9_no_byte_of_a_node_is_lost_for_want_of_memory)
+{
+	const struct failing_site jansson = {.call = "jansson"};
+	const char *document = "[{\"targets\":[\"storage-17.rack-4.example.org:8087\"],\"labels\":{\"id\":\"storage-node-number-seventeen-of-them\"}}]";
+	unsigned nth = 0, injected;
+	char why[256];
+
+	failing_take_jansson();
+	struct safestart *ss = open_with(NULL, "thread=no", "debounce=0", NULL);
+	do {
+		uint64_t ticket;
+		failing_forget();
+		failing_arm(&jansson, ++nth, ENOMEM, false);
+		int error = safestart_nodes_replace(ss, document, &ticket, why, sizeof(why));
+		injected = failing_injected();
+		failing_stop();
+		ck_assert_int_eq(error, injected > 0 ? -ENOMEM : 0);
+		ck_assert(error == 0 || strstr(why, "out of memory") != NULL);
+		if (error < 0)
+			continue;
+		ck_assert_int_eq(answer(ss, ticket).error, 0);
+		struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
+		const struct safestart_node *node = safestart_snapshot_find(live, "storage-node-number-seventeen-of-them");
+		ck_assert_str_eq(safestart_node_host(node), "storage-17.rack-4.example.org");
+		safestart_snapshot_release(live);
+	} while (injected > 0);
+	ck_assert_uint_ge(nth, 20);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("calls", p9_every_call_fails_once_in_a_life_by_push, p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
       p9_every_call_fails_once_in_a_life_by_file, p9_every_call_fails_once_in_a_life_by_file_with_the_applications_own_loop,
       p9_every_call_fails_once_while_last_good_steps_in, p9_every_call_fails_once_with_a_source_of_the_applications_that_finishes_later,
-      p9_every_call_fails_once_when_nothing_is_asked, p9_a_handle_opens_after_fork_handlers_could_not_be_registered)
+      p9_every_call_fails_once_when_nothing_is_asked, p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
+      p9_no_byte_of_a_node_is_lost_for_want_of_memory)

@@ -426,7 +426,11 @@ WRAP(ssize_t, readlink, const char *path, char *to, size_t size)
 
 static void *jansson_malloc(size_t size)
 {
-	return verdict(CALL_jansson, NULL) != 0 ? NULL : __real_malloc(size);
+	int error = verdict(CALL_jansson, NULL);
+
+	if (error != 0)
+		errno = error; /* as malloc() does */
+	return error != 0 ? NULL : __real_malloc(size);
 }
 
 static void jansson_free(void *memory)
