@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "failing.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -50,9 +52,12 @@ enum thing {
 	CALL(timerfd_create, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                               \
 	CALL(inotify_init1, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                                \
 	CALL(open, DESCRIPTORS, EMFILE, ENFILE, ENOMEM, EINTR, EIO, EACCES)                     \
+	CALL(openat, DESCRIPTORS, EMFILE, ENFILE, ENOMEM, EINTR, EIO, EACCES)                   \
+	CALL(fdopendir, MEMORY, ENOMEM)                                                         \
+	CALL(flock, NOTHING, ENOLCK, EINTR)                                                     \
 	CALL(dup3, NOTHING, EBUSY, EMFILE)                                                      \
 	CALL(epoll_ctl, NOTHING, ENOSPC, ENOMEM)                                                \
-	CALL(inotify_add_watch, NOTHING, ENOSPC, ENOMEM, EACCES)                                \
+	CALL(inotify_add_watch, NOTHING, ENOSPC, ENOMEM)                                        \
 	CALL(epoll_wait, NOTHING, EINTR)                                                        \
 	CALL(read, NOTHING, EIO, FAILING_SHORT, EINTR)                                          \
 	CALL(write, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO, EDQUOT)                         \
@@ -60,6 +65,7 @@ enum thing {
 	CALL(close, NOTHING, EIO, EINTR)                                                        \
 	CALL(rename, NOTHING, ENOSPC, EIO, EACCES)                                              \
 	CALL(unlink, NOTHING, EIO)                                                              \
+	CALL(unlinkat, NOTHING, EIO)                                                            \
 	CALL(fstat, NOTHING, EIO, ENOMEM)                                                       \
 	CALL(readlink, NOTHING, EIO, ENOMEM)
 
@@ -334,6 +340,27 @@ WRAP(int, inotify_init1, int flags)
 OPEN(open)
 OPEN(open64)
 
+/* Not with O_CREAT. */
+#define OPENAT(name)                                                           \
+	int __real_##name(int directory, const char *path, int flags, ...);    \
+	int __wrap_##name(int directory, const char *path, int flags, ...);    \
+	int __wrap_##name(int directory, const char *path, int flags, ...)     \
+	{                                                                      \
+		MINUS_ONE_OR(openat, __real_##name(directory, path, flags));   \
+	}
+OPENAT(openat)
+OPENAT(openat64)
+
+WRAP(DIR *, fdopendir, int fd)
+{
+	NULL_OR(fdopendir, __real_fdopendir(fd));
+}
+
+WRAP(int, flock, int fd, int operation)
+{
+	MINUS_ONE_OR(flock, __real_flock(fd, operation));
+}
+
 #define FSTAT(name)                                            \
 	WRAP(int, name, int fd, struct stat *status)           \
 	{                                                      \
@@ -417,6 +444,11 @@ WRAP(int, rename, const char *from, const char *to)
 WRAP(int, unlink, const char *path)
 {
 	MINUS_ONE_OR(unlink, __real_unlink(path));
+}
+
+WRAP(int, unlinkat, int directory, const char *path, int flags)
+{
+	MINUS_ONE_OR(unlinkat, __real_unlinkat(directory, path, flags));
 }
 
 WRAP(ssize_t, readlink, const char *path, char *to, size_t size)
