@@ -221,7 +221,8 @@ struct tally {
 	unsigned injected;
 };
 
-static void play_site(const char *name, void (*scene)(void), const struct failing_site *site, struct tally *tally)
+/* `lasting`: what is used up for a while is, too. */
+static void play_site(const char *name, void (*scene)(void), const struct failing_site *site, bool lasting, struct tally *tally)
 {
 	bool thorough = repeat(1) > 1, jansson = strcmp(site->call, "jansson") == 0;
 	/* The first and the last time; jansson has one place for everything; whatever is written may be overwritten soon. */
@@ -235,7 +236,7 @@ static void play_site(const char *name, void (*scene)(void), const struct failin
 			tally->plays++;
 		}
 	}
-	if (errors[0] != EINTR) { /* that it lasts is nonsense */
+	if ((lasting || thorough) && errors[0] != EINTR) { /* that a signal lasts is nonsense */
 		play(name, scene, site, 1, errors[0], true);
 		tally->injected += failing_injected();
 		tally->plays++;
@@ -251,8 +252,12 @@ static void play_all(const char *name, void (*scene)(void), size_t least)
 	failing_take_jansson();
 	play(name, scene, NULL, 0, 0, false);
 	size_t count = failing_sites(sites, 512);
-	for (size_t i = 0; i < count; i++)
-		play_site(name, scene, &sites[i], &tally);
+	for (size_t i = 0; i < count; i++) {
+		bool first = true; /* of the places of this call */
+		for (size_t j = 0; j < i; j++)
+			first = first && strcmp(sites[j].call, sites[i].call) != 0;
+		play_site(name, scene, &sites[i], first, &tally);
+	}
 	remove_scratch();
 	if (__lsan_do_recoverable_leak_check != NULL) /* it says where the memory is from; asking takes its time */
 		ck_assert_msg(__lsan_do_recoverable_leak_check() == 0, "%s: leaks", name);
