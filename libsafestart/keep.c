@@ -145,6 +145,7 @@ static void sweep(const char *path)
 	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 
+	/* No other thread has this stream. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while (directory != NULL && (entry = readdir(directory)) != NULL) {
 		if (is_temporary(entry->d_name, base))
 			remove_if_dead(fd, entry->d_name);
