@@ -65,6 +65,7 @@ def library(scene):
 
     # One that borrows and stays, which it must not: no reload waits for it, and it is named.
     borrowed = begin(lambda: host.tell("borrow 6500"))
+    eventually("the borrower to be inside", lambda: host.figures()["borrowing"])
     before = host.figures()["retired"]
     reload_many(host, 50)
     check(host.figures()["retired"] == before, "something was given back while somebody looked at it")

@@ -258,9 +258,9 @@ static void do_figures(FILE *to, char *argument)
 	pthread_mutex_lock(&app.lock);
 	int parked = app.parked_count;
 	pthread_mutex_unlock(&app.lock);
-	fprintf(to, "{\"prepares\": %d, \"outcomes\": %d, \"inside\": %d, \"most_inside\": %d, \"parked\": %d, \"handed\": %d, \"retired\": %d, \"reads\": %lu}\n",
+	fprintf(to, "{\"prepares\": %d, \"outcomes\": %d, \"inside\": %d, \"most_inside\": %d, \"parked\": %d, \"handed\": %d, \"retired\": %d, \"reads\": %lu, \"borrowing\": %d}\n",
 		atomic_load(&app.prepares), atomic_load(&app.outcomes), atomic_load(&app.inside), atomic_load(&app.most_inside), parked,
-		atomic_load(&app.handed), atomic_load(&app.retired), readers_reads());
+		atomic_load(&app.handed), atomic_load(&app.retired), readers_reads(), readers_borrowing());
 }
 
 static const struct {

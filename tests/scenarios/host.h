@@ -24,6 +24,7 @@ void readers_own(FILE *to, char *argument);
 void readers_disown(FILE *to, char *argument);
 void readers_borrow(FILE *to, char *argument);
 unsigned long readers_reads(void); /* how often a reader has read so far */
+int readers_borrowing(void); /* how many are inside readers_borrow() */
 void readers_stop(void);
 
 #endif

@@ -17,6 +17,7 @@ static struct {
 	struct safestart_snapshot *owned; /* guarded by lock */
 	_Atomic int ms;
 	_Atomic unsigned long reads;
+	_Atomic int borrowing;
 	_Atomic bool stopping;
 } readers = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -63,6 +64,11 @@ unsigned long readers_reads(void)
 	return atomic_load(&readers.reads);
 }
 
+int readers_borrowing(void)
+{
+	return atomic_load(&readers.borrowing);
+}
+
 void readers_own(FILE *to, char *argument)
 {
 	(void)argument;
@@ -89,8 +95,10 @@ void readers_borrow(FILE *to, char *argument)
 	const struct safestart_snapshot *live = safestart_read_lock(handle);
 	uint64_t generation = safestart_snapshot_generation(live);
 
+	atomic_fetch_add(&readers.borrowing, 1);
 	pause_ms(atoi(argument));
 	use(live);
+	atomic_fetch_sub(&readers.borrowing, 1);
 	safestart_read_unlock(handle);
 	fprintf(to, "%" PRIu64 "\n", generation);
 }
