@@ -149,7 +149,7 @@ START_TEST(p14_a_blocking_prepare_is_judged_when_it_returns)
 
 	app_init(&app);
 	app_use(&app, conf);
-	app.hold_ms = 5;
+	app.hold_ms = under_valgrind() ? 3500 : 5;
 	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
 	safestart_conf_free(conf);
 	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
