@@ -109,6 +109,7 @@ static enum run_phase commit(struct safestart_run *run)
 
 	candidate_carry_reports(run);
 	pthread_mutex_lock(&ss->lock);
+	step_expire_locked(run, loop_now()); /* thread=no: nobody else looked while the source was inside */
 	bool in_time = !run_gave_up(run);
 	if (in_time) {
 		step_set_locked(run, RUN_SETTLED | RUN_COMMITTED);

@@ -139,7 +139,10 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 /* The outcome is known. False: too late, somebody else has answered. */
 bool step_settle(struct safestart_run *run)
 {
+	int64_t now = loop_now();
+
 	pthread_mutex_lock(&run->ss->lock);
+	step_expire_locked(run, now);
 	bool in_time = !run_gave_up(run);
 	if (in_time)
 		step_set_locked(run, RUN_SETTLED);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <safestart/source.h>
 #include <string.h>
 
 #include "support.h"
@@ -160,6 +161,49 @@ START_TEST(p14_a_blocking_prepare_is_judged_when_it_returns)
 }
 END_TEST
 
+/* Says in time that it is done, and comes back too late. */
+static int lingering_gather(void *state, struct safestart_gather *gather)
+{
+	int64_t until = now_ms() + (under_valgrind() ? 3500 : 60);
+
+	(void)state;
+	(void)safestart_gather_json(gather, ONE, strlen(ONE));
+	(void)safestart_gather_finish(gather, 0);
+	while (now_ms() < until)
+		pause_a_moment();
+	return SAFESTART_LATER;
+}
+
+static int lingering_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+{
+	(void)conf, (void)why, (void)why_size, (void)user_data;
+	*state = NULL;
+	return 0;
+}
+
+static void lingering_close(void *state)
+{
+	(void)state;
+}
+
+START_TEST(p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked)
+{
+	static const struct safestart_source lingering = {.size = sizeof(lingering), .scheme = "lingering", .open = lingering_open, .gather = lingering_gather, .close = lingering_close};
+	struct safestart_conf *conf = conf_with("thread=no", "debounce=0", "run_timeout=20ms", "retry_min=0", NULL);
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_add_source(conf, &lingering, NULL), 0);
+	ck_assert_int_eq(safestart_conf_set(conf, "source", "lingering:", NULL, 0), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 30000, &outcome), 0);
+	ck_assert_msg(outcome.verdict == SAFESTART_TIMED_OUT, "%s", outcome.message);
+	ck_assert_uint_eq(safestart_generation(ss), 0);
+	EVENTUALLY(safestart_close(ss) == 0);
+}
+END_TEST
+
 /* Its log is slow, and asks for the next run at the end of the first one's line. */
 struct slow_log {
 	struct safestart *ss;
@@ -238,4 +282,4 @@ END_TEST
 
 SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch, the_thread_that_dispatches_drives_the_loop_inside_wait,
       p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused, p14_a_blocking_prepare_is_judged_when_it_returns,
-      p4_the_debounce_counts_from_the_request_also_behind_a_slow_log, a_second_thread_in_dispatch_is_told_so)
+      p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked, p4_the_debounce_counts_from_the_request_also_behind_a_slow_log, a_second_thread_in_dispatch_is_told_so)

@@ -109,7 +109,7 @@ struct safestart_outcome {
 	uint64_t generation;  /* live when it ended */
 	uint64_t requests;    /* how many it coalesced: at least */
 	uint32_t attempts;    /* runs in a row that tried this set, this one included */
-	uint32_t quarantined; /* entries left out as unusable or rejected */
+	uint32_t quarantined; /* entries left out as unusable or rejected; 0 when timed out or cancelled */
 	int32_t verdict;      /* enum safestart_verdict */
 	int32_t error;        /* 0, or -errno for every verdict from REFUSED on */
 	char message[256];    /* in words: what happened, what to do, when it is tried again */
@@ -148,7 +148,8 @@ struct safestart_callbacks {
 	void (*log)(int level, const char *message, void *user_data);
 
 	/* Every run that ended, in order. Valid during the call. Waiters are answered before, so safestart_wait() may
-	 * have returned already. */
+	 * have returned already. (With thread=yes it comes from a thread; when that can't be started, which is why the
+	 * run failed, the log says so instead.) */
 	void (*outcome)(const struct safestart_outcome *outcome, void *user_data);
 
 	/* As `retire`, for data hung on a node with safestart_run_set_node_data(). */
@@ -274,15 +275,17 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * every node counts as added, generations go on counting. Before it the child reads the inherited
  * nodes, with NULL as data (the pools belong to the parent and are never retired
  * here), and requests are kept. Calling it again, or in a process that did not fork, changes nothing.
- * A child forked inside a callback must not return from it. Not needed by a child that execs or exits at once. (The library looks after liburcu-bp around fork, for the
- * whole process: a host that uses it as well must not call its fork handlers a second time.)
+ * A child forked inside a callback must not return from it. Not needed by a child that execs or exits
+ * at once. (The library looks after liburcu-bp around fork, for the whole process: a host that uses it as
+ * well must not call its fork handlers a second time.)
  * Returns: 0; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN: call it again when there is room; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: this is it.  Since: 1.0
  */
 int safestart_after_fork(struct safestart *ss);
 
 /**
- * No new runs. Every open ticket is answered CANCELLED at once, the running one's included;
+ * No new runs. Every open ticket is answered CANCELLED at once, the running one's included, but for a
+ * run that has already put its set live: that is answered by its true outcome when it ends.
  * safestart_run_cancelled() tells the callback inside. Reading goes on working. Never blocks;
  * again is fine.
  * Returns: 0; -EINVAL when ss is NULL.
@@ -397,7 +400,8 @@ int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t
  * snapshot, its nodes and their data stay valid. Don't block, don't fork and don't close inside, and
  * call nothing that is not signal-safe; a borrower that stays delays what is retired, never the next
  * reload. Grace periods are liburcu-bp's, one for the whole process: a borrower of any handle delays what
- * every handle retires, and fork and close. May be nested.
+ * every handle retires, and fork and close. May be nested. A thread's first read is registered with
+ * liburcu, which ends the process by abort() if it has no memory for that: read once early where that matters.
  * Returns: a snapshot, never NULL (ss must not be NULL); before the first load generation 0, empty.
  * Threads: any, unlock on the same one.  Signals: safe.  Callbacks: allowed.  Fork: safe, see safestart_after_fork().  Since: 1.0
  */
