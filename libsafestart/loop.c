@@ -22,6 +22,13 @@ int64_t loop_deadline(int timeout_ms)
 	return timeout_ms < 0 ? LOOP_NEVER : loop_now() + (int64_t)timeout_ms * 1000000;
 }
 
+int loop_ms_until(int64_t deadline)
+{
+	int64_t ms = deadline == LOOP_NEVER ? -1 : (deadline - loop_now() + 999999) / 1000000;
+
+	return deadline == LOOP_NEVER ? -1 : ms < 0 ? 0 : ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
 static int add(struct loop *loop, int fd, uint32_t events, uint32_t what)
 {
 	struct epoll_event event = {.events = events, .data.u32 = what};

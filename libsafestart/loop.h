@@ -48,5 +48,6 @@ int64_t loop_now(void);
 
 /* The time `timeout_ms` from now; LOOP_NEVER for a negative one. */
 int64_t loop_deadline(int timeout_ms);
+int loop_ms_until(int64_t deadline);       /* rounded up, for poll and its like; -1: LOOP_NEVER */
 
 #endif

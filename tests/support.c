@@ -319,6 +319,18 @@ void replace_file(const char *path, const char *text)
 	ck_assert_int_eq(rename(next, path), 0);
 }
 
+bool file_says(const char *path, const char *words)
+{
+	char text[4096] = "";
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL)
+		return false;
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+	fclose(file);
+	return strstr(text, words) != NULL;
+}
+
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
 {
 	(void)status, (void)kind, (void)where;

@@ -90,6 +90,7 @@ const char *scratch(void);
 const char *scratch_path(const char *name);
 void write_file(const char *path, const char *text);   /* in place */
 void replace_file(const char *path, const char *text); /* by rename */
+bool file_says(const char *path, const char *words); /* in its first 4 KiB */
 void remove_scratch(void);
 
 /* Does this thread (0: not known yet) wait for something? */

@@ -33,18 +33,6 @@ static struct safestart *start(struct app *app, bool pushed)
 	return open_with(app, pushed ? "source=push" : source, last_good, "debounce=2ms", "retry_min=1ms", "retry_max=10ms", "reconcile=20ms", NULL);
 }
 
-static bool has_text(const char *path, const char *words)
-{
-	char text[4096] = "";
-	FILE *file = fopen(path, "re");
-
-	if (file == NULL)
-		return false;
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	return strstr(text, words) != NULL;
-}
-
 /* Keep this set, by a process of its own that has come and gone. Close carries out what is left, the writing included. */
 static void keep(const char *document)
 {
@@ -54,7 +42,7 @@ static void keep(const char *document)
 	struct safestart_outcome outcome = push_and_wait(ss, document);
 	ck_assert_msg(outcome.error == 0, "%s", outcome.message);
 	close_now(ss);
-	ck_assert(has_text(kept, "\"targets\""));
+	ck_assert(file_says(kept, "\"targets\""));
 }
 
 static struct safestart_outcome first_outcome(struct app *app)
@@ -120,7 +108,7 @@ START_TEST(p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is)
 		EVENTUALLY(safestart_generation(ss) == 2);
 		ck_assert_str_eq(live_ids(ss), "a b");
 		close_now(ss);
-		ck_assert(!has_text(kept, "\"c\""));
+		ck_assert(!file_says(kept, "\"c\""));
 		remove_scratch();
 	}
 }
@@ -137,7 +125,7 @@ START_TEST(p9_a_source_that_works_is_not_kept_from_it)
 	ck_assert_str_eq(live_ids(ss), "x y z");
 	ck_assert_int_eq(first_outcome(&app).verdict, SAFESTART_APPLIED);
 	close_now(ss);
-	ck_assert(has_text(kept, "\"x\""));
+	ck_assert(file_says(kept, "\"x\""));
 }
 END_TEST
 
@@ -179,7 +167,7 @@ START_TEST(p12_a_small_first_set_is_judged_by_the_kept_one_and_can_be_forced)
 	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).verdict, SAFESTART_APPLIED);
 	ck_assert_str_eq(live_ids(ss), "a");
 	close_now(ss);
-	ck_assert(!has_text(kept, "\"b\""));
+	ck_assert(!file_says(kept, "\"b\""));
 }
 END_TEST
 
@@ -207,7 +195,7 @@ START_TEST(p9_a_corrupted_kept_file_is_said_and_ignored)
 		ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 		ck_assert_str_eq(live_ids(ss), "a b");
 		close_now(ss);
-		ck_assert_int_eq(has_text(kept, "10.0.0.2:1"), corrupted[i] != NULL);
+		ck_assert_int_eq(file_says(kept, "10.0.0.2:1"), corrupted[i] != NULL);
 		remove_scratch();
 	}
 }
@@ -274,7 +262,7 @@ START_TEST(p18_a_full_file_system_leaves_the_old_kept_set_readable)
 	free(large);
 	EVENTUALLY(app_logged(&app, "is not up to date"));
 	EVENTUALLY(status_says(ss, "space"));
-	ck_assert(has_text(kept, "10.0.0.2:1"));
+	ck_assert(file_says(kept, "10.0.0.2:1"));
 	close_now(ss);
 	struct dirent **names;
 	int entries = scandir(place, &names, NULL, NULL);
@@ -286,7 +274,7 @@ START_TEST(p18_a_full_file_system_leaves_the_old_kept_set_readable)
 	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 	ck_assert_str_eq(live_ids(ss), "a b");
 	ck_assert_int_eq(push_and_wait(ss, ABC).error, 0); /* there is room again */
-	EVENTUALLY(has_text(kept, "fd00::3"));
+	EVENTUALLY(file_says(kept, "fd00::3"));
 	EVENTUALLY(status_says(ss, "\"error\":\"\""));
 	close_now(ss);
 	ck_assert_int_eq(umount2(place, MNT_DETACH), 0);

@@ -54,18 +54,6 @@ static struct safestart *start(const char *thread, bool from_file, const char *r
 	return open_with(&app, thread, source, last_good, reconcile, "debounce=1ms", "retry_min=1ms", "retry_max=20ms", NULL);
 }
 
-static bool has_text(const char *path, const char *words)
-{
-	char text[4096] = "";
-	FILE *file = fopen(path, "re");
-
-	if (file == NULL)
-		return false;
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	return strstr(text, words) != NULL;
-}
-
 /* Has the worker nothing in hand? */
 static bool is_idle(struct safestart *ss)
 {
@@ -124,7 +112,7 @@ START_TEST(p9_descriptors_used_up_while_running_and_freed_again)
 	write_file(next, ABC);
 	struct safestart *ss = start("thread=yes", true, "reconcile=0");
 	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
-	EVENTUALLY(has_text(kept, "10.0.0.2") && is_idle(ss));
+	EVENTUALLY(file_says(kept, "10.0.0.2") && is_idle(ss));
 	int first = dup(0);
 	close(first);
 	rlim_t before = limit(RLIMIT_NOFILE, (rlim_t)first + 32);
@@ -146,7 +134,7 @@ START_TEST(p9_descriptors_used_up_while_running_and_freed_again)
 	while (count > 0)
 		close(taken[--count]);
 	EVENTUALLY(are_live(ss, "a b c")); /* nobody asked */
-	EVENTUALLY(has_text(kept, "10.0.0.3"));
+	EVENTUALLY(file_says(kept, "10.0.0.3"));
 	limit(RLIMIT_NOFILE, before);
 	close_now(ss);
 }
@@ -253,7 +241,7 @@ START_TEST(p9_a_set_that_grows_beyond_the_memory_is_not_applied_and_what_is_live
 
 	struct safestart *ss = start("thread=yes", false, "reconcile=0");
 	(void)push_and_wait(ss, AB);
-	EVENTUALLY(has_text(kept, "10.0.0.2"));
+	EVENTUALLY(file_says(kept, "10.0.0.2"));
 	rlim_t room = address_space() + (24 << 20);
 	for (int count = 1000; error == 0 && outcome.verdict == SAFESTART_APPLIED; count *= 2) {
 		ck_assert_int_lt(count, 1 << 17);
@@ -309,16 +297,16 @@ static void exceed_the_size(bool driven)
 	ck_assert_int_eq(sigaction(SIGXFSZ, &action, &before_action), 0);
 	struct safestart *ss = start(driven ? "thread=no" : "thread=yes", false, "reconcile=0");
 	(void)push_and_wait(ss, AB);
-	EVENTUALLY((turn(ss, driven), has_text(kept, "10.0.0.2")));
+	EVENTUALLY((turn(ss, driven), file_says(kept, "10.0.0.2")));
 	char *large = document_of(5000);
 	rlim_t before = limit(RLIMIT_FSIZE, 128 << 10); /* check has a file of its own, a small one */
 	ck_assert_int_eq(push_and_wait(ss, large).verdict, SAFESTART_APPLIED);
 	EVENTUALLY((turn(ss, driven), app_logged(&app, "is not up to date")));
 	ck_assert_msg(app_logged(&app, safestart_strerror(EFBIG)), "%s", app.log);
 	ck_assert_uint_eq(safestart_generation(ss), 2);
-	ck_assert(has_text(kept, "10.0.0.2") && !has_text(kept, "n1"));
+	ck_assert(file_says(kept, "10.0.0.2") && !file_says(kept, "n1"));
 	limit(RLIMIT_FSIZE, before);
-	EVENTUALLY((turn(ss, driven), has_text(kept, "n1")));
+	EVENTUALLY((turn(ss, driven), file_says(kept, "n1")));
 	free(large);
 	ck_assert_int_eq(sizes_exceeded, 0);
 	ck_assert_int_eq(sigaction(SIGXFSZ, &before_action, &now_action), 0);
@@ -356,7 +344,7 @@ START_TEST(p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_ther
 	snprintf(kept, sizeof(kept), "%s/kept.json", place);
 	struct safestart *ss = start("thread=yes", false, "reconcile=0");
 	(void)push_and_wait(ss, AB);
-	EVENTUALLY(has_text(kept, "10.0.0.2"));
+	EVENTUALLY(file_says(kept, "10.0.0.2"));
 	int fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	do
 		n = write(fd, "0123456789abcdef", 16);
@@ -366,9 +354,9 @@ START_TEST(p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_ther
 	ck_assert_int_eq(push_and_wait(ss, ABC).verdict, SAFESTART_APPLIED);
 	EVENTUALLY(app_logged(&app, safestart_strerror(ENOSPC)));
 	ck_assert(are_live(ss, "a b c"));
-	ck_assert(has_text(kept, "10.0.0.2") && !has_text(kept, "10.0.0.3"));
+	ck_assert(file_says(kept, "10.0.0.2") && !file_says(kept, "10.0.0.3"));
 	ck_assert_int_eq(unlink(filler), 0);
-	EVENTUALLY(has_text(kept, "10.0.0.3")); /* nobody asked */
+	EVENTUALLY(file_says(kept, "10.0.0.3")); /* nobody asked */
 	close_now(ss);
 	ck_assert(stat(kept, &status) == 0 && status.st_size > 0);
 	ck_assert_int_eq(umount(place), 0);
