@@ -166,8 +166,9 @@ static void check_thread(const char *task)
 		sscanf(line, "SigBlk: %llx", &blocked);
 	if (file != NULL)
 		fclose(file);
-	/* All but those that can't be blocked (KILL 9, STOP 19) and the two libc keeps for itself (32, 33). Valgrind keeps 64. */
-	blocked |= under_valgrind() ? 1ull << 63 : 0;
+	if (under_valgrind())
+		return; /* it keeps masks of its own */
+	/* All but those that can't be blocked (KILL 9, STOP 19) and the two libc keeps for itself (32, 33). */
 	ck_assert_msg((blocked | 0x0000000180040100ull) == ~0ull, "thread %s blocks %llx", task, blocked);
 }
 
