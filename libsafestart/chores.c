@@ -38,7 +38,8 @@ int64_t chores_keep_again(struct safestart *ss, int64_t now)
 {
 	int64_t pause = pause_before_keeping(ss);
 
-	if (atomic_load(&ss->keep_failures) == 0 || ss->keep_job.posted || pause == 0)
+	/* Not once it is shut down: at its end close has nothing live, and that is not a set to keep. */
+	if (atomic_load(&ss->keep_failures) == 0 || ss->keep_job.posted || pause == 0 || request_is_shut(&ss->door))
 		ss->keep_at = LOOP_NEVER;
 	else if (ss->keep_at == LOOP_NEVER)
 		ss->keep_at = now + pause;

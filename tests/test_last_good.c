@@ -281,6 +281,42 @@ START_TEST(p18_a_full_file_system_leaves_the_old_kept_set_readable)
 }
 END_TEST
 
+static int hang_something(struct safestart_run *run, void *user_data)
+{
+	safestart_run_set_data(run, user_data);
+	return 0;
+}
+
+/* The directory appears, and the next attempt comes due, while close has nothing live any more. */
+static void make_the_directory(void *data, void *user_data)
+{
+	(void)data;
+	(void)mkdir(user_data, 0755);
+	for (int i = 0; i < 50; i++)
+		pause_a_moment();
+}
+
+START_TEST(p18_close_does_not_keep_the_nothing_that_is_live_at_its_end)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = hang_something, .retire = make_the_directory};
+	char setting[320], directory[256];
+	struct safestart *ss;
+
+	snprintf(directory, sizeof(directory), "%s", scratch_path("later"));
+	snprintf(setting, sizeof(setting), "last_good=%s/kept.json", directory);
+	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=1ms", "retry_max=10ms", setting, NULL);
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, directory), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(push_and_wait(ss, AB).error, 0);
+	EVENTUALLY(status_says(ss, "No such file"));
+	close_now(ss);
+	snprintf(setting, sizeof(setting), "%s/kept.json", directory);
+	ck_assert_int_eq(access(directory, F_OK), 0);
+	ck_assert_int_eq(access(setting, F_OK), -1);
+}
+END_TEST
+
 /* Whoever looks at any instant finds a whole document. */
 START_TEST(p18_the_kept_file_is_whole_at_any_instant)
 {
@@ -380,7 +416,7 @@ SUITE("last_good", p9_the_kept_set_serves_over_a_process_start_whatever_the_sour
       p9_a_kept_set_that_prepare_refuses_is_tried_again, p12_a_small_first_set_is_judged_by_the_kept_one_and_can_be_forced,
       p9_a_corrupted_kept_file_is_said_and_ignored, a_missing_kept_file_is_nothing_to_talk_about,
       p9_a_place_that_can_not_be_written_is_said_and_shown_and_the_set_applies,
-      p18_a_full_file_system_leaves_the_old_kept_set_readable, p18_the_kept_file_is_whole_at_any_instant,
+      p18_a_full_file_system_leaves_the_old_kept_set_readable, p18_close_does_not_keep_the_nothing_that_is_live_at_its_end, p18_the_kept_file_is_whole_at_any_instant,
       p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it,
       p9_an_announcement_before_the_first_load_adds_to_the_kept_set_too,
       p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts)
