@@ -17,16 +17,10 @@ static inline void _urcu_bp_read_unlock(void) __attribute__((no_sanitize("alignm
 
 #include "nodeset.h"
 #include "request.h"
+#include "thread.h"
 
 /* liburcu 0.13 tells the thread sanitizer nothing: what a reader did happens before the end of the grace
  * period that waited for it. */
-#if defined(__SANITIZE_THREAD__)
-#define HAVE_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HAVE_TSAN 1
-#endif
-#endif
 #ifdef HAVE_TSAN
 #include <sanitizer/tsan_interface.h>
 static char grace_period;

@@ -20,4 +20,13 @@ int thread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadli
 int thread_cancel_hold(void);
 void thread_cancel_restore(const int *state);
 
+/* What orders memory in ways the thread sanitizer does not know has to tell it, or do without. */
+#if defined(__SANITIZE_THREAD__)
+#define HAVE_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HAVE_TSAN 1
+#endif
+#endif
+
 #endif
