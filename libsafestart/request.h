@@ -18,8 +18,13 @@ enum request_flag {
 	REQUEST_FRESH = 4,    /* somebody asked since the loop last looked */
 	REQUEST_FORCE = 8,
 	REQUEST_URGENT = 16,
-	REQUEST_SHUT = 32     /* for good: no more tickets */
+	REQUEST_SHUT = 32,    /* for good: no more tickets */
+	REQUEST_LOAD = 64     /* the door's: closing drains store buffers, so a load may do for a request */
 };
+
+/* 65535 were counted: "at least" from there on. */
+#define REQUEST_MOST (UINT64_C(0xffff) << 8)
+#define REQUEST_ONE_TICKET (UINT64_C(1) << 24)
 
 struct request_reason {
 	_Atomic uint64_t owner; /* 0 free; ticket * 2: being written; ticket * 2 + 1: ready. See request.c */
@@ -42,8 +47,23 @@ struct request_batch {
 
 void request_init(struct request_door *door, int wake_fd);
 
+uint64_t request_join(struct request_door *door, uint32_t flags, const char *reason);
+
 /* Any thread, any signal handler. Returns the ticket; 0: shut. */
-uint64_t request_enter(struct request_door *door, uint32_t flags, const char *reason);
+static inline uint64_t request_enter(struct request_door *door, uint32_t flags, const char *reason)
+{
+	const uint64_t joined = REQUEST_MOST | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH | REQUEST_LOAD;
+
+	/* Joining would leave the word as it is, so a load is all it takes, and many threads don't take it from each other. What
+	 * was written before may still be on its way when the batch is closed: request_close() says who sees to that. [P2] */
+	if (flags == 0 && reason == NULL) {
+		atomic_signal_fence(memory_order_seq_cst); /* the compiler: not before what was written */
+		uint64_t word = atomic_load_explicit(&door->word, memory_order_relaxed);
+		if ((word & (joined | REQUEST_SHUT)) == joined)
+			return word / REQUEST_ONE_TICKET;
+	}
+	return request_join(door, flags, reason);
+}
 
 /* Did anybody ask since the last look? Sets *flags to the open batch's. From here on requests do not
  * wake the loop until request_listen() or request_close(). Loop only. */

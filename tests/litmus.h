@@ -37,6 +37,9 @@ struct asker {
 void askers_start(uint64_t (*ask)(const char *reason), uint64_t requests, bool interrupted);
 bool askers_at_work(void);
 
+/* The newest ticket that any of them has noted so far. */
+uint64_t askers_newest(void);
+
 /* By whoever covers all tickets up to this one, on one thread: false when something is not there. */
 bool askers_look(uint64_t covered);
 /* Also by the looker: so many requests had this ticket, but for other people's. */
@@ -49,5 +52,7 @@ uint64_t askers_join(void);
 /* After the last look: tickets never fell, each look saw all there was to be seen, and every request was counted under its own
  * ticket. Frees everything. */
 void askers_check(void);
+/* The same, but nobody counted. */
+void askers_check_uncounted(void);
 
 #endif

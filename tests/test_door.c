@@ -111,6 +111,127 @@ START_TEST(p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second)
 }
 END_TEST
 
+/* As if 65535 had asked and the loop had seen it: from here on asking is a load, where the system has what it takes. */
+static void crowd(void)
+{
+	atomic_fetch_or_explicit(&door.word, REQUEST_MOST | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH, memory_order_relaxed);
+}
+
+static uint64_t ask_plainly(const char *reason)
+{
+	(void)reason;
+	return request_enter(&door, 0, NULL);
+}
+
+static void fire_at_a_crowd(bool interrupted)
+{
+	struct request_batch batch;
+	uint64_t newest = 0;
+	unsigned idle = 0;
+
+	open_door();
+	crowd();
+	askers_start(ask_plainly, REQUESTS, interrupted);
+	for (bool last = false; !last;) {
+		last = !askers_at_work();
+		if (askers_newest() <= newest && !last) { /* nobody is known to be in */
+			if (++idle % 1000 == 0)
+				sched_yield(); /* there may be one core for all of us */
+			continue;
+		}
+		ck_assert(request_close(&door, &batch));
+		ck_assert_uint_eq(batch.ticket, ++newest);
+		ck_assert_msg(askers_look(batch.ticket), "batch %llu does not show what was written", (unsigned long long)batch.ticket);
+		crowd();
+	}
+	askers_join();
+	ck_assert(askers_look(request_issued(&door, NULL))); /* those who noted their ticket only now */
+	askers_check_uncounted();
+	close(door.wake_fd);
+}
+
+START_TEST(p2_who_closes_a_crowded_batch_sees_what_was_written_before_a_load)
+{
+	for (int i = 0; i < repeat(1); i++) {
+		fire_at_a_crowd(false);
+		fire_at_a_crowd(true);
+	}
+}
+END_TEST
+
+/* ---- One against one, in step ---- */
+
+#define DUELS (REQUESTS / 2)
+#define LINES 8
+
+/* A line each. Written by one, and read by the other the round before: so writing takes its time, and a load overtakes it. */
+static struct {
+	_Alignas(64) _Atomic uint64_t round; /* begun by the closer */
+	_Alignas(64) _Atomic uint64_t ticket; /* of this round's request; 0: not yet */
+	struct {
+		_Alignas(64) _Atomic uint64_t written; /* relaxed, the last one last */
+	} lines[LINES];
+} duel;
+
+static uint64_t await_other_than(_Atomic uint64_t *number, uint64_t old)
+{
+	uint64_t now;
+
+	for (unsigned spins = 1; (now = atomic_load_explicit(number, memory_order_acquire)) == old; spins++) {
+		if (spins % 1000 == 0)
+			sched_yield();
+	}
+	return now;
+}
+
+static void *write_and_ask(void *argument)
+{
+	for (uint64_t round = 0; round < DUELS;) {
+		round = await_other_than(&duel.round, round);
+		for (int i = 0; i < LINES; i++)
+			atomic_store_explicit(&duel.lines[i].written, round, memory_order_relaxed);
+		atomic_store_explicit(&duel.ticket, request_enter(&door, 0, NULL), memory_order_release);
+	}
+	return argument;
+}
+
+/* False: what was written before the request that the batch has was not there. */
+static bool close_and_look(uint64_t round)
+{
+	struct request_batch batch = {0};
+	uint64_t seen = 0;
+
+	atomic_store_explicit(&duel.ticket, 0, memory_order_relaxed);
+	crowd();
+	atomic_store_explicit(&duel.round, round, memory_order_release);
+	for (uint64_t moments = round % 128; moments > 0; moments--)
+		__asm__ volatile("" ::: "memory");
+	request_close(&door, &batch);
+	for (int i = LINES - 1; i >= 0; i--) {
+		uint64_t its = atomic_load_explicit(&duel.lines[i].written, memory_order_relaxed);
+		seen = i == LINES - 1 ? its : seen;
+	}
+	return await_other_than(&duel.ticket, 0) != batch.ticket || seen == round;
+}
+
+START_TEST(p2_a_load_is_not_answered_before_what_was_written_is_there)
+{
+	pthread_t asker;
+
+	for (int i = 0; i < repeat(1); i++) {
+		uint64_t missed = 0;
+		open_door();
+		memset(&duel, 0, sizeof(duel));
+		ck_assert_int_eq(pthread_create(&asker, NULL, write_and_ask, NULL), 0);
+		for (uint64_t round = 1; round <= DUELS; round++)
+			missed += !close_and_look(round);
+		pthread_join(asker, NULL);
+		ck_assert_msg(missed == 0, "%llu of %d runs would not have seen what was written before asking", (unsigned long long)missed, DUELS);
+		close(door.wake_fd);
+	}
+}
+END_TEST
+
 START_TEST(p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)
 {
 	for (int i = 0; i < repeat(SHUTS); i++) {
@@ -132,4 +253,5 @@ START_TEST(p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)
 END_TEST
 
 SUITE("door", p2_who_closes_a_batch_sees_what_its_requesters_wrote, p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second,
-      p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)
+      p2_who_closes_a_crowded_batch_sees_what_was_written_before_a_load,
+      p2_a_load_is_not_answered_before_what_was_written_is_there, p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)

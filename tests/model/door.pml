@@ -6,7 +6,10 @@
  * How it corresponds to the library:
  *
  *   here                 there
- *   enter()              request_enter(); its compare-and-swap loop is one step, for a failed turn of it leaves nothing behind
+ *   enter()              request_enter(): the load, then request_join(); its compare-and-swap loop is one step, for a failed turn of
+ *                        it leaves nothing behind
+ *   crowded              65535 were counted: any moment after somebody has joined
+ *   drain()              drain(): every thread passes a full barrier
  *   wake_if_needed()     its last lines, request_wake(); the eventfd is readable or it is not
  *   loop: asleep         loop_wait(): empties the eventfd before anything is looked at; the timer goes off any time it is armed
  *   loop: finished       take_finished(), run_done(), answer_run(): gate_ended(), record_locked()
@@ -20,7 +23,7 @@
  *                        it listens. What the gate does with times is for test_gate_states.c
  *
  * Sections under the handle's lock are one step where they read the word at most once; `locked` is for the others.
- * Left out: reasons and the count, deadlines and LATER (such a run is answered like one that ended), fork.
+ * Left out: reasons and what the count is, deadlines and LATER (such a run is answered like one that ended), fork.
  *
  * spin is sequentially consistent, so the memory that is not is made by hand: what a thread wrote before it asked stays in its
  * store buffer until it does a read-modify-write, or until the buffer drains by itself, any time later. A load that is
@@ -52,7 +55,7 @@ byte interrupted = NOBODY; /* whom it does */
 
 /* The word. */
 byte sequence = 1;
-bool pending, seen, fresh, shut;
+bool pending, seen, fresh, shut, crowded;
 
 byte buffer[CPUS]; /* store buffers */
 byte memory;       /* what everybody sees */
@@ -74,6 +77,12 @@ bool hurry, hurry_returned; /* an urgent request the loop has not looked at; and
 bool own_batch;             /* the run has closed one */
 byte runs;                  /* carried out at this moment */
 
+#ifdef LOAD_ALWAYS
+#define LOAD_DOES true
+#else
+#define LOAD_DOES crowded
+#endif
+
 /* A read-modify-write is a release: what was written before is visible with it. */
 inline barrier(cpu)
 {
@@ -83,6 +92,17 @@ inline barrier(cpu)
 	memory = memory | buffer[cpu];
 	buffer[cpu] = 0
 #endif
+}
+
+/* Of every thread at once, for all that can be told from outside. */
+inline drain()
+{
+	d_step {
+		memory = memory | buffer[0] | buffer[1] | buffer[LOOP];
+		buffer[0] = 0;
+		buffer[1] = 0;
+		buffer[LOOP] = 0
+	}
 }
 
 inline join(request)
@@ -100,18 +120,19 @@ inline enter(cpu, request, may_hurry)
 		if
 		:: urgent = false
 		:: may_hurry -> urgent = true
+		fi;
+		if
+		:: true
+		:: pending -> crowded = true /* by many more, who are not looked at */
 		fi
 	};
-#ifdef PLAIN_LOAD
-	/* The loop has seen the batch, looks again by itself and knows that somebody asked since: joining would change nothing
-	 * but the count. One load, no barrier. */
+	/* Joining would change nothing. One load, no barrier. */
 	d_step {
 		if
-		:: !shut && pending && fresh && seen && !urgent -> join(request); quiet = true
+		:: LOAD_DOES && !shut && pending && fresh && seen && !urgent -> join(request); quiet = true
 		:: else
 		fi
 	};
-#endif
 #ifdef WAKE_BEFORE
 	woken = true;
 #endif

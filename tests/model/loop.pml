@@ -53,12 +53,22 @@ inline close_batch()
 			sequence++;
 			pending = false;
 			seen = false;
+			was_crowded = crowded;
+			crowded = false;
 #ifndef FRESH_KEPT
 			fresh = false
 #endif
 		:: else -> run_ticket = sequence - 1
 		fi
 	}
+}
+
+inline drain_if_crowded()
+{
+	if
+	:: was_crowded -> drain(); was_crowded = false
+	:: else
+	fi
 }
 
 inline start_run()
@@ -70,7 +80,16 @@ inline start_run()
 #ifdef CLEAR_AFTER_GATHER
 	run_ticket = (pending -> sequence : sequence - 1);
 #else
+#ifdef DRAIN_EARLY
+	was_crowded = crowded;
+	drain_if_crowded();
+#endif
 	close_batch();
+#endif
+#if defined(NO_DRAIN) || defined(DRAIN_EARLY)
+	was_crowded = false;
+#elif !defined(DRAIN_LATE)
+	drain_if_crowded();
 #endif
 	atomic {
 		!locked ->
@@ -81,6 +100,9 @@ inline start_run()
 #endif
 		posted = true
 	}
+#ifdef DRAIN_LATE
+	drain_if_crowded()
+#endif
 }
 
 inline answer_run()
@@ -107,7 +129,7 @@ inline answer_run()
 
 proctype loop() UNLESS_INTERRUPTED
 {
-	bool timer, running, wanted, was_due, due, heard, deaf;
+	bool timer, running, wanted, was_due, due, heard, deaf, was_crowded;
 	byte issued;
 #ifdef TROUBLE
 	bool no_memory = true, retry = true;
