@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What asking costs the one who asks: a request that changes nothing any more, for the loop has seen the batch and looks by itself, at
- * 1 to 64 threads, beside what it could not be cheaper than and what else one would write. CPU time, for that is what 64
- * threads on a few cores take from each other. */
+/* What asking costs the one who asks, once the loop has seen the batch and looks by itself: at 1 to 64 threads, beside what it could
+ * not be cheaper than and what else one would write. While requests are counted each of them writes; after 65535 it is a load.
+ * CPU time, for that is what 64 threads on a few cores take from each other. */
 #include <errno.h>
 #include <pthread.h>
 #include <safestart/safestart.h>
@@ -17,9 +17,11 @@
 
 #define CALLS 1000000 /* of all threads, in one round; but at least a tenth of it each, or they would hardly meet */
 #define SYSTEM_CALLS 20000
+#define COUNTED 65535
 
-static struct safestart *quiet;  /* has seen its batch: asking it wakes nobody */
-static struct safestart *asleep; /* has not, and never will: asking it wakes it every time */
+static struct safestart *crowded;  /* has seen its batch, and counted as many as it does: asking changes nothing */
+static struct safestart *counting; /* has seen its batch: asking it wakes nobody */
+static struct safestart *asleep;   /* has not, and never will: asking it wakes it every time */
 static _Alignas(64) _Atomic uint64_t word;
 static _Alignas(64) pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -119,7 +121,7 @@ static const unsigned threads[] = {1, 2, 8, 64};
 
 #define COUNTS (sizeof(threads) / sizeof(threads[0]))
 
-enum kind { OURS, CALL, LOAD, FETCH_OR, LOCK, LOCK_SIGNAL, EVENT, SIGNAL, KINDS };
+enum kind { OURS, CALL, LOAD, OURS_COUNTED, FETCH_OR, LOCK, LOCK_SIGNAL, EVENT, SIGNAL, KINDS };
 
 static const struct {
 	const char *name;
@@ -129,6 +131,7 @@ static const struct {
 	[OURS] = {"a coalesced request", ask, CALLS},
 	[CALL] = {"an empty call", call, CALLS},
 	[LOAD] = {"a relaxed load", load, CALLS},
+	[OURS_COUNTED] = {"the same while it is counted", ask, 0},
 	[FETCH_OR] = {"fetch_or", fetch_or, CALLS},
 	[LOCK] = {"mutex and flag", lock_and_flag, CALLS},
 	[LOCK_SIGNAL] = {"mutex, flag and cond signal", lock_flag_and_signal, CALLS},
@@ -141,12 +144,24 @@ struct cell {
 	unsigned threads;
 };
 
+/* The loop has seen this one; from here on they wake nobody. */
+static void open_window(struct safestart *ss)
+{
+	safestart_request_restart(ss);
+	safestart_dispatch(ss, 0);
+}
+
 static double measure_cell(const void *argument)
 {
 	const struct cell *cell = argument;
 	size_t calls = kinds[cell->kind].calls, each = calls / (cell->threads < 10 ? cell->threads : 10);
 
-	return bench_threads(cell->threads, kinds[cell->kind].work, quiet, each);
+	if (cell->kind == OURS_COUNTED) {
+		safestart_wait(counting, safestart_request(counting, SAFESTART_URGENT, NULL), -1, NULL);
+		open_window(counting);
+		return bench_threads(cell->threads, ask, counting, (COUNTED - 2) / cell->threads);
+	}
+	return bench_threads(cell->threads, kinds[cell->kind].work, crowded, each);
 }
 
 static void say_table(void)
@@ -166,7 +181,7 @@ static void say_table(void)
 		snprintf(what, sizeof(what), "a coalesced request, threads: %u", threads[i]);
 		bench_at_most(what, &ways[OURS][i], &ways[CALL][i], 2);
 		bench_at_most(what, &ways[OURS][i], &ways[LOAD][i], 0);
-		for (int kind = FETCH_OR; kind < KINDS; kind++)
+		for (int kind = OURS_COUNTED; kind < KINDS; kind++)
 			bench_at_least(what, &ways[kind][i], &ways[OURS][i], kind == LOCK && threads[i] == 8 ? 20 : 0);
 		for (int kind = 0; kind < KINDS; kind++)
 			bench_point("asking", kinds[kind].name, threads[i], bench_median(&ways[kind][i]));
@@ -180,7 +195,7 @@ static void say_table(void)
 static double measure_reason(const void *argument)
 {
 	(void)argument;
-	return bench_threads(1, ask_with_a_reason, quiet, CALLS / 10);
+	return bench_threads(1, ask_with_a_reason, crowded, CALLS / 10);
 }
 
 static double measure_waking(const void *argument)
@@ -211,7 +226,8 @@ static struct safestart *open_handle(void)
 	char why[256] = "";
 
 	if (conf == NULL || safestart_conf_set_callbacks(conf, &callbacks, NULL) < 0 || safestart_conf_set(conf, "thread", "no", why, sizeof(why)) < 0 ||
-	    safestart_conf_set(conf, "debounce", "24h", why, sizeof(why)) < 0 || safestart_open(&ss, conf, why, sizeof(why)) < 0) {
+	    safestart_conf_set(conf, "debounce", "24h", why, sizeof(why)) < 0 || safestart_conf_set(conf, "min_interval", "0", why, sizeof(why)) < 0 ||
+	    safestart_open(&ss, conf, why, sizeof(why)) < 0) {
 		fprintf(stderr, "asking: %s\n", why);
 		abort();
 	}
@@ -229,14 +245,17 @@ void bench_asking(void)
 	pthread_sigmask(SIG_BLOCK, &hangup, NULL);
 	sigaction(SIGHUP, &action, NULL);
 	event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	quiet = open_handle();
+	crowded = open_handle();
+	counting = open_handle();
 	asleep = open_handle();
-	safestart_request_restart(quiet);
-	safestart_dispatch(quiet, 0);
+	open_window(crowded);
+	ask(crowded, COUNTED);
+	safestart_nodes_replace(counting, "[{\"targets\":[\"10.0.0.1:8087\"]}]", NULL, NULL, 0);
 	bench_section("Asking", "CPU ns");
 	say_table();
 	say_others();
 	safestart_close(asleep);
-	safestart_close(quiet);
+	safestart_close(counting);
+	safestart_close(crowded);
 	close(event_fd);
 }
