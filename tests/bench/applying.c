@@ -1,6 +1,359 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* bench: waking and applying. From a request until a callback begins, beside a bare wake of a thread that waits; from a
+ * request until a reader finds the new set, beside a bare wake and the parse of the same document. */
 #include "bench.h"
+#include "held.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <safestart/safestart.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MOST 256
+
+static int compare(const void *a, const void *b)
+{
+	int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* The median of `times` goes, each begun when everybody has gone to sleep. */
+static double median_of(int64_t (*go)(void *argument), void *argument, size_t times)
+{
+	int64_t taken[MOST];
+
+	for (size_t i = 0; i < times; i++) {
+		nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+		taken[i] = go(argument);
+	}
+	qsort(taken, times, sizeof(taken[0]), compare);
+	return (double)taken[times / 2];
+}
+
+/* ---- The limit: a thread waits in epoll_wait() for an eventfd ---- */
+
+struct bare {
+	int epoll, wake;
+	pthread_t thread;
+	bool parses;
+	const struct held_documents *documents;
+	_Atomic bool stop;
+	_Atomic int64_t begun;
+	_Atomic uint64_t done;
+	sem_t ran;
+};
+
+static void *bare_thread(void *argument)
+{
+	struct bare *bare = argument;
+	struct epoll_event event;
+	uint64_t count;
+
+	while (epoll_wait(bare->epoll, &event, 1, -1) == 1 && !bare->stop) {
+		bare->begun = bench_now();
+		if (read(bare->wake, &count, sizeof(count)) < 0)
+			break;
+		json_t *root = bare->parses ? json_loadb(bare->documents->texts[0], bare->documents->lengths[0], JSON_REJECT_DUPLICATES, NULL) : NULL;
+		atomic_fetch_add(&bare->done, 1);
+		sem_post(&bare->ran);
+		json_decref(root);
+	}
+	return NULL;
+}
+
+static void bare_start(struct bare *bare, const struct held_documents *documents)
+{
+	memset(bare, 0, sizeof(*bare));
+	bare->parses = documents != NULL;
+	bare->documents = documents;
+	bare->epoll = epoll_create1(EPOLL_CLOEXEC);
+	bare->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct epoll_event event = {.events = EPOLLIN};
+	epoll_ctl(bare->epoll, EPOLL_CTL_ADD, bare->wake, &event);
+	sem_init(&bare->ran, 0, 0);
+	if (pthread_create(&bare->thread, NULL, bare_thread, bare) != 0)
+		abort();
+}
+
+static void bare_wake(const struct bare *bare)
+{
+	if (write(bare->wake, &(uint64_t){1}, sizeof(uint64_t)) < 0)
+		abort();
+}
+
+static void bare_end(struct bare *bare)
+{
+	bare->stop = true;
+	bare_wake(bare);
+	pthread_join(bare->thread, NULL);
+	sem_destroy(&bare->ran);
+	close(bare->wake);
+	close(bare->epoll);
+}
+
+static int64_t bare_once(void *argument)
+{
+	struct bare *bare = argument;
+	int64_t from = bench_now();
+
+	bare_wake(bare);
+	sem_wait(&bare->ran);
+	return bare->begun - from;
+}
+
+static double measure_bare(const void *bare)
+{
+	return median_of(bare_once, (void *)(uintptr_t)bare, 100);
+}
+
+/* ---- From a request until its callback begins ---- */
+
+struct ours {
+	struct safestart *ss;
+	_Atomic int64_t begun;
+	sem_t ran;
+	pthread_t driver; /* thread=no */
+};
+
+static int note_restart(struct safestart_run *run, void *user_data)
+{
+	struct ours *ours = user_data;
+
+	(void)run;
+	ours->begun = bench_now();
+	sem_post(&ours->ran);
+	return 0;
+}
+
+static int64_t request_once(void *argument)
+{
+	struct ours *ours = argument;
+	int64_t from = bench_now();
+
+	uint64_t ticket = safestart_request_restart(ours->ss);
+	sem_wait(&ours->ran);
+	int64_t taken = ours->begun - from;
+	safestart_wait(ours->ss, ticket, -1, NULL);
+	return taken;
+}
+
+static double measure_request(const void *ours)
+{
+	return median_of(request_once, (void *)(uintptr_t)ours, 100);
+}
+
+static int64_t answer_once(void *argument)
+{
+	struct ours *ours = argument;
+	int64_t from = bench_now();
+
+	safestart_wait(ours->ss, safestart_request_restart(ours->ss), -1, NULL);
+	int64_t taken = bench_now() - from;
+	sem_wait(&ours->ran);
+	return taken;
+}
+
+static double measure_answer(const void *ours)
+{
+	return median_of(answer_once, (void *)(uintptr_t)ours, 100);
+}
+
+static void *drive(void *argument)
+{
+	struct ours *ours = argument;
+
+	while (safestart_dispatch(ours->ss, -1) == 0)
+		;
+	return NULL;
+}
+
+static const struct safestart_callbacks noting = {.size = sizeof(noting), .restart = note_restart};
+
+static void bench_waking(void)
+{
+	struct bare bare;
+	struct ours with = {0}, without = {0};
+
+	bare_start(&bare, NULL);
+	sem_init(&with.ran, 0, 0);
+	sem_init(&without.ran, 0, 0);
+	with.ss = held_open(NULL, &noting, &with, NULL);
+	without.ss = held_open(NULL, &noting, &without, "thread=no", NULL);
+	if (pthread_create(&without.driver, NULL, drive, &without) != 0)
+		abort();
+	struct way ways[] = {{.name = "bare wake: eventfd, epoll_wait", .measure = measure_bare, .argument = &bare},
+			     {.name = "threads", .measure = measure_request, .argument = &with},
+			     {.name = "no thread", .measure = measure_request, .argument = &without},
+			     {.name = "answer", .measure = measure_answer, .argument = &with}};
+	bench_ways(ways, 4);
+	bench_section("Waking", "ns");
+	bench_at_most("request → callback begins, thread=yes", &ways[1], &ways[0], 2);
+	bench_at_most("request → callback begins, thread=no", &ways[2], &ways[0], 0);
+	bench_at_most("request → its answer, thread=yes, asleep in safestart_wait()", &ways[3], &ways[0], 0);
+	safestart_shutdown(without.ss);
+	pthread_join(without.driver, NULL);
+	held_close(with.ss);
+	held_close(without.ss);
+	bare_end(&bare);
+}
+
+/* ---- From a request until a reader finds the new set ---- */
+
+struct applying {
+	struct held_documents documents;
+	struct safestart *ss;
+	struct bare bare;
+	size_t nodes, times;
+};
+
+static int64_t parse_once(void *argument)
+{
+	struct applying *applying = argument;
+	uint64_t before = applying->bare.done;
+	int64_t from = bench_now();
+
+	bare_wake(&applying->bare);
+	while (applying->bare.done == before)
+		;
+	int64_t taken = bench_now() - from;
+	sem_wait(&applying->bare.ran);
+	return taken;
+}
+
+static int64_t apply_once(void *argument)
+{
+	struct applying *applying = argument;
+	uint64_t before = safestart_generation(applying->ss);
+
+	held_flip(&applying->documents);
+	int64_t from = bench_now();
+	uint64_t ticket = safestart_request_restart(applying->ss);
+	while (safestart_generation(applying->ss) == before)
+		;
+	int64_t taken = bench_now() - from;
+	safestart_wait(applying->ss, ticket, -1, NULL);
+	return taken;
+}
+
+static double measure_parse(const void *argument)
+{
+	const struct applying *applying = argument;
+
+	return median_of(parse_once, (void *)(uintptr_t)argument, applying->times);
+}
+
+static double measure_apply(const void *argument)
+{
+	const struct applying *applying = argument;
+
+	return median_of(apply_once, (void *)(uintptr_t)argument, applying->times);
+}
+
+static void bench_set(size_t nodes, size_t times, double target)
+{
+	struct applying applying = {.nodes = nodes, .times = times};
+	char what[80];
+
+	held_make(&applying.documents, nodes);
+	applying.ss = held_open(&applying.documents, NULL, NULL, NULL);
+	bare_start(&applying.bare, &applying.documents);
+	struct way ways[] = {{.name = "bare wake and json_loadb()", .measure = measure_parse, .argument = &applying},
+			     {.name = "apply", .measure = measure_apply, .argument = &applying}};
+	bench_ways(ways, 2);
+	snprintf(what, sizeof(what), "request → live, %zu nodes, one changed", nodes);
+	if (target > 0)
+		bench_at_most(what, &ways[1], &ways[0], target);
+	bench_point("applying", "request → live", (double)nodes, bench_median(&ways[1]));
+	bench_point("applying", "bare wake and parse", (double)nodes, bench_median(&ways[0]));
+	bare_end(&applying.bare);
+	held_close(applying.ss);
+	held_free(&applying.documents);
+}
+
+/* ---- A file that did not change ---- */
+
+struct file {
+	char path[64];
+	struct safestart *ss;
+	char setting[80];
+};
+
+static void write_document(struct file *file, const char *directory, size_t nodes)
+{
+	struct held_documents documents;
+
+	held_make(&documents, nodes);
+	snprintf(file->path, sizeof(file->path), "%s/%zu.json", directory, nodes);
+	snprintf(file->setting, sizeof(file->setting), "source=file:%s", file->path);
+	FILE *to = fopen(file->path, "we");
+	if (to == NULL || fwrite(documents.texts[0], 1, documents.lengths[0], to) != documents.lengths[0] || fclose(to) != 0)
+		abort();
+	held_free(&documents);
+}
+
+static int64_t unchanged_once(void *argument)
+{
+	struct file *file = argument;
+	int64_t from = bench_now();
+
+	safestart_wait(file->ss, safestart_request_restart(file->ss), -1, NULL);
+	return bench_now() - from;
+}
+
+static double measure_unchanged(const void *file)
+{
+	return median_of(unchanged_once, (void *)(uintptr_t)file, 21);
+}
+
+static void await_age(const struct file *file)
+{
+	struct stat status;
+
+	while (stat(file->path, &status) == 0 && time(NULL) - status.st_ctime <= 3)
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+}
+
+static void bench_unchanged(struct file *small, struct file *large)
+{
+	await_age(large);
+	small->ss = held_open(NULL, NULL, NULL, small->setting, NULL);
+	large->ss = held_open(NULL, NULL, NULL, large->setting, NULL);
+	struct way ways[] = {{.name = "the same, 10 nodes", .measure = measure_unchanged, .argument = small},
+			     {.name = "large", .measure = measure_unchanged, .argument = large}};
+	bench_ways(ways, 2);
+	bench_at_most("request → answer, unchanged file of 100,000 nodes", &ways[1], &ways[0], 1.3);
+	held_close(small->ss);
+	held_close(large->ss);
+}
 
 void bench_applying(void)
 {
+	char directory[] = "/tmp/safestart-bench-XXXXXX";
+	struct file small, large;
+
+	if (mkdtemp(directory) == NULL)
+		abort();
+	write_document(&small, directory, 10); /* their times are trusted when they are a few seconds old */
+	write_document(&large, directory, 100000);
+	bench_waking();
+	bench_section("Applying", "ns");
+	bench_set(10, 41, 2);
+	bench_set(100, 21, 0);
+	bench_set(1000, 11, 1.3);
+	bench_set(10000, 3, 0);
+	bench_set(100000, 1, 1.3);
+	bench_unchanged(&small, &large);
+	bench_growing();
+	unlink(small.path);
+	unlink(large.path);
+	rmdir(directory);
 }

@@ -55,6 +55,8 @@ void bench_asking(void);
 void bench_applying(void);
 void bench_being(void);
 
+void bench_growing(void); /* the second part of applying */
+
 extern const char *bench_data; /* directory for the points, or NULL */
 
 #endif
