@@ -85,10 +85,9 @@ static bool wanted_memory(const json_error_t *error, const char *text, size_t le
 	return strncmp(error->text, "invalid token", 13) == 0 || strncmp(error->text, "string or '}' expected", 22) == 0;
 }
 
-/* The text as JSON, or what is wrong with it in words. */
-static int load(json_t **out, const char *text, size_t length, const struct reading *reading)
+/* What needs no parser to be wrong. */
+static int look_at(const char *text, size_t length, const struct reading *reading)
 {
-	json_error_t error;
 	char *why = reading->why;
 	size_t size = reading->why_size;
 
@@ -103,6 +102,16 @@ static int load(json_t **out, const char *text, size_t length, const struct read
 	const char *nul = memchr(text, '\0', length);
 	if (nul != NULL)
 		return why_say(why, size, -EINVAL, "the document has a NUL byte at offset %zu", (size_t)(nul - text));
+	return 0;
+}
+
+/* The text as JSON, or what is wrong with it in words. */
+static int load(json_t **out, const char *text, size_t length, const struct reading *reading)
+{
+	json_error_t error;
+	char *why = reading->why;
+	size_t size = reading->why_size;
+
 	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and goes on: malloc() alone knows. */
 	errno = 0;
 	*out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
@@ -241,6 +250,68 @@ static int read_document(struct reading *reading, const json_t *root)
 	return 0;
 }
 
+static int read_as_a_whole(struct reading *reading, const char *text, size_t length)
+{
+	json_t *root = NULL;
+	int error = load(&root, text, length, reading);
+
+	if (error == 0)
+		error = read_document(reading, root);
+	json_decref(root);
+	return error;
+}
+
+static size_t skip_space(const char *text, size_t at, size_t length)
+{
+	while (at < length && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n'))
+		at++;
+	return at;
+}
+
+#define AS_A_WHOLE 1 /* find out in one piece what is wrong with it */
+
+/* One group, from its brace on. Where it ends; AS_A_WHOLE, -ENOMEM. */
+static int read_next_group(struct reading *reading, const char *text, size_t length, size_t group, size_t *end)
+{
+	json_error_t error;
+
+	errno = 0;
+	json_t *object = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
+	if (errno == ENOMEM || (object == NULL && wanted_memory(&error, text, length))) { /* as in load() */
+		json_decref(object);
+		return no_memory(reading);
+	}
+	if (object == NULL || error.position < 0) { /* what is beyond an int is negative */
+		json_decref(object);
+		return AS_A_WHOLE;
+	}
+	*end = (size_t)error.position;
+	int result = read_group(reading, object, group);
+	json_decref(object);
+	return result < 0 && result != -ENOMEM ? AS_A_WHOLE : result;
+}
+
+/* Group by group: the tree of a whole document takes many times the memory of its nodes, and most of the time goes into making
+ * it and taking it down. Only what is right gets through here, so that all words about what is wrong come from one place. */
+static int read_by_group(struct reading *reading, const char *text, size_t length)
+{
+	size_t at = skip_space(text, 0, length), end = 0;
+	char before = '[';
+
+	for (size_t group = 1; at < length && text[at] == before; group++) {
+		at = skip_space(text, at + 1, length);
+		if (at == length || text[at] != '{')
+			return AS_A_WHOLE;
+		int result = read_next_group(reading, text + at, length - at, group, &end);
+		if (result != 0)
+			return result;
+		at = skip_space(text, at + end, length);
+		before = ',';
+	}
+	bool complete = before == ',' && at < length && text[at] == ']' && skip_space(text, at + 1, length) == length;
+	return complete ? 0 : AS_A_WHOLE;
+}
+
 /* Two entries with one id, and they differ: the second is the fault of both. */
 static bool make_contradiction(const struct entry *first, struct entry *second)
 {
@@ -282,6 +353,16 @@ static bool settle(struct nodeset *set, struct entry *entries, size_t count)
 	return true;
 }
 
+/* Most documents are written by programs, in order. */
+static bool is_sorted(const struct reading *reading)
+{
+	for (size_t i = 1; i < reading->count; i++) {
+		if (by_id_then_position(&reading->entries[i - 1], &reading->entries[i]) > 0)
+			return false;
+	}
+	return true;
+}
+
 static struct nodeset *make_set(struct reading *reading)
 {
 	struct nodeset *set = calloc(1, sizeof(*set));
@@ -294,7 +375,7 @@ static struct nodeset *make_set(struct reading *reading)
 	set->faults = calloc(reading->count + 1, sizeof(*set->faults));
 	if (set->nodes == NULL || set->faults == NULL)
 		goto fail;
-	if (reading->count > 1)
+	if (!is_sorted(reading))
 		qsort(reading->entries, reading->count, sizeof(*reading->entries), by_id_then_position);
 	for (size_t from = 0, to; from < reading->count; from = to) {
 		size_t faults = set->fault_count;
@@ -314,27 +395,35 @@ fail:
 	return NULL;
 }
 
+static void forget_entries(struct reading *reading)
+{
+	for (size_t i = 0; i < reading->count; i++) {
+		if (reading->entries[i].node != NULL && node_unref(reading->entries[i].node))
+			node_free(reading->entries[i].node);
+		free(reading->entries[i].id);
+		free(reading->entries[i].reason);
+	}
+	reading->count = reading->text_size = 0;
+}
+
 int nodeset_parse(struct nodeset **out, const char *json, size_t length, const struct nodeset_limits *limits, char *why,
 		  size_t why_size)
 {
 	struct reading reading = {.limits = limits, .why = why, .why_size = why_size};
-	json_t *root = NULL;
 
 	*out = NULL;
-	int error = load(&root, json, length, &reading);
+	int error = look_at(json, length, &reading);
 	if (error < 0)
 		return error;
-	error = read_document(&reading, root);
+	error = read_by_group(&reading, json, length);
+	if (error == AS_A_WHOLE) {
+		forget_entries(&reading);
+		error = read_as_a_whole(&reading, json, length);
+	}
 	if (error == 0 && (*out = make_set(&reading)) == NULL)
 		error = no_memory(&reading);
-	for (size_t i = 0; i < reading.count; i++) {
-		if (reading.entries[i].node != NULL && node_unref(reading.entries[i].node))
-			node_free(reading.entries[i].node);
-		free(reading.entries[i].id);
-		free(reading.entries[i].reason);
-	}
+	forget_entries(&reading);
 	free(reading.entries);
-	json_decref(root);
 	return error;
 }
 

@@ -10,6 +10,8 @@
 
 #include "sets.h"
 
+#define GROUP "{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}}"
+
 static void assert_picture(const char *json, const char *expected)
 {
 	struct nodeset *set = parsed(json);
@@ -222,6 +224,30 @@ static char *repeated(const char *head, const char *text, size_t count, const ch
 	return all;
 }
 
+/* Groups are read one by one: what stands between and behind them counts all the same, and is said of the whole document. */
+START_TEST(p9_a_document_is_judged_as_a_whole)
+{
+	static const struct {
+		const char *json, *words;
+	} wrong[] = {
+		{"[" GROUP ",]", "not JSON: line 1, column"},
+		{"[" GROUP " " GROUP "]", "not JSON: line 1, column"},
+		{"[" GROUP ",," GROUP "]", "not JSON: line 1, column"},
+		{"[" GROUP "]]", "not JSON: line 1, column"},
+		{"[" GROUP "\n,\n" GROUP "x]", "not JSON: line 3, column"},
+		{"[" GROUP ",", "ends too early"},
+		{"[" GROUP ",{\"targets\":[1]},{", "ends too early"}, /* worse than a group that is not right */
+		{"[" GROUP ",{\"targets\":[1]}]", "group 2: target 1 is a number"},
+		{"[" GROUP ",7]", "group 2 is a number"},
+		{GROUP, "is an object, not an array"},
+	};
+
+	assert_picture("\n[\t" GROUP "\r\n,\n " GROUP " ] \n", "a@h:1");
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		refused(wrong[i].json, strlen(wrong[i].json), &usual, -EINVAL, wrong[i].words);
+}
+END_TEST
+
 START_TEST(p9_monstrous_documents_are_refused)
 {
 	static const struct {
@@ -396,7 +422,7 @@ END_TEST
 
 SUITE("document", a_target_without_an_id_has_its_address_as_id, with_several_targets_each_has_its_address_as_id, ipv6_comes_in_brackets,
       labels_are_ordered_and_can_be_asked_for, p7_order_and_identical_duplicates_do_not_matter, p7_every_difference_is_one,
-      what_is_written_reads_the_same, p9_a_broken_document_is_refused_whole_with_its_reason, p9_a_document_cut_at_any_byte_is_refused,
+      what_is_written_reads_the_same, p9_a_broken_document_is_refused_whole_with_its_reason, p9_a_document_cut_at_any_byte_is_refused, p9_a_document_is_judged_as_a_whole,
       p9_monstrous_documents_are_refused, p9_more_than_max_nodes_or_max_bytes_is_refused,
       p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay, p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses,
       p9_labels_repeated_for_many_targets_do_not_multiply_memory, p11_an_id_of_a_megabyte_is_one_bad_entry,
