@@ -287,12 +287,10 @@ static void leave_turn(struct safestart *ss)
 	pthread_mutex_unlock(&ss->lock);
 }
 
-int dispatch_turn(struct safestart *ss, int timeout_ms)
+static void sleep_and_turn(struct safestart *ss, int timeout_ms)
 {
-	THREAD_NOT_CANCELLED; /* the callbacks inside neither: with thread=no they are on the application's thread */
-	if (!take_turn(ss))
-		return -EBUSY;
-	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
+	unsigned events = loop_wait(&ss->loop, timeout_ms);
+
 	if (events & LOOP_HINT_ENDED) {
 		loop_unwatch(&ss->loop);
 		ss->source.ended = true;
@@ -301,6 +299,14 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	if ((events & LOOP_HINT) && !ss->hint_job.posted)
 		chores_post(ss, &ss->hint_job, "a change of the source");
 	turn(ss);
+}
+
+int dispatch_turn(struct safestart *ss, int timeout_ms)
+{
+	THREAD_NOT_CANCELLED; /* the callbacks inside neither: with thread=no they are on the application's thread */
+	if (!take_turn(ss))
+		return -EBUSY;
+	sleep_and_turn(ss, ss->drained ? 0 : timeout_ms);
 	pthread_mutex_lock(&ss->lock);
 	bool drained = ss->drained;
 	pthread_mutex_unlock(&ss->lock);
@@ -312,9 +318,10 @@ void *dispatch_thread(void *argument)
 {
 	struct safestart *ss = argument;
 
-	while (!atomic_load(&ss->loop_stop)) {
-		if (dispatch_turn(ss, -1) == -EBUSY)
-			break; /* cannot be: nobody else gets in with thread=yes */
+	/* Also when it is shut down and nothing is left to do: a snapshot may be released, and close comes at last. */
+	while (!atomic_load(&ss->loop_stop) && take_turn(ss)) { /* it can be had: nobody else gets in with thread=yes */
+		sleep_and_turn(ss, -1);
+		leave_turn(ss);
 	}
 	pthread_mutex_lock(&ss->lock);
 	ss->loop_left = true;

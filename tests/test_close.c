@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Shutdown and close, at awkward moments; opening without room. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -41,6 +42,38 @@ START_TEST(p6_shutdown_answers_every_open_ticket)
 	close_now(ss);
 	ck_assert_int_eq(app.outcomes, 1);
 	ck_assert_int_eq(app.newest.verdict, SAFESTART_CANCELLED);
+}
+END_TEST
+
+/* Of all threads but this one. */
+static bool all_others_sleep(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	const struct dirent *task;
+	bool asleep = tasks != NULL;
+
+	while (tasks != NULL && (task = readdir(tasks)) != NULL) {
+		if (task->d_name[0] != '.' && atoi(task->d_name) != gettid())
+			asleep = asleep && is_asleep(atoi(task->d_name));
+	}
+	if (tasks != NULL)
+		closedir(tasks);
+	return asleep;
+}
+
+/* A server that leaves the closing to the end of its process, or that waits for its last requests in between. */
+START_TEST(p14_a_handle_that_is_shut_down_rests)
+{
+	struct app app;
+	app_init(&app);
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	push_and_wait(ss, ONE);
+	struct safestart_snapshot *owned = safestart_snapshot_acquire(ss);
+	ck_assert_int_eq(safestart_shutdown(ss), 0);
+	int found = 0; /* so many times in a row; what is left to do comes first */
+	EVENTUALLY((found = all_others_sleep() ? found + 1 : 0) == 100);
+	safestart_snapshot_release(owned);
+	close_now(ss);
 }
 END_TEST
 
@@ -292,7 +325,7 @@ START_TEST(p9_every_allocation_of_open_may_fail)
 END_TEST
 #endif
 
-SUITE("close", p6_shutdown_answers_every_open_ticket, p14_close_waits_for_a_hung_callback_at_most_run_timeout, p14_close_waits_for_an_open_later,
+SUITE("close", p6_shutdown_answers_every_open_ticket, p14_a_handle_that_is_shut_down_rests, p14_close_waits_for_a_hung_callback_at_most_run_timeout, p14_close_waits_for_an_open_later,
       p6_close_answers_waiters_and_waits_until_they_have_left, p13_owned_snapshots_outlive_close_and_the_last_owner_retires,
       closing_at_once_and_closing_nothing_is_fine, p9_opening_without_descriptors_is_an_error_in_words,
       p9_opening_without_memory_or_threads_is_an_error_in_words, p9_every_allocation_of_open_may_fail)
