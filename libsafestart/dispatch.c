@@ -242,7 +242,8 @@ static int64_t earlier(int64_t a, int64_t b)
 static void settle_down(struct safestart *ss, int64_t wake_at)
 {
 	pthread_mutex_lock(&ss->lock);
-	if (ss->run != NULL && !run_gave_up(ss->run) && !(atomic_load(&ss->run->bits) & RUN_SETTLED))
+	/* Also of a run that is settled: should `restart` follow, its deadline is looked for then. */
+	if (ss->run != NULL && !run_gave_up(ss->run) && (!(atomic_load(&ss->run->bits) & RUN_SETTLED) || ss->run->deadline > loop_now()))
 		wake_at = earlier(wake_at, ss->run->deadline);
 	ss->figures.next_start = gate_next_start(&ss->gate);
 	if (request_is_shut(&ss->door))

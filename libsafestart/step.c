@@ -93,9 +93,11 @@ bool step_begin(struct safestart_run *run, enum run_phase phase)
 		step_set_locked(run, RUN_CANCELLED);
 	bool go = !run_gave_up(run);
 	if (go) {
-		if (phase == RUN_RESTART) { /* a deadline of its own, which the loop does not know yet */
-			run->deadline = loop_now() + handle_settings(ss)->run_timeout;
-			handle_wake(ss);
+		if (phase == RUN_RESTART) { /* a deadline of its own; the loop finds it when the old one comes */
+			int64_t now = loop_now();
+			if (run->deadline <= now)
+				handle_wake(ss);
+			run->deadline = now + handle_settings(ss)->run_timeout;
 		}
 		atomic_store_explicit(&run->phase, phase, memory_order_relaxed);
 		atomic_store_explicit(&run->bits, 0, memory_order_release);
