@@ -389,6 +389,9 @@ static struct nodeset *make_set(struct reading *reading)
 			set->first_reason = set->faults[faults].reason;
 		}
 	}
+	struct nodeset_fault *few = realloc(set->faults, (set->fault_count + 1) * sizeof(*few)); /* as a rule: none */
+	if (few != NULL)
+		set->faults = few;
 	return set;
 fail:
 	nodeset_unref(set);
