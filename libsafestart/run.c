@@ -141,7 +141,8 @@ static void recall(struct safestart_run *run)
 
 	memory->attempts = same ? memory->attempts + 1 : 1;
 	run->attempts = memory->attempts;
-	nodeset_unref(memory->tried);
+	nodeset_unref(run->outgoing);
+	run->outgoing = memory->tried;
 	memory->tried = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
 	if (run->wanted == NULL)
 		return; /* a source that fails now and then does not take the force from the set it had */
@@ -411,6 +412,8 @@ static void tear_down(struct safestart_run *run)
 	run->candidate = NULL;
 	safestart_snapshot_release(run->current);
 	run->current = NULL;
+	nodeset_unref(run->outgoing);
+	run->outgoing = NULL;
 }
 
 static void execute(struct job *job)
@@ -444,6 +447,7 @@ void run_free(struct safestart_run *run)
 	run_free_rejections(run->rejections);
 	nodeset_unref(run->gathered);
 	nodeset_unref(run->wanted);
+	nodeset_unref(run->outgoing);
 	nodeset_plan_clear(&run->plan);
 	pthread_mutex_destroy(&run->lock);
 	free(run);

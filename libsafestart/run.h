@@ -52,6 +52,7 @@ struct safestart_run {
 	int gather_error;
 	char words[256]; /* why the gather failed, or the refusal */
 	struct nodeset *wanted;
+	struct nodeset *outgoing; /* remembered until now; freeing it takes a while, which what goes live need not wait for */
 	struct safestart_snapshot *current;   /* owned */
 	struct safestart_snapshot *candidate; /* until commit; afterwards the live one, owned */
 	struct nodeset_plan plan;
