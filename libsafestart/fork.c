@@ -48,6 +48,7 @@ static void forget_memory(struct safestart *ss, bool torn)
 		nodeset_unref(ss->memory.gathered);
 		nodeset_unref(ss->memory.tried);
 		nodeset_unref(ss->memory.forced);
+		nodeset_unref(ss->memory.unchanged);
 	}
 	ss->memory = (struct handle_memory){0};
 }

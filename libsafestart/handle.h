@@ -49,6 +49,8 @@ struct handle_memory {
 	char words[256];
 	struct nodeset *tried; /* the set the last run tried */
 	uint32_t attempts;     /* runs in a row that tried it and are to be repeated */
+	struct nodeset *unchanged; /* a set that was found to change nothing */
+	uint64_t unchanged_from;   /* of that generation */
 	struct nodeset *forced; /* the set a forced run tried and has not applied yet */
 	bool kept_tried;       /* last_good was looked at */
 };

@@ -203,6 +203,23 @@ static void add_lost(const struct safestart_run *run, char *words, size_t size)
 	why_say(words + length, size - length, 0, "%s%s", named > 0 ? ")" : "", tail);
 }
 
+/* What is unchanged need not be compared again, however large it is. */
+static bool is_known_unchanged(const struct safestart_run *run)
+{
+	const struct handle_memory *memory = &run->ss->memory;
+
+	return run->wanted == memory->unchanged && run->current->generation == memory->unchanged_from;
+}
+
+static void remember_unchanged(struct safestart_run *run)
+{
+	struct handle_memory *memory = &run->ss->memory;
+
+	nodeset_unref(memory->unchanged);
+	memory->unchanged = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
+	memory->unchanged_from = run->current->generation;
+}
+
 /* Is what was gathered fit to be tried? 0 or -errno and the words. */
 static int check(struct safestart_run *run, int result, size_t kept_count)
 {
@@ -213,13 +230,14 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 	show_desired(run);
 	recall(run);
 	error = nodeset_usable(run->wanted, run->words, sizeof(run->words));
-	if (error == 0) {
+	if (error == 0 && !is_known_unchanged(run)) {
 		error = candidate_build(run);
 		if (error < 0)
 			why_say(run->words, sizeof(run->words), 0, "out of memory");
 	}
 	if (error == 0)
-		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count, run->candidate->count, run->words, sizeof(run->words));
+		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count, run->candidate != NULL ? run->candidate->count : live_count(run),
+			      run->words, sizeof(run->words));
 	if (error == -ERANGE)
 		add_lost(run, run->words, sizeof(run->words));
 	return error;
@@ -286,6 +304,7 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 	nodeset_unref(kept);
 	if (run->wanted == NULL || (run->plan.change_count == 0 && run->current->generation > 0)) {
 		forget_candidate(run);
+		remember_unchanged(run);
 		show_rejections(run); /* none: a rejected node would be a change */
 		return to_restart(run);
 	}

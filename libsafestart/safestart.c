@@ -54,6 +54,7 @@ static void destroy(struct safestart *ss)
 	nodeset_unref(ss->memory.gathered);
 	nodeset_unref(ss->memory.tried);
 	nodeset_unref(ss->memory.forced);
+	nodeset_unref(ss->memory.unchanged);
 	nodeset_unref(ss->desired);
 	run_free_rejections(ss->rejections);
 	ticket_clear(&ss->tickets);
