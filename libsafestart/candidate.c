@@ -54,15 +54,6 @@ void candidate_carry_reports(struct safestart_run *run)
 	}
 }
 
-static const struct rejection *find_rejection(const struct safestart_run *run, const char *id)
-{
-	for (const struct rejection *r = run->rejections; r != NULL; r = r->next) {
-		if (strcmp(r->id, id) == 0)
-			return r;
-	}
-	return NULL;
-}
-
 size_t candidate_settle(struct safestart_run *run)
 {
 	struct safestart_snapshot *candidate = run->candidate;
@@ -75,7 +66,7 @@ size_t candidate_settle(struct safestart_run *run)
 			continue;
 		}
 		struct safestart_node *node = candidate->nodes[change.index], *old = NULL;
-		if (find_rejection(run, node->text) == NULL) {
+		if (!change.rejected) {
 			change.index -= gone; /* where it will be once the holes are closed */
 			run->plan.changes[left++] = change;
 			continue;
@@ -158,27 +149,35 @@ static bool is_preparing(const struct safestart_run *run)
 	return atomic_load_explicit(&run->phase, memory_order_relaxed) == RUN_PREPARE && !run->committed;
 }
 
-static bool is_changed(const struct safestart_run *run, size_t index)
+/* What is to become of that node; NULL: nothing. They are in the order of ids. */
+static struct nodeset_change *find_change(const struct safestart_run *run, const char *id)
 {
-	for (size_t i = 0; i < run->plan.change_count; i++) {
-		if (run->plan.changes[i].kind != SAFESTART_REMOVED && run->plan.changes[i].index == index)
-			return true;
+	size_t low = 0, high = run->plan.change_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(safestart_run_change(run, middle, NULL)->text, id);
+		if (order == 0)
+			return &run->plan.changes[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return false;
+	return NULL;
 }
 
 int safestart_run_reject(struct safestart_run *run, const char *id, const char *reason)
 {
-	size_t index;
-
 	if (run == NULL || id == NULL || !is_preparing(run))
 		return -EINVAL;
 	pthread_mutex_lock(&run->lock);
-	bool found = nodeset_find(run->candidate->nodes, run->candidate->count, id, &index) != NULL;
+	bool found = nodeset_find(run->candidate->nodes, run->candidate->count, id, NULL) != NULL;
 	pthread_mutex_unlock(&run->lock);
 	if (!found)
 		return -ENOENT;
-	if (!is_changed(run, index))
+	struct nodeset_change *change = find_change(run, id);
+	if (change == NULL)
 		return -EINVAL;
 	struct rejection *rejection = calloc(1, sizeof(*rejection));
 	if (rejection == NULL)
@@ -190,8 +189,9 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 		return -ENOMEM;
 	}
 	pthread_mutex_lock(&run->lock);
-	bool again = find_rejection(run, id) != NULL;
+	bool again = change->rejected;
 	if (!again) {
+		change->rejected = true;
 		rejection->next = run->rejections;
 		run->rejections = rejection;
 		run->rejection_count++;

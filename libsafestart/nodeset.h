@@ -57,7 +57,8 @@ bool nodeset_equal(const struct nodeset *a, const struct nodeset *b); /* NULL eq
 
 struct nodeset_change {
 	int kind;    /* enum safestart_change */
-	size_t index; /* in the plan's nodes; of a removed one in the live nodes */
+	bool rejected; /* by the application; run's */
+	size_t index;  /* in the plan's nodes; of a removed one in the live nodes */
 };
 
 struct nodeset_plan {
