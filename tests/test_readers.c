@@ -137,6 +137,29 @@ START_TEST(p13_a_borrower_that_stays_delays_retirement_and_not_the_next_reload)
 }
 END_TEST
 
+START_TEST(p13_a_borrow_lasts_until_its_outermost_unlock)
+{
+	_Atomic int retired = 0;
+	struct safestart *ss = open_numbered(&retired);
+
+	next_generation(ss, 1);
+	const struct safestart_snapshot *borrowed = safestart_read_lock(ss);
+	for (int i = 2; i < 20; i++) {
+		check_whole(safestart_read_lock(ss));
+		check_whole(safestart_read_lock(ss));
+		safestart_read_unlock(ss);
+		next_generation(ss, i);
+		safestart_read_unlock(ss);
+		safestart_snapshot_release(safestart_snapshot_acquire(ss)); /* borrows meanwhile, too */
+	}
+	ck_assert_int_eq(retired, 0);
+	check_whole(borrowed);
+	safestart_read_unlock(ss);
+	EVENTUALLY(retired == 2 * 18);
+	close_now(ss);
+}
+END_TEST
+
 START_TEST(p13_only_what_an_owner_holds_is_kept)
 {
 	_Atomic int retired = 0;
@@ -277,5 +300,5 @@ START_TEST(p13_looking_at_the_status_takes_nothing_from_retirement)
 END_TEST
 
 SUITE("readers", p10_a_reader_sees_one_whole_generation, p13_a_borrower_that_stays_delays_retirement_and_not_the_next_reload,
-      p13_only_what_an_owner_holds_is_kept, p19_ten_thousand_reloads_leave_everything_as_one_thousand_did, getters_and_find,
-      p13_looking_at_the_status_takes_nothing_from_retirement)
+      p13_a_borrow_lasts_until_its_outermost_unlock, p13_only_what_an_owner_holds_is_kept,
+      p19_ten_thousand_reloads_leave_everything_as_one_thousand_did, getters_and_find, p13_looking_at_the_status_takes_nothing_from_retirement)
