@@ -10,9 +10,9 @@
 
 /* liburcu 0.13 lays its readers' records out 32 bytes past the alignment it declares for them, which the undefined
  * behaviour sanitizer reports at every access. These inlined functions are all that touches them here. */
-static inline void _urcu_bp_read_lock_update(unsigned long tmp) __attribute__((no_sanitize("alignment")));
-static inline void _urcu_bp_read_lock(void) __attribute__((no_sanitize("alignment")));
-static inline void _urcu_bp_read_unlock(void) __attribute__((no_sanitize("alignment")));
+#define TOUCHES_RECORD __attribute__((no_sanitize("alignment")))
+static inline void _urcu_bp_read_lock_update(unsigned long tmp) TOUCHES_RECORD;
+static inline void _urcu_bp_read_lock(void) TOUCHES_RECORD;
 #include <urcu-bp.h>
 
 #include "nodeset.h"
@@ -31,8 +31,8 @@ static char grace_period;
 #define READERS_HAVE_LEFT() ((void)0)
 #endif
 
-/* Counts forks on the way from the first process to this one. The only global that changes: data made by
- * another process must turn NULL for every handle at once. */
+/* Counts forks on the way from the first process to this one. The only global that changes (`entry` below is settled
+ * once): data made by another process must turn NULL for every handle at once. */
 static _Atomic uint32_t fork_epoch;
 
 uint32_t snapshot_epoch(void)
@@ -71,14 +71,57 @@ static void __attribute__((noinline, cold)) register_thread(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static inline void reader_enters(void)
+/* What an outermost reader writes into its record is found here: liburcu's counter, or, where the kernel has no membarrier()
+ * and readers need a fence (and as long as nobody has looked), a zero, which lets nobody in at once. */
+static const unsigned long no_entry;
+static _Atomic(const unsigned long *) entry = &no_entry;
+
+/* Record and counter count nested readers in their lower half; the counter's is 1. */
+static inline uint32_t nested(unsigned long ctr)
 {
-	if (caa_unlikely(URCU_TLS(urcu_bp_reader) == NULL)) {
+	return (uint32_t)(ctr & URCU_BP_GP_CTR_NEST_MASK);
+}
+
+/* Registered, outermost, no fence needed: with fewer instructions than liburcu's own, for it is most of what a read costs. */
+static inline TOUCHES_RECORD bool reader_enters_at_once(void)
+{
+	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
+	unsigned long ctr = CMM_LOAD_SHARED(*atomic_load_explicit(&entry, memory_order_relaxed));
+
+	if (caa_unlikely(reader == NULL || nested(CMM_LOAD_SHARED(reader->ctr)) >= nested(ctr)))
+		return false;
+	_CMM_STORE_SHARED(reader->ctr, ctr);
+	cmm_barrier(); /* whoever waits for readers makes it one for the processor */
+	return true;
+}
+
+static void __attribute__((noinline, cold)) reader_enters_slowly(void)
+{
+	if (URCU_TLS(urcu_bp_reader) == NULL) {
 		register_thread();
 		if (URCU_TLS(urcu_bp_reader) == NULL)
 			__builtin_unreachable(); /* static analysis can't know */
 	}
+	/* Settled since somebody registered. Not stored again: every reader loads it. */
+	if (urcu_bp_has_sys_membarrier && atomic_load_explicit(&entry, memory_order_relaxed) == &no_entry)
+		atomic_store_explicit(&entry, &urcu_bp_gp.ctr, memory_order_relaxed);
 	urcu_bp_read_lock();
+}
+
+static inline void reader_enters(void)
+{
+	if (caa_unlikely(!reader_enters_at_once()))
+		reader_enters_slowly();
+}
+
+/* What the reader did is over before its record says so: that is all that whoever waits for it relies on, and needs no fence
+ * here (liburcu has one where there is no membarrier()). */
+static inline TOUCHES_RECORD void reader_leaves(void)
+{
+	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
+
+	READER_LEAVES();
+	__atomic_store_n(&reader->ctr, CMM_LOAD_SHARED(reader->ctr) - URCU_BP_GP_COUNT, __ATOMIC_RELEASE);
 }
 
 static struct snapshot_view *view_of(struct safestart *ss)
@@ -86,17 +129,24 @@ static struct snapshot_view *view_of(struct safestart *ss)
 	return (struct snapshot_view *)(void *)ss;
 }
 
+/* Called last, so that the way everybody goes needs no stack frame. */
+static const struct safestart_snapshot *__attribute__((noinline, cold)) read_lock_slowly(struct safestart *ss)
+{
+	reader_enters_slowly();
+	return atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
+}
+
 const struct safestart_snapshot *safestart_read_lock(struct safestart *ss)
 {
-	reader_enters();
+	if (caa_unlikely(!reader_enters_at_once()))
+		return read_lock_slowly(ss);
 	return atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
 }
 
 void safestart_read_unlock(struct safestart *ss)
 {
 	(void)ss;
-	READER_LEAVES();
-	urcu_bp_read_unlock();
+	reader_leaves();
 }
 
 struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
@@ -105,8 +155,7 @@ struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
 	struct safestart_snapshot *live = atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
 	/* Not zero: the live reference goes only after a grace period, which waits for us. */
 	atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
-	READER_LEAVES();
-	urcu_bp_read_unlock();
+	reader_leaves();
 	return live;
 }
 
@@ -274,8 +323,7 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 		else
 			request_wake(home->wake_fd);
 	}
-	READER_LEAVES();
-	urcu_bp_read_unlock();
+	reader_leaves();
 	if (last_after_close)
 		snapshot_dispose(snapshot);
 }
@@ -303,7 +351,7 @@ void snapshot_pause_graces(void)
 {
 	/* A signal handler on this thread must not want to register it while we hold that lock. */
 	reader_enters();
-	urcu_bp_read_unlock();
+	reader_leaves();
 	pthread_mutex_lock(&grace_lock);
 }
 
