@@ -3,6 +3,7 @@
 #include "bench.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,7 @@ double bench_ratio(const struct way *way, const struct way *to)
 
 struct crew {
 	pthread_barrier_t start;
+	unsigned threads;
 	void (*work)(void *argument, size_t times);
 	void *argument;
 	size_t times;
@@ -84,15 +86,36 @@ struct crew {
 
 struct hand {
 	struct crew *crew;
+	unsigned index;
 	pthread_t thread;
 	int64_t cpu;
 };
+
+/* Threads that are woken together may otherwise run one after another on the processor of whoever woke them. */
+static void spread(unsigned index)
+{
+	cpu_set_t allowed, one;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		return;
+	index %= (unsigned)CPU_COUNT(&allowed);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (CPU_ISSET(cpu, &allowed) && index-- == 0) {
+			CPU_ZERO(&one);
+			CPU_SET(cpu, &one);
+			sched_setaffinity(0, sizeof(one), &one);
+			return;
+		}
+	}
+}
 
 static void *hand_works(void *argument)
 {
 	struct hand *hand = argument;
 	struct crew *crew = hand->crew;
 
+	if (crew->threads > 1)
+		spread(hand->index);
 	pthread_barrier_wait(&crew->start);
 	int64_t begun = bench_cpu();
 	crew->work(crew->argument, crew->times);
@@ -102,13 +125,14 @@ static void *hand_works(void *argument)
 
 double bench_threads(unsigned threads, void (*work)(void *argument, size_t times), void *argument, size_t times)
 {
-	struct crew crew = {.work = work, .argument = argument, .times = times};
+	struct crew crew = {.threads = threads, .work = work, .argument = argument, .times = times};
 	struct hand *hands = calloc(threads, sizeof(*hands));
 	int64_t cpu = 0;
 
 	pthread_barrier_init(&crew.start, NULL, threads);
 	for (unsigned i = 0; i < threads; i++) {
 		hands[i].crew = &crew;
+		hands[i].index = i;
 		if (pthread_create(&hands[i].thread, NULL, hand_works, &hands[i]) != 0)
 			abort();
 	}
