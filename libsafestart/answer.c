@@ -117,6 +117,15 @@ static bool has_periodic_source(const struct safestart *ss)
 	return ss->source.kind == SOURCE_ADDED && handle_settings(ss)->reconcile > 0;
 }
 
+static const char cancelled_words[] = "cancelled: the handle was shut down";
+
+static void say_cancelled(struct safestart_run *run)
+{
+	run->outcome.verdict = SAFESTART_CANCELLED;
+	run->outcome.error = -ECANCELED;
+	why_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
+}
+
 void answer_run(struct safestart_run *run, bool again)
 {
 	struct safestart *ss = run->ss;
@@ -133,6 +142,8 @@ void answer_run(struct safestart_run *run, bool again)
 	/* A retry says another pause each time, which does not make it news. */
 	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
 			ss->tickets.last.error == run->outcome.error && (run->outcome.attempts & (run->outcome.attempts - 1)) != 0;
+	if (atomic_load(&run->bits) & RUN_CANCELLED)
+		say_cancelled(run); /* this very moment: shutdown has answered its ticket, and there is one answer [P6] */
 	record_locked(ss, run);
 	pthread_mutex_unlock(&ss->lock);
 	log_outcome(run, repeated);
@@ -172,13 +183,9 @@ void answer_expired(struct safestart_run *run)
 	answer_drop(run);
 }
 
-static const char cancelled_words[] = "cancelled: the handle was shut down";
-
 void answer_cancelled(struct safestart_run *run)
 {
-	run->outcome.verdict = SAFESTART_CANCELLED;
-	run->outcome.error = -ECANCELED;
-	why_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
+	say_cancelled(run);
 	answer_run(run, false);
 }
 

@@ -284,8 +284,8 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
 int safestart_after_fork(struct safestart *ss);
 
 /**
- * No new runs. Every open ticket is answered CANCELLED at once, the running one's included, but for a
- * run that has already put its set live: that is answered by its true outcome when it ends.
+ * No new runs. Every open ticket is answered CANCELLED at once, the running one's included; only a run whose
+ * set is live, with no `restart` left to call, is answered by its true outcome when it ends.
  * safestart_run_cancelled() tells the callback inside. Reading goes on working. Never blocks;
  * again is fine.
  * Returns: 0; -EINVAL when ss is NULL.
