@@ -134,6 +134,11 @@ const struct safestart_snapshot *safestart_run_candidate(const struct safestart_
 	return run->candidate != NULL ? run->candidate : run->current;
 }
 
+static const struct safestart_node *node_of(const struct safestart_run *run, const struct nodeset_change *change)
+{
+	return change->kind == SAFESTART_REMOVED ? run->current->nodes[change->index] : run->candidate->nodes[change->index];
+}
+
 const struct safestart_node *safestart_run_change(const struct safestart_run *run, size_t index, int *kind)
 {
 	if (index >= run->plan.change_count)
@@ -141,7 +146,7 @@ const struct safestart_node *safestart_run_change(const struct safestart_run *ru
 	const struct nodeset_change *change = &run->plan.changes[index];
 	if (kind != NULL)
 		*kind = change->kind;
-	return change->kind == SAFESTART_REMOVED ? run->current->nodes[change->index] : run->candidate->nodes[change->index];
+	return node_of(run, change);
 }
 
 static bool is_preparing(const struct safestart_run *run)
@@ -156,7 +161,7 @@ static struct nodeset_change *find_change(const struct safestart_run *run, const
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = strcmp(safestart_run_change(run, middle, NULL)->text, id);
+		int order = strcmp(node_of(run, &run->plan.changes[middle])->text, id);
 		if (order == 0)
 			return &run->plan.changes[middle];
 		if (order < 0)
