@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Draws the points of a bench as an SVG, both axes logarithmic: plot.py POINTS.tsv TITLE X-AXIS Y-AXIS > OUT.svg"""
+"""Draws the points of a bench as an SVG, both axes logarithmic: plot.py POINTS.tsv TITLE X-AXIS Y-AXIS OURS > OUT.svg
+OURS is the series that is drawn thick."""
 import html
 import math
 import sys
@@ -39,7 +40,7 @@ def ticks(values):
     return [10.0 ** power for power in range(first, last + 1)]
 
 
-def draw(series, title, x_axis, y_axis):
+def draw(series, title, x_axis, y_axis, ours):
     xs = sorted({x for points in series.values() for x in points})
     ys = [y for points in series.values() for y in points.values()]
     to_x, to_y = scale(xs, LEFT, WIDTH - RIGHT), scale(ys, HEIGHT - BOTTOM, TOP)
@@ -58,17 +59,17 @@ def draw(series, title, x_axis, y_axis):
     for i, (name, points) in enumerate(series.items()):
         colour = COLOURS[i % len(COLOURS)]
         line = ' '.join(f'{to_x(x):.1f},{to_y(y):.1f}' for x, y in sorted(points.items()))
-        out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{3 if i == 0 else 1.6}"/>')
+        out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{3 if name == ours else 1.6}"/>')
         out += [f'<circle cx="{to_x(x):.1f}" cy="{to_y(y):.1f}" r="3" fill="{colour}"/>' for x, y in sorted(points.items())]
     names = list(series)
     for y, name in ends:  # beside the ends of their lines, none over another
         place = max(place + 16, y + 4)
         i = names.index(name)
-        weight = ' font-weight="bold"' if i == 0 else ''
+        weight = ' font-weight="bold"' if name == ours else ''
         out.append(f'<text x="{WIDTH - RIGHT + 10}" y="{place:.1f}" fill="{COLOURS[i % len(COLOURS)]}"{weight}>{html.escape(name)}</text>')
     out.append('</svg>')
     return '\n'.join(out)
 
 
 if __name__ == '__main__':
-    print(draw(read(sys.argv[1]), *sys.argv[2:5]))
+    print(draw(read(sys.argv[1]), *sys.argv[2:6]))
