@@ -26,20 +26,19 @@ void chores_keep(struct safestart *ss)
 	chores_post(ss, &ss->keep_job, "writing last_good");
 }
 
-/* 0: not by itself. */
+/* 0: not by itself. Not once it is shut down: at its end close has nothing live, and that is not a set to keep. */
 static int64_t pause_before_keeping(const struct safestart *ss)
 {
 	const struct gate_conf *gate = &handle_settings(ss)->gate;
 
-	return gate->retry_min > 0 ? gate->retry_max : 0;
+	return gate->retry_min > 0 && !request_is_shut(&ss->door) ? gate->retry_max : 0;
 }
 
 int64_t chores_keep_again(struct safestart *ss, int64_t now)
 {
 	int64_t pause = pause_before_keeping(ss);
 
-	/* Not once it is shut down: at its end close has nothing live, and that is not a set to keep. */
-	if (atomic_load(&ss->keep_failures) == 0 || ss->keep_job.posted || pause == 0 || request_is_shut(&ss->door))
+	if (atomic_load(&ss->keep_failures) == 0 || ss->keep_job.posted || pause == 0)
 		ss->keep_at = LOOP_NEVER;
 	else if (ss->keep_at == LOOP_NEVER)
 		ss->keep_at = now + pause;
@@ -90,11 +89,12 @@ static void hint_done(struct job *job)
 static void say_not_kept(struct safestart *ss, uint32_t failures, const char *why)
 {
 	int64_t pause = pause_before_keeping(ss);
+	const char *otherwise = request_is_shut(&ss->door) ? "not tried again, for the handle is shut down" : "tried again after the next change";
 
 	/* The same thing again every 30 s hides what matters. */
 	handle_log(ss, (failures & (failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
-		   "last_good %s is not up to date, a restart would begin with an older set: %s; tried again %s%s", handle_settings(ss)->last_good, why,
-		   pause > 0 ? "in " : "after the next change", pause > 0 ? why_duration(pause).text : "");
+		   "last_good %s is not up to date, a restart would begin with an older set: %s; %s%s", handle_settings(ss)->last_good, why,
+		   pause > 0 ? "tried again in " : otherwise, pause > 0 ? why_duration(pause).text : "");
 }
 
 void chores_keep_now(struct safestart *ss)

@@ -207,7 +207,7 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 int keep_save(const char *path, const char *json, char *why, size_t why_size)
 {
 	if (is_too_long(strlen(json)))
-		return why_say(why, why_size, -EFBIG, "%s (RLIMIT_FSIZE)", safestart_strerror(EFBIG));
+		return why_say(why, why_size, -EFBIG, "%s: it would have %zu bytes, raise RLIMIT_FSIZE", safestart_strerror(EFBIG), strlen(json));
 	sweep(path);
 	int error = save(path, json, why, why_size);
 	if (error == -ENOENT) /* somebody swept it away before it was locked */

@@ -47,6 +47,7 @@ struct request_batch {
 
 void request_init(struct request_door *door, int wake_fd);
 
+/* What request_enter() does where a load will not do. */
 uint64_t request_join(struct request_door *door, uint32_t flags, const char *reason);
 
 /* Any thread, any signal handler. Returns the ticket; 0: shut. */

@@ -345,8 +345,6 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 
 /* ---- Fork ---- */
 
-/* liburcu's own handlers: they wait for the grace period in progress and block signals meanwhile. Without them a
- * grace period in the child would wait for readers that do not exist there. */
 void snapshot_pause_graces(void)
 {
 	/* A signal handler on this thread must not want to register it while we hold that lock. */
@@ -355,6 +353,8 @@ void snapshot_pause_graces(void)
 	pthread_mutex_lock(&grace_lock);
 }
 
+/* liburcu's own handlers: they wait for the grace period in progress and block signals meanwhile. Without them a
+ * grace period in the child would wait for readers that do not exist there. */
 void snapshot_rcu_before_fork(void)
 {
 	pthread_mutex_lock(&registration);

@@ -122,15 +122,19 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 		why_say(to, size, 0, "pending: %s", ss->thread ? "the run is about to start" : "nobody has called safestart_dispatch() since");
 }
 
+/* 0: this thread may wait, and in a forked child the handle is its own. */
+static int may_wait(struct safestart *ss)
+{
+	return worker_inside(ss) ? -EDEADLK : fork_revive(ss);
+}
+
 int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, struct safestart_outcome *outcome)
 {
 	struct awaited awaited = {.ticket = ticket};
 
 	if (ss == NULL || ticket == 0 || ticket_check_size(outcome) < 0)
 		return -EINVAL;
-	if (worker_inside(ss))
-		return -EDEADLK;
-	int error = fork_revive(ss);
+	int error = may_wait(ss);
 	if (error < 0)
 		return error;
 	if (ticket > request_issued(&ss->door, NULL))
@@ -157,9 +161,7 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms)
 {
 	if (ss == NULL)
 		return -EINVAL;
-	if (worker_inside(ss))
-		return -EDEADLK;
-	int error = fork_revive(ss);
+	int error = may_wait(ss);
 	if (error < 0)
 		return error;
 	if (request_is_shut(&ss->door))
