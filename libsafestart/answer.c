@@ -45,7 +45,7 @@ static void post_outcome(struct safestart_run *run)
 		return;
 	run->delivery.execute = deliver;
 	run->delivery.done = delivered;
-	if (worker_post(&run->ss->worker, &run->delivery) == 0)
+	if (dispatch_post(run->ss, &run->delivery) == 0)
 		run->jobs++;
 	else
 		handle_log(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);

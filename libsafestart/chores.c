@@ -9,7 +9,7 @@
 
 int chores_post(struct safestart *ss, struct job *job, const char *what)
 {
-	int error = job->posted ? 0 : worker_post(&ss->worker, job);
+	int error = job->posted ? 0 : dispatch_post(ss, job);
 
 	if (error < 0)
 		handle_log(ss, handle_starves(ss), "%s has to wait: no thread to be had (%s)", what, safestart_strerror(error));

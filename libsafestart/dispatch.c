@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* dispatch: every decision of a handle, on one thread: it looks at the door, asks the gate, starts runs, takes
- * back what the worker has done, answers tickets, sets the timer. With thread=yes a thread of ours is in it for
- * ever; with thread=no the application's event loop, which then executes the worker's jobs as well. */
+/* dispatch: every decision of a handle, by one thread at a time: it looks at the door, asks the gate, starts runs, takes
+ * back what was executed, answers tickets, sets the timer, and then carries out what it has posted. With thread=no that is
+ * the application's event loop. With thread=yes two threads of ours sleep in the loop. An event wakes one, which
+ * takes the turn, decides, leaves the turn and carries out the job itself; the other one sees to what happens
+ * meanwhile. So a request wakes a single thread, and a callback that stays inside stops nothing. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -128,7 +130,7 @@ static void resume_parked(struct safestart *ss)
 		}
 		*at = run->next_parked;
 		run->resumed = true;
-		if (worker_post(&ss->worker, &run->job) < 0) { /* cannot be: it was there before */
+		if (dispatch_post(ss, &run->job) < 0) { /* cannot be: there were two threads before */
 			*at = run;
 			return;
 		}
@@ -179,7 +181,7 @@ static void start_run(struct safestart *ss, int64_t now)
 	if (shut)
 		step_cancel_locked(run);
 	pthread_mutex_unlock(&ss->lock);
-	int error = worker_post(&ss->worker, &run->job);
+	int error = dispatch_post(ss, &run->job);
 	if (error < 0)
 		answer_refused_start(run, error);
 	else
@@ -254,23 +256,34 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 	loop_arm(&ss->loop, wake_at);
 }
 
-static void turn(struct safestart *ss)
+static void turn(struct safestart *ss, unsigned events)
 {
-	do {
-		int64_t now = loop_now();
-		take_finished(ss);
-		expire_run(ss, now);
-		resume_parked(ss);
-		int64_t wake_at = look(ss);
-		wake_at = earlier(wake_at, collect(ss, now));
-		wake_at = earlier(wake_at, chores_keep_again(ss, now));
-		settle_down(ss, wake_at);
-	} while (!ss->worker.threaded && worker_execute_one(&ss->worker));
+	int64_t now = loop_now();
+
+	if (events & LOOP_TIMER)
+		loop_expired(&ss->loop);
+	if (events & LOOP_HINT_ENDED) {
+		loop_unwatch(&ss->loop);
+		ss->source.ended = true;
+		handle_log(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
+	}
+	if ((events & LOOP_HINT) && !ss->hint_job.posted)
+		chores_post(ss, &ss->hint_job, "a change of the source");
+	take_finished(ss);
+	expire_run(ss, now);
+	resume_parked(ss);
+	int64_t wake_at = look(ss);
+	wake_at = earlier(wake_at, collect(ss, now));
+	wake_at = earlier(wake_at, chores_keep_again(ss, now));
+	settle_down(ss, wake_at);
 }
 
-static bool take_turn(struct safestart *ss)
+/* False: another thread has it. */
+static bool take_turn(struct safestart *ss, bool wait)
 {
 	pthread_mutex_lock(&ss->lock);
+	while (wait && ss->dispatching)
+		pthread_cond_wait(&ss->changed, &ss->lock);
 	bool taken = !ss->dispatching;
 	if (taken) {
 		ss->dispatching = true;
@@ -288,26 +301,18 @@ static void leave_turn(struct safestart *ss)
 	pthread_mutex_unlock(&ss->lock);
 }
 
-static void sleep_and_turn(struct safestart *ss, int timeout_ms)
-{
-	unsigned events = loop_wait(&ss->loop, timeout_ms);
-
-	if (events & LOOP_HINT_ENDED) {
-		loop_unwatch(&ss->loop);
-		ss->source.ended = true;
-		handle_log(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
-	}
-	if ((events & LOOP_HINT) && !ss->hint_job.posted)
-		chores_post(ss, &ss->hint_job, "a change of the source");
-	turn(ss);
-}
+/* ---- Driven by the application, or by whoever closes ---- */
 
 int dispatch_turn(struct safestart *ss, int timeout_ms)
 {
-	THREAD_NOT_CANCELLED; /* the callbacks inside neither: with thread=no they are on the application's thread */
-	if (!take_turn(ss))
+	THREAD_NOT_CANCELLED; /* the callbacks inside neither: they are on the application's thread */
+	if (!take_turn(ss, false))
 		return -EBUSY;
-	sleep_and_turn(ss, ss->drained ? 0 : timeout_ms);
+	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
+	do {
+		turn(ss, events);
+		events = 0;
+	} while (worker_execute_one(&ss->worker));
 	pthread_mutex_lock(&ss->lock);
 	bool drained = ss->drained;
 	pthread_mutex_unlock(&ss->lock);
@@ -315,18 +320,60 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	return drained ? -ECANCELED : 0;
 }
 
-void *dispatch_thread(void *argument)
+/* ---- Driven by threads of ours ---- */
+
+static void *serve(void *argument)
 {
 	struct safestart *ss = argument;
 
 	/* Also when it is shut down and nothing is left to do: a snapshot may be released, and close comes at last. */
-	while (!atomic_load(&ss->loop_stop) && take_turn(ss)) { /* it can be had: nobody else gets in with thread=yes */
-		sleep_and_turn(ss, -1);
-		leave_turn(ss);
+	while (!atomic_load(&ss->stop)) {
+		unsigned events = loop_wait(&ss->loop, -1);
+		do { /* once more after each job, for what it did has to be seen to */
+			take_turn(ss, true);
+			turn(ss, events);
+			leave_turn(ss);
+			events = 0;
+		} while (worker_execute_one(&ss->worker));
 	}
-	pthread_mutex_lock(&ss->lock);
-	ss->loop_left = true;
-	pthread_cond_broadcast(&ss->changed);
-	pthread_mutex_unlock(&ss->lock);
+	handle_wake(ss); /* the other one */
 	return NULL;
+}
+
+static int start_thread(struct safestart *ss, pthread_t *thread, bool *started)
+{
+	int error = *started ? 0 : thread_start(thread, "safestart-work", serve, ss);
+
+	*started = error == 0;
+	return error;
+}
+
+int dispatch_start(struct safestart *ss)
+{
+	return start_thread(ss, &ss->first, &ss->first_started);
+}
+
+int dispatch_post(struct safestart *ss, struct job *job)
+{
+	/* There have to be two: one sees to what happens while the other one is inside the job. */
+	int error = ss->driven ? 0 : start_thread(ss, &ss->second, &ss->second_started);
+
+	if (error == 0)
+		worker_post(&ss->worker, job);
+	return error;
+}
+
+static void join(pthread_t thread, bool *started)
+{
+	if (*started)
+		pthread_join(thread, NULL);
+	*started = false;
+}
+
+void dispatch_stop(struct safestart *ss)
+{
+	atomic_store(&ss->stop, true);
+	handle_wake(ss);
+	join(ss->first, &ss->first_started);
+	join(ss->second, &ss->second_started);
 }

@@ -61,7 +61,7 @@ static void make_own(struct safestart *ss)
 	ss->source.inherited = true;
 	ss->source.torn = ss->source.torn || torn || ss->gathers_owed > 0;
 	ss->anew = true;
-	ss->loop_started = ss->loop_left = false;
+	ss->first_started = ss->second_started = false;
 	ss->dispatching = false;
 	ss->dispatcher = pthread_self();
 	ss->waiters = 0;
@@ -134,10 +134,10 @@ int fork_revive(struct safestart *ss)
 			error = ss->fork_error = loop_after_fork(&ss->loop);
 		if (error == 0)
 			handle_wake(ss);
-		if (error == 0 && ss->thread && !request_is_shut(&ss->door)) {
-			error = thread_start(&ss->loop_thread, "safestart-loop", dispatch_thread, ss);
-			ss->loop_started = error == 0;
-		}
+		/* Shut down before the fork: nothing is left to do, but to close it. */
+		ss->driven = !ss->thread || request_is_shut(&ss->door);
+		if (error == 0 && !ss->driven)
+			error = dispatch_start(ss);
 		if (error == 0)
 			atomic_store_explicit(&ss->epoch, epoch, memory_order_release);
 	}

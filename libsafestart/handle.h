@@ -116,10 +116,11 @@ struct safestart {
 	pthread_t dispatcher; /* who dispatched last */
 	unsigned waiters;     /* threads inside wait or wait_ready */
 	bool drained;         /* shut down and nothing left to do */
-	bool loop_started;
-	bool loop_left; /* its thread is about to end */
-	pthread_t loop_thread;
-	_Atomic bool loop_stop;
+	bool driven;          /* thread=no, or nobody but close is left to dispatch: who dispatches executes the jobs, too */
+	bool first_started;   /* by open and revive */
+	bool second_started;  /* dispatching thread, and close after all is done */
+	pthread_t first, second;
+	_Atomic bool stop;    /* they are to end */
 	_Atomic uint32_t epoch; /* snapshot_epoch() of the process that drives it; changed under lock */
 	int fork_error;         /* descriptors could not be made in the child */
 
@@ -140,10 +141,13 @@ static inline void handle_wake(struct safestart *ss)
 	request_wake(ss->loop.wake_fd);
 }
 
-/* dispatch.c: the decisions. dispatch_turn: -EBUSY, -ECANCELED or 0; not for callbacks. */
+/* dispatch.c: the decisions. dispatch_turn, if the handle is driven: -EBUSY, -ECANCELED or 0; not for callbacks. */
 int dispatch_turn(struct safestart *ss, int timeout_ms);
 void dispatch_init(struct safestart *ss);
-void *dispatch_thread(void *argument); /* the handle */
+int dispatch_start(struct safestart *ss); /* the first thread of ours. 0 or -errno */
+void dispatch_stop(struct safestart *ss);
+/* Post a job; with threads, there have to be two of them. 0; -errno: no thread to be had, not posted. Dispatching thread. */
+int dispatch_post(struct safestart *ss, struct job *job);
 
 /* answer.c: CANCELLED to every ticket nobody will answer any more. */
 void answer_cancel_tickets_locked(struct safestart *ss);

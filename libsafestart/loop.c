@@ -36,6 +36,15 @@ static int add(struct loop *loop, int fd, uint32_t events, uint32_t what)
 	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+/* Edge-triggered: every write and every expiry wakes one thread once, and nobody has to read them. What was written
+ * before a thread came out of epoll_wait() it sees; what is written later is an edge of its own. */
+static int listen_to_own(struct loop *loop)
+{
+	int error = add(loop, loop->wake_fd, EPOLLIN | EPOLLET, LOOP_WOKEN);
+
+	return error < 0 ? error : add(loop, loop->timer_fd, EPOLLIN | EPOLLET, LOOP_TIMER);
+}
+
 int loop_init(struct loop *loop)
 {
 	int error = 0;
@@ -49,9 +58,7 @@ int loop_init(struct loop *loop)
 	if (loop->timer_fd < 0)
 		error = -errno;
 	if (error == 0)
-		error = add(loop, loop->wake_fd, EPOLLIN, LOOP_WOKEN);
-	if (error == 0)
-		error = add(loop, loop->timer_fd, EPOLLIN, LOOP_TIMER);
+		error = listen_to_own(loop);
 	if (error < 0)
 		loop_clear(loop);
 	return error;
@@ -72,23 +79,20 @@ void loop_clear(struct loop *loop)
 	loop->hint_fd = -1;
 }
 
-unsigned loop_wait(struct loop *loop, int timeout_ms)
+unsigned loop_wait(const struct loop *loop, int timeout_ms)
 {
 	struct epoll_event events[3];
-	uint64_t count;
 	unsigned what = 0;
 
 	int n = epoll_wait(loop->epoll_fd, events, 3, timeout_ms);
 	for (int i = 0; i < n; i++)
 		what |= events[i].data.u32 | (events[i].data.u32 == LOOP_HINT && (events[i].events & (EPOLLHUP | EPOLLERR)) ? LOOP_HINT_ENDED : 0u);
-	/* Empty them before anything is looked at: what comes later shows anew. */
-	if ((what & LOOP_WOKEN) && read(loop->wake_fd, &count, sizeof(count)) < 0)
-		what &= ~(unsigned)LOOP_WOKEN;
-	if (what & LOOP_TIMER) {
-		if (read(loop->timer_fd, &count, sizeof(count)) > 0)
-			loop->armed_for = LOOP_NEVER;
-	}
 	return what;
+}
+
+void loop_expired(struct loop *loop)
+{
+	loop->armed_for = LOOP_NEVER;
 }
 
 void loop_arm(struct loop *loop, int64_t at)
@@ -169,8 +173,6 @@ int loop_after_fork(struct loop *loop)
 	loop->hint_fd = -1;
 	loop->armed_for = LOOP_NEVER;
 	if (error == 0)
-		error = add(loop, loop->wake_fd, EPOLLIN, LOOP_WOKEN);
-	if (error == 0)
-		error = add(loop, loop->timer_fd, EPOLLIN, LOOP_TIMER);
+		error = listen_to_own(loop);
 	return error;
 }

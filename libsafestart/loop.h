@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* loop: epoll, an eventfd to be woken by, a timerfd: the only room that sleeps, and the one that reads the
- * clock for the others. Decides nothing. Used by the dispatching thread; waking is for everybody. */
+ * clock for the others. Decides nothing. Any number of threads may sleep in it: an event wakes one of them. Waking is for
+ * everybody, the rest for the dispatching thread. */
 #ifndef SAFESTART_LOOP_H
 #define SAFESTART_LOOP_H
 
@@ -27,12 +28,13 @@ struct loop {
 int loop_init(struct loop *loop);
 void loop_clear(struct loop *loop);
 
-/* Wait for events, timeout_ms as in epoll_wait, and take them: they are not pending any more. Returns
- * enum loop_event, or-ed. */
-unsigned loop_wait(struct loop *loop, int timeout_ms);
+/* Wait for events, timeout_ms as in epoll_wait. They are told once, to one thread, which has to look at everything
+ * afterwards. Returns enum loop_event, or-ed. */
+unsigned loop_wait(const struct loop *loop, int timeout_ms);
 
-/* Be woken at `at` (CLOCK_MONOTONIC), LOOP_NEVER: not by time. */
+/* Be woken at `at` (CLOCK_MONOTONIC), LOOP_NEVER: not by time. After LOOP_TIMER say so first: it is not set any more. */
 void loop_arm(struct loop *loop, int64_t at);
+void loop_expired(struct loop *loop);
 
 /* Watch the source's descriptor: from now on / once more. 0 or -errno. */
 int loop_watch(struct loop *loop, int fd);

@@ -29,8 +29,7 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	if (error < 0)
 		return why_say(why, why_size, error, "no descriptors to be had: %s", safestart_strerror(error));
 	request_init(&ss->door, ss->loop.wake_fd);
-	ss->worker.threaded = ss->thread;
-	ss->worker.wake_fd = ss->loop.wake_fd;
+	ss->driven = !ss->thread;
 	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data);
 	struct safestart_snapshot *first = ss->home != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
 	atomic_init(&ss->view.live, first);
@@ -75,10 +74,10 @@ static struct safestart *new_handle(void)
 	ss->loop.epoll_fd = ss->loop.wake_fd = ss->loop.timer_fd = ss->loop.hint_fd = -1;
 	ss->source.fd = -1;
 	pthread_mutex_init(&ss->lock, NULL);
-	worker_init(&ss->worker, false, -1);
+	worker_init(&ss->worker);
 	push_init(&ss->push);
 	atomic_init(&ss->epoch, snapshot_epoch());
-	atomic_init(&ss->loop_stop, false);
+	atomic_init(&ss->stop, false);
 	ss->dispatcher = pthread_self();
 	return ss;
 }
@@ -103,8 +102,7 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 	}
 	*out = ss; /* before the thread: the first callback may come before we have returned */
 	if (error == 0 && ss->thread) {
-		error = thread_start(&ss->loop_thread, "safestart-loop", dispatch_thread, ss);
-		ss->loop_started = error == 0;
+		error = dispatch_start(ss);
 		if (error < 0) {
 			fork_unregister(ss);
 			why_say(why, why_size, error, "no thread to be had: %s", safestart_strerror(error));
@@ -133,27 +131,6 @@ int safestart_shutdown(struct safestart *ss)
 	return 0;
 }
 
-/* The loop's thread ends, unless it is inside a `log` that hangs; whoever closes goes on in its place. */
-static int stop_loop(struct safestart *ss, int64_t deadline)
-{
-	int error = 0;
-
-	if (!ss->loop_started)
-		return 0;
-	atomic_store(&ss->loop_stop, true);
-	handle_wake(ss);
-	pthread_mutex_lock(&ss->lock);
-	while (!ss->loop_left && error == 0)
-		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
-	error = ss->loop_left ? 0 : -ETIMEDOUT;
-	pthread_mutex_unlock(&ss->lock);
-	if (error < 0)
-		return error;
-	pthread_join(ss->loop_thread, NULL);
-	ss->loop_started = false;
-	return 0;
-}
-
 static bool has_unfinished(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
@@ -162,9 +139,25 @@ static bool has_unfinished(struct safestart *ss)
 	return unfinished;
 }
 
-/* Dispatch until nothing is left to do. */
+static int wait_until_drained(struct safestart *ss, int64_t deadline)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&ss->lock);
+	ss->drained = false; /* there may be more to do than when it was found */
+	handle_wake(ss);
+	while (!ss->drained && error == 0)
+		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
+	error = ss->drained ? 0 : -ETIMEDOUT;
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}
+
+/* Until nothing is left to do: by our threads, or here. */
 static int drain(struct safestart *ss, int64_t deadline)
 {
+	if (!ss->driven)
+		return wait_until_drained(ss, deadline);
 	handle_wake(ss);
 	for (;;) {
 		int result = dispatch_turn(ss, loop_ms_until(deadline));
@@ -172,7 +165,7 @@ static int drain(struct safestart *ss, int64_t deadline)
 			return 0;
 		if (result < 0)
 			return result;
-		if (!ss->worker.threaded && has_unfinished(ss))
+		if (has_unfinished(ss))
 			return -EDEADLK;
 		if (loop_now() >= deadline)
 			return -ETIMEDOUT;
@@ -209,7 +202,10 @@ static void say_what_close_waits_for(struct safestart *ss)
 
 	pthread_mutex_lock(&ss->lock);
 	unsigned waiters = ss->waiters, owed = ss->later_owed;
+	bool deciding = ss->dispatching;
 	pthread_mutex_unlock(&ss->lock);
+	if (deciding)
+		return; /* that takes no time, unless it is in `log`, which would hang here, too */
 	if (guest.what != NULL)
 		handle_log(ss, LOG_WARNING, "close gave up: `%s` of run %llu has been inside for %s; call it again when it has returned", guest.what,
 			   (unsigned long long)guest.run, why_duration(now - guest.since).text);
@@ -219,7 +215,7 @@ static void say_what_close_waits_for(struct safestart *ss)
 		handle_log(ss, LOG_WARNING, "close gave up: no thread could be started to retire what was live; call it again when there are fewer");
 	else if (waiters > 0)
 		handle_log(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
-	else if (worker_is_idle(&ss->worker)) /* otherwise it is inside `log`, which would hang here, too */
+	else if (worker_is_idle(&ss->worker)) /* otherwise a job is in `log` */
 		handle_log(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
 }
 
@@ -239,10 +235,7 @@ int safestart_close(struct safestart *ss)
 	}
 	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
 	safestart_shutdown(ss);
-	int error = stop_loop(ss, deadline);
-	if (error < 0)
-		return error; /* and nothing in the log: that is what hangs */
-	error = drain(ss, deadline);
+	int error = drain(ss, deadline);
 	if (error == 0)
 		error = wait_for_waiters(ss, deadline);
 	if (error == 0) {
@@ -253,7 +246,7 @@ int safestart_close(struct safestart *ss)
 		say_what_close_waits_for(ss);
 	if (error < 0)
 		return error;
-	worker_stop(&ss->worker);
+	dispatch_stop(ss);
 	fork_unregister(ss);
 	destroy(ss);
 	return 0;

@@ -12,7 +12,7 @@
 /* Is this the thread that has to do the work, for nobody else will? */
 static bool drives_locked(const struct safestart *ss)
 {
-	return !ss->worker.threaded && !ss->dispatching && pthread_equal(pthread_self(), ss->dispatcher);
+	return ss->driven && !ss->dispatching && pthread_equal(pthread_self(), ss->dispatcher);
 }
 
 /* Around everything a waiting thread does with the handle: close waits until it has left. */

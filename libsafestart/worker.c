@@ -3,9 +3,6 @@
 
 #include <stddef.h>
 
-#include "request.h"
-#include "thread.h"
-
 /* The callbacks this thread is inside of, innermost first; of several handles, when one's callback drives
  * another. Per thread, hence no lock; initial-exec costs nothing. */
 static __thread struct worker_visit *innermost __attribute__((tls_model("initial-exec")));
@@ -20,17 +17,14 @@ static void forget_jobs(struct worker *worker)
 	worker->guest = (struct worker_guest){0};
 }
 
-void worker_init(struct worker *worker, bool threaded, int wake_fd)
+void worker_init(struct worker *worker)
 {
-	*worker = (struct worker){.threaded = threaded, .wake_fd = wake_fd};
 	forget_jobs(worker);
 	pthread_mutex_init(&worker->lock, NULL);
-	pthread_cond_init(&worker->more, NULL);
 }
 
 void worker_clear(struct worker *worker)
 {
-	pthread_cond_destroy(&worker->more);
 	pthread_mutex_destroy(&worker->lock);
 }
 
@@ -53,45 +47,14 @@ static void finish_locked(struct worker *worker, struct job *job)
 	worker->finished_last = &job->next;
 }
 
-static void *worker_thread(void *argument)
+void worker_post(struct worker *worker, struct job *job)
 {
-	struct worker *worker = argument;
-
 	pthread_mutex_lock(&worker->lock);
-	while (!worker->stop) {
-		if (worker->first == NULL) {
-			pthread_cond_wait(&worker->more, &worker->lock);
-			continue;
-		}
-		struct job *job = take_first_locked(worker);
-		pthread_mutex_unlock(&worker->lock);
-		job->execute(job);
-		pthread_mutex_lock(&worker->lock);
-		finish_locked(worker, job);
-		request_wake(worker->wake_fd);
-	}
+	job->next = NULL;
+	job->posted = true;
+	*worker->last = job;
+	worker->last = &job->next;
 	pthread_mutex_unlock(&worker->lock);
-	return NULL;
-}
-
-int worker_post(struct worker *worker, struct job *job)
-{
-	int error = 0;
-
-	pthread_mutex_lock(&worker->lock);
-	if (worker->threaded && !worker->started) {
-		error = thread_start(&worker->thread, "safestart-work", worker_thread, worker);
-		worker->started = error == 0;
-	}
-	if (error == 0) {
-		job->next = NULL;
-		job->posted = true;
-		*worker->last = job;
-		worker->last = &job->next;
-		pthread_cond_signal(&worker->more);
-	}
-	pthread_mutex_unlock(&worker->lock);
-	return error;
 }
 
 bool worker_execute_one(struct worker *worker)
@@ -99,7 +62,7 @@ bool worker_execute_one(struct worker *worker)
 	struct job *job = NULL;
 
 	pthread_mutex_lock(&worker->lock);
-	if (!worker->started && worker->first != NULL)
+	if (worker->first != NULL && worker->executing == NULL)
 		job = take_first_locked(worker);
 	pthread_mutex_unlock(&worker->lock);
 	if (job == NULL)
@@ -159,18 +122,6 @@ struct worker_guest worker_guest(struct worker *worker)
 	return guest;
 }
 
-void worker_stop(struct worker *worker)
-{
-	pthread_mutex_lock(&worker->lock);
-	bool started = worker->started;
-	worker->stop = true;
-	pthread_cond_signal(&worker->more);
-	pthread_mutex_unlock(&worker->lock);
-	if (started)
-		pthread_join(worker->thread, NULL);
-	worker->started = false;
-}
-
 void worker_enter(struct worker_visit *visit, const void *handle, struct worker *worker, const char *what, uint64_t run,
 		  int64_t now)
 {
@@ -223,8 +174,6 @@ bool worker_after_fork_child(struct worker *worker)
 	bool executing = worker->executing != NULL;
 
 	forget_jobs(worker);
-	worker->started = false;
-	pthread_cond_init(&worker->more, NULL); /* its waiters do not exist here */
 	pthread_mutex_unlock(&worker->lock);
 	return executing;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* worker: where sources and the application's callbacks run: one job at a time, in the order they were posted.
- * With a thread of its own (thread=yes), or on the dispatching thread (thread=no). Knows which callback is
- * inside, for the words, and whether the calling thread is in one. */
+/* worker: the jobs in which sources and the application's callbacks run: one at a time, in the order they were posted.
+ * Which thread carries one out is up to dispatch. Knows which callback is inside, for the words, and whether the
+ * calling thread is in one. */
 #ifndef SAFESTART_WORKER_H
 #define SAFESTART_WORKER_H
 
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct job {
-	void (*execute)(struct job *job); /* on the worker */
+	void (*execute)(struct job *job); /* by worker_execute_one() */
 	void (*done)(struct job *job);    /* on the dispatching thread, afterwards */
 	bool posted;                      /* dispatching thread only */
 	struct job *next;                 /* guarded by worker->lock */
@@ -24,26 +24,20 @@ struct worker_guest {
 };
 
 struct worker {
-	pthread_mutex_t lock; /* guards what follows up to thread */
-	pthread_cond_t more;
+	pthread_mutex_t lock; /* guards what follows */
 	struct job *first, **last; /* to be executed */
 	struct job *finished, **finished_last;
 	struct job *executing;
 	struct worker_guest guest;
-	bool started;
-	bool stop;
-	pthread_t thread;
-	bool threaded; /* constant */
-	int wake_fd;   /* constant: the loop's */
 };
 
-void worker_init(struct worker *worker, bool threaded, int wake_fd);
-void worker_clear(struct worker *worker); /* after worker_stop() */
+void worker_init(struct worker *worker);
+void worker_clear(struct worker *worker);
 
-/* Post a job; starts the thread if need be. 0; -errno: no thread to be had, not posted. Dispatching thread. */
-int worker_post(struct worker *worker, struct job *job);
+/* Dispatching thread. */
+void worker_post(struct worker *worker, struct job *job);
 
-/* thread=no: execute the next job here. False: there is none. */
+/* Carry out the next job here. False: there is none, or another thread is inside one and will see to the next. */
 bool worker_execute_one(struct worker *worker);
 
 /* The next job that was executed, NULL: none. Dispatching thread. */
@@ -53,9 +47,6 @@ bool worker_is_executing(struct worker *worker, const struct job *job);
 bool worker_is_waiting(struct worker *worker, const struct job *job); /* posted and not begun */
 bool worker_is_idle(struct worker *worker); /* nothing waiting, executing, or finished and not taken */
 struct worker_guest worker_guest(struct worker *worker);
-
-/* End the thread, if there is one; it must be idle. */
-void worker_stop(struct worker *worker);
 
 /* ---- Around each callback ---- */
 
