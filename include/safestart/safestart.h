@@ -122,8 +122,8 @@ struct safestart_outcome {
  *
  * They are called with no lock held, so they may call back into the library:
  * everything but wait, wait_ready, close and dispatch (-EDEADLK). With thread=yes
- * they are called on the library's worker thread, `log` on its loop thread
- * too, all signals blocked. With thread=no they are called only from inside
+ * they are called on one of two threads of the library's, now this one, now that
+ * (nothing may hang on thread-local data), one at a time, `log` on both; all signals blocked. With thread=no they are called only from inside
  * safestart_dispatch(), safestart_wait(), safestart_wait_ready() and
  * safestart_close(). One exception: data of a snapshot that is still owned when
  * the handle is closed is retired by whoever releases it.

@@ -10,10 +10,10 @@
  * Make it known with safestart_conf_add_source(), choose it with source=SCHEME:ARGUMENT.
  *
  * Its functions are called one at a time: open and close on the thread that opens or closes the
- * handle, gather and hint where callbacks run (the worker; with thread=no inside dispatch). In a
+ * handle, gather and hint where callbacks run (a thread of the library's; with thread=no inside dispatch). In a
  * forked child the inherited state is closed and a new one opened before the child's first gather;
  * close must therefore change nothing that the parent still uses: close(fd) is right,
- * inotify_rm_watch() is not. If the parent's worker was inside the source at the very moment of
+ * inotify_rm_watch() is not. If the parent was inside the source at the very moment of
  * the fork, the child can't trust the state: its descriptor is closed, the rest is left.
  */
 #ifndef SAFESTART_SOURCE_H

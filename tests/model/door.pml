@@ -11,12 +11,12 @@
  *   crowded              65535 were counted: any moment after somebody has joined
  *   drain()              drain(): every thread passes a full barrier
  *   wake_if_needed()     its last lines, request_wake(); the eventfd is readable or it is not
- *   loop: asleep         loop_wait(): empties the eventfd before anything is looked at; the timer goes off any time it is armed
+ *   loop: asleep         loop_wait(): the eventfd's edge is taken before anything is looked at; the timer goes off any time it is armed
  *   loop: finished       take_finished(), run_done(), answer_run(): gate_ended(), record_locked()
  *   loop: look           look(): request_look() and gate_tick(), start_run(), request_listen()
- *   start_run()          start_run(): run_new() or gate_not_started(), request_close(), the locked section, worker_post()
+ *   start_run()          start_run(): run_new() or gate_not_started(), request_close(), the locked section, dispatch_post()
  *   loop: settle         settle_down(): answer_cancel_tickets_locked()
- *   worker               advance(): step_begin(), gather, commit(); worker_thread(): finished, and the wake-up
+ *   worker               advance(): step_begin(), gather, commit(); serve(): finished, and then a turn (here: a wake-up) of its own
  *   shutdown             safestart_shutdown(): request_shut(), step_cancel_locked(), answer_cancel_tickets_locked(), the wake-up
  *   answer_up_to()       ticket_answer()
  *   the gate             gate_tick() without times: a run starts now, or the loop is deaf until the timer or the end of the run, or
