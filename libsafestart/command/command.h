@@ -4,6 +4,7 @@
 #ifndef SAFESTART_COMMAND_H
 #define SAFESTART_COMMAND_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -61,7 +62,8 @@ struct verb {
 /* Every verb, ended by NULL. */
 extern const struct verb *const verbs[];
 
-extern const struct verb verb_run;
+extern const struct verb verb_announce, verb_check, verb_drain, verb_events, verb_metrics, verb_monitor, verb_nodes, verb_request, verb_run, verb_status,
+	verb_wait, verb_withdraw;
 
 int command_run(int argc, char **argv);
 
@@ -96,5 +98,11 @@ const char *options_nearest(const char *word, const char *const *words);
 /* "safestart VERB: …" on standard error; returns `leave`. */
 int say(int leave, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void say_verb(const char *name); /* whose words they are */
+
+/* Of two ends the one that matters more. */
+int leave_worse(int one, int other);
+
+/* One JSON text on standard output; takes it. Returns `leave`, or how the program ends without memory. */
+int print_json(json_t *json, int leave);
 
 #endif

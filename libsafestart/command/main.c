@@ -8,7 +8,7 @@
 #include "command.h"
 #include "help.h"
 
-const struct verb *const verbs[] = {&verb_run, &verb_help, NULL};
+const struct verb *const verbs[] = {&verb_status, &verb_nodes, &verb_events, &verb_metrics, &verb_request, &verb_wait, &verb_announce, &verb_withdraw, &verb_drain, &verb_run, &verb_help, NULL};
 
 static const struct verb *find_verb(const char *name)
 {
@@ -68,7 +68,7 @@ static int written(int leave)
 
 int main(int argc, char **argv)
 {
-	setlocale(LC_CTYPE, ""); /* for the width of what is drawn */
+	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says */
 	if (argc < 2) {
 		help_all(stderr);
 		return LEAVE_USAGE;

@@ -33,6 +33,28 @@ int say(int leave, const char *format, ...)
 	return leave;
 }
 
+int leave_worse(int one, int other)
+{
+	static const int order[] = {LEAVE_DONE, LEAVE_QUARANTINED, LEAVE_NOT_YET, LEAVE_UNANNOUNCED, LEAVE_ROSTER, LEAVE_REFUSED, LEAVE_FAILED, LEAVE_USAGE};
+	int worse = LEAVE_DONE;
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		worse = order[i] == one || order[i] == other ? order[i] : worse;
+	return worse;
+}
+
+int print_json(json_t *json, int leave)
+{
+	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+
+	json_decref(json);
+	if (text == NULL)
+		return say(LEAVE_FAILED, "out of memory");
+	puts(text);
+	free(text);
+	return leave;
+}
+
 const char *options_control(void)
 {
 	const char *directory = common.control != NULL ? common.control : getenv("SAFESTART_CONTROL"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
