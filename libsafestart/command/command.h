@@ -62,7 +62,7 @@ struct verb {
 /* Every verb, ended by NULL. */
 extern const struct verb *const verbs[];
 
-extern const struct verb verb_announce, verb_check, verb_drain, verb_events, verb_metrics, verb_monitor, verb_nodes, verb_request, verb_run, verb_status,
+extern const struct verb verb_announce, verb_check, verb_complete, verb_drain, verb_events, verb_metrics, verb_monitor, verb_nodes, verb_request, verb_run, verb_status,
 	verb_wait, verb_withdraw;
 
 int command_run(int argc, char **argv);

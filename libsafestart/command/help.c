@@ -103,23 +103,44 @@ void help_verb(const struct verb *verb, FILE *to)
 
 /* ---- The man page ---- */
 
-/* In roff a backslash escapes, and a dot or a quote begins a request only at the beginning of a line. */
+static void roff_word(FILE *to, const char *word, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (i == 0 && (word[i] == '.' || word[i] == '\''))
+			fputs("\\&", to);
+		if (word[i] == '\\')
+			fputs("\\e", to);
+		else if (word[i] == '-')
+			fputs("\\-", to);
+		else
+			fputc(word[i], to);
+	}
+}
+
+/* A dot or a quote begins a request only at the beginning of a line. Sentences begin on a line of their own, and lines are
+ * short: so the tools that judge pages want it. */
 static void roff(FILE *to, const char *text)
 {
-	bool begins = true;
+	size_t column = 0;
 
-	for (; *text != '\0'; text++) {
-		if (begins && (*text == '.' || *text == '\''))
-			fputs("\\&", to);
-		if (*text == '\\')
-			fputs("\\e", to);
-		else if (*text == '-')
-			fputs("\\-", to);
-		else if (text[0] == '\n' && text[1] == '\n')
-			fputs("\n.Pp", to);
-		else
-			fputc(*text, to);
-		begins = *text == '\n';
+	for (const char *word = text; *word != '\0';) {
+		size_t length = strcspn(word, " \n"), blanks;
+		if (column > 0 && column + length > 72) {
+			fputc('\n', to);
+			column = 0;
+		}
+		fputs(column > 0 ? " " : "", to);
+		roff_word(to, word, length);
+		column += length + 1;
+		bool ends = length > 0 && strchr(".?!", word[length - (length > 1 && word[length - 1] == ')' ? 2 : 1)]) != NULL;
+		word += length;
+		blanks = strspn(word, " \n");
+		if (blanks == 2 && word[0] == '\n')
+			fputs("\n.Pp\n", to);
+		else if (ends && blanks > 0)
+			fputc('\n', to);
+		column = ends || (blanks == 2 && word[0] == '\n') ? 0 : column;
+		word += blanks;
 	}
 	fputc('\n', to);
 }
@@ -155,13 +176,16 @@ static void man_verb(FILE *to, const struct verb *verb)
 
 static void man_examples(FILE *to)
 {
-	fputs(".Sh EXAMPLES\n", to);
+	const char *before = ".Sh EXAMPLES\n";
+
 	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
 		for (size_t i = 0; (*verb)->help != NULL && (*verb)->examples[i] != NULL && (*verb)->examples[i + 1] != NULL; i += 2) {
+			fputs(before, to);
 			roff(to, (*verb)->examples[i]);
-			fputs(":\n.Dl $ ", to);
-			roff(to, (*verb)->examples[i + 1]);
-			fputs(".Pp\n", to);
+			fputs(".Dl $ ", to);
+			roff_word(to, (*verb)->examples[i + 1], strlen((*verb)->examples[i + 1]));
+			fputc('\n', to);
+			before = ".Pp\n";
 		}
 	}
 }

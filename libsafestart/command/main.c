@@ -8,7 +8,7 @@
 #include "command.h"
 #include "help.h"
 
-const struct verb *const verbs[] = {&verb_status, &verb_nodes, &verb_events, &verb_metrics, &verb_request, &verb_wait, &verb_announce, &verb_withdraw, &verb_drain, &verb_run, &verb_help, NULL};
+const struct verb *const verbs[] = {&verb_status, &verb_nodes, &verb_events, &verb_metrics, &verb_request, &verb_wait, &verb_announce, &verb_withdraw, &verb_drain, &verb_monitor, &verb_check, &verb_run, &verb_help, &verb_complete, NULL};
 
 static const struct verb *find_verb(const char *name)
 {

@@ -213,6 +213,7 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 			return false;
 	}
 	*first = optind;
+	*leave = LEAVE_DONE;
 	if (argc - optind < least || argc - optind > most) {
 		*leave = say(LEAVE_USAGE, "%s%s%s; it is: safestart %s %s", argc - optind < least ? "something is missing" : "there is no place for ",
 			     argc - optind < least ? "" : argv[optind + most], "", verb->name, verb->arguments != NULL ? verb->arguments : "");
