@@ -38,6 +38,7 @@ static const struct row table[] = {
 	{"max_nodes", "100000", "refuse a document with more entries", value_count, FIELD(limits.max_nodes)},
 	{"max_bytes", "64MiB", "refuse a larger document", value_size, FIELD(limits.max_bytes)},
 	{"last_good", "", "file that keeps the last applied set over a process start; not set: none", value_string, FIELD(last_good)},
+	{"control", "", "directory of the control socket that `safestart` talks to; made if only its last part is missing; not set: none", value_word, FIELD(control)},
 	{"serves", "yes", "no: this process serves nobody (a pre-fork master)", value_bool, FIELD(serves)},
 	{"thread", "yes", "no: driven by the application's event loop, safestart_fd() and safestart_dispatch()", value_bool, FIELD(thread)},
 };
@@ -45,7 +46,7 @@ static const struct row table[] = {
 #define ROWS (sizeof(table) / sizeof(table[0]))
 
 /* Names that are taken, so that nobody thinks they work. */
-static const char *const reserved[] = {"lock", "lock_timeout", "lock_share", "control"};
+static const char *const reserved[] = {"lock", "lock_timeout", "lock_share"};
 
 int safestart_setting(size_t index, const char **key, const char **value, const char **help)
 {
@@ -112,6 +113,7 @@ void safestart_conf_free(struct safestart_conf *conf)
 	free(conf->settings.name);
 	free(conf->settings.source);
 	free(conf->settings.last_good);
+	free(conf->settings.control);
 	free(conf);
 }
 
@@ -348,11 +350,11 @@ static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 	if (copy == NULL)
 		return NULL;
 	copy->settings = conf->settings;
-	copy->settings.name = copy->settings.source = copy->settings.last_good = NULL;
+	copy->settings.name = copy->settings.source = copy->settings.last_good = copy->settings.control = NULL;
 	copy->callbacks = conf->callbacks;
 	copy->user_data = conf->user_data;
 	if ((copy->settings.name = strdup(name)) != NULL && (copy->settings.source = strdup(conf->settings.source)) != NULL &&
-	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_sources(copy, conf->sources) == 0)
+	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_path(&copy->settings.control, conf->settings.control) == 0 && copy_sources(copy, conf->sources) == 0)
 		return copy;
 	safestart_conf_free(copy);
 	return NULL;

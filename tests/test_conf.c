@@ -250,10 +250,10 @@ END_TEST
 
 START_TEST(what_is_not_built_yet_is_refused_and_says_so)
 {
-	static const char *const keys[] = {"lock", "lock_timeout", "lock_share", "control"};
+	static const char *const keys[] = {"lock", "lock_timeout", "lock_share"};
 	struct safestart_conf *conf = new_conf();
 
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		refuses(conf, keys[i], "/tmp/x", "not built yet");
 		refuses(conf, keys[i], "", keys[i]);
 	}
