@@ -25,6 +25,7 @@ static void before_fork(void)
 		pthread_mutex_lock(&ss->lock);
 		worker_before_fork(&ss->worker);
 		snapshot_before_fork(ss->home);
+		lock_file_before_fork(&ss->exclusive.file);
 	}
 	snapshot_rcu_before_fork();
 }
@@ -33,6 +34,7 @@ static void after_fork_parent(void)
 {
 	snapshot_rcu_after_fork_parent();
 	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
+		lock_file_after_fork_parent(&ss->exclusive.file);
 		snapshot_after_fork_parent(ss->home);
 		worker_after_fork_parent(&ss->worker);
 		pthread_mutex_unlock(&ss->lock);
@@ -55,6 +57,7 @@ static void forget_memory(struct safestart *ss, bool torn)
 
 static void make_own(struct safestart *ss)
 {
+	lock_file_after_fork_child(&ss->exclusive.file);
 	snapshot_after_fork_child(ss->home);
 	bool torn = worker_after_fork_child(&ss->worker);
 	forget_memory(ss, torn);

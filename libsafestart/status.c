@@ -35,6 +35,7 @@ struct picture {
 	bool oldest_borrowed;
 	uint64_t requests; /* all that were accepted */
 	bool shut;
+	struct exclusive_picture lock;
 };
 
 static void drop_picture(struct picture *picture)
@@ -65,6 +66,7 @@ static int take_picture(struct safestart *ss, struct picture *picture)
 		picture->desired = nodeset_ref(ss->desired);
 	picture->rejections = run_copy_rejections(ss->rejections);
 	picture->figures = ss->figures;
+	picture->lock = ss->lock_picture;
 	picture->any = ss->tickets.any;
 	picture->last = ss->tickets.last;
 	picture->run = ss->run != NULL ? ss->run->number : 0;
@@ -188,10 +190,10 @@ static double behind(const struct picture *picture)
 
 static json_t *outcome_json(const struct safestart_outcome *outcome)
 {
-	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i}", "run", (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
+	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "run", (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
 			 "error", (int)outcome->error, "message", outcome->message, "generation", (json_int_t)outcome->generation, "requests",
 			 (json_int_t)outcome->requests, "ticket", (json_int_t)outcome->ticket, "attempts", (int)outcome->attempts, "quarantined",
-			 (int)outcome->quarantined);
+			 (int)outcome->quarantined, "status", (int)outcome->status, "pid", (int)outcome->pid);
 }
 
 struct telling {
@@ -211,12 +213,15 @@ static void tell_json(const struct picture *picture, const char *id, const struc
 	telling->failed |= json_array_append_new(telling->nodes, json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation", incarnation, "state", state_names[state], "why", why)) < 0;
 }
 
-static void summary(const struct picture *picture, char *text, size_t size)
+static void summary(const struct settings *settings, const struct picture *picture, char *text, size_t size)
 {
 	unsigned long long generation = picture->live->generation;
 
 	if (picture->shut)
 		why_say(text, size, 0, "shut down; generation %llu (%zu nodes)", generation, picture->live->count);
+	else if (picture->lock.state == EXCLUSIVE_WAITING)
+		why_say(text, size, 0, "a run has been waiting for the lock %.100s for %s: held by %s; generation %llu (%zu nodes)", settings->lock,
+			why_duration(picture->now - picture->lock.since).text, picture->lock.holder, generation, picture->live->count);
 	else if (picture->figures.behind_since != 0)
 		why_say(text, size, 0, "behind for %s on generation %llu (%zu nodes): %s",
 			why_duration(picture->now - picture->figures.behind_since).text, generation, picture->live->count, picture->last.message);
@@ -288,6 +293,22 @@ static json_t *oldest_reader_json(const struct picture *picture)
 			 picture->oldest_borrowed ? "borrower" : "owner");
 }
 
+static json_t *lock_json(const struct settings *settings, const struct picture *picture)
+{
+	static const char *const names[] = {[EXCLUSIVE_FREE] = "free", [EXCLUSIVE_HELD] = "held", [EXCLUSIVE_WAITING] = "waiting"};
+	const struct exclusive_picture *lock = &picture->lock;
+	char path[512], holder[LOCK_HOLDER_SIZE];
+
+	why_copy(path, sizeof(path), settings->lock);
+	why_copy(holder, sizeof(holder), lock->holder);
+	if (lock->state == EXCLUSIVE_HELD) {
+		why_say(holder, sizeof(holder), 0, "%.80s (pid %ld)", settings->name, (long)getpid());
+		why_clean(holder);
+	}
+	return json_pack("{s:s,s:s,s:f,s:s}", "path", path, "state", names[lock->state], "since_seconds",
+			 lock->state != EXCLUSIVE_FREE ? seconds(picture->now - lock->since) : 0.0, "holder", holder);
+}
+
 static json_t *status(struct safestart *ss, const struct picture *picture)
 {
 	const struct settings *settings = handle_settings(ss);
@@ -295,7 +316,7 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	json_t *root = json_object();
 	int failed = 0;
 
-	summary(picture, line, sizeof(line));
+	summary(settings, picture, line, sizeof(line));
 	why_copy(name, sizeof(name), settings->name); /* whatever the host called them, JSON wants UTF-8 */
 	why_copy(text, sizeof(text), settings->source);
 	failed |= json_object_set_new(root, "summary", json_string(line));
@@ -319,6 +340,8 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	why_copy(text, sizeof(text), settings->last_good != NULL ? settings->last_good : "");
 	if (settings->last_good != NULL)
 		failed |= json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", text, "error", picture->figures.keep_error));
+	if (settings->lock != NULL)
+		failed |= json_object_set_new(root, "lock", lock_json(settings, picture));
 	if (failed == 0)
 		return root;
 	json_decref(root);
@@ -397,6 +420,10 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct pic
 	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name, (unsigned long long)picture->requests);
 	metric(to, "oldest_reader_seconds", "gauge", "How long the oldest replaced generation has been held by a reader; 0: none is.");
 	print_seconds(to, "oldest_reader_seconds", name, picture->oldest_since != 0 ? picture->now - picture->oldest_since : 0);
+	if (handle_settings(ss)->lock != NULL) {
+		metric(to, "lock_waiting_seconds", "gauge", "How long a run has been waiting for the lock between processes; 0: none is.");
+		print_seconds(to, "lock_waiting_seconds", name, picture->lock.state == EXCLUSIVE_WAITING ? picture->now - picture->lock.since : 0);
+	}
 	metric(to, "wedged_callbacks", "gauge", "Callbacks inside for longer than run_timeout, and LATER runs past their end that are not finished.");
 	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %u\n", name, picture->unfinished + is_wedged(ss, picture));
 }

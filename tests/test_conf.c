@@ -250,10 +250,10 @@ END_TEST
 
 START_TEST(what_is_not_built_yet_is_refused_and_says_so)
 {
-	static const char *const keys[] = {"lock", "lock_timeout", "lock_share", "control"};
+	static const char *const keys[] = {"control"};
 	struct safestart_conf *conf = new_conf();
 
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 1; i++) {
 		refuses(conf, keys[i], "/tmp/x", "not built yet");
 		refuses(conf, keys[i], "", keys[i]);
 	}
@@ -281,6 +281,13 @@ START_TEST(settings_that_contradict_each_other_do_not_open)
 		{{{"source", "pus"}}, "no such source"},
 		{{{"source", "push:x"}}, "no such source"},
 		{{{"source", "none"}}, NULL},
+		{{{"lock", "/tmp/"}}, "names a directory"},
+		{{{"lock", ".."}}, "names a directory"},
+		{{{"lock", "x"}, {"lock_share", "yes"}}, "set source=none"},
+		{{{"source", "none"}, {"lock_share", "yes"}}, "set lock=PATH too"},
+		{{{"source", "none"}, {"lock_share", "yes"}, {"lock", "/nowhere/x"}}, NULL},
+		{{{"lock", "/nowhere/x"}}, NULL},
+		{{{"lock", ""}, {"lock_timeout", "0"}}, NULL},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
