@@ -40,6 +40,7 @@ bool metrics_say(struct safestart *ss, const char *words);
 bool mount_small_disk(void);
 const char *small_disk(void);
 void fill_disk(void);
+void empty_disk(void);
 void unmount_small_disk(void);
 
 #endif

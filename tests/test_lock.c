@@ -77,7 +77,6 @@ START_TEST(p18_a_killed_holder_frees_the_lock_at_once)
 		ck_assert_int_eq(atomic_load(&guest->restarts), 0);
 		kill(other, SIGKILL);
 		ends(other);
-		unlink(world_path("inside"));
 		ck_assert_int_eq(answer(guest->ss, ticket).verdict, SAFESTART_APPLIED);
 		guest_leaves(guest);
 	}
@@ -104,7 +103,6 @@ START_TEST(p18_children_forked_or_executed_do_not_hold_it)
 	fclose(list);
 	kill(other, SIGKILL);
 	ends(other);
-	unlink(world_path("inside"));
 	ck_assert_int_eq(answer(guest->ss, ticket).verdict, SAFESTART_APPLIED);
 	for (size_t i = 0; i < 2; i++) {
 		ck_assert_int_eq(kill(children[i], 0), 0); /* they were there all the time */
@@ -166,7 +164,6 @@ START_TEST(p6_who_waits_too_long_is_told_who_holds_it_and_tries_again)
 	EVENTUALLY(app_logged(&guest->app, "has been waiting for the lock"));
 	kill(other, SIGKILL);
 	ends(other);
-	unlink(world_path("inside"));
 	EVENTUALLY(atomic_load(&guest->restarts) == 1); /* nobody has asked again */
 	guest_leaves(guest);
 }
@@ -182,7 +179,6 @@ START_TEST(p4_the_deadline_of_a_run_begins_when_it_has_the_lock)
 	EVENTUALLY(now_ms() > start + 2500);
 	kill(other, SIGKILL);
 	ends(other);
-	unlink(world_path("inside"));
 	ck_assert_int_eq(answer(guest->ss, ticket).verdict, SAFESTART_APPLIED);
 	guest_leaves(guest);
 }
@@ -199,7 +195,6 @@ START_TEST(p3_requests_made_while_waiting_are_one_run)
 		ck_assert_uint_eq(safestart_request_restart(guest->ss), ticket);
 	kill(other, SIGKILL);
 	ends(other);
-	unlink(world_path("inside"));
 	struct safestart_outcome outcome = answer(guest->ss, ticket);
 	ck_assert_uint_eq(outcome.requests, 101);
 	ck_assert_int_eq(atomic_load(&guest->restarts), 1);
@@ -235,10 +230,9 @@ START_TEST(waiting_is_in_plain_view)
 	EVENTUALLY(status_says(guest->ss, said));
 	ck_assert(status_says(guest->ss, "\"summary\":\"a run has been waiting for the lock "));
 	EVENTUALLY(metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} ") && !metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} 0.000"));
+	atomic_store(&guest->hold, true);
 	kill(other, SIGKILL);
 	ends(other);
-	unlink(world_path("inside"));
-	atomic_store(&guest->hold, true);
 	snprintf(said, sizeof(said), "\"holder\":\"shown (pid %d)\"", (int)getpid());
 	EVENTUALLY(status_says(guest->ss, said) && status_says(guest->ss, "\"state\":\"held\""));
 	atomic_store(&guest->hold, false);
@@ -439,12 +433,12 @@ START_TEST(p15_a_disk_that_is_read_only_is_said_and_healed)
 		printf("skipped: no mount to be had (%s)\n", strerror(errno));
 		return;
 	}
-	ck_assert_int_eq(mount(NULL, small_disk(), NULL, MS_REMOUNT | MS_RDONLY, "size=16k"), 0);
+	ck_assert_int_eq(mount(NULL, small_disk(), NULL, MS_REMOUNT | MS_RDONLY, "size=32k"), 0);
 	snprintf(more, sizeof(more), "lock=%s/lock", small_disk());
 	struct guest *guest = guest_here(more);
 	struct safestart_outcome outcome = answer(guest->ss, safestart_request_restart(guest->ss));
 	ck_assert_msg(outcome.error == -EROFS && strstr(outcome.message, "read-only") != NULL, "%s", outcome.message);
-	ck_assert_int_eq(mount(NULL, small_disk(), NULL, MS_REMOUNT, "size=16k"), 0);
+	ck_assert_int_eq(mount(NULL, small_disk(), NULL, MS_REMOUNT, "size=32k"), 0);
 	EVENTUALLY(atomic_load(&guest->restarts) == 1);
 	guest_leaves(guest);
 	unmount_small_disk();
