@@ -150,6 +150,7 @@ void answer_run(struct safestart_run *run, bool again)
 		say_cancelled(run); /* this very moment: shutdown has answered its ticket, and there is one answer [P6] */
 	record_locked(ss, run);
 	pthread_mutex_unlock(&ss->lock);
+	events_post_outcome(ss->events, &run->outcome);
 	log_outcome(run, repeated);
 	post_outcome(run);
 }
@@ -213,6 +214,7 @@ void answer_cancel_tickets_locked(struct safestart *ss)
 	outcome.ticket = request_issued(&ss->door, &outcome.requests);
 	ticket_answer(&ss->tickets, &outcome);
 	pthread_cond_broadcast(&ss->changed);
+	events_wake(ss->events);
 }
 
 void answer_refused_start(struct safestart_run *run, int error)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* chores: what the worker does besides runs: retiring, hearing the source's hints, writing last_good. Posted by the
- * dispatching thread. */
+ * dispatching thread, which also says what the control thread has to say. */
 #include <errno.h>
 #include <stddef.h>
 
@@ -127,6 +127,15 @@ static void keep(struct job *job)
 static void keep_done(struct job *job)
 {
 	chores_keep(handle_of(job, offsetof(struct safestart, keep_job))); /* another generation went live meanwhile */
+}
+
+void chores_say(struct safestart *ss)
+{
+	char words[640];
+	int level = events_take_words(ss->events, words, sizeof(words));
+
+	if (level >= 0)
+		handle_log(ss, level, "%s", words);
 }
 
 static void nothing_more(struct job *job)

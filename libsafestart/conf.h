@@ -15,6 +15,7 @@ struct settings {
 	char *name;
 	char *source;    /* as given: "file:PATH" */
 	char *last_good; /* NULL: none */
+	char *control;   /* NULL: none */
 	struct gate_conf gate;
 	int64_t run_timeout;
 	int64_t reconcile;

@@ -23,13 +23,16 @@ void handle_log(struct safestart *ss, int level, const char *format, ...)
 	char line[640];
 	va_list arguments;
 
-	if (conf->callbacks.log == NULL)
+	if (conf->callbacks.log == NULL && ss->events == NULL)
 		return;
 	int prefix = snprintf(line, sizeof(line), "%.60s: ", conf->settings.name);
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix, format, arguments);
 	va_end(arguments);
 	why_clean(line);
+	events_post_log(ss->events, level, line + prefix);
+	if (conf->callbacks.log == NULL)
+		return;
 	worker_enter(&visit, ss, NULL, NULL, 0, 0);
 	conf->callbacks.log(level, line, conf->user_data);
 	worker_leave(&visit, NULL);
@@ -291,6 +294,7 @@ static void turn(struct safestart *ss)
 		int64_t wake_at = look(ss);
 		wake_at = earlier(wake_at, collect(ss, now));
 		wake_at = earlier(wake_at, chores_keep_again(ss, now));
+		chores_say(ss);
 		settle_down(ss, wake_at);
 	} while (!ss->worker.threaded && worker_execute_one(&ss->worker));
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "control/control.h"
 #include "handle.h"
 #include "run.h"
 #include "thread.h"
@@ -24,6 +25,8 @@ static void before_fork(void)
 		pthread_mutex_lock(&ss->push.lock);
 		pthread_mutex_lock(&ss->lock);
 		worker_before_fork(&ss->worker);
+		control_before_fork(ss->control);
+		events_before_fork(ss->events);
 		snapshot_before_fork(ss->home);
 		lock_file_before_fork(&ss->exclusive.file);
 	}
@@ -36,6 +39,8 @@ static void after_fork_parent(void)
 	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
 		lock_file_after_fork_parent(&ss->exclusive.file);
 		snapshot_after_fork_parent(ss->home);
+		events_after_fork_parent(ss->events);
+		control_after_fork_parent(ss->control);
 		worker_after_fork_parent(&ss->worker);
 		pthread_mutex_unlock(&ss->lock);
 		pthread_mutex_unlock(&ss->push.lock);
@@ -59,6 +64,8 @@ static void make_own(struct safestart *ss)
 {
 	lock_file_after_fork_child(&ss->exclusive.file);
 	snapshot_after_fork_child(ss->home);
+	events_after_fork_child(ss->events);
+	control_after_fork_child(ss->control);
 	bool torn = worker_after_fork_child(&ss->worker);
 	forget_memory(ss, torn);
 	ss->source.inherited = true;
@@ -137,6 +144,8 @@ int fork_revive(struct safestart *ss)
 			error = ss->fork_error = loop_after_fork(&ss->loop);
 		if (error == 0)
 			handle_wake(ss);
+		if (error == 0 && !request_is_shut(&ss->door))
+			error = control_start(ss);
 		if (error == 0 && ss->thread && !request_is_shut(&ss->door)) {
 			error = thread_start(&ss->loop_thread, "safestart-loop", dispatch_thread, ss);
 			ss->loop_started = error == 0;

@@ -3,8 +3,8 @@
  * request, gate, nodeset, snapshot, loop, worker and conf, which know nothing of it.
  *
  * Locks, in the order in which they are taken (and taken around fork):
- *   list of handles (fork.c) → push.lock → lock → worker.lock → home->lock → the lock file's `opening` → liburcu's. run->lock
- *   stands alone.
+ *   list of handles (fork.c) → push.lock → lock → worker.lock → control->lock → events->lock → home->lock → the lock file's
+ *   `opening` → liburcu's. run->lock stands alone.
  * None is held across a callback, a log line, a grace period or a call that can block. */
 #ifndef SAFESTART_HANDLE_H
 #define SAFESTART_HANDLE_H
@@ -15,6 +15,7 @@
 #include <syslog.h>
 
 #include "conf.h"
+#include "control/events.h"
 #include "gate.h"
 #include "lock/file.h"
 #include "lock/share.h"
@@ -116,6 +117,8 @@ struct safestart {
 	struct push push;
 	struct handle_source source;
 	struct handle_memory memory;
+	struct control *control; /* NULL: no control socket; constant */
+	struct events *events;   /* the same */
 	struct safestart_snapshot *farewell; /* takes the live one's place when closing */
 	bool thread;                         /* constant */
 
@@ -210,6 +213,7 @@ int handle_starves(struct safestart *ss);
 void chores_init(struct safestart *ss);
 int chores_post(struct safestart *ss, struct job *job, const char *what);
 void chores_keep(struct safestart *ss); /* write last_good, if it is wanted and not being written */
+void chores_say(struct safestart *ss);  /* what the control thread wants in the log */
 int64_t chores_keep_again(struct safestart *ss, int64_t now); /* the same, if the last time failed; returns when to come again */
 
 /* fork.c */

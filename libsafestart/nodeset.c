@@ -118,6 +118,32 @@ bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)
 	return true;
 }
 
+/* FNV-1a, 64 bits: no key, no byte order, no alignment, so that a digest means the same everywhere. */
+static uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t size)
+{
+	const unsigned char *at = bytes;
+
+	for (size_t i = 0; i < size; i++)
+		digest = (digest ^ at[i]) * UINT64_C(0x100000001b3);
+	return digest;
+}
+
+uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count, const struct nodeset_fault *faults, size_t fault_count)
+{
+	uint64_t digest = UINT64_C(0xcbf29ce484222325);
+
+	/* Sorted by id, labels by name: the order they were given in is gone. Every text ends in a NUL byte, none has one inside. */
+	for (size_t i = 0; i < count; i++) {
+		const unsigned char port[] = {(unsigned char)(nodes[i]->port >> 8), (unsigned char)nodes[i]->port, (unsigned char)(nodes[i]->label_count >> 8),
+					      (unsigned char)nodes[i]->label_count};
+		digest = digest_bytes(digest, port, sizeof(port));
+		digest = digest_bytes(digest, nodes[i]->text, nodes[i]->text_size);
+	}
+	for (size_t i = 0; i < fault_count; i++)
+		digest = digest_bytes(digest, faults[i].id, strlen(faults[i].id) + 1);
+	return digest;
+}
+
 static bool add_fault(struct nodeset *set, const struct nodeset_fault *from)
 {
 	struct nodeset_fault fault = {.id = strdup(from->id), .reason = strdup(from->reason), .unnamed = from->unnamed};

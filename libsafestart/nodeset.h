@@ -53,6 +53,9 @@ const struct nodeset_fault *nodeset_find_fault(const struct nodeset *set, const 
 bool nodeset_has_fault(const struct nodeset *set, const char *id);
 bool nodeset_equal(const struct nodeset *a, const struct nodeset *b); /* NULL equals nothing */
 
+/* Of everything in them: equal sets have equal digests, in every process and on every host. For comparing at a glance. */
+uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count, const struct nodeset_fault *faults, size_t fault_count);
+
 /* ---- What would change ---- */
 
 struct nodeset_change {

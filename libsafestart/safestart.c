@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/control.h"
 #include "handle.h"
 #include "run.h"
 #include "source/file.h"
@@ -39,6 +40,9 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	if (ss->farewell == NULL || ticket_init(&ss->tickets) < 0 || thread_cond_init(&ss->changed) < 0)
 		return why_say(why, why_size, -ENOMEM, "out of memory");
 	first->stage = SNAPSHOT_LIVE;
+	error = control_init(ss, why, why_size);
+	if (error < 0)
+		return error;
 	return ss->source.kind == SOURCE_ADDED ? gather_open_source(ss, why, why_size) : 0;
 }
 
@@ -53,6 +57,7 @@ static void destroy(struct safestart *ss)
 		snapshot_home_unref(ss->home);
 	loop_clear(&ss->loop);
 	lock_file_clear(&ss->exclusive.file);
+	control_clear(ss);
 	nodeset_unref(ss->memory.gathered);
 	nodeset_unref(ss->memory.tried);
 	nodeset_unref(ss->memory.forced);
@@ -104,17 +109,22 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 		if (error < 0)
 			why_say(why, why_size, error, "out of memory");
 	}
+	if (error == 0) {
+		error = control_start(ss);
+		if (error < 0)
+			why_say(why, why_size, error, "no thread or descriptors to be had for the control socket: %s", safestart_strerror(error));
+	}
 	*out = ss; /* before the thread: the first callback may come before we have returned */
 	if (error == 0 && ss->thread) {
 		error = thread_start(&ss->loop_thread, "safestart-loop", dispatch_thread, ss);
 		ss->loop_started = error == 0;
-		if (error < 0) {
-			fork_unregister(ss);
+		if (error < 0)
 			why_say(why, why_size, error, "no thread to be had: %s", safestart_strerror(error));
-		}
 	}
 	if (error < 0) {
 		*out = NULL;
+		control_stop(ss, LOOP_NEVER);
+		fork_unregister(ss);
 		destroy(ss);
 	}
 	return error;
@@ -248,6 +258,8 @@ int safestart_close(struct safestart *ss)
 	error = drain(ss, deadline);
 	if (error == 0)
 		error = wait_for_waiters(ss, deadline);
+	if (error == 0)
+		error = control_stop(ss, deadline);
 	if (error == 0) {
 		say_farewell(ss);
 		error = drain(ss, deadline);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* status: what is going on, as JSON and as Prometheus text, and the state of one node. Any thread; takes the
- * handle's lock for a moment and waits for nothing. */
+/* status: what is going on, as JSON and as Prometheus text. Any thread; waits for nothing. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,172 +8,8 @@
 
 #include "handle.h"
 #include "json.h"
-#include "run.h"
+#include "picture.h"
 #include "why.h"
-
-static const char *const state_names[] = {"unknown", "announced", "applied", "proven", "failing", "quarantined", "retired"};
-#define STATES (sizeof(state_names) / sizeof(state_names[0]))
-
-/* Everything at one moment, so that nothing has to be held while it is told. */
-struct picture {
-	int64_t now;
-	struct safestart_snapshot *live;
-	struct nodeset *desired;  /* NULL: nothing was handed over yet */
-	struct nodeset *retiring; /* left the set, a reader is inside */
-	struct rejection *rejections;
-	struct handle_figures figures;
-	struct safestart_outcome last;
-	bool any;
-	uint64_t run; /* in progress; 0: none */
-	const char *phase;
-	bool later;          /* it answered LATER */
-	unsigned unfinished; /* LATER runs past their end whose finish is still owed */
-	struct worker_guest guest;
-	int64_t oldest_since;
-	uint64_t oldest_generation;
-	bool oldest_borrowed;
-	uint64_t requests; /* all that were accepted */
-	bool shut;
-	struct exclusive_picture lock;
-};
-
-static void drop_picture(struct picture *picture)
-{
-	safestart_snapshot_release(picture->live);
-	nodeset_unref(picture->desired);
-	nodeset_unref(picture->retiring);
-	run_free_rejections(picture->rejections);
-}
-
-/* 0 or -ENOMEM. */
-static int take_picture(struct safestart *ss, struct picture *picture)
-{
-	*picture = (struct picture){.now = loop_now()};
-	picture->live = safestart_snapshot_acquire(ss);
-	picture->retiring = snapshot_retiring(ss->home, picture->live);
-	/* What was pushed counts at once, what a source has only once it was read. */
-	if (ss->source.kind == SOURCE_PUSH)
-		picture->desired = push_desired(&ss->push);
-	picture->guest = worker_guest(&ss->worker);
-	picture->oldest_since = snapshot_oldest(ss->home, false, &picture->oldest_generation, &picture->oldest_borrowed);
-	/* Until every reader has moved on, it looks borrowed; that takes milliseconds. */
-	if (picture->oldest_borrowed && picture->now - picture->oldest_since < INT64_C(1000000000))
-		picture->oldest_since = 0;
-	picture->shut = request_is_shut(&ss->door);
-	pthread_mutex_lock(&ss->lock);
-	if (picture->desired == NULL && ss->desired != NULL)
-		picture->desired = nodeset_ref(ss->desired);
-	picture->rejections = run_copy_rejections(ss->rejections);
-	picture->figures = ss->figures;
-	picture->lock = ss->lock_picture;
-	picture->any = ss->tickets.any;
-	picture->last = ss->tickets.last;
-	picture->run = ss->run != NULL ? ss->run->number : 0;
-	picture->phase = ss->run != NULL ? run_phase_name(ss->run) : "";
-	picture->later = ss->run != NULL && step_is_parked(ss->run);
-	picture->unfinished = ss->later_owed - ss->later_open;
-	request_issued(&ss->door, &picture->requests);
-	picture->requests += picture->figures.requests;
-	pthread_mutex_unlock(&ss->lock);
-	if (picture->retiring != NULL)
-		return 0;
-	drop_picture(picture);
-	return -ENOMEM;
-}
-
-static const struct rejection *find_rejection(const struct picture *picture, const char *id)
-{
-	for (const struct rejection *r = picture->rejections; r != NULL; r = r->next) {
-		if (strcmp(r->id, id) == 0)
-			return r;
-	}
-	return NULL;
-}
-
-static int live_state(const struct safestart_node *live, const struct safestart_node *wanted, char *why, size_t why_size)
-{
-	const char *more = wanted != NULL && !node_same(live, wanted) ? "; a changed entry is announced and not live yet" : "";
-
-	switch (atomic_load_explicit(&live->report, memory_order_relaxed)) {
-	case NODE_REPORT_WORKED:
-		why_say(why, why_size, 0, "live, and the newest request to it worked%s", more);
-		return SAFESTART_NODE_PROVEN;
-	case NODE_REPORT_FAILED:
-		why_say(why, why_size, 0, "live, but the newest request to it failed%s", more);
-		return SAFESTART_NODE_FAILING;
-	default:
-		why_say(why, why_size, 0, "live, no request to it has been reported yet%s", more);
-		return SAFESTART_NODE_APPLIED;
-	}
-}
-
-static int node_state(const struct picture *picture, const char *id, char *why, size_t why_size)
-{
-	const struct nodeset *desired = picture->desired;
-	const struct safestart_node *live = nodeset_find(picture->live->nodes, picture->live->count, id, NULL);
-	const struct safestart_node *wanted = desired != NULL ? nodeset_find(desired->nodes, desired->count, id, NULL) : NULL;
-	const struct nodeset_fault *fault = desired != NULL ? nodeset_find_fault(desired, id) : NULL;
-	if (fault != NULL && fault->unnamed && (live != NULL || wanted != NULL))
-		fault = NULL; /* it only goes by that name where nobody has it */
-	const struct rejection *rejection = wanted != NULL ? find_rejection(picture, id) : NULL;
-
-	if (fault != NULL || rejection != NULL) {
-		why_say(why, why_size, 0, "%s%s", fault != NULL ? fault->reason : rejection->reason, live != NULL ? "; its old entry stays live" : "");
-		return SAFESTART_NODE_QUARANTINED;
-	}
-	if (live != NULL)
-		return live_state(live, wanted, why, why_size);
-	if (wanted != NULL) {
-		bool failed = picture->any && picture->last.verdict >= SAFESTART_REFUSED;
-		why_say(why, why_size, 0, "announced, not live yet%s%s", failed ? ": " : "", failed ? picture->last.message : "");
-		return SAFESTART_NODE_ANNOUNCED;
-	}
-	if (nodeset_find(picture->retiring->nodes, picture->retiring->count, id, NULL) != NULL) {
-		why_say(why, why_size, 0, "left the set, a reader is still inside");
-		return SAFESTART_NODE_RETIRED;
-	}
-	why_say(why, why_size, 0, "neither announced nor live");
-	return SAFESTART_NODE_UNKNOWN;
-}
-
-int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t why_size)
-{
-	struct picture picture;
-
-	if (ss == NULL || id == NULL)
-		return -EINVAL;
-	int result = fork_revive(ss);
-	if (result < 0)
-		return result;
-	if (take_picture(ss, &picture) < 0)
-		return -ENOMEM;
-	result = node_state(&picture, id, why, why_size);
-	drop_picture(&picture);
-	return result;
-}
-
-/* Call `tell` for every id that is known, once. */
-static void each_node(const struct picture *picture, void (*tell)(const struct picture *, const char *id, const struct safestart_node *, void *), void *argument)
-{
-	const struct safestart_snapshot *live = picture->live;
-	const struct nodeset *desired = picture->desired, *retiring = picture->retiring;
-
-	for (size_t i = 0; i < live->count; i++)
-		tell(picture, live->nodes[i]->text, live->nodes[i], argument);
-	for (size_t i = 0; desired != NULL && i < desired->count; i++) {
-		if (nodeset_find(live->nodes, live->count, desired->nodes[i]->text, NULL) == NULL)
-			tell(picture, desired->nodes[i]->text, desired->nodes[i], argument);
-	}
-	for (size_t i = 0; desired != NULL && i < desired->fault_count; i++) {
-		if (nodeset_find(live->nodes, live->count, desired->faults[i].id, NULL) == NULL)
-			tell(picture, desired->faults[i].id, NULL, argument);
-	}
-	for (size_t i = 0; i < retiring->count; i++) {
-		const char *id = retiring->nodes[i]->text;
-		if (desired == NULL || (nodeset_find(desired->nodes, desired->count, id, NULL) == NULL && nodeset_find_fault(desired, id) == NULL))
-			tell(picture, id, retiring->nodes[i], argument);
-	}
-}
 
 static double seconds(int64_t ns)
 {
@@ -188,14 +23,6 @@ static double behind(const struct picture *picture)
 
 /* ---- JSON ---- */
 
-static json_t *outcome_json(const struct safestart_outcome *outcome)
-{
-	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "run", (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
-			 "error", (int)outcome->error, "message", outcome->message, "generation", (json_int_t)outcome->generation, "requests",
-			 (json_int_t)outcome->requests, "ticket", (json_int_t)outcome->ticket, "attempts", (int)outcome->attempts, "quarantined",
-			 (int)outcome->quarantined, "status", (int)outcome->status, "pid", (int)outcome->pid);
-}
-
 struct telling {
 	json_t *nodes;
 	bool failed;
@@ -204,13 +31,8 @@ struct telling {
 static void tell_json(const struct picture *picture, const char *id, const struct safestart_node *node, void *argument)
 {
 	struct telling *telling = argument;
-	char why[256], address[NODE_ADDRESS_SIZE] = "";
-	const char *incarnation = node != NULL ? safestart_node_label(node, "incarnation") : NULL;
 
-	if (node != NULL)
-		node_address(node, address);
-	int state = node_state(picture, id, why, sizeof(why));
-	telling->failed |= json_array_append_new(telling->nodes, json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation", incarnation, "state", state_names[state], "why", why)) < 0;
+	telling->failed |= json_array_append_new(telling->nodes, picture_node_json(picture, id, node)) < 0;
 }
 
 static void summary(const struct settings *settings, const struct picture *picture, char *text, size_t size)
@@ -255,7 +77,7 @@ static json_t *nodes_json(const struct picture *picture)
 	struct telling telling = {.nodes = json_array()};
 
 	if (telling.nodes != NULL)
-		each_node(picture, tell_json, &telling);
+		picture_each(picture, tell_json, &telling);
 	if (!telling.failed)
 		return telling.nodes;
 	json_decref(telling.nodes);
@@ -312,7 +134,7 @@ static json_t *lock_json(const struct settings *settings, const struct picture *
 static json_t *status(struct safestart *ss, const struct picture *picture)
 {
 	const struct settings *settings = handle_settings(ss);
-	char line[512], name[256], text[512];
+	char line[512], name[256], text[512], digest[PICTURE_DIGEST_SIZE], desired_digest[PICTURE_DIGEST_SIZE];
 	json_t *root = json_object();
 	int failed = 0;
 
@@ -327,12 +149,15 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	failed |= json_object_set_new(root, "shut_down", json_boolean(picture->shut));
 	failed |= json_object_set_new(root, "source", json_string(text));
 	failed |= json_object_set_new(root, "generation", json_integer((json_int_t)picture->live->generation));
+	picture_digests(picture, digest, desired_digest);
+	failed |= json_object_set_new(root, "digest", json_string(digest));
+	failed |= json_object_set_new(root, "desired_digest", picture->desired != NULL ? json_string(desired_digest) : json_null());
 	failed |= json_object_set_new(root, "behind_seconds", json_real(behind(picture)));
 	failed |= json_object_set_new(root, "requests", json_integer((json_int_t)picture->requests));
 	failed |= json_object_set_new(root, "runs", runs_json(picture));
 	failed |= json_object_set_new(root, "nodes", nodes_json(picture));
 	failed |= json_object_set_new(root, "callback", callback_json(ss, picture));
-	failed |= json_object_set_new(root, "last", picture->any ? outcome_json(&picture->last) : json_null());
+	failed |= json_object_set_new(root, "last", picture->any ? picture_outcome_json(&picture->last) : json_null());
 	failed |= json_object_set_new(root, "run", run_json(picture));
 	failed |= json_object_set_new(root, "unfinished_later", json_integer(picture->unfinished));
 	failed |= json_object_set_new(root, "next_run_in_seconds", next_run_json(picture));
@@ -353,10 +178,10 @@ char *safestart_status_json(struct safestart *ss)
 	struct picture picture;
 	char *text;
 
-	if (ss == NULL || fork_revive(ss) < 0 || take_picture(ss, &picture) < 0)
+	if (ss == NULL || fork_revive(ss) < 0 || picture_take(ss, &picture) < 0)
 		return NULL;
 	json_t *root = status(ss, &picture);
-	drop_picture(&picture);
+	picture_drop(&picture);
 	text = json_text(root);
 	json_decref(root);
 	return text;
@@ -367,7 +192,7 @@ char *safestart_status_json(struct safestart *ss)
 static void tell_count(const struct picture *picture, const char *id, const struct safestart_node *node, void *counts)
 {
 	(void)node;
-	((size_t *)counts)[node_state(picture, id, NULL, 0)]++;
+	((size_t *)counts)[picture_node_state(picture, id, NULL, 0)]++;
 }
 
 static void metric(FILE *to, const char *name, const char *type, const char *help)
@@ -401,18 +226,18 @@ static void print_seconds(FILE *to, const char *metric_name, const char *name, i
 
 static void print_metrics(FILE *to, const struct safestart *ss, const struct picture *picture)
 {
-	size_t counts[STATES] = {0};
+	size_t counts[PICTURE_STATES] = {0};
 	char name[256];
 
 	escape(handle_settings(ss)->name, name, sizeof(name));
-	each_node(picture, tell_count, counts);
+	picture_each(picture, tell_count, counts);
 	metric(to, "generation", "gauge", "Number of the live generation of nodes.");
 	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name, (unsigned long long)picture->live->generation);
 	metric(to, "behind_seconds", "gauge", "How long the desired set has not been live; 0: it is.");
 	print_seconds(to, "behind_seconds", name, picture->figures.behind_since != 0 ? picture->now - picture->figures.behind_since : 0);
 	metric(to, "nodes", "gauge", "Nodes by state.");
-	for (size_t state = SAFESTART_NODE_ANNOUNCED; state < STATES; state++)
-		fprintf(to, "safestart_nodes{name=\"%s\",state=\"%s\"} %zu\n", name, state_names[state], counts[state]);
+	for (int state = SAFESTART_NODE_ANNOUNCED; state < PICTURE_STATES; state++)
+		fprintf(to, "safestart_nodes{name=\"%s\",state=\"%s\"} %zu\n", name, picture_state_name(state), counts[state]);
 	metric(to, "runs_total", "counter", "Runs that have ended, by verdict.");
 	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
 		fprintf(to, "safestart_runs_total{name=\"%s\",verdict=\"%s\"} %llu\n", name, ticket_verdict_name(verdict), (unsigned long long)picture->figures.runs[verdict]);
@@ -439,10 +264,10 @@ char *safestart_metrics_text(struct safestart *ss)
 	FILE *to = open_memstream(&text, &size);
 	if (to == NULL)
 		return NULL;
-	int error = take_picture(ss, &picture);
+	int error = picture_take(ss, &picture);
 	if (error == 0) {
 		print_metrics(to, ss, &picture);
-		drop_picture(&picture);
+		picture_drop(&picture);
 	}
 	if (ferror(to))
 		error = -ENOMEM;

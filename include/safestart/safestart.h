@@ -570,7 +570,9 @@ int safestart_dispatch(struct safestart *ss, int timeout_ms);
 
 /**
  * Everything an operator asks, as one JSON object: generation, nodes with their states, the run in
- * progress, the last outcome, counters. Never waits for a callback.
+ * progress, the last outcome, counters. Never waits for a callback. "digest" and "desired_digest" are of the live
+ * and of the desired set: equal sets (nodes, addresses, labels) have equal digests, in every process and on every
+ * host; 16 hexadecimal digits, null before anything was desired.
  * Returns: a string, freed with safestart_free(); NULL when out of memory or ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: revives.  Since: 1.0
  */

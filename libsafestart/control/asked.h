@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* asked: what a line at the control socket asks for. Pure: any bytes in, a question or an error in words out. */
+#ifndef SAFESTART_CONTROL_ASKED_H
+#define SAFESTART_CONTROL_ASKED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define ASKED_LINE_MAX 65536 /* bytes of a line, without its end */
+
+enum asked_verb {
+	ASKED_STATUS,
+	ASKED_NODES,
+	ASKED_METRICS,
+	ASKED_REQUEST,
+	ASKED_EVENTS
+};
+
+struct asked {
+	enum asked_verb verb;
+	char *id;         /* nodes: of this one only; NULL: of all. asked_clear() */
+	char reason[128]; /* request; "": none */
+	bool force;
+	bool urgent;
+	bool wait;
+	int timeout_ms; /* -1: for ever */
+	bool replay;    /* events: begin with what is kept */
+};
+
+/* Read a line (no newline in it). 0; -EINVAL; -ENOMEM: why has the words. */
+int asked_read(struct asked *asked, const char *line, size_t length, char *why, size_t why_size);
+void asked_clear(struct asked *asked);
+
+#endif
