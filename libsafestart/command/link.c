@@ -60,6 +60,8 @@ void link_close(struct link *link)
 
 short link_wants(const struct link *link)
 {
+	if (link->fd < 0)
+		return 0;
 	return link->out[0] != '\0' ? POLLIN | POLLOUT : POLLIN;
 }
 

@@ -195,9 +195,10 @@ static int wrong_option(const struct verb *verb, const char *given, const struct
 bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first, int *leave)
 {
 	struct option options[OPTIONS_MAX + 1] = {{"help", no_argument, NULL, 'h'}};
+	const struct option_row none = {0}, *rows = verb->options != NULL ? verb->options : &none;
 	int index = 0, count = 1, what;
 
-	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL && count < OPTIONS_MAX; row++)
+	for (const struct option_row *row = rows; row->name != NULL && count < OPTIONS_MAX; row++)
 		options[count++] = (struct option){row->name, row->argument != NULL ? required_argument : no_argument, NULL, 'o'};
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
@@ -208,7 +209,7 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 			*leave = LEAVE_DONE;
 			return false;
 		}
-		*leave = what == 'o' ? take(&verb->options[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
+		*leave = what == 'o' ? take(&rows[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
 		if (*leave != 0)
 			return false;
 	}

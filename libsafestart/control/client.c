@@ -132,8 +132,8 @@ void client_say_goodbye(struct safestart *ss, struct client *client)
 	int64_t now = loop_now();
 	bool streams = client->rest.kind == VERBS_STREAM;
 
-	while (client_step(ss, client, false, now) == CLIENT_GOES_ON)
-		continue;
+	while (client_step(ss, client, false, now) == CLIENT_GOES_ON) {
+	}
 	if (!streams || client->hung_up || client->out.length > 0)
 		return;
 	verbs_end(ss, &client->out);

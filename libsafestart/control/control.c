@@ -279,8 +279,8 @@ static void hear(struct control *control, const struct epoll_event *event, int64
 	if (event->data.u32 == READY_WAKE) {
 		(void)!read(control->wake_fd, &count, sizeof(count));
 	} else if (event->data.u32 == READY_LISTEN) {
-		for (int i = 0; i < CLIENTS_MAX && accept_one(control, now); i++)
-			continue;
+		for (int i = 0; i < CLIENTS_MAX && accept_one(control, now); i++) {
+		}
 	} else {
 		struct client *client = &control->clients[event->data.u32];
 		client->readable = true;

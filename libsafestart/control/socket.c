@@ -55,8 +55,8 @@ static void print_stem(char *to, const char *handle_name)
 {
 	size_t length = 0;
 
-	for (; handle_name[length] != '\0' && length < NAME_MAX_OURS; length++)
-		to[length] = is_plain(handle_name[length]) ? handle_name[length] : '_';
+	for (; length < NAME_MAX_OURS && handle_name[length] != '\0'; length++)
+		to[length] = (char)(is_plain(handle_name[length]) ? handle_name[length] : '_');
 	if (length == 0 || to[0] == '.')
 		to[0] = '_';
 	to[length > 0 ? length : 1] = '\0';
@@ -74,7 +74,7 @@ static pid_t owner_of(const char *file, const char *stem)
 
 	if (file[0] == '.') {
 		size_t pid = digits(file + 1), time = file[1 + pid] == '.' ? digits(file + pid + 2) : 0;
-		return pid > 0 && pid < 10 && time > 0 && strcmp(file + pid + 2 + time, ".tmp") == 0 ? (pid_t)atol(file + 1) : 0;
+		return pid > 0 && pid < 10 && time > 0 && strcmp(file + pid + 2 + time, ".tmp") == 0 ? (pid_t)strtol(file + 1, NULL, 10) : 0;
 	}
 	if (strncmp(file, stem, length) != 0 || file[length] != '.')
 		return 0;
@@ -83,7 +83,7 @@ static pid_t owner_of(const char *file, const char *stem)
 		return 0;
 	if (*rest == '-' && digits(rest + 1) > 0)
 		rest += 1 + digits(rest + 1);
-	return strcmp(rest, ".sock") == 0 ? (pid_t)atol(number) : 0;
+	return strcmp(rest, ".sock") == 0 ? (pid_t)strtol(number, NULL, 10) : 0;
 }
 
 /* The directory, open. */
@@ -198,14 +198,15 @@ static int listen_hidden(struct control_socket *made, const struct place *at, co
 	made->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int error = made->fd < 0 ? -errno : 0;
 	pthread_mutex_unlock(lock);
-	if (error == 0 && (fchmod(made->fd, 0600) < 0 || bind(made->fd, (struct sockaddr *)&address, sizeof(address)) < 0))
-		return -errno;
-	if (error == 0 && (listen(made->fd, BACKLOG) < 0 || fstatat(at->fd, hidden, &status, AT_SYMLINK_NOFOLLOW) < 0)) {
-		error = -errno;
-		unlinkat(at->fd, hidden, 0);
-	}
 	if (error < 0)
 		return error;
+	if (fchmod(made->fd, 0600) < 0 || bind(made->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	if (listen(made->fd, BACKLOG) < 0 || fstatat(at->fd, hidden, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+		error = -errno;
+		unlinkat(at->fd, hidden, 0);
+		return error;
+	}
 	made->dev = status.st_dev;
 	made->ino = status.st_ino;
 	return 0;
