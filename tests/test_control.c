@@ -420,7 +420,7 @@ START_TEST(p16_two_handles_of_one_name_have_a_socket_each)
 	struct safestart *one = start(NULL, NULL);
 
 	its_socket();
-	struct safestart *other = start("serves=no", NULL);
+	struct safestart *other = open_with(NULL, "name=api", "serves=no", ctl_setting(), NULL);
 	json_t *root = ctl_once(ctl_wait("api", getpid(), 2), "{\"do\":\"status\"}");
 	ck_assert(!ctl_true(root, "status.serves"));
 	json_decref(root);

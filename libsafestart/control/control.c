@@ -373,14 +373,14 @@ int control_init(struct safestart *ss, char *why, size_t why_size)
 		return 0;
 	if (stat(directory, &status) == 0 && !S_ISDIR(status.st_mode))
 		return why_say(why, why_size, -ENOTDIR, "control=%.200s: not a directory; name the one that the control socket is to be in", directory);
-	ss->events = events_new();
 	ss->control = calloc(1, sizeof(*ss->control));
-	if (ss->events == NULL || ss->control == NULL)
+	if (ss->control == NULL)
 		return why_say(why, why_size, -ENOMEM, "out of memory");
 	ss->control->ss = ss;
 	pthread_mutex_init(&ss->control->lock, NULL);
 	forget_all(ss->control);
-	return 0;
+	ss->events = events_new();
+	return ss->events != NULL ? 0 : why_say(why, why_size, -ENOMEM, "out of memory");
 }
 
 static void close_if_open(int *fd)
