@@ -301,7 +301,7 @@ END_TEST
 START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 {
 	struct safestart *ss = start();
-	int count = under_valgrind() ? 3000 : 60000;
+	int count = under_valgrind() ? 3000 : 30000;
 	struct ctl greedy[12];
 	size_t before, after = 0;
 
@@ -309,7 +309,7 @@ START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 	ck_assert_int_eq(push_and_wait(ss, document).verdict, SAFESTART_APPLIED);
 	json_decref(ctl_once(its_socket(), "{\"do\":\"nodes\"}"));
 	descriptors_and_bytes(&before);
-	for (int i = 0; i < 12; i++) { /* some 10 MB each, four times */
+	for (int i = 0; i < 12; i++) { /* some 5 MB each, four times */
 		ctl_connect(&greedy[i], its_socket());
 		ctl_send(&greedy[i], "{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n");
 		ck_assert(push_and_wait(ss, document).verdict <= SAFESTART_UNCHANGED);
