@@ -104,6 +104,7 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 		figures->behind_since = 0;
 	else if (outcome->verdict != SAFESTART_CANCELLED && figures->behind_since == 0)
 		figures->behind_since = run->started;
+	events_post_outcome(ss->events, outcome); /* before anybody can know that it is answered */
 	pthread_cond_broadcast(&ss->changed);
 }
 
@@ -150,7 +151,6 @@ void answer_run(struct safestart_run *run, bool again)
 		say_cancelled(run); /* this very moment: shutdown has answered its ticket, and there is one answer [P6] */
 	record_locked(ss, run);
 	pthread_mutex_unlock(&ss->lock);
-	events_post_outcome(ss->events, &run->outcome);
 	log_outcome(run, repeated);
 	post_outcome(run);
 }

@@ -420,7 +420,7 @@ START_TEST(p16_two_handles_of_one_name_have_a_socket_each)
 	struct safestart *one = start(NULL, NULL);
 
 	its_socket();
-	struct safestart *other = start("serves=no", NULL);
+	struct safestart *other = open_with(NULL, "name=api", "serves=no", ctl_setting(), NULL);
 	json_t *root = ctl_once(ctl_wait("api", getpid(), 2), "{\"do\":\"status\"}");
 	ck_assert(!ctl_true(root, "status.serves"));
 	json_decref(root);
@@ -462,9 +462,35 @@ START_TEST(close_waits_for_no_client_and_answers_who_waits)
 }
 END_TEST
 
+START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
+{
+	struct safestart *ss = start(NULL, NULL);
+	struct ctl ctl;
+
+	app.hold = true;
+	safestart_nodes_replace(ss, ONE, NULL, NULL, 0);
+	EVENTUALLY(app.prepares == 1);
+	ctl_connect(&ctl, its_socket());
+	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true}"));
+	ck_assert_int_eq(safestart_shutdown(ss), 0);
+	json_t *root = ctl_read(&ctl); /* though `prepare` is still inside */
+	ck_assert_str_eq(ctl_string(root, "outcome.verdict"), "cancelled");
+	json_decref(root);
+	root = ctl_ask(&ctl, "{\"do\":\"request\"}");
+	ck_assert_int_eq(ctl_integer(root, "error"), -ECANCELED);
+	json_decref(root);
+	root = ctl_ask(&ctl, "{\"do\":\"status\"}");
+	ck_assert(ctl_true(root, "status.shut_down"));
+	json_decref(root);
+	app.hold = false;
+	ctl_close(&ctl);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("control", status_and_metrics_are_those_of_the_library, nodes_are_listed_with_what_is_known_of_each, p7_a_digest_is_of_what_is_in_the_set_whatever_its_order,
       a_hundred_thousand_nodes_are_listed, p6_a_request_is_answered_by_the_outcome_of_its_run, force_lifts_the_guard_rails,
       p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for_others, lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up,
       what_is_wrong_with_a_question_is_said_and_the_next_is_answered, every_outcome_and_every_log_line_is_an_event_without_callbacks_too,
       who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody, with_the_applications_own_loop_it_answers_while_nobody_dispatches,
-      p16_two_handles_of_one_name_have_a_socket_each, close_waits_for_no_client_and_answers_who_waits)
+      p16_two_handles_of_one_name_have_a_socket_each, p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close, close_waits_for_no_client_and_answers_who_waits)
