@@ -91,6 +91,10 @@ int filesd_take(struct filesd *filesd, char *text, size_t length, char *why, siz
 	json_error_t error;
 
 	*filesd = (struct filesd){.fd = -1, .text = text, .length = length};
+	if (strlen(text) != length) { /* jansson does not mind one behind a number */
+		snprintf(why, why_size, "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
+		return -EINVAL;
+	}
 	filesd->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
 	if (filesd->root == NULL)
 		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column, error.text);
