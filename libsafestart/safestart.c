@@ -24,6 +24,7 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	int error = conf_resolve(&ss->conf, conf, why, why_size);
 	if (error < 0)
 		return error;
+	ss->exclusive.file.path = handle_settings(ss)->lock;
 	ss->thread = handle_settings(ss)->thread;
 	ss->source.kind = kind_of(handle_settings(ss)->source);
 	error = loop_init(&ss->loop);
@@ -55,6 +56,7 @@ static void destroy(struct safestart *ss)
 	else
 		snapshot_home_unref(ss->home);
 	loop_clear(&ss->loop);
+	lock_file_clear(&ss->exclusive.file);
 	control_clear(ss);
 	nodeset_unref(ss->memory.gathered);
 	nodeset_unref(ss->memory.tried);
@@ -82,6 +84,7 @@ static struct safestart *new_handle(void)
 	pthread_mutex_init(&ss->lock, NULL);
 	worker_init(&ss->worker, false, -1);
 	push_init(&ss->push);
+	lock_file_init(&ss->exclusive.file, NULL);
 	atomic_init(&ss->epoch, snapshot_epoch());
 	atomic_init(&ss->loop_stop, false);
 	ss->dispatcher = pthread_self();

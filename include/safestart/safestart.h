@@ -114,6 +114,8 @@ struct safestart_outcome {
 	int32_t error;        /* 0, or -errno for every verdict from REFUSED on */
 	char message[256];    /* in words: what happened, what to do, when it is tried again */
 	uint64_t ticket;      /* this and every older ticket is answered */
+	int32_t status;       /* what `restart` left by safestart_run_set_status(): an exit code, say; else 0 */
+	int32_t pid;          /* the process that made the run: with lock_share it may be another; 0: none did */
 };
 
 /**
@@ -522,6 +524,13 @@ int safestart_run_set_node_data(struct safestart_run *run, const struct safestar
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
  */
 void safestart_run_set_data(struct safestart_run *run, void *data);
+
+/**
+ * Leave a number in the run's outcome, as its `status`: an exit code, say. With lock_share the other processes that this
+ * run answers find it in theirs. The last call counts; only what `restart` left before it ended in time.
+ * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
+ */
+void safestart_run_set_status(struct safestart_run *run, int status);
 
 /**
  * Is it pointless to go on?
