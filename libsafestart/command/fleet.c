@@ -53,10 +53,10 @@ bool answer_bool(const json_t *object, const char *key, bool otherwise)
 static bool parse_file(const char *file, struct peer *peer)
 {
 	size_t length = strlen(file);
-	const char *suffix = file + length - 5, *at = suffix;
 
-	if (file[0] == '.' || length < 8 || strcmp(suffix, ".sock") != 0)
+	if (file[0] == '.' || length < 8 || strcmp(file + length - 5, ".sock") != 0)
 		return false;
+	const char *suffix = file + length - 5, *at = suffix;
 	while (at > file && ((at[-1] >= '0' && at[-1] <= '9') || at[-1] == '-'))
 		at--;
 	if (at == suffix || at[0] == '-' || at - 1 <= file || at[-1] != '.')
@@ -297,8 +297,8 @@ static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled, 
 		whose[count] = &asking[i];
 		polled[count++] = (struct pollfd){.fd = asking[i].link.fd, .events = link_wants(&asking[i].link)};
 	}
-	left = left < 0 ? 0 : again && left > 10 ? 10 : left + 1;
-	(void)poll(polled, (nfds_t)count, (int)left);
+	left = left < 0 ? 0 : left < 60000 ? left + 1 : 60000;
+	(void)poll(polled, (nfds_t)count, again && left > 10 ? 10 : (int)left);
 	return count;
 }
 

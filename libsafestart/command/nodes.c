@@ -144,10 +144,11 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 		const char *state = state_of(&columns[k], id);
 		for (at = 0; at < different && strcmp(tallies[at].state, state) != 0; at++)
 			;
-		if (at < different)
-			tallies[at].count++;
-		else if (different < TALLIES) /* there are seven of them; more are made up */
-			tallies[different++] = (struct tally){state, 1};
+		if (at == TALLIES)
+			continue; /* there are seven of them; these are made up */
+		if (at == different)
+			tallies[different++] = (struct tally){state, 0};
+		tallies[at].count++;
 	}
 	qsort(tallies, different, sizeof(*tallies), compare_tallies);
 	return different;
@@ -157,7 +158,7 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 static enum colour tell_states(const struct column *columns, size_t count, const char *id, char *words, size_t size)
 {
 	enum colour colour = COLOUR_PLAIN;
-	struct tally tallies[TALLIES] = {{0}};
+	struct tally tallies[TALLIES] = {0};
 	size_t different = count_states(columns, count, id, tallies);
 	FILE *to = fmemopen(words, size, "w");
 

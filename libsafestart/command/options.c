@@ -24,12 +24,16 @@ void say_verb(const char *name)
 int say(int leave, const char *format, ...)
 {
 	va_list arguments;
+	char line[4096];
 
-	fprintf(stderr, "safestart%s%s: ", verb_name != NULL ? " " : "", verb_name != NULL ? verb_name : "");
+	/* In one piece: many of us may write to the same terminal or file. */
+	int prefix = snprintf(line, sizeof(line), "safestart%s%s: ", verb_name != NULL ? " " : "", verb_name != NULL ? verb_name : "");
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
-	fputc('\n', stderr);
+	size_t length = strlen(line);
+	line[length] = '\n';
+	fwrite(line, 1, length + 1, stderr);
 	return leave;
 }
 
@@ -195,21 +199,21 @@ static int wrong_option(const struct verb *verb, const char *given, const struct
 bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first, int *leave)
 {
 	struct option options[OPTIONS_MAX + 1] = {{"help", no_argument, NULL, 'h'}};
-	const struct option_row none = {0}, *rows = verb->options != NULL ? verb->options : &none;
 	int index = 0, count = 1, what;
 
-	for (const struct option_row *row = rows; row->name != NULL && count < OPTIONS_MAX; row++)
+	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL && count < OPTIONS_MAX; row++)
 		options[count++] = (struct option){row->name, row->argument != NULL ? required_argument : no_argument, NULL, 'o'};
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
 	*leave = LEAVE_USAGE;
+	/* No other thread is there. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((what = getopt_long(argc, argv, ":h", options, &index)) != -1) {
 		if (what == 'h') {
 			help_verb(verb, stdout);
 			*leave = LEAVE_DONE;
 			return false;
 		}
-		*leave = what == 'o' ? take(&rows[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
+		*leave = what == 'o' && verb->options != NULL ? take(&verb->options[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
 		if (*leave != 0)
 			return false;
 	}

@@ -261,9 +261,11 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 
 void prober_ask(struct prober *prober, const char *address, struct probed *probed)
 {
+	memset(probed, 0, sizeof(*probed));
 	pthread_mutex_lock(&prober->lock);
 	const struct target *target = find_locked(prober, address);
-	*probed = target != NULL ? target->probed : (struct probed){0};
+	if (target != NULL)
+		*probed = target->probed;
 	pthread_mutex_unlock(&prober->lock);
 }
 

@@ -46,7 +46,7 @@ static wchar_t next_character(const char **at)
 {
 	mbstate_t state = {0};
 	wchar_t character;
-	size_t bytes = mbrtowc(&character, *at, strlen(*at), &state);
+	size_t bytes = mbrtowc(&character, *at, strlen(*at), &state); /* NOLINT(concurrency-mt-unsafe): with a state of its own it is */
 
 	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {
 		bytes = 1;
