@@ -41,7 +41,7 @@ void exclusive_init(struct safestart *ss)
 	ss->lock_picture = (struct exclusive_picture){.state = EXCLUSIVE_FREE};
 }
 
-static void show(struct safestart *ss, int state, int64_t since, const char *holder)
+static void show(struct safestart *ss, enum exclusive_state state, int64_t since, const char *holder)
 {
 	pthread_mutex_lock(&ss->lock);
 	ss->lock_picture.state = state;
@@ -78,10 +78,20 @@ static enum exclusive_verdict give_up(struct safestart *ss, int verdict, int err
 	return EXCLUSIVE_ENDED;
 }
 
+/* Where there are nodes, what of them. */
+static const char *say_serving(const struct safestart *ss, char *text, size_t size)
+{
+	why_copy(text, size, "");
+	if (ss->source.kind != SOURCE_NONE)
+		why_say(text, size, 0, "; generation %llu goes on serving", (unsigned long long)safestart_generation(ss));
+	return text;
+}
+
 static enum exclusive_verdict fail(struct safestart *ss, int error, const char *why)
 {
-	why_say(ss->exclusive.end.message, sizeof(ss->exclusive.end.message), 0, "the lock %.80s can't be used: %s; generation %llu goes on serving", lock_path(ss), why,
-		(unsigned long long)safestart_generation(ss));
+	char more[64];
+
+	why_say(ss->exclusive.end.message, sizeof(ss->exclusive.end.message), 0, "the lock %.60s can't be used: %s%s", lock_path(ss), why, say_serving(ss, more, sizeof(more)));
 	return give_up(ss, SAFESTART_FAILED, error);
 }
 
@@ -90,7 +100,7 @@ static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
 {
 	struct exclusive *ex = &ss->exclusive;
 	int64_t timeout = handle_settings(ss)->lock_timeout;
-	char holder[LOCK_HOLDER_SIZE], since[48] = "";
+	char holder[LOCK_HOLDER_SIZE], since[48] = "", more[64];
 
 	int64_t held = lock_file_holder(&ex->file, now, holder, sizeof(holder));
 	if (held > 0)
@@ -100,8 +110,8 @@ static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
 		ex->said = false;
 	}
 	if (now - ex->since >= timeout) {
-		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s; generation %llu goes on serving",
-			lock_path(ss), why_duration(timeout).text, holder, since, (unsigned long long)safestart_generation(ss));
+		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s%s",
+			lock_path(ss), why_duration(timeout).text, holder, since, say_serving(ss, more, sizeof(more)));
 		return give_up(ss, SAFESTART_TIMED_OUT, -EBUSY);
 	}
 	show(ss, EXCLUSIVE_WAITING, ex->since, holder);
