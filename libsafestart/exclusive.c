@@ -310,12 +310,13 @@ static enum exclusive_verdict decide_locked(struct safestart *ss, int64_t now)
 			return error == -EAGAIN ? busy(ss, now) : fail(ss, error, safestart_strerror(error));
 		look(ex, &shared); /* whoever had it may have ended since */
 		verdict = decide(ss, &shared, now);
-		if (verdict.action != SHARE_LEAVE)
+		if (verdict.action == SHARE_LEAD)
 			return lead(ss, &shared, now);
 		if (ex->held == 0)
 			lock_file_release(&ex->file, LOCK_RUN);
 	}
-	return leave_shared(ss, verdict.outcome);
+	/* Else somebody writes it who holds no lock. */
+	return verdict.action == SHARE_LEAVE ? leave_shared(ss, verdict.outcome) : come_again(ss, now + PAUSE_MIN_NS);
 }
 
 static enum exclusive_verdict ask_shared(struct safestart *ss, int64_t now)
