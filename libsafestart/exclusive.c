@@ -100,7 +100,7 @@ static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
 {
 	struct exclusive *ex = &ss->exclusive;
 	int64_t timeout = handle_settings(ss)->lock_timeout;
-	char holder[LOCK_HOLDER_SIZE], since[48] = "", more[64];
+	char holder[LOCK_HOLDER_SIZE], since[48] = "";
 
 	int64_t held = lock_file_holder(&ex->file, now, holder, sizeof(holder));
 	if (held > 0)
@@ -110,6 +110,7 @@ static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
 		ex->said = false;
 	}
 	if (now - ex->since >= timeout) {
+		char more[64];
 		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s%s",
 			lock_path(ss), why_duration(timeout).text, holder, since, say_serving(ss, more, sizeof(more)));
 		return give_up(ss, SAFESTART_TIMED_OUT, -EBUSY);

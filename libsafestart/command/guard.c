@@ -188,7 +188,8 @@ int guard_enter(const char *path, char *const *arguments, char *why, size_t why_
 
 	size_t length = (size_t)snprintf(ours, sizeof(ours), "%016llx ", (unsigned long long)hash_arguments(HASH_START, arguments));
 	quote(arguments, ours + length, sizeof(ours) - length - 2);
-	strcat(ours, "\n");
+	length = strlen(ours);
+	snprintf(ours + length, sizeof(ours) - length, "\n");
 	int fd = open_file(path, why, why_size);
 	while (fd >= 0) {
 		if (try_to_enter(fd, ours, theirs, &error)) {

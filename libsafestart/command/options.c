@@ -31,7 +31,8 @@ int say(int leave, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
-	strcat(line, "\n");
+	size_t length = strlen(line);
+	snprintf(line + length, sizeof(line) - length, "\n");
 	fputs(line, stderr);
 	return leave;
 }

@@ -292,7 +292,7 @@ static int catch_signals(struct caller *caller)
 			sigaddset(&caught, numbers[i]);
 	}
 	sigaction(SIGCHLD, &normal, &caller->child); /* or the keeper could not wait for the command */
-	sigprocmask(SIG_BLOCK, &caught, &caller->mask);
+	pthread_sigmask(SIG_BLOCK, &caught, &caller->mask);
 	return signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
