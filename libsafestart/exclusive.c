@@ -118,7 +118,8 @@ static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
 	show(ss, EXCLUSIVE_WAITING, ex->since, holder);
 	if (!ex->said && now - ex->since >= timeout / 4) {
 		ex->said = true;
-		handle_log(ss, LOG_WARNING, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
+		/* The same thing again every 30 s hides what matters. */
+		handle_log(ss, (ex->failures & (ex->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
 			   why_duration(now - ex->since).text, holder, since, why_duration(timeout).text);
 	}
 	int64_t at = now + pause_after(ss, now - ex->since);

@@ -176,6 +176,11 @@ void guest_leaves(struct guest *guest)
 	}
 }
 
+void guest_after_fork(void)
+{
+	atomic_store(&inside_here, 0);
+}
+
 struct safestart_outcome guest_asks(struct guest *guest)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = SAFESTART_PENDING};

@@ -44,6 +44,7 @@ static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
 	sigset_t all, ended;
 	int status = 125 << 8;
 
+	prctl(PR_SET_NAME, "safestart-keep");
 	sigfillset(&all); /* a ^C at the terminal is for the command and its caller */
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&ended);
