@@ -81,6 +81,7 @@ static struct safestart *new_handle(void)
 		return NULL;
 	ss->loop.epoll_fd = ss->loop.wake_fd = ss->loop.timer_fd = ss->loop.hint_fd = -1;
 	ss->source.fd = -1;
+	ss->figures.next_start = GATE_NEVER;
 	pthread_mutex_init(&ss->lock, NULL);
 	worker_init(&ss->worker, false, -1);
 	push_init(&ss->push);

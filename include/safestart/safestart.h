@@ -255,9 +255,12 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
  * source: the first load goes on in the background (safestart_wait_ready()); until then
  * readers find generation 0, an empty set. With thread=yes one thread is started
  * here, more when they are first needed; all of them block every signal. Callbacks may come
- * before this has returned; *out is set before.
+ * before this has returned; *out is set before. With `control`, one more thread ("safestart-ctl", with thread=no too)
+ * makes the socket NAME.PID.sock in that directory and answers there: to this user and to root, for the socket has mode 0600. It
+ * calls nothing of the application's. A directory that is missing is made, 0700, when only its last part is; a socket that can't be
+ * made is said in the log and tried again every `reconcile` (30 s when that is 0). Open it after privileges were dropped.
  * Returns: 0 and the handle in *out; -EINVAL for contradictory settings or a source that
- *   can't be used, -ENOMEM, -EMFILE, -ENFILE, -EAGAIN (no thread); `why` has the words,
+ *   can't be used, -ENOTDIR when `control` is no directory, -ENOMEM, -EMFILE, -ENFILE, -EAGAIN (no thread); `why` has the words,
  *   *out is NULL and nothing is left behind.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: see safestart_after_fork().  Since: 1.0
  */

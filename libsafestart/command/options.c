@@ -32,8 +32,8 @@ int say(int leave, const char *format, ...)
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
 	size_t length = strlen(line);
-	snprintf(line + length, sizeof(line) - length, "\n");
-	fputs(line, stderr);
+	line[length] = '\n';
+	fwrite(line, 1, length + 1, stderr);
 	return leave;
 }
 
@@ -206,13 +206,14 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
 	*leave = LEAVE_USAGE;
+	/* No other thread is there. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((what = getopt_long(argc, argv, ":h", options, &index)) != -1) {
 		if (what == 'h') {
 			help_verb(verb, stdout);
 			*leave = LEAVE_DONE;
 			return false;
 		}
-		*leave = what == 'o' ? take(&verb->options[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
+		*leave = what == 'o' && verb->options != NULL ? take(&verb->options[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
 		if (*leave != 0)
 			return false;
 	}

@@ -49,7 +49,7 @@ static enum client_next answer_line(struct safestart *ss, struct client *client,
 	if (length > 0 && client->in[length - 1] == '\r')
 		length--;
 	if (length > 0)
-		verbs_answer(ss, client->uid, client->in, length, &client->out, &client->rest);
+		verbs_answer(ss, client->uid, !client->hung_up, client->in, length, &client->out, &client->rest);
 	client->in_length -= taken;
 	client->in_seen = 0;
 	memmove(client->in, client->in + taken, client->in_length);
@@ -87,7 +87,7 @@ static enum client_next receive(struct client *client, int64_t now)
 
 bool client_is_asking(const struct client *client)
 {
-	return client->rest.kind == VERBS_NOTHING && memchr(client->in != NULL ? client->in : "", '\n', client->in_length) != NULL;
+	return client->rest.kind == VERBS_NOTHING && client->in_length > 0 && (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
 }
 
 static enum client_next read_line(struct safestart *ss, struct client *client, bool room, int64_t now)
