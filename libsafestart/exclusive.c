@@ -41,7 +41,7 @@ void exclusive_init(struct safestart *ss)
 	ss->lock_picture = (struct exclusive_picture){.state = EXCLUSIVE_FREE};
 }
 
-static void show(struct safestart *ss, int state, int64_t since, const char *holder)
+static void show(struct safestart *ss, enum exclusive_state state, int64_t since, const char *holder)
 {
 	pthread_mutex_lock(&ss->lock);
 	ss->lock_picture.state = state;
@@ -78,10 +78,20 @@ static enum exclusive_verdict give_up(struct safestart *ss, int verdict, int err
 	return EXCLUSIVE_ENDED;
 }
 
+/* Where there are nodes, what of them. */
+static const char *say_serving(const struct safestart *ss, char *text, size_t size)
+{
+	why_copy(text, size, "");
+	if (ss->source.kind != SOURCE_NONE)
+		why_say(text, size, 0, "; generation %llu goes on serving", (unsigned long long)safestart_generation(ss));
+	return text;
+}
+
 static enum exclusive_verdict fail(struct safestart *ss, int error, const char *why)
 {
-	why_say(ss->exclusive.end.message, sizeof(ss->exclusive.end.message), 0, "the lock %.80s can't be used: %s; generation %llu goes on serving", lock_path(ss), why,
-		(unsigned long long)safestart_generation(ss));
+	char more[64];
+
+	why_say(ss->exclusive.end.message, sizeof(ss->exclusive.end.message), 0, "the lock %.60s can't be used: %s%s", lock_path(ss), why, say_serving(ss, more, sizeof(more)));
 	return give_up(ss, SAFESTART_FAILED, error);
 }
 
@@ -100,14 +110,16 @@ static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
 		ex->said = false;
 	}
 	if (now - ex->since >= timeout) {
-		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s; generation %llu goes on serving",
-			lock_path(ss), why_duration(timeout).text, holder, since, (unsigned long long)safestart_generation(ss));
+		char more[64];
+		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s%s",
+			lock_path(ss), why_duration(timeout).text, holder, since, say_serving(ss, more, sizeof(more)));
 		return give_up(ss, SAFESTART_TIMED_OUT, -EBUSY);
 	}
 	show(ss, EXCLUSIVE_WAITING, ex->since, holder);
 	if (!ex->said && now - ex->since >= timeout / 4) {
 		ex->said = true;
-		handle_log(ss, LOG_WARNING, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
+		/* The same thing again every 30 s hides what matters. */
+		handle_log(ss, (ex->failures & (ex->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
 			   why_duration(now - ex->since).text, holder, since, why_duration(timeout).text);
 	}
 	int64_t at = now + pause_after(ss, now - ex->since);
@@ -300,12 +312,13 @@ static enum exclusive_verdict decide_locked(struct safestart *ss, int64_t now)
 			return error == -EAGAIN ? busy(ss, now) : fail(ss, error, safestart_strerror(error));
 		look(ex, &shared); /* whoever had it may have ended since */
 		verdict = decide(ss, &shared, now);
-		if (verdict.action != SHARE_LEAVE)
+		if (verdict.action == SHARE_LEAD)
 			return lead(ss, &shared, now);
 		if (ex->held == 0)
 			lock_file_release(&ex->file, LOCK_RUN);
 	}
-	return leave_shared(ss, verdict.outcome);
+	/* Else somebody writes it who holds no lock. */
+	return verdict.action == SHARE_LEAVE ? leave_shared(ss, verdict.outcome) : come_again(ss, now + PAUSE_MIN_NS);
 }
 
 static enum exclusive_verdict ask_shared(struct safestart *ss, int64_t now)
