@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* edit: what the verbs that change a file of nodes share. In announce.c. */
+#ifndef SAFESTART_COMMAND_EDIT_H
+#define SAFESTART_COMMAND_EDIT_H
+
+#include "barrier.h"
+#include "drains.h"
+#include "filesd.h"
+
+/* Lock and read both. `strict`: a note of drains that can't be read is the end. False: the program ends with *leave. */
+bool edit_begin(struct filesd *filesd, struct drains *drains, const char *given, bool strict, int *leave);
+
+/* Write both, in the order that is asked for, and tell what was done. 0, or how the program ends. */
+int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, json_t *told);
+
+/* Ask the processes, then wait. */
+int edit_wait(const struct barrier *what, const char *verb, json_t *told);
+void edit_hurry(const char *words);
+
+/* At the end; takes `told`. */
+int edit_tell(json_t *told, int leave);
+
+#endif

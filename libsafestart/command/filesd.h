@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* filesd: edit a file_sd document that others read and write: under a lock, the whole file at once or not at all, and nothing touched
+ * but the groups that are meant: every other byte stays. The file itself is the lock (flock), so that nothing is left lying about. */
+#ifndef SAFESTART_COMMAND_FILESD_H
+#define SAFESTART_COMMAND_FILESD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct filesd_group {
+	size_t start, end; /* where in the text */
+	json_t *group;
+	char *text; /* instead; NULL: as it was */
+	bool dropped;
+};
+
+struct filesd {
+	char *path; /* of the file itself, behind any symbolic link */
+	int fd;     /* locked */
+	struct stat status;
+	char *text;
+	size_t length;
+	json_t *root;
+	struct filesd_group *groups;
+	size_t count;
+	char *added; /* a group more; NULL: none */
+	bool changed;
+};
+
+/* One target of one group. */
+struct filesd_entry {
+	struct filesd_group *in;
+	size_t target; /* of how many, says the group */
+	const char *id, *address;
+	const json_t *labels; /* NULL: none */
+	bool alone; /* it is the group's only target */
+};
+
+#define FILESD_LOCK_TIMEOUT INT64_C(30000000000)
+
+/* Lock and read. 0, or how the program ends, having said why. `locked` false: only read. */
+int filesd_open(struct filesd *filesd, const char *path, bool locked);
+void filesd_close(struct filesd *filesd);
+
+/* The next entry after *at (all zero: the first); false: there is none. Dropped groups are left out. */
+bool filesd_next(const struct filesd *filesd, struct filesd_entry *at);
+bool filesd_find(const struct filesd *filesd, const char *id, struct filesd_entry *entry);
+
+/* Put the group in, in place of whatever has that id / take every entry with that id out. False: no memory. What is as it is to
+ * be stays, byte for byte. */
+bool filesd_put(struct filesd *filesd, const char *id, json_t *group);
+bool filesd_remove(struct filesd *filesd, const char *id);
+
+/* Replace the file, if anything changed. 0, or how the program ends, having said why: then it is as it was. */
+int filesd_write(struct filesd *filesd);
+
+/* The same for a file beside it, with the same mode and owner; NULL: remove it. */
+int filesd_write_beside(const struct filesd *filesd, const char *suffix, const char *text);
+
+/* --file or $SAFESTART_NODES; NULL, having said so: neither. */
+const char *filesd_path(const char *given);
+
+#endif

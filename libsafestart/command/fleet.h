@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fleet: every process that has its socket in the control directory, asked all at once. Nobody is waited for longer than the one
+ * deadline, and whoever does not answer is told, never left out. */
+#ifndef SAFESTART_COMMAND_FLEET_H
+#define SAFESTART_COMMAND_FLEET_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum peer_state {
+	PEER_UNASKED,
+	PEER_ANSWERED,
+	PEER_GONE,    /* its socket is left, and nobody listens: it was killed */
+	PEER_SILENT,  /* no answer before the deadline */
+	PEER_REFUSED, /* answered, with an error */
+	PEER_FAILED   /* could not be asked, or answered nonsense */
+};
+
+struct peer {
+	char *file;    /* NAME.PROCESS.sock */
+	char *name;    /* as it says; until it has, as its file is called */
+	char *process; /* its pid; "4312-2" is its second handle */
+	enum peer_state state;
+	json_t *answer; /* of PEER_ANSWERED and PEER_REFUSED; an object */
+	char why[256];  /* in words, from PEER_GONE on */
+};
+
+struct fleet {
+	const char *directory;
+	struct peer *peers; /* by name, then by process */
+	size_t count;
+};
+
+#define FLEET_TIMEOUT INT64_C(2000000000)
+
+/* Find who is there, or who is there under that name (NULL: any). 0, or how the program ends, having said why. */
+int fleet_find(struct fleet *fleet, const char *directory, const char *name);
+/* The same; nobody at all, or a directory that is not there, is no error. -errno. */
+int fleet_look(struct fleet *fleet, const char *directory, const char *name);
+void fleet_free(struct fleet *fleet);
+
+/* Ask all of them; returns when everybody has answered, or after `timeout`. Takes `request`. Who has left in good order
+ * meanwhile is no longer in the fleet. 0 or -ENOMEM. */
+int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout);
+
+/* Remove the sockets of those that are gone. */
+void fleet_sweep(const struct fleet *fleet);
+
+/* Members of an answer, whatever it is: "" and 0 where there is none of that kind. */
+const char *answer_text(const json_t *object, const char *key);
+double answer_number(const json_t *object, const char *key);
+bool answer_bool(const json_t *object, const char *key, bool otherwise);
+
+int64_t clock_now(void); /* CLOCK_MONOTONIC, nanoseconds */
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* monitor: nodes that run and are not announced, and nodes that are announced and do not run. */
+#include <errno.h>
+#include <safestart/safestart.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "drains.h"
+#include "filesd.h"
+#include "fleet.h"
+#include "monitor.h"
+#include "probe.h"
+#include "table.h"
+
+static const char *inventory, *file, *metrics_file;
+static int64_t after = -1, interval = INT64_C(10000000000), timeout = INT64_C(2000000000);
+static unsigned max_inflight = 32;
+static bool once;
+static _Atomic bool stopping;
+
+static const struct option_row options[] = {
+	{"inventory", "FILE", OPTION_TEXT, &inventory, "every node that there should be, as file_sd; has to be given"},
+	{"file", "FILE", OPTION_TEXT, &file, "the file_sd file that the servers read ($SAFESTART_NODES)"},
+	{"after", "TIME", OPTION_DURATION, &after, "how long it may be so before it is an alarm (2m; with --once 0)"},
+	{"interval", "TIME", OPTION_DURATION, &interval, "how often each node is probed (10s), a tenth early or late"},
+	{"probe-timeout", "TIME", OPTION_DURATION, &timeout, "how long a node has to answer (2s)"},
+	{"max-inflight", "N", OPTION_COUNT, &max_inflight, "how many are probed at the same time at most (32)"},
+	{"metrics-file", "PATH", OPTION_TEXT, &metrics_file, "figures for node_exporter's textfile collector, such as PATH/safestart.prom"},
+	{"once", NULL, OPTION_FLAG, &once, "look once, and exit by what was found"},
+	OPTION_JSON,
+	OPTION_END,
+};
+
+static void on_signal(int signal)
+{
+	(void)signal;
+	stopping = true;
+}
+
+/* ---- The files ---- */
+
+/* Read again when it has changed. True: it has. */
+static bool has_changed(const char *path, struct stat *seen)
+{
+	struct stat now = {0};
+
+	(void)stat(path, &now);
+	bool same = now.st_ino == seen->st_ino && now.st_size == seen->st_size && now.st_mtim.tv_sec == seen->st_mtim.tv_sec && now.st_mtim.tv_nsec == seen->st_mtim.tv_nsec &&
+		    now.st_ctim.tv_sec == seen->st_ctim.tv_sec && now.st_ctim.tv_nsec == seen->st_ctim.tv_nsec;
+	*seen = now;
+	return !same;
+}
+
+/* id → address; NULL: it can't be read, which was said. `real`: where it really is, to be freed. */
+static json_t *read_nodes(const char *path, char **real)
+{
+	struct filesd filesd;
+	struct filesd_entry entry = {0};
+	json_t *nodes;
+
+	if (filesd_open(&filesd, path, false) != 0)
+		return NULL;
+	nodes = json_object();
+	while (filesd_next(&filesd, &entry))
+		json_object_set_new(nodes, entry.id, json_string(entry.address));
+	if (real != NULL) {
+		free(*real);
+		*real = strdup(filesd.path);
+	}
+	filesd_close(&filesd);
+	return nodes;
+}
+
+/* What is expected has changed, or where it is announced to be: that is what the servers use, and so what is probed. */
+static bool watch(struct monitor *monitor)
+{
+	const char **addresses = calloc(json_object_size(monitor->expected) + 1, sizeof(*addresses)), *id;
+	json_t *address;
+	size_t count = 0;
+
+	if (addresses == NULL)
+		return false;
+	json_object_foreach(monitor->expected, id, address)
+		addresses[count++] = monitor_address(monitor, id);
+	bool fine = prober_watch(monitor->prober, addresses, count);
+	free(addresses);
+	return fine;
+}
+
+/* What can't be read stays as it was, and is said once. */
+static void reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *fine)
+{
+	if (!has_changed(path, seen))
+		return;
+	json_t *new = read_nodes(path, real);
+	*fine = new != NULL;
+	if (new == NULL)
+		return;
+	json_decref(*nodes);
+	*nodes = new;
+}
+
+static bool look_at_files(struct monitor *monitor)
+{
+	const json_t *expected = monitor->expected, *announced = monitor->announced;
+	struct drains drains;
+	char why[512];
+
+	reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL, &monitor->inventory_fine);
+	reread(file, &monitor->file_seen, &monitor->announced, &monitor->file_real, &monitor->file_fine);
+	if (monitor->expected == NULL || monitor->announced == NULL)
+		return false;
+	if (drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0) {
+		drains_free(&monitor->drains);
+		monitor->drains = drains;
+	}
+	return (expected == monitor->expected && announced == monitor->announced) || watch(monitor);
+}
+
+/* ---- The loop ---- */
+
+static int finish(struct monitor *monitor)
+{
+	int leave = monitor->figures.unannounced > 0 ? LEAVE_UNANNOUNCED : monitor->figures.missing > 0 ? LEAVE_NOT_YET : LEAVE_DONE;
+
+	if (!once)
+		return LEAVE_DONE; /* it was told to stop */
+	if (common.json)
+		return print_json(monitor_json(monitor), leave);
+	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining\n", monitor->figures.expected, monitor->figures.reachable, monitor->figures.unannounced,
+	       monitor->figures.missing, monitor->figures.draining);
+	return leave;
+}
+
+/* A look takes a while where there are thousands: twice a second is enough, but whoever looks once does not wait. */
+static bool wait_a_moment(struct monitor *monitor)
+{
+	const struct timespec half = {.tv_nsec = 500000000};
+
+	if (once)
+		return prober_wait(monitor->prober, clock_now() + half.tv_nsec);
+	(void)nanosleep(&half, NULL);
+	return true;
+}
+
+static int go(struct monitor *monitor)
+{
+	int64_t started = clock_now(), written = 0;
+	int leave = 0;
+
+	while (!stopping) {
+		bool all = wait_a_moment(monitor);
+		(void)look_at_files(monitor);
+		if (once && !all)
+			continue;
+		monitor_judge(monitor, clock_now(), time(NULL));
+		fflush(stdout);
+		if (metrics_file != NULL && (once || clock_now() - written >= (interval < INT64_C(5000000000) ? interval : INT64_C(5000000000)))) {
+			leave = leave_worse(leave, monitor_write_metrics(monitor, metrics_file));
+			written = clock_now();
+		}
+		if (once && clock_now() - started >= after)
+			break;
+	}
+	return once && leave != 0 ? leave : finish(monitor);
+}
+
+static int monitor_main(int argc, char **argv)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	struct monitor monitor = {.json = false};
+	int first, leave;
+
+	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &leave))
+		return leave;
+	if (inventory == NULL)
+		return say(LEAVE_USAGE, "which nodes are expected? Name the file_sd file of all of them with --inventory");
+	file = filesd_path(file);
+	if (file == NULL)
+		return LEAVE_USAGE;
+	if (interval <= 0 || timeout <= 0 || max_inflight == 0 || max_inflight > 1000)
+		return say(LEAVE_USAGE, "--interval and --probe-timeout have to be more than 0, and --max-inflight from 1 to 1000");
+	after = after >= 0 ? after : once ? 0 : INT64_C(120000000000);
+	monitor.after = after;
+	monitor.json = common.json;
+	monitor.quiet = once && common.json;
+	monitor.file = file;
+	monitor.prober = prober_start(max_inflight, once && after == 0 ? 0 : interval, timeout);
+	if (monitor.prober == NULL)
+		return say(LEAVE_FAILED, "no thread could be started: %s", safestart_strerror(errno));
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	leave = look_at_files(&monitor) ? go(&monitor) : LEAVE_FAILED;
+	monitor_end(&monitor);
+	return leave;
+}
+
+const struct verb verb_monitor = {
+	.name = "monitor",
+	.main = monitor_main,
+	.help = "raise an alarm for nodes that run and are not announced",
+	.arguments = NULL,
+	.text = "One a host or site. It probes every node of the inventory by TCP connect and compares with the file that the servers read: unannounced is "
+		"a node that answers, is expected, is not announced and not being drained, for longer than --after; missing is one that is announced "
+		"and does not answer. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
+		"Both files are read again when they change. One that can't be read leaves things as they were, and is said once.",
+	.options = options,
+	.examples = {"As a service", "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json --metrics-file /var/lib/node_exporter/safestart.prom",
+		     "At the end of a playbook", "safestart monitor --inventory all.json --file nodes.json --once"},
+	.exits = {{0, "stopped; with --once: nothing was found"},
+		  {1, "--once: nodes are missing"},
+		  {2, "used in a way that can't be meant"},
+		  {3, "a file is malformed"},
+		  {4, "a file can't be read, or the metrics not written"},
+		  {5, "--once: nodes are unannounced"}},
+};
