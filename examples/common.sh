@@ -4,6 +4,7 @@
 # What the scripts share that play something with real processes: packages, the build, a folder that goes when they
 # end, and a player whose processes end with it. To be sourced; `me` is who speaks, and `packages` and `programs` may be added to.
 examples=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+me=${me:-examples}
 build=
 keep=no
 work=
