@@ -4,12 +4,13 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "run.h"
 #include "why.h"
 
-/* xorshift: spreads retries of processes that failed together; nothing depends on its quality. */
-static uint32_t next_random(struct safestart *ss)
+/* Retries of processes that failed together must not come back together. */
+uint32_t handle_random(struct safestart *ss)
 {
 	ss->random ^= ss->random << 13;
 	ss->random ^= ss->random >> 17;
@@ -87,6 +88,8 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 	outcome->generation = safestart_generation(ss);
 	outcome->requests = run->batch.requests;
 	outcome->ticket = run->batch.ticket;
+	if (outcome->pid == 0)
+		outcome->pid = (int32_t)getpid();
 	if (outcome->attempts == 0)
 		outcome->attempts = 1;
 	ticket_answer(&ss->tickets, outcome);
@@ -131,13 +134,14 @@ void answer_run(struct safestart_run *run, bool again)
 	struct safestart *ss = run->ss;
 	int64_t now = loop_now(), reconcile = handle_settings(ss)->reconcile;
 
-	int64_t pause = gate_ended(&ss->gate, now, again, next_random(ss));
+	int64_t pause = gate_ended(&ss->gate, now, again, handle_random(ss));
 	if (pause != GATE_NEVER)
 		ss->cause = "retry";
 	if (has_periodic_source(ss))
-		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (next_random(ss) & 0xffff));
+		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (handle_random(ss) & 0xffff));
 	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
 		say_when(run->outcome.message, sizeof(run->outcome.message), pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
+	exclusive_publish(run); /* before anybody is told, who may then end this process */
 	pthread_mutex_lock(&ss->lock);
 	/* A retry says another pause each time, which does not make it news. */
 	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
@@ -223,5 +227,6 @@ void answer_refused_start(struct safestart_run *run, int error)
 	why_say(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
 		safestart_strerror(error), (unsigned long long)safestart_generation(ss));
 	answer_run(run, true);
+	exclusive_leave(run);
 	answer_drop(run);
 }

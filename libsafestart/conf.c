@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lock/file.h"
 #include "value.h"
 #include "why.h"
 #include "source/file.h"
@@ -38,15 +39,15 @@ static const struct row table[] = {
 	{"max_nodes", "100000", "refuse a document with more entries", value_count, FIELD(limits.max_nodes)},
 	{"max_bytes", "64MiB", "refuse a larger document", value_size, FIELD(limits.max_bytes)},
 	{"last_good", "", "file that keeps the last applied set over a process start; not set: none", value_string, FIELD(last_good)},
+	{"lock", "", "lock file shared between processes: only one of them runs at a time; not set: none", value_string, FIELD(lock)},
+	{"lock_timeout", "30s", "longest a run waits for the lock; run_timeout starts once it is held", value_duration, FIELD(lock_timeout)},
+	{"lock_share", "no", "yes: processes share outcomes too, one run answers the requests of all; needs source=none", value_bool, FIELD(lock_share)},
 	{"control", "", "directory of the control socket that `safestart` talks to; made if only its last part is missing; not set: none", value_word, FIELD(control)},
 	{"serves", "yes", "no: this process serves nobody (a pre-fork master)", value_bool, FIELD(serves)},
 	{"thread", "yes", "no: driven by the application's event loop, safestart_fd() and safestart_dispatch()", value_bool, FIELD(thread)},
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))
-
-/* Names that are taken, so that nobody thinks they work. */
-static const char *const reserved[] = {"lock", "lock_timeout", "lock_share"};
 
 int safestart_setting(size_t index, const char **key, const char **value, const char **help)
 {
@@ -113,6 +114,7 @@ void safestart_conf_free(struct safestart_conf *conf)
 	free(conf->settings.name);
 	free(conf->settings.source);
 	free(conf->settings.last_good);
+	free(conf->settings.lock);
 	free(conf->settings.control);
 	free(conf);
 }
@@ -138,21 +140,10 @@ static char **find_value(const struct conf_source *sources, const char *key)
 	return NULL;
 }
 
-static bool is_reserved(const char *key)
-{
-	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
-		if (strcmp(reserved[i], key) == 0)
-			return true;
-	}
-	return false;
-}
-
 static int unknown_key(const struct safestart_conf *conf, const char *key, char *why, size_t why_size)
 {
 	const char *nearest = table[0].key;
 
-	if (is_reserved(key))
-		return why_say(why, why_size, -EINVAL, "the setting %s is not built yet; leave it out", key);
 	for (size_t i = 1; i < ROWS; i++) {
 		if (value_distance(key, table[i].key) < value_distance(key, nearest))
 			nearest = table[i].key;
@@ -232,7 +223,7 @@ static int check_source(const struct safestart_conf *conf, const struct safestar
 		const struct safestart_source_setting *setting = &source->settings[i];
 		if (setting->value == NULL || setting->help == NULL)
 			return -EINVAL;
-		if (find_row(setting->key) != NULL || find_value(conf->sources, setting->key) != NULL || is_reserved(setting->key))
+		if (find_row(setting->key) != NULL || find_value(conf->sources, setting->key) != NULL)
 			return -EEXIST;
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(source->settings[j].key, setting->key) == 0)
@@ -350,11 +341,12 @@ static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 	if (copy == NULL)
 		return NULL;
 	copy->settings = conf->settings;
-	copy->settings.name = copy->settings.source = copy->settings.last_good = copy->settings.control = NULL;
+	copy->settings.name = copy->settings.source = copy->settings.last_good = copy->settings.lock = copy->settings.control = NULL;
 	copy->callbacks = conf->callbacks;
 	copy->user_data = conf->user_data;
 	if ((copy->settings.name = strdup(name)) != NULL && (copy->settings.source = strdup(conf->settings.source)) != NULL &&
-	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_path(&copy->settings.control, conf->settings.control) == 0 && copy_sources(copy, conf->sources) == 0)
+	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_path(&copy->settings.lock, conf->settings.lock) == 0 &&
+	    copy_path(&copy->settings.control, conf->settings.control) == 0 && copy_sources(copy, conf->sources) == 0)
 		return copy;
 	safestart_conf_free(copy);
 	return NULL;
@@ -373,6 +365,13 @@ static int check_together(struct safestart_conf *conf, bool max_delay_set, char 
 	}
 	if (gate->retry_max < gate->retry_min)
 		return why_say(why, why_size, -EINVAL, "retry_max is shorter than retry_min; raise retry_max or lower retry_min");
+	if (conf->settings.lock != NULL && lock_file_check_path(conf->settings.lock, why, why_size) < 0)
+		return -EINVAL;
+	if (conf->settings.lock_share && conf->settings.lock == NULL)
+		return why_say(why, why_size, -EINVAL, "lock_share=yes needs a file to share: set lock=PATH too");
+	if (conf->settings.lock_share && strcmp(conf->settings.source, "none") != 0)
+		return why_say(why, why_size, -EINVAL, "lock_share=yes with source=%.60s: one process' run can't apply nodes in another; set source=none, or leave lock_share out (each process then makes its own run, one after the other)",
+			       conf->settings.source);
 	if (strcmp(conf->settings.source, "push") != 0 && strcmp(conf->settings.source, "none") != 0 && conf_source(conf, &argument) == NULL)
 		return why_say(why, why_size, -EINVAL, "source=%.60s: no such source; there are push, none, file:PATH and those added with safestart_conf_add_source()", conf->settings.source);
 	return 0;

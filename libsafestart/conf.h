@@ -19,6 +19,9 @@ struct settings {
 	struct gate_conf gate;
 	int64_t run_timeout;
 	int64_t reconcile;
+	char *lock; /* NULL: none */
+	int64_t lock_timeout;
+	bool lock_share;
 	struct nodeset_rails rails;
 	struct nodeset_limits limits;
 	bool serves;

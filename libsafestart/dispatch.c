@@ -79,6 +79,7 @@ static void run_done(struct job *job)
 		ss->keep_wanted = true;
 		chores_keep(ss);
 	}
+	exclusive_leave(run);
 	answer_drop(run);
 }
 
@@ -95,7 +96,11 @@ void dispatch_init(struct safestart *ss)
 	ss->random = (uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
 	if (ss->random == 0)
 		ss->random = 1;
-	gate_init(&ss->gate, &handle_settings(ss)->gate);
+	struct gate_conf gate = handle_settings(ss)->gate;
+	if (handle_settings(ss)->lock_share) /* kept for all processes together, see exclusive.c; the gate only knows ours */
+		gate.debounce = gate.max_delay = gate.min_interval = 0;
+	gate_init(&ss->gate, &gate);
+	exclusive_init(ss);
 	/* push has nothing to load, unless a kept set waits; none never has. A child's first run is due in any case. */
 	bool load = ss->source.kind == SOURCE_ADDED || (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
 	ss->cause = ss->anew ? "forked" : load ? "first load" : NULL;
@@ -155,17 +160,32 @@ static void expire_run(struct safestart *ss, int64_t now)
 		answer_expired(run);
 }
 
+/* The lock was not to be had, or another process has made the run. */
+static void end_unbegun(struct safestart *ss, struct safestart_run *run)
+{
+	run->outcome = ss->exclusive.end;
+	answer_run(run, run->outcome.verdict >= SAFESTART_FAILED);
+	answer_drop(run);
+	if (ss->exclusive.left) /* who asked too late to be in it */
+		gate_request(&ss->gate, loop_now(), false);
+	ss->exclusive.left = false;
+}
+
 static void start_run(struct safestart *ss, int64_t now)
 {
-	struct safestart_run *run = run_new(ss);
+	enum exclusive_verdict may = exclusive_ask(ss, now);
+	struct safestart_run *run = may != EXCLUSIVE_WAIT ? run_new(ss) : NULL;
 
 	if (run == NULL) {
-		/* The batch stays open: its tickets are answered by the run that gets the memory. */
-		handle_log(ss, handle_starves(ss), "no memory for a run; tried again in 100ms");
-		gate_not_started(&ss->gate, now + TRY_AGAIN_NS);
+		/* The batch stays open: its tickets are answered by the run that gets the lock, or the memory. */
+		if (may != EXCLUSIVE_WAIT)
+			handle_log(ss, handle_starves(ss), "no memory for a run; tried again in 100ms");
+		if (may == EXCLUSIVE_BEGIN)
+			exclusive_undo(ss);
+		gate_not_started(&ss->gate, may == EXCLUSIVE_WAIT ? ss->exclusive.retry_at : now + TRY_AGAIN_NS);
 		return;
 	}
-	bool batch = request_close(&ss->door, &run->batch);
+	bool batch = exclusive_take(ss, run, may);
 	run->forced = batch && (run->batch.flags & REQUEST_FORCE);
 	run->asked = batch || ss->cause != NULL;
 	run->cause = ss->cause != NULL ? ss->cause : "reconcile";
@@ -177,13 +197,16 @@ static void start_run(struct safestart *ss, int64_t now)
 	pthread_mutex_lock(&ss->lock);
 	run->number = ++ss->runs;
 	ss->run = run;
-	ss->figures.requests += run->batch.requests;
 	ss->figures.run_started = now;
 	/* A shutdown that came before has answered the batch; the run must not begin. */
 	bool shut = request_is_shut(&ss->door);
 	if (shut)
 		step_cancel_locked(run);
 	pthread_mutex_unlock(&ss->lock);
+	if (may == EXCLUSIVE_ENDED) {
+		end_unbegun(ss, run);
+		return;
+	}
 	int error = dispatch_post(ss, &run->job);
 	if (error < 0)
 		answer_refused_start(run, error);
@@ -199,12 +222,16 @@ static int64_t look(struct safestart *ss)
 
 	if (request_is_shut(&ss->door))
 		return LOOP_NEVER;
+	exclusive_greet(ss);
 	do {
 		bool asked = request_look(&ss->door, &flags);
 		/* Not before: a request would pass for older than it is, by as long as a log callback took. */
 		int64_t now = loop_now();
-		if (asked)
+		if (asked) {
 			gate_request(&ss->gate, now, (flags & REQUEST_URGENT) != 0);
+			ss->exclusive.asked = true;
+		}
+		ss->exclusive.urgent = (flags & REQUEST_URGENT) != 0;
 		verdict = gate_tick(&ss->gate, now);
 		if (verdict.start) {
 			start_run(ss, now);

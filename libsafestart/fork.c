@@ -28,6 +28,7 @@ static void before_fork(void)
 		control_before_fork(ss->control);
 		events_before_fork(ss->events);
 		snapshot_before_fork(ss->home);
+		lock_file_before_fork(&ss->exclusive.file);
 	}
 	snapshot_rcu_before_fork();
 }
@@ -36,6 +37,7 @@ static void after_fork_parent(void)
 {
 	snapshot_rcu_after_fork_parent();
 	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
+		lock_file_after_fork_parent(&ss->exclusive.file);
 		snapshot_after_fork_parent(ss->home);
 		events_after_fork_parent(ss->events);
 		control_after_fork_parent(ss->control);
@@ -60,6 +62,7 @@ static void forget_memory(struct safestart *ss, bool torn)
 
 static void make_own(struct safestart *ss)
 {
+	lock_file_after_fork_child(&ss->exclusive.file);
 	snapshot_after_fork_child(ss->home);
 	events_after_fork_child(ss->events);
 	control_after_fork_child(ss->control);

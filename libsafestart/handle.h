@@ -3,8 +3,8 @@
  * request, gate, nodeset, snapshot, loop, worker and conf, which know nothing of it.
  *
  * Locks, in the order in which they are taken (and taken around fork):
- *   list of handles (fork.c) → push.lock → lock → worker.lock → control->lock → events->lock → home->lock → liburcu's.
- *   run->lock stands alone.
+ *   list of handles (fork.c) → push.lock → lock → worker.lock → control->lock → events->lock → home->lock → the lock file's
+ *   `opening` → liburcu's. run->lock stands alone.
  * None is held across a callback, a log line, a grace period or a call that can block. */
 #ifndef SAFESTART_HANDLE_H
 #define SAFESTART_HANDLE_H
@@ -17,6 +17,8 @@
 #include "conf.h"
 #include "control/events.h"
 #include "gate.h"
+#include "lock/file.h"
+#include "lock/share.h"
 #include "loop.h"
 #include "request.h"
 #include "snapshot.h"
@@ -73,6 +75,38 @@ struct handle_figures {
 	char keep_error[160]; /* last_good could not be written */
 };
 
+/* The lock between processes; see exclusive.c. The dispatching thread's. */
+struct exclusive {
+	struct lock_file file;
+	unsigned held;     /* runs that have not let go of it */
+	int64_t since;     /* waiting for it; 0: not */
+	int64_t retry_at;
+	int64_t ended;     /* when it was let go of */
+	uint32_t failures; /* times in a row that it was not to be had */
+	bool said;         /* that waiting takes long */
+	bool warned;       /* that outcomes can't be shared */
+	bool greeted;      /* the file was looked at once */
+
+	/* lock_share. */
+	bool asked; /* requests may have come that are not in the shared batch */
+	bool urgent;
+	bool left;  /* and could not enter it any more: they are the next run's */
+	bool taken; /* `batch` was taken out of the door */
+	struct request_batch batch;
+	struct share_me me;
+	uint64_t closed; /* the run that begins is that shared batch's; 0: nobody else's */
+	uint64_t total;  /* requests of all processes in it */
+	bool covered;  /* another process has made the run */
+	struct safestart_outcome end; /* EXCLUSIVE_ENDED */
+};
+
+/* For showing. */
+struct exclusive_picture {
+	enum {EXCLUSIVE_FREE, EXCLUSIVE_HELD, EXCLUSIVE_WAITING} state;
+	int64_t since; /* not for free */
+	char holder[LOCK_HOLDER_SIZE];
+};
+
 struct safestart {
 	struct snapshot_view view; /* first: readers cast */
 	struct request_door door;  /* lock-free */
@@ -102,6 +136,7 @@ struct safestart {
 	const char *cause;     /* of the next run, if nobody asks; NULL: a mere reconcile */
 	uint64_t warned_about; /* generation whose borrower was reported */
 	uint32_t random;
+	struct exclusive exclusive;
 
 	/* Guarded by lock. */
 	pthread_mutex_t lock;
@@ -113,6 +148,7 @@ struct safestart {
 	struct nodeset *desired;   /* what the newest run was to apply */
 	struct rejection *rejections;
 	struct handle_figures figures;
+	struct exclusive_picture lock_picture;
 	unsigned later_open;   /* runs that answered LATER, and neither finish nor deadline nor shutdown has come */
 	unsigned later_owed;   /* and those of which the finish is still owed */
 	unsigned gathers_owed; /* of these, the sources' */
@@ -152,6 +188,24 @@ int dispatch_start(struct safestart *ss); /* the first thread of ours. 0 or -err
 void dispatch_stop(struct safestart *ss);
 /* Post a job; with threads, there have to be two of them. 0; -errno: no thread to be had, not posted. Dispatching thread. */
 int dispatch_post(struct safestart *ss, struct job *job);
+
+/* exclusive.c: the lock between processes. May the run that is due begin? */
+enum exclusive_verdict {
+	EXCLUSIVE_BEGIN, /* yes, and it holds the lock, if there is one */
+	EXCLUSIVE_WAIT,  /* ask again at exclusive.retry_at */
+	EXCLUSIVE_ENDED  /* it is over without having begun: exclusive.end */
+};
+void exclusive_init(struct safestart *ss);
+void exclusive_greet(struct safestart *ss); /* say at once what will be wrong */
+enum exclusive_verdict exclusive_ask(struct safestart *ss, int64_t now);
+/* After BEGIN and ENDED: whom the run answers. False: nobody asked for it. */
+bool exclusive_take(struct safestart *ss, struct safestart_run *run, enum exclusive_verdict verdict);
+void exclusive_publish(struct safestart_run *run); /* its outcome is known */
+void exclusive_leave(struct safestart_run *run);   /* its last callback has returned */
+void exclusive_undo(struct safestart *ss);         /* after BEGIN: there will be no run */
+
+/* xorshift: spreads what would meet; nothing depends on its quality. Dispatching thread. */
+uint32_t handle_random(struct safestart *ss);
 
 /* answer.c: CANCELLED to every ticket nobody will answer any more. */
 void answer_cancel_tickets_locked(struct safestart *ss);

@@ -62,6 +62,7 @@ int picture_take(struct safestart *ss, struct picture *picture)
 		picture->desired = nodeset_ref(ss->desired);
 	picture->rejections = run_copy_rejections(ss->rejections);
 	picture->figures = ss->figures;
+	picture->lock = ss->lock_picture;
 	picture->any = ss->tickets.any;
 	picture->last = ss->tickets.last;
 	picture->run = ss->run != NULL ? ss->run->number : 0;
@@ -222,8 +223,8 @@ json_t *picture_node_json(const struct picture *picture, const char *id, const s
 
 json_t *picture_outcome_json(const struct safestart_outcome *outcome)
 {
-	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i}", "run", (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
+	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "run", (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
 			 "error", (int)outcome->error, "message", outcome->message, "generation", (json_int_t)outcome->generation, "requests",
 			 (json_int_t)outcome->requests, "ticket", (json_int_t)outcome->ticket, "attempts", (int)outcome->attempts, "quarantined",
-			 (int)outcome->quarantined);
+			 (int)outcome->quarantined, "status", (int)outcome->status, "pid", (int)outcome->pid);
 }

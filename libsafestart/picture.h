@@ -29,6 +29,7 @@ struct picture {
 	bool oldest_borrowed;
 	uint64_t requests; /* all that were accepted */
 	bool shut;
+	struct exclusive_picture lock;
 };
 
 /* 0 or -ENOMEM. */

@@ -139,7 +139,7 @@ static bool is_inherited(const struct safestart_snapshot *snapshot)
 /* Nobody holds it: it only waits to be collected. */
 static bool is_free(struct safestart_snapshot *snapshot)
 {
-	return snapshot->stage >= SNAPSHOT_PASSED && atomic_load(&snapshot->refs) == (snapshot->stage == SNAPSHOT_PASSED ? 1 : 0);
+	return snapshot->stage >= SNAPSHOT_PASSED && atomic_load(&snapshot->refs) == (snapshot->stage == SNAPSHOT_PASSED ? 1 : 0) + snapshot->lookers;
 }
 
 int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation, bool *borrowed)
@@ -164,19 +164,41 @@ static int by_id(const void *a, const void *b)
 	return strcmp((*(struct safestart_node *const *)a)->text, (*(struct safestart_node *const *)b)->text);
 }
 
-struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safestart_snapshot *live)
+/* The replaced generations that are held, with a reference of ours to each, so that what takes its time need not hold up who publishes
+ * the next. NULL: no memory. */
+static struct safestart_snapshot **own_held(struct snapshot_home *home, size_t *count)
+{
+	size_t room = 0;
+
+	*count = 0;
+	pthread_mutex_lock(&home->lock);
+	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older)
+		room++;
+	struct safestart_snapshot **held = calloc(room + 1, sizeof(struct safestart_snapshot *));
+	for (struct safestart_snapshot *s = home->old; held != NULL && s != NULL; s = s->older) {
+		if (is_inherited(s) || is_free(s))
+			continue;
+		/* Should its last owner leave just now: it is collected under this lock only, and when we have left. */
+		atomic_fetch_add(&s->refs, 1);
+		s->lookers++;
+		held[(*count)++] = s;
+	}
+	pthread_mutex_unlock(&home->lock);
+	return held;
+}
+
+static struct nodeset *retiring_of(struct safestart_snapshot *const *held, size_t held_count, const struct safestart_snapshot *live)
 {
 	size_t room = 0, count = 0, unique = 0;
 	struct nodeset *set = NULL;
 
-	pthread_mutex_lock(&home->lock);
-	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older)
-		room += s->count;
+	for (size_t i = 0; i < held_count; i++)
+		room += held[i]->count;
 	struct safestart_node **nodes = calloc(room + 1, sizeof(struct safestart_node *));
-	for (struct safestart_snapshot *s = home->old; nodes != NULL && s != NULL; s = s->older) {
-		for (size_t i = 0; i < s->count && !is_inherited(s) && !is_free(s); i++) {
-			if (nodeset_find(live->nodes, live->count, s->nodes[i]->text, NULL) == NULL)
-				nodes[count++] = s->nodes[i];
+	for (size_t i = 0; nodes != NULL && i < held_count; i++) {
+		for (size_t j = 0; j < held[i]->count; j++) {
+			if (nodeset_find(live->nodes, live->count, held[i]->nodes[j]->text, NULL) == NULL)
+				nodes[count++] = held[i]->nodes[j];
 		}
 	}
 	if (count > 1)
@@ -186,9 +208,26 @@ struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safes
 			nodes[unique++] = nodes[i];
 	}
 	if (nodes != NULL)
-		set = nodeset_new(nodes, unique); /* the lock keeps them alive until they are referenced */
-	pthread_mutex_unlock(&home->lock);
+		set = nodeset_new(nodes, unique);
 	free(nodes);
+	return set;
+}
+
+struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safestart_snapshot *live)
+{
+	size_t count;
+	struct safestart_snapshot **held = own_held(home, &count);
+
+	if (held == NULL)
+		return NULL;
+	struct nodeset *set = retiring_of(held, count, live);
+	pthread_mutex_lock(&home->lock);
+	for (size_t i = 0; i < count; i++) {
+		held[i]->lookers--;
+		safestart_snapshot_release(held[i]); /* the handle is open: at most the loop is woken */
+	}
+	pthread_mutex_unlock(&home->lock);
+	free(held);
 	return set;
 }
 

@@ -20,6 +20,7 @@ static enum run_phase conclude(struct safestart_run *run, int verdict, int error
 	}
 	run->outcome.verdict = verdict;
 	run->outcome.error = error;
+	run->outcome.status = atomic_load(&run->status);
 	run->outcome.attempts = run->attempts;
 	run->outcome.quarantined = (uint32_t)(run->rejection_count + (run->wanted != NULL ? run->wanted->fault_count : 0));
 	why_copy(run->outcome.message, sizeof(run->outcome.message), message);
@@ -455,6 +456,7 @@ struct safestart_run *run_new(struct safestart *ss)
 	run->ss = ss;
 	atomic_init(&run->bits, 0);
 	atomic_init(&run->phase, RUN_GATHER);
+	atomic_init(&run->status, 0);
 	pthread_mutex_init(&run->lock, NULL);
 	run->outcome.size = sizeof(run->outcome);
 	run->outcome.verdict = SAFESTART_PENDING;

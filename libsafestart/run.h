@@ -37,6 +37,8 @@ struct safestart_run {
 	bool asked; /* by a request, a hint, a retry; not: a mere reconcile */
 	const char *cause; /* in words, for a run without requests */
 	bool answered; /* dispatching thread */
+	bool locked;   /* it holds the lock between processes. These three are exclusive.c's, dispatching thread */
+	uint64_t shared, shared_id; /* the batch of all processes that it answers; 0: there is none, or it is answered */
 	int64_t started;
 	int64_t deadline; /* guarded by the handle's lock */
 	_Atomic uint32_t bits;
@@ -73,6 +75,7 @@ struct safestart_run {
 	bool data_lost;      /* set_data had no memory: the run fails */
 	void *stray;         /* the data then; retired with the rest */
 
+	_Atomic int32_t status; /* safestart_run_set_status() */
 	struct safestart_outcome outcome;
 };
 

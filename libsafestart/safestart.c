@@ -24,6 +24,7 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	int error = conf_resolve(&ss->conf, conf, why, why_size);
 	if (error < 0)
 		return error;
+	ss->exclusive.file.path = handle_settings(ss)->lock;
 	ss->thread = handle_settings(ss)->thread;
 	ss->source.kind = kind_of(handle_settings(ss)->source);
 	error = loop_init(&ss->loop);
@@ -54,6 +55,7 @@ static void destroy(struct safestart *ss)
 	else
 		snapshot_home_unref(ss->home);
 	loop_clear(&ss->loop);
+	lock_file_clear(&ss->exclusive.file);
 	control_clear(ss);
 	nodeset_unref(ss->memory.gathered);
 	nodeset_unref(ss->memory.tried);
@@ -78,9 +80,11 @@ static struct safestart *new_handle(void)
 		return NULL;
 	ss->loop.epoll_fd = ss->loop.wake_fd = ss->loop.timer_fd = ss->loop.hint_fd = -1;
 	ss->source.fd = -1;
+	ss->figures.next_start = GATE_NEVER;
 	pthread_mutex_init(&ss->lock, NULL);
 	worker_init(&ss->worker);
 	push_init(&ss->push);
+	lock_file_init(&ss->exclusive.file, NULL);
 	atomic_init(&ss->epoch, snapshot_epoch());
 	atomic_init(&ss->stop, false);
 	ss->dispatcher = pthread_self();

@@ -42,6 +42,7 @@ struct safestart_snapshot {
 	struct snapshot_home *home;
 	struct safestart_snapshot *older; /* in home->old, guarded by home->lock */
 	int64_t replaced_at;              /* guarded by home->lock */
+	uint32_t lookers;                 /* of refs: who only looks for status, and is no reader; guarded by home->lock */
 	uint64_t generation;
 	uint32_t epoch;    /* of the process that made it */
 	struct held *held; /* the generation's data; written before it is published */

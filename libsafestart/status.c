@@ -35,12 +35,15 @@ static void tell_json(const struct picture *picture, const char *id, const struc
 	telling->failed |= json_array_append_new(telling->nodes, picture_node_json(picture, id, node)) < 0;
 }
 
-static void summary(const struct picture *picture, char *text, size_t size)
+static void summary(const struct settings *settings, const struct picture *picture, char *text, size_t size)
 {
 	unsigned long long generation = picture->live->generation;
 
 	if (picture->shut)
 		why_say(text, size, 0, "shut down; generation %llu (%zu nodes)", generation, picture->live->count);
+	else if (picture->lock.state == EXCLUSIVE_WAITING)
+		why_say(text, size, 0, "a run has been waiting for the lock %.100s for %s: held by %s; generation %llu (%zu nodes)", settings->lock,
+			why_duration(picture->now - picture->lock.since).text, picture->lock.holder, generation, picture->live->count);
 	else if (picture->figures.behind_since != 0)
 		why_say(text, size, 0, "behind for %s on generation %llu (%zu nodes): %s",
 			why_duration(picture->now - picture->figures.behind_since).text, generation, picture->live->count, picture->last.message);
@@ -112,6 +115,22 @@ static json_t *oldest_reader_json(const struct picture *picture)
 			 picture->oldest_borrowed ? "borrower" : "owner");
 }
 
+static json_t *lock_json(const struct settings *settings, const struct picture *picture)
+{
+	static const char *const names[] = {[EXCLUSIVE_FREE] = "free", [EXCLUSIVE_HELD] = "held", [EXCLUSIVE_WAITING] = "waiting"};
+	const struct exclusive_picture *lock = &picture->lock;
+	char path[512], holder[LOCK_HOLDER_SIZE];
+
+	why_copy(path, sizeof(path), settings->lock);
+	why_copy(holder, sizeof(holder), lock->holder);
+	if (lock->state == EXCLUSIVE_HELD) {
+		why_say(holder, sizeof(holder), 0, "%.80s (pid %ld)", settings->name, (long)getpid());
+		why_clean(holder);
+	}
+	return json_pack("{s:s,s:s,s:f,s:s}", "path", path, "state", names[lock->state], "since_seconds",
+			 lock->state != EXCLUSIVE_FREE ? seconds(picture->now - lock->since) : 0.0, "holder", holder);
+}
+
 static json_t *status(struct safestart *ss, const struct picture *picture)
 {
 	const struct settings *settings = handle_settings(ss);
@@ -119,7 +138,7 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	json_t *root = json_object();
 	int failed = 0;
 
-	summary(picture, line, sizeof(line));
+	summary(settings, picture, line, sizeof(line));
 	why_copy(name, sizeof(name), settings->name); /* whatever the host called them, JSON wants UTF-8 */
 	why_copy(text, sizeof(text), settings->source);
 	failed |= json_object_set_new(root, "summary", json_string(line));
@@ -146,6 +165,8 @@ static json_t *status(struct safestart *ss, const struct picture *picture)
 	why_copy(text, sizeof(text), settings->last_good != NULL ? settings->last_good : "");
 	if (settings->last_good != NULL)
 		failed |= json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", text, "error", picture->figures.keep_error));
+	if (settings->lock != NULL)
+		failed |= json_object_set_new(root, "lock", lock_json(settings, picture));
 	if (failed == 0)
 		return root;
 	json_decref(root);
@@ -224,6 +245,10 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct pic
 	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name, (unsigned long long)picture->requests);
 	metric(to, "oldest_reader_seconds", "gauge", "How long the oldest replaced generation has been held by a reader; 0: none is.");
 	print_seconds(to, "oldest_reader_seconds", name, picture->oldest_since != 0 ? picture->now - picture->oldest_since : 0);
+	if (handle_settings(ss)->lock != NULL) {
+		metric(to, "lock_waiting_seconds", "gauge", "How long a run has been waiting for the lock between processes; 0: none is.");
+		print_seconds(to, "lock_waiting_seconds", name, picture->lock.state == EXCLUSIVE_WAITING ? picture->now - picture->lock.since : 0);
+	}
 	metric(to, "wedged_callbacks", "gauge", "Callbacks inside for longer than run_timeout, and LATER runs past their end that are not finished.");
 	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %u\n", name, picture->unfinished + is_wedged(ss, picture));
 }

@@ -55,6 +55,11 @@ int safestart_run_cancelled(const struct safestart_run *run)
 	return run_gave_up(run);
 }
 
+void safestart_run_set_status(struct safestart_run *run, int status)
+{
+	atomic_store(&run->status, status);
+}
+
 int safestart_run_finish(struct safestart_run *run, int error)
 {
 	int64_t now = loop_now();

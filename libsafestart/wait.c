@@ -103,6 +103,7 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	pthread_mutex_lock(&ss->lock);
 	int64_t next = ss->figures.next_start;
 	outcome->ticket = ss->tickets.answered;
+	struct exclusive_picture lock = ss->lock_picture;
 	bool running = ss->run != NULL, later = running && step_is_parked(ss->run);
 	const char *phase = running ? run_phase_name(ss->run) : "";
 	if (running)
@@ -116,6 +117,8 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 		why_say(to, size, 0, "pending: `%s` of run %llu answered SAFESTART_LATER, safestart_run_finish() is awaited", phase, (unsigned long long)outcome->run);
 	else if (running)
 		why_say(to, size, 0, "pending: run %llu is in progress", (unsigned long long)outcome->run);
+	else if (lock.state == EXCLUSIVE_WAITING)
+		why_say(to, size, 0, "pending: the run has been waiting for the lock %.80s for %s: held by %s", handle_settings(ss)->lock, why_duration(now - lock.since).text, lock.holder);
 	else if (next != GATE_NEVER)
 		why_say(to, size, 0, "pending: the run starts in %s", why_duration(next - now).text);
 	else

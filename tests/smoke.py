@@ -15,7 +15,7 @@ called = set()
 class Outcome(c.Structure):
     _fields_ = [("size", c.c_size_t), ("run", c.c_uint64), ("generation", c.c_uint64), ("requests", c.c_uint64),
                 ("attempts", c.c_uint32), ("quarantined", c.c_uint32), ("verdict", c.c_int32), ("error", c.c_int32),
-                ("message", c.c_char * 256), ("ticket", c.c_uint64)]
+                ("message", c.c_char * 256), ("ticket", c.c_uint64), ("status", c.c_int32), ("pid", c.c_int32)]
 
 
 RUN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)
@@ -48,7 +48,7 @@ POINTERS = {"conf_new", "snapshot_acquire", "read_lock", "snapshot_at", "snapsho
             "run_candidate", "run_change", "snapshot_json", "status_json", "metrics_text"}
 STRINGS = {"version", "strerror", "node_id", "node_host", "node_label", "node_label_at", "source_argument", "source_value"}
 NUMBERS = {"request_restart", "request", "generation", "snapshot_generation", "run_number", "snapshot_size", "gather_max_bytes"}
-NOTHING = {"conf_free", "free", "read_unlock", "snapshot_release", "run_set_data", "gather_warn"}
+NOTHING = {"conf_free", "free", "read_unlock", "snapshot_release", "run_set_data", "run_set_status", "gather_warn"}
 
 
 def call(name, *arguments):
@@ -93,8 +93,9 @@ def prepare(run, _):
 
 
 @RUN
-def restart(_run, _):
+def restart(run, _):
     seen.append("restart")
+    call("run_set_status", run, 3)
     return 0
 
 
@@ -131,6 +132,7 @@ while not runs:
 fine("run_finish", runs[0], 0)
 fine("wait", handle, ticket, 10000, c.byref(outcome))
 assert (outcome.verdict, outcome.quarantined, outcome.ticket) == (0, 1, 1), outcome.message
+assert (outcome.status, outcome.pid) == (3, os.getpid())
 fine("wait_ready", handle, 0)
 assert call("generation", handle) == 1
 snapshot = call("read_lock", handle)

@@ -248,19 +248,6 @@ START_TEST(an_unknown_key_says_the_nearest)
 }
 END_TEST
 
-START_TEST(what_is_not_built_yet_is_refused_and_says_so)
-{
-	static const char *const keys[] = {"lock", "lock_timeout", "lock_share"};
-	struct safestart_conf *conf = new_conf();
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		refuses(conf, keys[i], "/tmp/x", "not built yet");
-		refuses(conf, keys[i], "", keys[i]);
-	}
-	safestart_conf_free(conf);
-}
-END_TEST
-
 START_TEST(settings_that_contradict_each_other_do_not_open)
 {
 	static const struct {
@@ -281,6 +268,13 @@ START_TEST(settings_that_contradict_each_other_do_not_open)
 		{{{"source", "pus"}}, "no such source"},
 		{{{"source", "push:x"}}, "no such source"},
 		{{{"source", "none"}}, NULL},
+		{{{"lock", "/tmp/"}}, "names a directory"},
+		{{{"lock", ".."}}, "names a directory"},
+		{{{"lock", "x"}, {"lock_share", "yes"}}, "set source=none"},
+		{{{"source", "none"}, {"lock_share", "yes"}}, "set lock=PATH too"},
+		{{{"source", "none"}, {"lock_share", "yes"}, {"lock", "/nowhere/x"}}, NULL},
+		{{{"lock", "/nowhere/x"}}, NULL},
+		{{{"lock", ""}, {"lock_timeout", "0"}}, NULL},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -472,7 +466,7 @@ END_TEST
 
 SUITE("conf", durations_have_units_and_do_not_overflow, sizes_counts_and_shares_do_not_overflow, words_are_yes_or_no_and_strings_are_copies,
       distance_counts_letters_to_change, every_setting_takes_its_default_and_has_help, the_defaults_are_the_documented_ones,
-      every_setting_refuses_what_it_can_not_mean, an_unknown_key_says_the_nearest, what_is_not_built_yet_is_refused_and_says_so,
+      every_setting_refuses_what_it_can_not_mean, an_unknown_key_says_the_nearest,
       settings_that_contradict_each_other_do_not_open, max_delay_that_was_not_set_rises_to_debounce,
       callbacks_smaller_than_this_version_are_refused, a_source_of_ones_own_gets_its_argument_and_settings,
       a_source_that_lacks_something_or_takes_a_name_is_refused, check_judges_a_document_as_the_library_would)

@@ -114,6 +114,8 @@ struct safestart_outcome {
 	int32_t error;        /* 0, or -errno for every verdict from REFUSED on */
 	char message[256];    /* in words: what happened, what to do, when it is tried again */
 	uint64_t ticket;      /* this and every older ticket is answered */
+	int32_t status;       /* what `restart` left by safestart_run_set_status(): an exit code, say; else 0 */
+	int32_t pid;          /* the process that made the run: with lock_share it may be another; 0: none did */
 };
 
 /**
@@ -253,9 +255,12 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
  * source: the first load goes on in the background (safestart_wait_ready()); until then
  * readers find generation 0, an empty set. With thread=yes one thread is started
  * here, more when they are first needed; all of them block every signal. Callbacks may come
- * before this has returned; *out is set before.
+ * before this has returned; *out is set before. With `control`, one more thread ("safestart-ctl", with thread=no too)
+ * makes the socket NAME.PID.sock in that directory and answers there: to this user and to root, for the socket has mode 0600. It
+ * calls nothing of the application's. A directory that is missing is made, 0700, when only its last part is; a socket that can't be
+ * made is said in the log and tried again every `reconcile` (30 s when that is 0). Open it after privileges were dropped.
  * Returns: 0 and the handle in *out; -EINVAL for contradictory settings or a source that
- *   can't be used, -ENOMEM, -EMFILE, -ENFILE, -EAGAIN (no thread); `why` has the words,
+ *   can't be used, -ENOTDIR when `control` is no directory, -ENOMEM, -EMFILE, -ENFILE, -EAGAIN (no thread); `why` has the words,
  *   *out is NULL and nothing is left behind.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: see safestart_after_fork().  Since: 1.0
  */
@@ -522,6 +527,13 @@ int safestart_run_set_node_data(struct safestart_run *run, const struct safestar
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
  */
 void safestart_run_set_data(struct safestart_run *run, void *data);
+
+/**
+ * Leave a number in the run's outcome, as its `status`: an exit code, say. With lock_share the other processes that this
+ * run answers find it in theirs. The last call counts; only what `restart` left before it ended in time.
+ * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
+ */
+void safestart_run_set_status(struct safestart_run *run, int status);
 
 /**
  * Is it pointless to go on?

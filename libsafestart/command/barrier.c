@@ -70,6 +70,7 @@ static int worse(int one, int other)
 /* All processes of one name have to have it, and there have to be enough of them. */
 static int judge_name(const struct barrier *barrier, const struct fleet *fleet, const char *name, unsigned needed, json_t *lacking)
 {
+	const struct peer *first = NULL;
 	unsigned there = 0, gone = 0;
 	int leave = 0;
 	char why[512];
@@ -85,7 +86,13 @@ static int judge_name(const struct barrier *barrier, const struct fleet *fleet, 
 		if (peer->state == PEER_ANSWERED && !answer_bool(peer->answer, "serves", true))
 			continue;
 		there++;
+		first = first == NULL ? peer : first;
 		int its = judge_peer(barrier, peer, why, sizeof(why));
+		if (peer->owner != first->owner) { /* who may write to the directory could stand in for one that is down */
+			snprintf(why, sizeof(why), "belongs to user %u, and process %s of that name to user %u: one of them is not what it says", (unsigned)peer->owner, first->process,
+				 (unsigned)first->owner);
+			its = LEAVE_NOT_YET;
+		}
 		if (its != 0)
 			lacks(lacking, name, peer->process, why);
 		leave = worse(leave, its);

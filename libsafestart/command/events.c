@@ -28,7 +28,8 @@ static const struct option_row options[] = {
 struct listener {
 	char *file, *name, *process;
 	struct link link;
-	bool ended; /* it said that it is closing */
+	bool ended;  /* it said that it is closing */
+	char *said;  /* the newest outcome's message */
 };
 
 struct listeners {
@@ -71,7 +72,21 @@ static void print_event(const struct listener *listener, const json_t *event)
 	printf("%s\n", colour_off());
 }
 
-/* The library says each outcome in its log too: once is enough for people. */
+/* The library says each outcome in its log too, with which run it was: once is enough for people. */
+static bool was_said(struct listener *listener, const json_t *event)
+{
+	const json_t *outcome = json_object_get(event, "outcome");
+	const char *message = answer_text(event, "message");
+
+	if (json_is_object(outcome)) {
+		free(listener->said);
+		listener->said = strdup(answer_text(outcome, "message"));
+		return false;
+	}
+	size_t length = strlen(message), said = listener->said != NULL ? strlen(listener->said) : 0;
+	return said > 0 && strncmp(message, "run ", 4) == 0 && length > said && strcmp(message + length - said, listener->said) == 0;
+}
+
 static bool take_line(char *line, size_t length, void *user_data)
 {
 	struct listener *listener = user_data;
@@ -83,7 +98,7 @@ static bool take_line(char *line, size_t length, void *user_data)
 			(void)print_json(json_incref(event), 0);
 		else if (json_is_false(json_object_get(event, "ok")))
 			(void)say(0, "%s %s: %s", listener->name, listener->process, answer_text(event, "message"));
-		else
+		else if (!was_said(listener, event))
 			print_event(listener, event);
 	}
 	json_decref(event);
@@ -109,6 +124,7 @@ static void drop(struct listeners *listeners, size_t index)
 	free(listener->file);
 	free(listener->name);
 	free(listener->process);
+	free(listener->said);
 	*listener = listeners->at[--listeners->count];
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -54,7 +55,7 @@ static bool parse_file(const char *file, struct peer *peer)
 	size_t length = strlen(file);
 	const char *end = file + length - 5, *at = end;
 
-	if (length < 8 || strcmp(end, ".sock") != 0)
+	if (file[0] == '.' || length < 8 || strcmp(end, ".sock") != 0)
 		return false;
 	while (at > file && ((at[-1] >= '0' && at[-1] <= '9') || at[-1] == '-'))
 		at--;
@@ -114,6 +115,7 @@ int fleet_look(struct fleet *fleet, const char *directory, const char *name)
 	DIR *stream = opendir(directory);
 	struct dirent *entry;
 	struct peer peer;
+	struct stat status;
 	int error = 0;
 
 	*fleet = (struct fleet){.directory = directory};
@@ -123,6 +125,7 @@ int fleet_look(struct fleet *fleet, const char *directory, const char *name)
 	while (error == 0 && (entry = readdir(stream)) != NULL) {
 		if (!parse_file(entry->d_name, &peer))
 			continue;
+		peer.owner = fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status.st_uid : (uid_t)-1;
 		if (peer.name != NULL && name != NULL && !is_called(peer.name, name))
 			free_peer(&peer);
 		else
@@ -228,11 +231,10 @@ static bool take_answer(char *line, size_t length, void *user_data)
 	return false;
 }
 
-static void end_by_error(struct asking *asking, const char *directory, int error)
+static void end_by_error(struct asking *asking, int error)
 {
 	struct peer *peer = asking->peer;
 	char why[160];
-	struct stat status;
 
 	if (error == -ENOENT) {
 		asking->left = true;
@@ -243,10 +245,7 @@ static void end_by_error(struct asking *asking, const char *directory, int error
 	} else if (error == -E2BIG) {
 		end(peer, PEER_FAILED, "its answer has no end: not a control socket of this library");
 	} else if (error == -EACCES || error == -EPERM) {
-		char path[4096];
-		snprintf(path, sizeof(path), "%s/%s", directory, peer->file);
-		unsigned owner = lstat(path, &status) == 0 ? (unsigned)status.st_uid : 0;
-		snprintf(why, sizeof(why), "you may not ask it: it belongs to user %u; ask as that user, or as root", owner);
+		snprintf(why, sizeof(why), "you may not ask it: it belongs to user %u; ask as that user, or as root", (unsigned)peer->owner);
 		end(peer, PEER_FAILED, why);
 	} else {
 		snprintf(why, sizeof(why), "can't be asked: %s", safestart_strerror(error));
@@ -262,7 +261,7 @@ static bool begin(struct asking *asking, const char *directory, const char *line
 	if (error == -EAGAIN)
 		return true; /* its queue is full: tried again until the deadline */
 	if (error < 0)
-		end_by_error(asking, directory, error);
+		end_by_error(asking, error);
 	return error == 0;
 }
 
@@ -279,7 +278,7 @@ static void turn(struct asking *asking, const char *directory, const char *line)
 	}
 	int result = link_turn(&asking->link, take_answer, asking);
 	if (result < 0)
-		end_by_error(asking, directory, result);
+		end_by_error(asking, result);
 	if (is_over(asking))
 		link_close(&asking->link);
 }
@@ -373,15 +372,17 @@ int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout)
 	return fine ? 0 : -ENOMEM;
 }
 
+/* Under the directory's lock, as the library does it: meanwhile another one may have removed it, and somebody may have started
+ * under the very same name. */
 void fleet_sweep(const struct fleet *fleet)
 {
 	int directory = open(fleet->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool locked = directory >= 0 && flock(directory, LOCK_EX | LOCK_NB) == 0;
 
-	for (size_t i = 0; directory >= 0 && i < fleet->count; i++) {
+	for (size_t i = 0; locked && i < fleet->count; i++) {
 		struct link link;
 		if (fleet->peers[i].state != PEER_GONE)
 			continue;
-		/* Once more: meanwhile somebody may have started as this very process. */
 		if (link_open(&link, fleet->directory, fleet->peers[i].file, "") == -ECONNREFUSED)
 			(void)unlinkat(directory, fleet->peers[i].file, 0);
 		link_close(&link);

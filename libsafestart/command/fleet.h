@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum peer_state {
 	PEER_UNASKED,
@@ -22,6 +23,7 @@ struct peer {
 	char *file;    /* NAME.PROCESS.sock */
 	char *name;    /* as it says; until it has, as its file is called */
 	char *process; /* its pid; "4312-2" is its second handle */
+	uid_t owner;   /* of its socket: in a directory that others write to, not everybody is who they say */
 	enum peer_state state;
 	json_t *answer; /* of PEER_ANSWERED and PEER_REFUSED; an object */
 	char why[256];  /* in words, from PEER_GONE on */
@@ -45,7 +47,7 @@ void fleet_free(struct fleet *fleet);
  * meanwhile is no longer in the fleet. 0 or -ENOMEM. */
 int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout);
 
-/* Remove the sockets of those that are gone. */
+/* Remove the sockets of those that are gone, if that is allowed. */
 void fleet_sweep(const struct fleet *fleet);
 
 /* Members of an answer, whatever it is: "" and 0 where there is none of that kind. */

@@ -43,10 +43,18 @@ static bool has_set(const json_t *status)
 	return answer_number(status, "generation") > 0;
 }
 
+/* Its newest run did what there was to do, but for nodes that can't be used: they count as behind too, and are told apart here. */
+static bool did_all_it_could(const json_t *status)
+{
+	const char *verdict = answer_text(json_object_get(status, "last"), "verdict");
+
+	return judge_nodes(status, "quarantined") > 0 && !json_is_object(json_object_get(status, "run")) && (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
+}
+
 /* What it should be on: before anything was asked of it, what is live. */
 static const char *desired(const json_t *status)
 {
-	const char *wanted = answer_text(status, "desired_digest");
+	const char *wanted = did_all_it_could(status) ? "" : answer_text(status, "desired_digest");
 
 	return wanted[0] != '\0' ? wanted : has_set(status) ? answer_text(status, "digest") : "";
 }
@@ -144,7 +152,8 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 		reason(status, words, size);
 		return TROUBLE_EMPTY;
 	}
-	if (answer_number(status, "behind_seconds") > 0) {
+	bool underway = !did_all_it_could(status) && answer_text(status, "desired_digest")[0] != '\0' && strcmp(answer_text(status, "desired_digest"), answer_text(status, "digest")) != 0;
+	if (underway || (answer_number(status, "behind_seconds") > 0 && !did_all_it_could(status))) {
 		reason(status, words, size);
 		return TROUBLE_BEHIND;
 	}

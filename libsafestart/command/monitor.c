@@ -31,7 +31,7 @@ static const struct option_row options[] = {
 	{"interval", "TIME", OPTION_DURATION, &interval, "how often each node is probed (10s), a tenth early or late"},
 	{"probe-timeout", "TIME", OPTION_DURATION, &timeout, "how long a node has to answer (2s)"},
 	{"max-inflight", "N", OPTION_COUNT, &max_inflight, "how many are probed at the same time at most (32)"},
-	{"metrics-file", "PATH", OPTION_TEXT, &metrics_file, "figures for node_exporter's textfile collector, such as PATH/safestart.prom"},
+	{"metrics-file", "PATH", OPTION_TEXT, &metrics_file, "figures for node_exporter's textfile collector"},
 	{"once", NULL, OPTION_FLAG, &once, "look once, and exit by what was found"},
 	OPTION_JSON,
 	OPTION_END,
@@ -96,7 +96,7 @@ static bool watch(struct monitor *monitor)
 /* What can't be read stays as it was, and is said once. */
 static void reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *fine)
 {
-	if (!has_changed(path, seen))
+	if (!has_changed(path, seen) && *nodes != NULL)
 		return;
 	json_t *new = read_nodes(path, real);
 	*fine = new != NULL;
@@ -151,7 +151,7 @@ static bool wait_a_moment(struct monitor *monitor)
 
 static int go(struct monitor *monitor)
 {
-	int64_t started = clock_now(), written = 0;
+	int64_t first = 0, written = 0;
 	int leave = 0;
 
 	while (!stopping) {
@@ -159,13 +159,15 @@ static int go(struct monitor *monitor)
 		(void)look_at_files(monitor);
 		if (once && !all)
 			continue;
-		monitor_judge(monitor, clock_now(), time(NULL));
+		int64_t now = clock_now();
+		first = first != 0 ? first : now;
+		monitor_judge(monitor, now, time(NULL));
 		fflush(stdout);
-		if (metrics_file != NULL && (once || clock_now() - written >= (interval < INT64_C(5000000000) ? interval : INT64_C(5000000000)))) {
+		if (metrics_file != NULL && (once || now - written >= (interval < INT64_C(5000000000) ? interval : INT64_C(5000000000)))) {
 			leave = leave_worse(leave, monitor_write_metrics(monitor, metrics_file));
-			written = clock_now();
+			written = now;
 		}
-		if (once && clock_now() - started >= after)
+		if (once && now - first >= after)
 			break;
 	}
 	return once && leave != 0 ? leave : finish(monitor);
@@ -216,7 +218,6 @@ const struct verb verb_monitor = {
 	.exits = {{0, "stopped; with --once: nothing was found"},
 		  {1, "--once: nodes are missing"},
 		  {2, "used in a way that can't be meant"},
-		  {3, "a file is malformed"},
-		  {4, "a file can't be read, or the metrics not written"},
+		  {4, "a file can't be read or is malformed, or the metrics can't be written"},
 		  {5, "--once: nodes are unannounced"}},
 };

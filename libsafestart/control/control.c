@@ -87,7 +87,6 @@ static void make_socket(struct control *control)
 	}
 	if (error == 0) {
 		control->failures = 0;
-		control->accept_at = 0;
 		why_say(words, sizeof(words), 0, "control socket %s/%s", settings->control, control->socket.name);
 		leave_words(control, LOG_INFO, words);
 		return;
@@ -105,8 +104,10 @@ static void look_after_socket(struct control *control, int64_t now)
 
 	if (now < control->look_at)
 		return;
-	if (control->socket.fd >= 0 && !socket_is_there(&control->socket, directory))
+	if (control->socket.fd >= 0 && !socket_is_there(&control->socket, directory)) {
 		socket_remove(&control->socket, directory, &control->lock);
+		control->accept_at = 0;
+	}
 	if (control->socket.fd < 0)
 		make_socket(control);
 	control->look_at = loop_now() + look_again(control);
@@ -189,9 +190,9 @@ static bool accept_one(struct control *control, int64_t now)
 	client->fd = accept4(control->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	int error = client->fd < 0 ? errno : 0;
 	pthread_mutex_unlock(&control->lock);
-	if (error == 0)
+	if (error == 0) {
 		greet(control, client, now);
-	else if (error != EAGAIN && error != EINTR && error != ECONNABORTED) {
+	} else if (error != EAGAIN && error != EINTR && error != ECONNABORTED) {
 		(void)listen_for(control, false, 0); /* who waits stays readable, and must not spin us */
 		control->accept_at = now + SECOND;
 	}
@@ -304,8 +305,8 @@ static void sleep_and_hear(struct control *control, int64_t until)
 		if (events[i].data.u32 >= CLIENTS_MAX)
 			hear(control, &events[i], now);
 	}
-	if (control->accept_at != 0 && control->accept_at <= now && control->socket.fd >= 0 && listen_for(control, false, EPOLLIN) == 0)
-		control->accept_at = 0;
+	if (control->accept_at != 0 && control->accept_at <= now)
+		control->accept_at = listen_for(control, false, EPOLLIN) == 0 ? 0 : now + SECOND;
 }
 
 static void say_goodbye(struct control *control)

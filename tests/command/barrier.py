@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""wait: the playbook's barrier. "On all that answered" would be true of nobody."""
+import os
+import signal
+
+from stage import answers, document, eventually, nodes_answer
+
+
+def test_p22_available_is_proven_everywhere_and_failing_nowhere(scene):
+    scene.write(document("a", "b"))
+    one, two = scene.start_on_file(2)
+    wait = ["wait", "a", "--roster", "api=2", "--timeout", "0"]
+    scene.safestart(*wait).must(1, f"api {one.pid}: applied, not proven", f"api {two.pid}: applied, not proven", "send them one, or wait with --applied")
+    scene.safestart(*wait, "--applied").must(0, "a is applied everywhere")
+    one.tell("report a 0")
+    told = scene.safestart(*wait).must(1, f"api {two.pid}: applied, not proven")
+    assert str(one.pid) not in told.err
+    two.tell("report a 5")
+    scene.safestart(*wait).must(1, f"api {two.pid}: failing: live, but the newest request to it failed")
+    scene.safestart(*wait, "--applied").must(1, "failing")
+    two.tell("report a 0")
+    scene.safestart(*wait).must(0, "a is available")
+    assert scene.safestart(*wait, "--json").must(0).json()["available"] is True
+    scene.safestart("wait", "c", "--roster", "api=2", "--timeout", "0").must(1, "neither announced nor live")
+
+
+def test_p22_one_that_is_down_is_missed(scene):
+    scene.write(document("a"))
+    one, two, three = scene.start_on_file(3)
+    wait = ["wait", "a", "--applied", "--timeout", "0"]
+    scene.safestart(*wait, "--roster", "api=3").must(0)
+    three.end()
+    scene.safestart(*wait, "--roster", "api=3").must(6, "api: 2 of 3 processes of the roster are there")
+    two.kill()
+    scene.safestart(*wait, "--roster", "api=3").must(6, "api: 1 of 3 processes of the roster are there; 1 was killed")
+    one.kill()
+    told = scene.safestart(*wait, "--roster", "api=3", "--json").must(6).json()
+    assert told["available"] is False and told["lacking"] == [{"name": "api", "why": "0 of 3 processes of the roster are there; 2 were killed"}]
+
+
+def test_p22_one_that_does_not_answer_has_it_not(scene):
+    scene.write(document("a"))
+    one, _ = scene.start_on_file(2)
+    one.process.send_signal(signal.SIGSTOP)
+    scene.safestart("wait", "a", "--applied", "--roster", "api=2", "--timeout", "300ms").must(1, f"api {one.pid}: no answer")
+    # More than the roster asks for have to have it as well.
+    scene.safestart("wait", "a", "--applied", "--roster", "api=1", "--timeout", "300ms").must(1, f"api {one.pid}: no answer")
+
+
+def test_p22_without_a_roster_nothing_is_available(scene):
+    scene.write(document("a"))
+    scene.start_on_file(2)
+    scene.safestart("wait", "a", "--applied", "--timeout", "0").must(6, "--roster api=4", f"{scene.control}/roster", "--no-roster")
+    scene.safestart("wait", "a", "--applied", "--timeout", "0", "--no-roster").must(0, "a process that is down is not missed")
+    scene.safestart("wait", "a", "--no-roster", "--timeout", "0", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
+
+
+def test_the_roster_is_a_file_too(scene):
+    scene.write(document("a"))
+    scene.start_on_file(2)
+    scene.start_on_file(1, "worker")
+    scene.start("batch", source="none")  # not on the roster: not asked for
+    roster = os.path.join(scene.control, "roster")
+    wait = ["wait", "a", "--applied", "--timeout", "0"]
+    scene.write("# who serves\n\napi 2\n  worker\t1 \n", roster)
+    scene.safestart(*wait).must(0)
+    scene.write("api 3\nworker 1\n", roster)
+    scene.safestart(*wait).must(6, "api: 2 of 3")
+    scene.safestart(*wait, "--roster", "api=2").must(0)
+    scene.write("api two\n", roster)
+    scene.safestart(*wait).must(4, "roster, line 1", "such as: api 4")
+    scene.write("#\n", roster)
+    scene.safestart(*wait).must(6)
+    os.remove(roster)
+    os.mkdir(roster)
+    scene.safestart(*wait).must(4 if os.getuid() else 6)
+    for word in ["api", "=3", "api=", "api=x", "api=-1", "api=9999999"]:
+        scene.safestart(*wait, "--roster", word).must(2, "such as api=4")
+
+
+def test_who_serves_nobody_does_not_count(scene):
+    scene.write(document("a"))
+    scene.start_on_file(1)
+    scene.start("api", serves="no", source="none")
+    scene.safestart("wait", "a", "--applied", "--timeout", "0", "--roster", "api=1").must(0)
+    scene.safestart("wait", "a", "--applied", "--timeout", "0", "--roster", "api=2").must(6, "1 of 2")
+
+
+def test_the_incarnation_that_is_asked_for_is_the_one(scene):
+    scene.write('[{"targets": ["a:1"], "labels": {"id": "a", "incarnation": "boot-7"}}]')
+    server, = scene.start_on_file(1)
+    server.tell("report a 0")
+    wait = ["wait", "a", "--roster", "api=1", "--timeout", "0", "--incarnation"]
+    scene.safestart(*wait, "boot-7").must(0)
+    scene.safestart(*wait, "boot-8").must(1, 'has incarnation "boot-7", not "boot-8" (proven)')
+    scene.safestart("announce", "a", "a:1", "--incarnation", "boot-8").must(0)
+    eventually("the new one to be live", lambda: scene.safestart(*wait, "boot-8", "--applied").code == 0)
+    scene.safestart(*wait, "boot-8").must(1, "applied, not proven")
+    server.tell("report a 0")
+    scene.safestart(*wait, "boot-8").must(0)
+
+
+def test_what_is_quarantined_is_said_so(scene):
+    server = scene.start("api")
+    server.tell("prepare reject a")
+    server.push(document("a", "b"))
+    scene.safestart("wait", "a", "--roster", "api=2", "--timeout", "0").must(6, "quarantined: it does not answer")
+    scene.safestart("wait", "a", "--roster", "api=1", "--timeout", "0").must(7, "quarantined: it does not answer")
+    other = scene.start("api")
+    other.push(document("b"))
+    scene.safestart("wait", "a", "--roster", "api=2", "--timeout", "0").must(7)
+
+
+def test_it_waits_until_it_is_so(scene):
+    scene.write(document("a"))
+    waiting = scene.begin("wait", "a", "--roster", "api=2", "--timeout", "110s")
+    one, two = scene.start_on_file(2)
+    one.tell("report a 0")
+    assert waiting.poll() is None
+    two.tell("report a 0")
+    out, err = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0 and out.startswith("a is available (after "), out + err
+
+
+def test_somebody_else_can_not_stand_in_for_one_that_is_down(scene):
+    """Where others may write to the control directory, too."""
+    if os.getuid() != 0:
+        return
+    scene.write(document("a"))
+    scene.start_on_file(1)
+    scene.fake("api.99999.sock", answers(nodes_answer({"a": "proven"}, pid=99999)))
+    os.chown(os.path.join(scene.control, "api.99999.sock"), 65534, 65534)
+    told = scene.safestart("wait", "a", "--roster", "api=2", "--applied", "--timeout", "0").must(1, "api 99999: belongs to user 65534")
+    assert "one of them is not what it says" in told.err
+
+
+# ---- gone ----
+
+def test_gone_is_held_by_nobody(scene):
+    scene.write(document("a", "b", "c"))
+    one, _ = scene.start_on_file(2)
+    gone = ["wait", "a", "--gone", "--timeout"]
+    scene.safestart(*gone, 0).must(1, "a is not gone", f"api {one.pid}: has it still: applied")
+    one.tell("own")
+    told = scene.safestart("withdraw", "a", "--wait", "--timeout", "500ms").must(1, f"api {one.pid}: has it still: retired: left the set, a reader is still inside")
+    assert told.err.count("has it still") == 1
+    waiting = scene.begin(*gone, "110s")
+    one.tell("disown")
+    out, err = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0 and "a is gone" in out, out + err
+
+
+def test_who_was_killed_holds_nothing_and_who_is_stopped_may(scene):
+    scene.write(document("a", "b"))
+    one, two = scene.start_on_file(2)
+    one.process.send_signal(signal.SIGSTOP)
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--wait", "--timeout", "500ms").must(1, f"api {one.pid}: no answer")
+    one.kill()
+    eventually("it to be gone", lambda: scene.safestart("wait", "a", "--gone", "--timeout", 0).code == 0)
+    two.kill()
+
+
+def test_nobody_there_is_not_gone(scene):
+    scene.safestart("wait", "a", "--gone", "--timeout", 0).must(4, "there is no control directory")
+    os.mkdir(scene.control)
+    scene.safestart("wait", "a", "--gone", "--timeout", 0).must(4, "no process has a socket")
+
+
+# ---- A whole round, as a playbook does it ----
+
+def test_a_node_is_drained_rebooted_announced_and_used(scene):
+    scene.write(document("a", "b"))
+    servers = scene.start_on_file(2)
+    for server in servers:
+        assert server.tell("report a 0") == server.tell("report b 0") == "ok"
+    told = scene.safestart("drain", "a", "--for", "30m", "--reason", "reboot", "--min-available", 1, "--roster", "api=2", "--wait", "--json").must(0).json()
+    assert told["changed"] and told["gone"] and told["lacking"] == []
+    scene.safestart("announce", "a", "10.0.0.1:8087", "--incarnation", "boot-8", "--wait", "--timeout", "1s", "--roster", "api=2").must(1, "is announced at", "applied, not proven")
+    waiting = scene.begin("announce", "a", "10.0.0.1:8087", "--incarnation", "boot-8", "--wait", "--timeout", "110s", "--roster", "api=2", "--json")
+    for server in servers:
+        assert server.tell("report a 0") == "ok"
+    out, err = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0 and '"changed":false' in out and '"available":true' in out, out + err
+    scene.safestart("announce", "a", "10.0.0.1:8087", "--incarnation", "boot-8", "--wait").must(6, "--roster api=4")

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""announce, withdraw, drain: a file that others read and write is edited."""
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+from stage import Skip, document, eventually, repeat
+
+WRITTEN = """[
+  {"targets": ["10.0.0.1:8087"], "labels": {"id": "riak-1", "zone": "a"}, "weight": 1.10, "big": 123456789012345},
+  { "targets" : ["10.0.0.2:8087", "10.0.0.3:8087"],
+    "labels": {"zone": "b\\u00e4", "id": "none of them"} },
+
+  {"labels": {"id": "riak-4 \\"]}"}, "targets": ["10.0.0.4:8087"]}
+]
+"""
+LINES = WRITTEN.splitlines(keepends=True)
+
+
+def ids(scene):
+    return [group["labels"].get("id", group["targets"][0]) for group in json.loads(scene.read())]
+
+
+# ---- What stays ----
+
+def test_every_byte_that_is_not_meant_stays(scene):
+    scene.write(WRITTEN)
+    scene.safestart("announce", "riak-9", "10.0.0.9:8087", "--incarnation", "b1", "--label", "zone=c").must(0, "riak-9 is announced at 10.0.0.9:8087, incarnation b1")
+    assert scene.read() == WRITTEN[:-3] + ',\n\n  {"targets": ["10.0.0.9:8087"], "labels": {"id": "riak-9", "zone": "c", "incarnation": "b1"}}\n]\n', scene.read()
+    scene.safestart("withdraw", "riak-9").must(0)
+    assert scene.read() == WRITTEN
+    scene.safestart("withdraw", "riak-1").must(0)
+    assert scene.read() == LINES[0] + "".join(LINES[2:])
+    scene.write(WRITTEN)
+    scene.safestart("withdraw", 'riak-4 "]}').must(0)
+    assert scene.read() == "".join(LINES[:4]).rstrip()[:-1] + "\n]\n", scene.read()
+
+
+def test_a_group_that_is_changed_keeps_what_is_not_known(scene):
+    scene.write(WRITTEN)
+    scene.safestart("announce", "riak-1", "10.0.0.7:8087", "--incarnation", "b2").must(0)
+    group = json.loads(scene.read())[0]
+    assert group["weight"] == 1.1 and group["big"] == 123456789012345 and group["labels"] == {"id": "riak-1", "zone": "a", "incarnation": "b2"}
+    assert group["targets"] == ["10.0.0.7:8087"] and scene.read().endswith("".join(LINES[2:]))
+
+
+def test_one_of_several_targets_is_taken_out_of_its_group(scene):
+    scene.write(WRITTEN)
+    scene.safestart("announce", "10.0.0.2:8087", "10.0.0.2:8087", "--incarnation", "b2").must(0)
+    groups = json.loads(scene.read())
+    # What was no id among several must not become that of the one that is left.
+    assert groups[1] == {"targets": ["10.0.0.3:8087"], "labels": {"zone": "b\u00e4"}}
+    assert groups[3] == {"targets": ["10.0.0.2:8087"], "labels": {"zone": "b\u00e4", "incarnation": "b2"}}
+
+
+def test_entries_with_the_same_id_become_one(scene):
+    scene.write('[{"targets":["a:1"],"labels":{"id":"x","n":"1"}},{"targets":["a:2"],"labels":{"id":"x"}},{"targets":["x","b:1"]}]')
+    scene.safestart("announce", "x", "a:3", "--no-incarnation").must(0)
+    assert scene.read() == '[{"targets":["a:3"],"labels":{"id":"x","n":"1"}},{"targets":["b:1"]}]', scene.read()
+    scene.write('[{"targets": ["a:1"], "labels": {"id": "x"}}, {"targets": ["a:1"], "labels": {"id": "x"}}]')
+    scene.safestart("announce", "x", "a:1", "--no-incarnation").must(0)
+    assert ids(scene) == ["x"]
+
+
+def test_files_of_every_style_are_written_in_theirs(scene):
+    dense = '[{"targets":["a:1"],"labels":{"id":"a"}}]'
+    for text in [dense, dense + "\n", json.dumps(json.loads(dense)), json.dumps(json.loads(dense), indent=4), json.dumps(json.loads(dense), indent=2) + "\n"]:
+        scene.write(text)
+        scene.safestart("announce", "b", "b:1", "--no-incarnation").must(0)
+        indent = 4 if "\n    {" in text else 2 if "\n  {" in text else None
+        expected = json.dumps(json.loads(dense) + [{"targets": ["b:1"], "labels": {"id": "b"}}], indent=indent, separators=(",", ":") if text.startswith(dense) else None)
+        assert json.loads(scene.read()) == json.loads(expected)
+        if indent or text.startswith("[{\"targets\": "):
+            assert scene.read().strip() == expected, scene.read()
+        scene.safestart("withdraw", "b").must(0)
+        assert scene.read() == text
+    scene.write("[]\n")
+    scene.safestart("announce", "a", "a:1", "--no-incarnation").must(0)
+    assert scene.read() == '[{"targets": ["a:1"], "labels": {"id": "a"}}]\n'
+    scene.safestart("withdraw", "a").must(0, "no node is announced any more")
+    assert scene.read() == "[]\n"
+
+
+def test_whatever_is_done_it_means_what_it_should(scene):
+    """Random edits of a random file, against a model."""
+    chance = random.Random(5)
+    for _ in range(repeat(30)):
+        groups, known = [], {}
+        for n in range(chance.randrange(6)):
+            node = chance.choice([f"n{n}", f"h{n}:1", f"\u00e9\u4e2d{n}"])
+            labels = {"id": node} if ":" not in node else {}
+            groups.append({"targets": [f"h{n}:1"], **({"labels": labels} if labels or chance.random() < 0.5 else {})})
+            known[node] = f"h{n}:1"
+        scene.write(json.dumps(groups, indent=chance.choice([None, 1, 3]), ensure_ascii=chance.random() < 0.5) + chance.choice(["", "\n", " \n\n"]))
+        for _ in range(4):
+            node = chance.choice([*known, "new"])
+            if chance.random() < 0.5:
+                known.pop(node, None)
+                scene.safestart("withdraw", node).must(0)
+            else:
+                known[node] = f"other{chance.randrange(3)}:1"
+                scene.safestart("announce", node, known[node], "--no-incarnation").must(0)
+            found = {group.get("labels", {}).get("id", group["targets"][0]): group["targets"][0] for group in json.loads(scene.read())}
+            assert found == known, f"{found} is not {known}: {scene.read()}"
+
+
+# ---- The same twice ----
+
+def test_announcing_what_is_there_changes_nothing(scene):
+    scene.write(WRITTEN)
+    assert scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--incarnation", "b1", "--json").must(0).json()["changed"] is True
+    before, status = scene.read(), os.stat(scene.nodes)
+    told = scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--incarnation", "b1", "--json").must(0).json()
+    assert told == {"id": "riak-1", "address": "10.0.0.1:8087", "incarnation": "b1", "file": scene.nodes, "changed": False}
+    scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0, "is announced so already")
+    scene.safestart("withdraw", "nobody").must(0, "is not in")
+    assert scene.safestart("withdraw", "nobody", "--json").must(0).json()["changed"] is False
+    assert scene.read() == before and os.stat(scene.nodes).st_ino == status.st_ino
+    assert scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--label", "zone=b", "--incarnation", "b1", "--json").must(0).json()["changed"] is True
+
+
+def test_every_incarnation_that_is_made_is_another(scene):
+    scene.write("[]")
+    made = [scene.safestart("announce", "a", "a:1", "--json").must(0).json()["incarnation"] for _ in range(3)]
+    assert len(set(made)) == 3 and all(re.fullmatch(r"[0-9a-f]{8}-\d+\.\d{3}", one) for one in made), made
+    assert json.loads(scene.read())[0]["labels"]["incarnation"] == made[-1]
+
+
+# ---- The file ----
+
+def test_mode_owner_and_link_are_kept(scene):
+    real = os.path.join(scene.folder, "real", "nodes.json")
+    os.mkdir(os.path.dirname(real))
+    scene.write(WRITTEN, real)
+    os.chown(real, 65534, 65534) if os.getuid() == 0 else None
+    os.chmod(real, 0o640)
+    os.symlink("real/nodes.json", scene.nodes)
+    before = os.stat(real)
+    scene.safestart("withdraw", "riak-1").must(0, real)
+    after = os.stat(real)
+    assert os.path.islink(scene.nodes) and (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid) and before.st_ino != after.st_ino
+    assert os.listdir(os.path.dirname(real)) == ["nodes.json"], "nothing is left lying about"
+
+
+def test_what_is_no_such_file_is_left_alone(scene):
+    scene.safestart("announce", "a", "a:1").must(4, "there is no file", "echo '[]' >")
+    for text, words in [("", ":"), ("{}", "no array of groups"), ("[1]", "no array of groups"), ('[{"targets": "a:1"}]', "no array of groups"), ('[{"targets": [1]}]', "safestart check"),
+                        ('[{"targets": [], "labels": []}]', "no array"), ('[{"targets": [], "labels": {"a": 1}}]', "no array"), ("[\n {]", "line 2, column 3"),
+                        ('[{"targets": [], "targets": []}]', "duplicate"), ("[] []", "line 1")]:
+        scene.write(text)
+        scene.safestart("announce", "a", "a:1").must(3, words)
+        scene.safestart("drain", "a", "--for", "1m", "--reason", "x").must(3)
+        assert scene.read() == text and os.listdir(scene.folder) == ["nodes.json"]
+    scene.safestart("withdraw", "a", "--file", scene.folder).must(4, "Is a directory")
+    os.mkfifo(scene.nodes + ".fifo")
+    scene.safestart("withdraw", "a", "--file", scene.nodes + ".fifo").must(4, "nothing was changed")
+    scene.safestart("withdraw", "a", "--file", "/dev/null/x").must(4, "Not a directory")
+
+
+def test_without_permission_nothing_changes(scene):
+    if os.getuid() != 0:
+        raise Skip("it takes root to become another user")
+    scene.write(WRITTEN)
+    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "you may not write beside", "as the owner of its directory, or as root")
+    os.chmod(scene.folder, 0o777)
+    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "belongs to user 0", "you can't keep that")
+    os.chmod(scene.nodes, 0o600)
+    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "you may not read")
+    assert scene.read() == WRITTEN and os.listdir(scene.folder) == ["nodes.json"]
+
+
+def test_a_full_disk_changes_nothing(scene):
+    place = os.path.join(scene.folder, "small")
+    os.mkdir(place)
+    inside = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64k none "$1" || exit 77; cp "$2" "$1/nodes.json"; head -c 1000000 /dev/zero >"$1/filler" 2>/dev/null; shift 2; '
+              '"$@"; code=$?; cat "$(dirname "$SAFESTART_NODES")/nodes.json"; ls -A "$(dirname "$SAFESTART_NODES")"; exit $code', "sh", place, scene.nodes]
+    text = document(*(f"node-{n}" for n in range(300)))
+    scene.write(text)
+    for words in [["announce", "riak-9", "10.0.0.9:8087"], ["drain", "node-7", "--for", "1m", "--reason", "x"]]:
+        told = scene.safestart(*words, before=inside, SAFESTART_NODES=os.path.join(place, "nodes.json"))
+        if told.code == 77 or "unshare" in told.err:
+            raise Skip("a tmpfs can't be mounted here")
+        told.must(4, "there is no room for", "nothing was changed")
+        assert told.out == text + "filler\nnodes.json\n", told.out[-300:]
+
+
+def test_a_limit_of_file_size_is_an_error_like_any_other(scene):
+    text = document(*(f"node-{n}" for n in range(300)))
+    scene.write(text)
+    scene.safestart("withdraw", "node-7", before=["prlimit", "--fsize=4096"]).must(4, "nothing was changed")
+    assert scene.read() == text and os.listdir(scene.folder) == ["nodes.json"]
+
+
+def test_many_at_once_lose_nothing(scene):
+    scene.write(document("first"))
+    count = repeat(100)
+    others = [scene.begin("announce", f"n{n}", f"10.1.0.{n % 200}:1") for n in range(count)]
+    for other in others:
+        assert other.wait() == 0, other.stderr.read()
+    assert sorted(ids(scene)) == sorted(["first", *(f"n{n}" for n in range(count))])
+    others = [scene.begin("withdraw", f"n{n}") if n % 2 else scene.begin("drain", f"n{n}", "--for", "1m", "--reason", "x") for n in range(count)]
+    for other in others:
+        assert other.wait() == 0, other.stderr.read()
+    assert ids(scene) == ["first"] and len(json.loads(scene.read(scene.nodes + ".draining"))) == (count + 1) // 2
+
+
+def test_readers_see_a_whole_file_always(scene):
+    """While editors are killed at random, too."""
+    scene.write(document(*(f"n{n}" for n in range(200))))
+    chance = random.Random(7)
+    for n in range(repeat(40)):
+        other = scene.begin("announce", f"m{n}", "10.2.0.1:1")
+        time.sleep(chance.random() * 0.01)
+        other.send_signal(signal.SIGKILL)
+        assert len(json.loads(scene.read())) >= 200
+        other.wait()
+    scene.safestart("withdraw", "n0").must(0)
+    assert sorted(os.listdir(scene.folder)) == ["nodes.json"], "what the killed ones left is gone"
+
+
+def test_who_holds_the_lock_is_waited_for(scene):
+    if not shutil.which("flock"):
+        raise Skip("there is no flock(1)")
+    scene.write(document("a"))
+    holder = subprocess.Popen(["flock", scene.nodes, "sh", "-c", "echo held; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    scene.ends.append(lambda: (holder.kill(), holder.communicate()))
+    assert holder.stdout.readline() == "held\n"
+    other = scene.begin("withdraw", "a")
+    eventually("it to wait for the lock", lambda: re.search(r"FLOCK\s+ADVISORY\s+WRITE", "".join(line for line in open("/proc/locks", encoding="utf-8") if "->" in line)))
+    assert other.poll() is None and scene.read() == document("a")
+    holder.communicate("\n")
+    assert other.wait() == 0 and scene.read() == "[]\n"
+
+
+def test_who_does_not_lock_is_not_overwritten(scene):
+    """A template engine that puts its file in place while we write ours (the preloaded library does, at our fsync)."""
+    shim = os.path.join(os.path.dirname(scene.server), "libmeanwhile.so")
+    if not os.path.exists(shim):
+        raise Skip("nothing can be preloaded under a sanitizer")
+    scene.write(document("a"))
+    scene.write(document("theirs"), scene.nodes + ".new")
+    scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE=scene.nodes).must(1, "was replaced meanwhile by somebody who does not lock it")
+    assert ids(scene) == ["theirs"] and os.listdir(scene.folder) == ["nodes.json"]
+    scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE=scene.nodes).must(0)
+    assert ids(scene) == ["theirs", "mine"]
+
+
+# ---- Draining ----
+
+def test_a_drain_is_noted_and_ended_by_the_announcement(scene):
+    scene.write(WRITTEN)
+    told = scene.safestart("drain", "riak-1", "--for", "30m", "--reason", "kernel update", "--json").must(0).json()
+    note = json.loads(scene.read(scene.nodes + ".draining"))["riak-1"]
+    assert told["changed"] and told["until"] == note["until"] and note["reason"] == "kernel update" and "@" in note["by"] and note["address"] == "10.0.0.1:8087"
+    until = time.mktime(time.strptime(note["until"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    assert 1700 < until - time.time() <= 1801
+    assert scene.safestart("drain", "riak-1", "--for", "2h", "--reason", "it takes longer", "--json").must(0).json()["changed"] is False
+    note = json.loads(scene.read(scene.nodes + ".draining"))["riak-1"]
+    assert note["reason"] == "it takes longer" and note["labels"] == {"id": "riak-1", "zone": "a"}, "what it was is kept"
+    scene.safestart("drain", "riak-1", "--for", "2h", "--reason", "x").must(0, "was withdrawn already", "it comes back with: safestart announce riak-1 10.0.0.1:8087")
+    scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--incarnation", "b2").must(0)
+    assert json.loads(scene.read())[-1]["labels"] == {"id": "riak-1", "zone": "a", "incarnation": "b2"}
+    assert os.listdir(scene.folder) == ["nodes.json"]
+
+
+def test_what_is_not_there_can_not_be_drained(scene):
+    scene.write(WRITTEN)
+    scene.safestart("drain", "riak-7", "--for", "30m", "--reason", "x").must(4, 'there is no node "riak-7"')
+    assert os.listdir(scene.folder) == ["nodes.json"]
+
+
+def test_a_note_that_can_not_be_read_is_not_overwritten(scene):
+    scene.write(WRITTEN)
+    for text in ["{", "[]"]:
+        scene.write(text, scene.nodes + ".draining")
+        scene.safestart("drain", "riak-1", "--for", "30m", "--reason", "x").must(4, "draining")
+        assert scene.read() == WRITTEN
+        scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0, "is left as it is")
+        assert scene.read(scene.nodes + ".draining") == text
+
+
+def test_a_drain_that_leaves_too_few_is_refused(scene):
+    scene.write(document("a", "b", "c"))
+    servers = scene.start_on_file(2)
+    drain = ["drain", "a", "--for", "1m", "--reason", "x", "--min-available"]
+    scene.safestart(*drain, 2).must(6, "--roster api=4")
+    scene.safestart(*drain, 2, "--roster", "api=2").must(3, "without a only 0 nodes would be available, and 2 have to be", "nothing was changed")
+    for server in servers:
+        for node in "ab":
+            assert server.tell(f"report {node} 0") == "ok"
+    scene.safestart(*drain, 2, "--roster", "api=2").must(3, "only 1 node would")
+    scene.safestart(*drain, 1, "--roster", "api=3").must(3, "only 0 nodes")
+    scene.safestart(*drain, 3, "--roster", "api=2", "--applied").must(3, "only 2 nodes")
+    assert scene.read() == document("a", "b", "c")
+    scene.safestart(*drain, 2, "--no-roster", "--applied").must(0)
+    assert ids(scene) == ["b", "c"]
+    scene.safestart(*["drain", "b", *drain[2:]], 1, "--roster", "api=2").must(3, "only 0 nodes")
+    scene.safestart("drain", "b", "--for", "1m", "--reason", "x", "--min-available", 1, SAFESTART_CONTROL="/nowhere").must(6)
+    scene.safestart("drain", "b", "--for", "1m", "--reason", "x", "--min-available", 1, "--no-roster", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
+    scene.safestart(*drain, 99).must(0, "was withdrawn already")  # it is away; nothing more is lost

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whatever is behind a socket in the control directory: the others are shown, and the terminal is safe."""
+import json
+import os
+import socket
+import threading
+import time
+
+from stage import answers, document, nodes_answer, repeat
+
+
+def status_of(name="api", pid=1, digest="a1b2" * 4, message="", **more):
+    return {"ok": True, "pid": pid, "name": name, "status": {"generation": 1, "digest": digest, "desired_digest": digest, "behind_seconds": 0, "nodes": [], "last": {"verdict": "applied", "message": message}, **more}}
+
+
+def hang_up(connection):
+    connection.close()
+
+
+def silent(connection):
+    threading.Event().wait(60)
+
+
+def endless(connection):
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def slow(connection):
+    for byte in b'{"ok":true,':
+        connection.sendall(bytes([byte]))
+        time.sleep(0.02)
+    threading.Event().wait(60)
+
+
+def half(connection):
+    connection.sendall(b'{"ok":true')
+    connection.close()
+
+
+GARBAGE = [b"\n", b"hello\n", b"[]\n", b"null\n", b"\xff\xfe\n", b"{}\n", b'{"ok":1}\n', b'{"ok":true}\n', b'{"ok":false}\n', b'{"ok":true,"status":[]}\n', b'{"ok":true,"status":{"nodes":{}}}\n',
+           b'{"ok":true,"name":7,"status":{"generation":"x","digest":[],"last":3,"nodes":[1,null,{"id":3,"state":[]}],"run":1,"lock":"x"}}\n', b'{"ok":true,"nodes":[[],{}]}\n',
+           b"[" * 100000 + b"\n", b'{"a":' * 5000 + b"\n", b"\0\0\0\n", b'{"ok":true,"metrics":"# HELP\\n# TYPE x\\nx{\\nx{} 1\\n{} 1\\n\\u001b[31m 1\\n# \\n"}\n',
+           b'{"ok":true,"status":{"generation":1,"digest":"a1b2","desired_digest":"a1b2","behind_seconds":1e308,"nodes":[]}}\n']
+
+
+def test_garbage_is_told_and_the_others_are_shown(scene):
+    server = scene.start("api")
+    server.push(document("a"))
+    for n, bytes_ in enumerate(GARBAGE):
+        fake = scene.fake(f"api.{100000 + n}.sock", answers(lambda request, said=bytes_: said))
+        rarely = [["request", "--wait", "--timeout", "100ms"], ["events", "--no-follow"]]  # they wait for more
+        for verb in [["status"], ["status", "--json"], ["nodes"], ["nodes", "--json"], ["metrics"], ["request"], ["wait", "a", "--roster", "api=1", "--timeout", "0"], ["complete", "wait", ""],
+                     *(rarely if n % 6 == 0 else [])]:
+            told = scene.safestart(*verb)
+            assert 0 <= told.code <= 7, f"{verb} {bytes_[:40]!r}: {told.code} {told.err}"
+            assert "\x1b" not in told.out + told.err, f"{verb} {bytes_[:40]!r}"
+            if verb == ["status"]:
+                assert str(server.pid) in told.out, told.out
+        fake.close()
+        os.remove(os.path.join(scene.control, f"api.{100000 + n}.sock"))
+
+
+def test_whoever_is_slow_or_silent_costs_no_more_than_the_timeout(scene):
+    server = scene.start("api")
+    server.push(document("a"))
+    for n, act in enumerate([silent, endless, slow, hang_up, half] * 4):
+        scene.fake(f"bad.{100000 + n}.sock", act)
+    for verb in ["status", "nodes", "metrics"]:
+        told = scene.safestart(verb, "--timeout", "500ms").must(4)
+        assert "api" in told.out, told.out
+    scene.safestart("status", "--timeout", "500ms").must(4, "no answer within 0.5 s", "hung up without an answer")
+    scene.safestart("status", "api", "--timeout", "100s").must(0)
+
+
+def test_what_they_say_does_not_steer_the_terminal(scene):
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egpj.exe\u200b\r\n\u0000x"
+    reply = nodes_answer({}, name=evil)
+
+    def act(request):
+        if request["do"] == "status":
+            return status_of(evil, digest="\x1b[31m" + "a" * 40, behind_seconds=5, last={"verdict": "refused", "message": evil}, source="file:" + evil,
+                             nodes=[{"id": evil, "state": evil, "why": evil}], lock={"state": "waiting", "holder": evil})
+        if request["do"] == "nodes":
+            return {"ok": True, "name": evil, "nodes": [{"id": evil, "address": evil, "incarnation": evil, "state": evil, "why": evil}]}
+        if request["do"] == "events":
+            return {"event": "log", "at": evil, "name": evil, "level": 3, "message": evil}
+        if request["do"] == "request":
+            return {"ok": True, "name": evil, "ticket": 1, "outcome": {"verdict": evil, "message": evil}}
+        return reply(request)
+    scene.fake("api.1.sock", answers(act))
+    scene.fake("api.2.sock", answers(lambda request: {"ok": False, "name": evil, "message": evil}))
+    for verb in [["status"], ["nodes"], ["events", "--no-follow"], ["request", "--wait"], ["wait", evil.replace("\0", ""), "--no-roster", "--timeout", "0"],
+                 ["metrics"], ["status", "--json"], ["complete", "wait", ""]]:
+        told = scene.safestart(*verb)
+        for forbidden in ["\x1b", "\x07", "\x9b", "\u202e", "\u200b", "\r", "\0"]:
+            assert forbidden not in told.out + told.err, f"{verb}: {forbidden!r} in {told.out!r} {told.err!r}"
+
+
+def test_nobody_is_led_elsewhere(scene):
+    """Root asks in a directory that others write to."""
+    reached = []
+    elsewhere = os.path.join(scene.folder, "elsewhere.sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(elsewhere)
+    listener.listen(8)
+    listener.setblocking(False)
+    os.mkdir(scene.control)
+    os.symlink(elsewhere, os.path.join(scene.control, "api.1.sock"))
+    with open(os.path.join(scene.control, "api.2.sock"), "w", encoding="utf-8"):
+        pass
+    os.mkdir(os.path.join(scene.control, "api.3.sock"))
+    for odd in [".api.4.sock", "api.sock", "api.5x.sock", ".5.sock", "5.sock", "api.-5.sock"]:
+        with open(os.path.join(scene.control, odd), "w", encoding="utf-8"):
+            pass
+    told = scene.safestart("status").must(4, "can't be asked")
+    assert "4 " not in told.out.split() and "5x" not in told.out
+    try:
+        reached.append(listener.accept())
+    except BlockingIOError:
+        pass
+    assert not reached and len(os.listdir(scene.control)) == 9, "nothing but dead sockets is swept"
+    listener.close()
+
+
+def test_paths_longer_than_an_address_work(scene):
+    scene.control = os.path.join(scene.folder, "x" * 120)
+    os.mkdir(scene.control)
+    server = scene.start("api")
+    server.push(document("a"))
+    scene.safestart("status").must(0, "1 of 1 on generation")
+
+
+def test_two_hundred_processes_are_asked_at_once(scene):
+    """Sockets of one process stand for many: what is tried here is the asking."""
+    count = repeat(20)
+    for n in range(count):
+        scene.fake(f"api.{n + 1}.sock", answers(lambda request, n=n: status_of(pid=n + 1) if request["do"] == "status" else nodes_answer({"a": "proven" if n else "failing"}, pid=n + 1)(request)))
+    scene.safestart("status").must(0, f"{count} of {count} on generation a1b2")
+    assert len(scene.safestart("status").out.splitlines()) == count + 3
+    told = scene.safestart("nodes").must(0, f"{count - 1} × proven, 1 × failing (1)")
+    assert len(told.out.splitlines()) <= 5, told.out
+    # With few descriptors fewer are asked at a time, or it is said who was not.
+    told = scene.safestart("status", before=["prlimit", "--nofile=12"])
+    assert told.code in (0, 4) and f"of {count}" in told.out, told.out
+
+
+def test_a_queue_that_is_full_is_waited_for(scene):
+    os.mkdir(scene.control)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.path.join(scene.control, "api.1.sock"))
+    listener.listen(0)
+    first = socket.socket(socket.AF_UNIX)
+    first.connect(listener.getsockname())
+    waiting = scene.begin("status", "--timeout", "100s")
+    while True:  # it may have been quick enough to get the one place that is left
+        try:
+            waiting.wait(0.2)
+        except Exception:
+            pass
+        assert waiting.poll() is None
+        break
+    listener.accept()
+
+    def serve():
+        connection, _ = listener.accept()
+        answers(lambda request: status_of())(connection)
+    threading.Thread(target=serve, daemon=True).start()
+    out, err = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, out + err
+    first.close()
+    listener.close()
+
+
+def test_large_answers_are_read(scene):
+    count = 20000
+    nodes = [{"id": f"n{n}", "address": f"10.0.0.1:{n % 65535 + 1}", "state": "proven", "why": "x" * 100, "held": False} for n in range(count)]
+    scene.fake("api.1.sock", answers(lambda request: {"ok": True, "pid": 1, "name": "api", "nodes": nodes}))
+    told = scene.safestart("nodes", "--timeout", "100s").must(0, f"{count} nodes on 1 process; proven on all of them: {count}")
+    assert len(told.out.splitlines()) == count + 2
+    assert len(json.loads(scene.safestart("nodes", "--json", "--timeout", "100s").must(0).out)["processes"][0]["nodes"]) == count

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""status, nodes, events, metrics, request, check: what goes on, and asking."""
+import json
+import os
+import re
+import signal
+
+from stage import document, eventually, repeat
+
+TEN = document(*(f"n{i}" for i in range(10)))
+FIVE = document(*(f"n{i}" for i in range(5)))
+
+
+# ---- status ----
+
+def test_when_all_is_well_the_first_line_says_so(scene):
+    scene.write(TEN)
+    scene.start_on_file(3)
+    told = scene.safestart("status").must(0)
+    assert re.match(r"api: 3 of 3 on generation [0-9a-f]{4} \(10 nodes\), nothing waiting\n\nNAME +PROCESS +SET +NODES +STATE\n(api +\d+ +[0-9a-f]{4} +10 +ok\n){3}$", told.out), told.out
+    whole = scene.safestart("status", "--json", "api").must(0).json()["names"][0]
+    assert whole["ok"] and whole["on_it"] == whole["count"] == 3 and whole["next"] == "" and len(whole["digest"]) == 16
+    assert [p["status"]["generation"] for p in whole["processes"]] == [1, 1, 1]
+
+
+def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
+    scene.write(TEN)
+    old = scene.nodes + ".old"
+    scene.write(TEN, old)
+    scene.start_on_file(3)
+    behind = scene.start("api", source=f"file:{old}")
+    eventually("all of them to be live", lambda: scene.safestart("status").code == 0)
+    scene.write(document("n0"), old)
+    told = eventually("it to be refused", lambda: (lambda told: told if told.code == 3 else None)(scene.safestart("status")))
+    first = told.out.splitlines()[0]
+    assert re.search(rf"; {behind.pid} behind [\d.]+s: refused.*would lose 9 of 10 nodes.* Next: safestart request --force api$", first), first
+    assert told.out.splitlines()[3].split()[1] == str(behind.pid), "those in trouble come first"
+    scene.safestart("request", "--force", "--wait", "api").must(0, "generation 2 is live: 1 nodes")
+    first = scene.safestart("status").out.splitlines()[0]
+    assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, which is what it was told. Next: safestart nodes api$", first), first
+
+
+def test_a_malformed_file_leads_to_check(scene):
+    scene.write(TEN)
+    scene.start_on_file(2)
+    scene.write("[{")
+    told = eventually("both to have refused it", lambda: (lambda told: told if "and" in told.out or "," in told.out.splitlines()[0] and told.code == 3 else None)(scene.safestart("status")))
+    assert f"Next: safestart check {scene.nodes}" in eventually("the reason", lambda: (lambda t: t if "check" in t.out else None)(scene.safestart("status"))).out, told.out
+
+
+def test_a_process_without_a_set_and_a_failing_one(scene):
+    scene.start("api", source=f"file:{scene.nodes}")
+    told = eventually("its first run to fail", lambda: (lambda told: told if told.code == 4 else None)(scene.safestart("status")))
+    assert "1 process, no set of nodes" in told.out and "without a set" in told.out, told.out
+    pushed = scene.start("worker")
+    assert pushed.push(TEN).startswith("0 ")
+    pushed.tell("prepare fail 5")
+    assert pushed.push(FIVE).startswith("3 ")
+    scene.safestart("status", "worker").must(4, f"{pushed.pid} behind", "Next: safestart events worker")
+
+
+def test_a_run_in_progress_is_not_yet(scene):
+    server = scene.start("api")
+    server.push(TEN)
+    server.tell("prepare hold")
+    scene.write("")
+    server.process.stdin.write("push " + " ".join(FIVE.split()) + "\n")
+    server.process.stdin.flush()
+    told = eventually("the run to be in prepare", lambda: (lambda told: told if "a run is in progress (prepare)" in told.out else None)(scene.safestart("status")))
+    assert told.code == 1, told.out
+    assert scene.safestart("request", "--wait", "--timeout", "10ms", "api").code == 1
+
+
+def test_quarantined_nodes_are_told(scene):
+    server = scene.start("api")
+    server.push('[{"targets": ["a:1", "b:99999"]}]')
+    scene.safestart("status").must(7, "1 node quarantined", "Next: safestart nodes api")
+    scene.safestart("nodes").must(7, f"b:99999 on {server.pid}: quarantined: the port")
+    scene.safestart("request", "--wait").must(7)
+
+
+def test_one_that_was_killed_is_shown_once(scene):
+    scene.write(TEN)
+    first, _ = scene.start_on_file(2)
+    first.kill()
+    assert [p["state"] for p in scene.safestart("status", "--json").must(0).json()["names"][0]["processes"]].count("gone") == 1
+    scene.safestart("status").must(0, f"{first.pid} gone", "1 of 1 on generation")
+    assert str(first.pid) not in scene.safestart("status").must(0).out
+    assert len(os.listdir(scene.control)) == 1
+
+
+def test_one_that_ended_in_order_leaves_nothing(scene):
+    scene.start("api", source="none").end()
+    scene.safestart("status").must(4, "no process has a socket in", "are the servers running")
+
+
+def test_one_that_is_stopped_does_not_answer(scene):
+    # A thread of its own answers, whatever else hangs; a whole process that is stopped has none.
+    scene.write(TEN)
+    first, _ = scene.start_on_file(2)
+    first.process.send_signal(signal.SIGSTOP)
+    told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped?", f"kill -CONT {first.pid}")
+    assert told.out.startswith("api: 1 of 2 on generation"), told.out
+    scene.safestart("nodes", "--timeout", "200ms").must(4, f"api {first.pid}: no answer", "?")
+    scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation")
+    first.process.send_signal(signal.SIGCONT)
+    eventually("it to answer again", lambda: scene.safestart("status").code == 0)
+
+
+def test_who_serves_nobody_is_marked(scene):
+    scene.start("api", source="none", serves="no")
+    scene.safestart("status").must(0, "serves nobody")
+
+
+# ---- nobody there ----
+
+def test_who_is_not_there_is_said_with_the_remedy(scene):
+    for verb in ["status", "nodes", "metrics", "events", "request"]:
+        scene.safestart(verb).must(4, f"there is no control directory {scene.control}", "--control", "$SAFESTART_CONTROL")
+        scene.safestart(verb, "--control", "/dev/null").must(4, "Not a directory")
+    os.mkdir(scene.control)
+    scene.safestart("status").must(4, "no process has a socket in")
+    scene.safestart("status", "api").must(4, "no process has a socket in")
+    scene.start("api", source="none")
+    scene.safestart("status", "apo").must(4, 'is called "apo"', "did you mean api?")
+    scene.safestart("status", "something").must(4, "there is api")
+    scene.safestart("status", "--control", scene.control, SAFESTART_CONTROL="/nowhere").must(0)
+
+
+def test_without_permission_it_says_who_may(scene):
+    scene.start("api", source="none")
+    scene.safestart("status", user="nobody").must(4, "you may not look into", "belongs to user 0")
+    os.chmod(scene.control, 0o755)
+    scene.safestart("status", user="nobody").must(4, "you may not ask it: it belongs to user 0")
+    socket = os.path.join(scene.control, os.listdir(scene.control)[0])
+    os.chmod(socket, 0o666)
+    scene.safestart("status", user="nobody").must(0)
+    scene.safestart("request", user="nobody").must(4, "may look, but only root")
+
+
+# ---- nodes ----
+
+def test_a_row_a_node_a_column_a_process(scene):
+    one, two = scene.start("api"), scene.start("api")
+    one.push('[{"targets": ["10.0.0.1:1"], "labels": {"id": "a", "incarnation": "boot-7"}}, {"targets": ["10.0.0.2:1"], "labels": {"id": "b"}}]')
+    two.push(document("a"))
+    one.tell("report a 0")
+    two.tell("report a 5")
+    told = scene.safestart("nodes").must(0)
+    columns = sorted([(one.pid, "proven", "applied"), (two.pid, "failing", "-")])
+    rows = [line.split() for line in told.out.splitlines()]
+    assert rows[1] == ["NODE", "ADDRESS", "INCARNATION", *(str(c[0]) for c in columns)], told.out
+    assert rows[2][0] == "a" and rows[2][3:] == [c[1] for c in columns] and rows[3][3:] == [c[2] for c in columns], told.out
+    assert f"a on {two.pid}: failing: live, but the newest request to it failed" in told.out
+    assert len(scene.safestart("nodes", "--node", "b", "--json").must(0).json()["processes"][0]["nodes"]) + len(scene.safestart("nodes", "--node", "b", "--json").json()["processes"][1]["nodes"]) == 1
+
+
+def test_many_processes_are_counted_not_shown(scene):
+    # A pre-forked server: the same nodes, one of them failing in two processes.
+    scene.write(document("a", "b"))
+    servers = scene.start_on_file(repeat(10))
+    for server in servers:
+        server.tell("report a 0")
+    servers[0].tell("report b 5")
+    told = scene.safestart("nodes").must(0)
+    count = len(servers)
+    assert f"{count} PROCESSES" in told.out and f"{count} × proven" in told.out, told.out
+    assert f"{count - 1} × applied, 1 × failing ({servers[0].pid})" in told.out, told.out
+
+
+# ---- metrics ----
+
+def test_metrics_are_one_exposition(scene):
+    scene.start("api", source="none"), scene.start("worker", source="none")
+    text = scene.safestart("metrics").must(0).out
+    for kind in ["HELP", "TYPE"]:
+        families = re.findall(rf"^# {kind} (\S+)", text, re.M)
+        assert len(families) == len(set(families)) and "safestart_generation" in families
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r'safestart_\w+\{process="\d+",name="(api|worker)"(,\w+="\w+")*\} [\d.]+', line) for line in samples), text
+    assert len(samples) == len(set(samples)) and len([s for s in samples if s.startswith("safestart_generation{")]) == 2
+    families = [line.split("{")[0] for line in samples]
+    assert sum(a != b for a, b in zip(families, families[1:])) == len(set(families)) - 1, "the samples of a family stand together"
+
+
+# ---- request ----
+
+def test_a_request_is_answered_by_the_worst(scene):
+    one, two = scene.start("api"), scene.start("api")
+    one.push(TEN), two.push(TEN)
+    scene.safestart("request").must(0, "asked, ticket")
+    scene.safestart("request", "--wait", "--urgent").must(0, "nothing to apply")
+    two.tell("prepare fail 5")
+    assert two.push(FIVE).startswith("3 ")
+    scene.safestart("request", "--wait").must(4, "failed")
+    two.tell("prepare ok")
+    assert two.push(document("n0")).startswith("2 ")
+    told = scene.safestart("request", "--wait", "--json").must(3).json()
+    assert sorted(t["outcome"]["verdict"] for t in told) == ["refused", "unchanged"]
+    scene.safestart("request", "--wait", "--force", "--reason", "rack 4 moves out").must(0, "generation 2 is live: 1 nodes")
+    scene.safestart("events", "--no-follow").must(0, "generation 2 is live: 1 nodes")
+
+
+def test_forcing_needs_a_name_where_there_are_several(scene):
+    scene.start("api"), scene.start("worker")
+    scene.safestart("request", "--force").must(2, "api and worker")
+    scene.safestart("request", "--force", "api").must(0)
+
+
+# ---- events ----
+
+def test_events_are_told_as_they_happen(scene):
+    server = scene.start("api")
+    server.push(TEN)
+    kept = scene.safestart("events", "--no-follow").must(0).out
+    assert re.search(rf"^\d{{4}}-\d\d-\d\dT[\d:.]+Z api {server.pid} generation 1 is live: 10 nodes", kept, re.M), kept
+    assert kept.count("generation 1 is live") == 1, "what the log says again is left out"
+    rows = [json.loads(line) for line in scene.safestart("events", "--no-follow", "--json").must(0).out.splitlines()]
+    assert {"outcome", "log"} <= {row["event"] for row in rows}
+    follower = scene.begin("events")
+    lines = iter(follower.stdout.readline, "")
+    assert any("generation 1 is live" in line for line in lines)
+    server.push(FIVE)
+    assert any("generation 2 is live: 5 nodes" in line for line in lines)
+    later = scene.start("worker")
+    assert any(f"worker {later.pid}" in line for line in lines), "who starts meanwhile is heard too"
+    server.end()
+    assert any("closing" in line for line in lines)
+    later.kill()
+    assert f"worker {later.pid} has gone" in follower.stderr.readline()
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait() == -signal.SIGINT
+
+
+def test_events_end_with_a_pipe_that_closes(scene):
+    server = scene.start("api")
+    server.push(TEN)
+    follower = scene.begin("events")
+    follower.stdout.readline()
+    follower.stdout.close()
+    server.push(FIVE)
+    assert follower.wait(120) in (-signal.SIGPIPE, 4)
+
+
+# ---- check ----
+
+def test_check_judges_as_the_library_does(scene):
+    scene.write(TEN)
+    scene.safestart("check", scene.nodes).must(0, "fine")
+    assert scene.safestart("check", "--quiet", scene.nodes).must(0).out == ""
+    scene.safestart("check", scene.nodes, "--set", "min_nodes=11").must(3, "min_nodes is 11")
+    scene.safestart("check", scene.nodes, "--set", "max_nodes=9").must(3, "max_nodes (9)")
+    scene.safestart("check", "-", text='[{"targets": ["a:1"]},\n  x]').must(3, "line 2, column")
+    scene.safestart("check", "-", text='[{"targets": ["a:1"]}').must(3, "ends too early")
+    scene.safestart("check", "-", text="[]\0").must(3, "a NUL byte, the first at byte 3")
+    scene.safestart("check", "-", text="[]").must(3, "the set is empty")
+    scene.safestart("check", "-", "--set", "allow_empty=yes", text="[]").must(0)
+    scene.safestart("check", "-", text=document(*(f"n{i}" for i in range(5000)))).must(0)
+
+
+def test_check_names_everything_that_would_be_left_out(scene):
+    bad = '[{"targets": ["a:1", "b:99999"]}, {"targets": ["c:1"], "labels": {"id": "x"}}, {"targets": ["c:2"], "labels": {"id": "x"}}, {"targets": ["d:1"], "labels": {"id": ""}}]'
+    scene.safestart("check", "-", text=bad).must(7, "would be taken but for 3 entries", "b:99999: the port", "x: the id is given to differing", "entry 5: the id is empty")
+    told = scene.safestart("check", "--json", "-", text=bad).must(7).json()
+    assert [entry["id"] for entry in told[0]["quarantined"]] == ["b:99999", "entry 5", "x"]
+    scene.safestart("check", "-", text='[{"targets": ["b:99999"]}]').must(3, "b:99999: the port")
+
+
+def test_check_of_several_files_ends_by_the_worst(scene):
+    scene.write(TEN)
+    scene.write("[", scene.nodes + ".bad")
+    scene.safestart("check", scene.nodes, scene.nodes + ".bad").must(3, "nodes.json: fine", "bad: would be refused")
+    scene.safestart("check", scene.nodes + ".bad", "/nowhere/at/all").must(4, "can't be read: No such file")
+    scene.safestart("check", scene.folder).must(4, "Is a directory")
+    os.chmod(scene.nodes, 0o600)
+    scene.safestart("check", scene.nodes, user="nobody").must(4, "Permission denied")

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""monitor: nodes that run and are not announced, and nodes that are announced and do not run."""
+import json
+import os
+import signal
+import socket
+import threading
+
+from stage import document, eventually
+
+
+class Node:
+    """Listens on a port of its own."""
+
+    def __init__(self, scene):
+        self.socket = socket.socket()
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.listen(64)
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+        scene.ends.append(self.end)
+
+    def serve(self):
+        try:
+            while True:
+                self.socket.accept()[0].close()
+        except OSError:
+            pass
+
+    def end(self):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # who is inside accept() keeps it listening otherwise
+        except OSError:
+            pass
+        self.socket.close()
+
+
+def free_address():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{s.getsockname()[1]}"
+
+
+def inventory(scene, *nodes):
+    path = os.path.join(scene.folder, "all.json")
+    scene.write(document(*nodes), path)
+    return ["monitor", "--inventory", path]
+
+
+def test_what_runs_and_is_not_announced_is_found(scene):
+    a, b, dead = Node(scene), Node(scene), free_address()
+    monitor = inventory(scene, ("a", a.address), ("b", b.address), ("c", dead))
+    scene.write(document(("a", a.address)))
+    told = scene.safestart(*monitor, "--once").must(5, f"unannounced: b answers at {b.address}", f"Next: safestart announce b {b.address} --file {scene.nodes}",
+                                                    "3 expected: 2 reachable, 1 unannounced, 0 missing, 0 draining")
+    assert "c" not in [line.split()[1] for line in told.out.splitlines()[:-1]], "one that is off and not announced is as it should be"
+    scene.write(document(("a", a.address), ("b", b.address)))
+    scene.safestart(*monitor, "--once").must(0)
+    scene.write(document(("a", a.address), ("b", b.address), ("c", dead)))
+    scene.safestart(*monitor, "--once").must(1, f"missing: c is announced, and does not answer at {dead}: Connection refused")
+    scene.write(document(("a", a.address), ("c", dead)))
+    told = scene.safestart(*monitor, "--once", "--json").must(5).json()
+    assert told == {"expected": 3, "reachable": 2, "draining": 0, "unannounced": ["b"], "missing": ["c"]}
+
+
+def test_where_it_is_announced_it_is_looked_for(scene):
+    a, other = Node(scene), free_address()
+    monitor = inventory(scene, ("a", a.address))
+    scene.write(document(("a", other)))
+    scene.safestart(*monitor, "--once").must(1, f"does not answer at {other}")
+    scene.write(document(("a", "no-such-host.invalid:1")))
+    scene.safestart(*monitor, "--once").must(1, "missing: a")
+
+
+def test_what_is_drained_is_no_alarm_until_its_time_has_passed(scene):
+    a, b = Node(scene), Node(scene)
+    monitor = inventory(scene, ("a", a.address), ("b", b.address))
+    scene.write(document(("a", a.address), ("b", b.address)))
+    scene.safestart("drain", "b", "--for", "30m", "--reason", "reboot").must(0)
+    scene.safestart(*monitor, "--once").must(0, "1 draining")
+    note = json.loads(scene.read(scene.nodes + ".draining"))
+    note["b"]["until"] = "2020-01-01T00:00:00Z"
+    scene.write(json.dumps(note), scene.nodes + ".draining")
+    scene.safestart(*monitor, "--once").must(5, "unannounced: b")
+
+
+def test_alarms_begin_and_end(scene):
+    a, b = Node(scene), Node(scene)
+    metrics = os.path.join(scene.folder, "safestart.prom")
+    monitor = inventory(scene, ("a", a.address), ("b", b.address))
+    scene.write(document(("a", a.address)))
+    running = scene.begin(*monitor, "--after", "300ms", "--interval", "50ms", "--metrics-file", metrics)
+    lines = iter(running.stdout.readline, "")
+
+    def says(words):
+        line = next(lines)
+        assert line.startswith(words), line
+    says("unannounced: b answers")
+    eventually("the metrics to say so", lambda: os.path.exists(metrics) and 'safestart_monitor_unannounced{id="b"} 1' in scene.read(metrics))
+    scene.safestart("announce", "b", b.address).must(0)
+    says("no longer unannounced: b, after")
+    a.end()
+    says("missing: a is announced, and does not answer")
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "off").must(0)
+    says("no longer missing: a")
+    eventually("the metrics to say so", lambda: 'safestart_monitor_nodes{state="draining"} 1' in scene.read(metrics) and "{id=" not in scene.read(metrics))
+    assert os.stat(metrics).st_mode & 0o777 == 0o644 and sorted(os.listdir(scene.folder)) == ["all.json", "nodes.json", "nodes.json.draining", "safestart.prom"]
+    # What is malformed leaves things as they were, and is said.
+    scene.write("[")
+    assert "it was not touched" in running.stderr.readline()
+    eventually("the metrics to say so", lambda: "safestart_monitor_files_readable 0" in scene.read(metrics))
+    scene.write(document(("b", b.address)))
+    eventually("it to be read again", lambda: "safestart_monitor_files_readable 1" in scene.read(metrics))
+    # The inventory changes too.
+    inventory(scene, ("b", b.address), ('c "x"', Node(scene).address))
+    says('unannounced: c "x"')
+    eventually("a label to be escaped", lambda: '{id="c \\"x\\""} 1' in scene.read(metrics))
+    inventory(scene, ("b", b.address))
+    says('no longer unannounced: c "x"')
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 0
+
+
+def test_alarms_for_programs(scene):
+    a = Node(scene)
+    running = scene.begin(*inventory(scene, ("a", a.address)), "--after", "0", "--interval", "50ms", "--json", "--file", os.path.join(scene.folder, "all.json") + ".none")
+    assert running.wait(60) == 4, "a file that is not there at the start is an error"
+    scene.write("[]")
+    running = scene.begin(*inventory(scene, ("a", a.address)), "--after", "0", "--interval", "50ms", "--json")
+    row = json.loads(running.stdout.readline())
+    assert row["alarm"] == "unannounced" and row["begins"] is True and row["id"] == "a" and row["address"] == a.address
+    scene.safestart("announce", "a", a.address).must(0)
+    row = json.loads(running.stdout.readline())
+    assert row["begins"] is False and row["seconds"] >= 0
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 0
+
+
+def test_once_with_after_looks_so_long(scene):
+    a = Node(scene)
+    scene.write("[]")
+    scene.safestart(*inventory(scene, ("a", a.address)), "--once", "--after", "300ms", "--interval", "50ms").must(5)
+
+
+def test_only_so_many_are_probed_at_a_time(scene):
+    """Nodes that swallow what they are sent take as long as the timeout; those that answer are found all the same."""
+    a, full = Node(scene), socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    address = f"127.0.0.1:{full.getsockname()[1]}"
+    fillers = []
+    for _ in range(4):  # its queue is full: what comes now is not answered
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+        fillers.append(filler)
+    names = [(f"n{n}", address) for n in range(5)]
+    scene.write(document(*names))
+    told = scene.safestart(*inventory(scene, ("a", a.address), *names), "--once", "--max-inflight", 2, "--probe-timeout", "300ms").must(5, "unannounced: a", "5 missing")
+    assert "timed out" in told.out
+    for s in [full, *fillers]:
+        s.close()
+
+
+def test_files_that_can_not_be_used_are_said(scene):
+    scene.write(document("a"))
+    scene.safestart("monitor", "--inventory", scene.folder + "/none", "--once").must(4, "there is no file")
+    scene.write("{}", scene.folder + "/bad")
+    scene.safestart("monitor", "--inventory", scene.folder + "/bad", "--once").must(4, "no array of groups")
+    scene.write("[]", scene.folder + "/empty")
+    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected")
+    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once", "--metrics-file", "/nowhere/x.prom").must(4, "can't replace /nowhere/x.prom")
