@@ -62,6 +62,9 @@ struct verb {
 /* Every verb, ended by NULL. */
 extern const struct verb *const verbs[];
 
+const struct verb *verbs_find(const char *name); /* NULL: there is none */
+int verbs_none(const char *name);                /* says so; returns how the program ends */
+
 extern const struct verb verb_announce, verb_check, verb_complete, verb_drain, verb_events, verb_metrics, verb_monitor, verb_nodes, verb_request, verb_run, verb_status,
 	verb_wait, verb_withdraw;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "filesd.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,27 +86,48 @@ static bool check_shape(const json_t *root)
 	return true;
 }
 
-static int parse(struct filesd *filesd, const char *path)
+int filesd_take(struct filesd *filesd, char *text, size_t length, char *why, size_t why_size)
 {
 	json_error_t error;
 
-	filesd->root = json_loadb(filesd->text, filesd->length, JSON_REJECT_DUPLICATES, &error);
+	*filesd = (struct filesd){.fd = -1, .text = text, .length = length};
+	if (strlen(text) != length) { /* jansson does not mind one behind a number */
+		snprintf(why, why_size, "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
+		return -EINVAL;
+	}
+	filesd->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
 	if (filesd->root == NULL)
-		return say(LEAVE_REFUSED, "%s, line %d, column %d: %s; it was not touched: put it right first", path, error.line, error.column, error.text);
-	if (!check_shape(filesd->root))
-		return say(LEAVE_REFUSED, "%s is no array of groups with targets and labels, as in file_sd; it was not touched: safestart check %s says more", path, path);
-	return find_groups(filesd) ? 0 : say(LEAVE_FAILED, "out of memory");
+		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column, error.text);
+	else if (!check_shape(filesd->root))
+		snprintf(why, why_size, "it is no array of groups with targets and labels, as in file_sd (safestart check says more)");
+	else if (find_groups(filesd))
+		return 0;
+	else
+		return -ENOMEM;
+	return -EINVAL;
 }
 
 int filesd_open(struct filesd *filesd, const char *path, bool locked)
 {
+	struct stat status;
+	char *real, *text, why[300];
+	size_t length;
+	int fd;
+
 	*filesd = (struct filesd){.fd = -1};
-	int leave = replace_begin(path, locked, &filesd->path, &filesd->fd, &filesd->status, &filesd->text, &filesd->length);
-	if (leave == 0)
-		leave = parse(filesd, path);
+	int leave = replace_begin(path, locked, &real, &fd, &status, &text, &length);
 	if (leave != 0)
-		filesd_close(filesd);
-	return leave;
+		return leave;
+	int error = filesd_take(filesd, text, length, why, sizeof(why));
+	filesd->path = real;
+	filesd->fd = fd;
+	filesd->status = status;
+	if (error == 0)
+		return 0;
+	filesd_close(filesd);
+	if (error == -ENOMEM)
+		return say(LEAVE_FAILED, "out of memory");
+	return say(LEAVE_REFUSED, "%s is malformed: %s; it was not touched: put it right first", path, why);
 }
 
 void filesd_close(struct filesd *filesd)
@@ -284,7 +306,7 @@ static void separate(FILE *to, const struct filesd *filesd, size_t index)
 		fputs(", ", to);
 }
 
-static char *new_text(const struct filesd *filesd, size_t *length)
+char *filesd_text(const struct filesd *filesd, size_t *length)
 {
 	size_t opening = opening_of(filesd);
 	size_t head = filesd->count > 0 ? filesd->groups[0].start : opening, tail = filesd->count > 0 ? filesd->groups[filesd->count - 1].end : opening;
@@ -321,7 +343,7 @@ int filesd_write(struct filesd *filesd)
 
 	if (!filesd->changed)
 		return 0;
-	char *text = new_text(filesd, &length);
+	char *text = filesd_text(filesd, &length);
 	if (text == NULL)
 		return say(LEAVE_FAILED, "out of memory");
 	int leave = replace_file(filesd->path, filesd->fd, &filesd->status, text, length);

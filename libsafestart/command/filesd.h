@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/stat.h>
 
 struct filesd_group {
@@ -39,7 +38,11 @@ struct filesd_entry {
 	bool alone; /* it is the group's only target */
 };
 
-#define FILESD_LOCK_TIMEOUT INT64_C(30000000000)
+/* Take a document (a NUL behind its end), to be freed by filesd_close(). 0 or -EINVAL, -ENOMEM and why in words. */
+int filesd_take(struct filesd *filesd, char *text, size_t length, char *why, size_t why_size);
+
+/* As it was edited; NULL: no memory. free() it. */
+char *filesd_text(const struct filesd *filesd, size_t *length);
 
 /* Lock and read. 0, or how the program ends, having said why. `locked` false: only read. */
 int filesd_open(struct filesd *filesd, const char *path, bool locked);

@@ -24,12 +24,15 @@ void say_verb(const char *name)
 int say(int leave, const char *format, ...)
 {
 	va_list arguments;
+	char line[4096];
 
-	fprintf(stderr, "safestart%s%s: ", verb_name != NULL ? " " : "", verb_name != NULL ? verb_name : "");
+	/* In one piece: many of us may write to the same terminal or file. */
+	int prefix = snprintf(line, sizeof(line), "safestart%s%s: ", verb_name != NULL ? " " : "", verb_name != NULL ? verb_name : "");
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
-	fputc('\n', stderr);
+	strcat(line, "\n");
+	fputs(line, stderr);
 	return leave;
 }
 

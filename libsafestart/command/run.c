@@ -1,11 +1,366 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* run: not built yet. */
+/* run: a command that never runs twice at a time, and once for all who ask together: a handle without nodes, with a lock whose
+ * outcomes are shared (lock_share=yes), and a `restart` that is the command. One thread: it polls the handle, the signals and
+ * the keeper of the command. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <safestart/safestart.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "command.h"
+#include "guard.h"
+#include "keeper.h"
+
+#define LEAVE_TIMED_OUT 124 /* as timeout(1) and env(1) have them */
+#define LEAVE_OURS 125
+#define GRACE_MS 10000 /* from SIGTERM to SIGKILL */
+#define GUARD_MS 50    /* between looks whether a command that was left running has ended */
+#define FOREVER INT64_C(3153600000000000000)
+
+static struct {
+	const char *name, *lock_dir;
+	int64_t debounce, max_delay, timeout;
+	bool quiet;
+} options = {.debounce = INT64_C(2000000000), .max_delay = -1};
+
+struct caller {
+	char **arguments;
+	struct safestart *ss;
+	uint64_t ticket;
+	sigset_t mask;           /* as we were started: the command gets them so */
+	struct sigaction child;
+	int signals;
+	int guard;
+	struct keeper keeper;
+	struct safestart_run *run; /* ours, not finished */
+	bool led;                  /* the run was ours */
+	int64_t term_at;           /* the command was told to end; 0: not */
+	bool killed;
+	bool said_left;            /* that a command of a killed caller is still running */
+	int signal;                /* a signal that ends us */
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- The handle ---- */
+
+static int on_restart(struct safestart_run *run, void *user_data)
+{
+	struct caller *caller = (struct caller *)user_data;
+
+	caller->run = run;
+	caller->led = true;
+	return SAFESTART_LATER;
+}
+
+/* Failures are in the outcome; what is only said here are warnings. */
+static void on_log(int level, const char *message, void *user_data)
+{
+	(void)user_data;
+	if (level == LOG_WARNING && !options.quiet)
+		say(0, "%s", message);
+}
+
+static bool set(struct safestart_conf *conf, const char *key, const char *value)
+{
+	char why[512];
+
+	if (safestart_conf_set(conf, key, value, why, sizeof(why)) == 0)
+		return true;
+	say(LEAVE_OURS, "%s", why);
+	return false;
+}
+
+static bool set_ns(struct safestart_conf *conf, const char *key, int64_t ns)
+{
+	char value[32];
+
+	snprintf(value, sizeof(value), "%lldns", (long long)ns);
+	return set(conf, key, value);
+}
+
+/* Who waits does so for the run in progress and then for its own: each may take --timeout and be slow to end. */
+static int64_t patience(void)
+{
+	return options.timeout > 0 && options.timeout < FOREVER / 4 ? 2 * options.timeout + INT64_C(60000000000) : FOREVER;
+}
+
+static bool open_handle(struct caller *caller, const char *name, const char *lock)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = on_restart, .log = on_log};
+	struct safestart_conf *conf = safestart_conf_new();
+	char why[512] = "out of memory";
+	int64_t max_delay = options.max_delay >= 0 ? options.max_delay : options.debounce > INT64_C(30000000000) ? options.debounce : INT64_C(30000000000);
+
+	bool fine = conf != NULL && set(conf, "name", name) && set(conf, "source", "none") && set(conf, "thread", "no") && set(conf, "lock", lock) &&
+		    set(conf, "lock_share", "yes") && set_ns(conf, "debounce", options.debounce) && set_ns(conf, "max_delay", max_delay) &&
+		    set(conf, "retry_min", "0") && set_ns(conf, "run_timeout", options.timeout > 0 ? options.timeout : FOREVER) &&
+		    set_ns(conf, "lock_timeout", patience()) && safestart_conf_set_callbacks(conf, &callbacks, caller) == 0;
+	if (fine && safestart_open(&caller->ss, conf, why, sizeof(why)) < 0) {
+		say(LEAVE_OURS, "%s", why);
+		fine = false;
+	}
+	safestart_conf_free(conf);
+	return fine;
+}
+
+/* ---- The command ---- */
+
+static void finish(struct caller *caller, int status, int error)
+{
+	struct safestart_run *run = caller->run;
+
+	caller->run = NULL;
+	safestart_run_set_status(run, status);
+	safestart_run_finish(run, error);
+}
+
+/* The run is ours: start the command, unless that of a caller who was killed is still at it. */
+static void start_command(struct caller *caller)
+{
+	if (safestart_run_cancelled(caller->run)) {
+		finish(caller, 0, -ETIMEDOUT);
+		return;
+	}
+	if (!guard_begin(caller->guard)) {
+		if (!caller->said_left)
+			say(0, "the command of a caller that was killed is still running; waiting for it to end");
+		caller->said_left = true;
+		return;
+	}
+	int error = keeper_start(&caller->keeper, caller->arguments, &caller->mask, &caller->child);
+	if (error < 0) {
+		say(0, "no process to be had for the command: %s", safestart_strerror(error));
+		guard_end(caller->guard);
+		finish(caller, 0, error);
+	}
+}
+
+static void end_command(struct caller *caller)
+{
+	int status = keeper_end(&caller->keeper);
+
+	guard_end(caller->guard);
+	finish(caller, status, 0);
+}
+
+/* Past --timeout it is told to end, and after a while made to. */
+static void hurry_command(struct caller *caller)
+{
+	if (caller->keeper.pid == 0 || !safestart_run_cancelled(caller->run))
+		return;
+	if (caller->term_at == 0) {
+		caller->term_at = now_ms();
+		keeper_signal(&caller->keeper, SIGTERM);
+	} else if (!caller->killed && now_ms() - caller->term_at >= GRACE_MS) {
+		caller->killed = true;
+		keeper_signal(&caller->keeper, SIGKILL);
+	}
+}
+
+/* While the command runs it gets the signals; before and elsewhere they end us, and the request stays. */
+static void hear_signals(struct caller *caller)
+{
+	struct signalfd_siginfo info;
+
+	while (read(caller->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (caller->keeper.pid == 0)
+			caller->signal = (int)info.ssi_signo;
+		else if (info.ssi_code != SI_KERNEL) /* ^C at the terminal reaches the command by itself */
+			keeper_signal(&caller->keeper, (int)info.ssi_signo);
+	}
+}
+
+/* ---- Waiting ---- */
+
+static int poll_timeout(const struct caller *caller)
+{
+	if (caller->run != NULL && caller->keeper.pid == 0)
+		return GUARD_MS;
+	if (caller->term_at != 0 && !caller->killed) {
+		int64_t left = caller->term_at + GRACE_MS - now_ms();
+		return left > 0 ? (int)left : 0;
+	}
+	return -1;
+}
+
+/* Until the request is answered and no command of ours is left. */
+static int wait_for_answer(struct caller *caller, struct safestart_outcome *outcome)
+{
+	for (;;) {
+		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
+		if (caller->run != NULL && caller->keeper.pid == 0)
+			start_command(caller);
+		hurry_command(caller);
+		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
+			return result;
+		if (caller->signal != 0 && caller->keeper.pid == 0) {
+			safestart_shutdown(caller->ss); /* nothing is written down: the others run it */
+			finish(caller, 0, -ECANCELED);
+			continue;
+		}
+		struct pollfd polled[3] = {{.fd = safestart_fd(caller->ss), .events = POLLIN}, {.fd = caller->signals, .events = POLLIN},
+					   {.fd = caller->keeper.pid != 0 ? caller->keeper.fd : -1, .events = POLLIN}};
+		if (poll(polled, 3, poll_timeout(caller)) < 0)
+			continue;
+		if (polled[1].revents != 0)
+			hear_signals(caller);
+		if (polled[2].revents != 0)
+			end_command(caller);
+		safestart_dispatch(caller->ss, 0);
+	}
+}
+
+static int tell(const struct caller *caller, const struct safestart_outcome *outcome)
+{
+	char who[96];
+	int leave = outcome->verdict == SAFESTART_APPLIED ? outcome->status : outcome->verdict == SAFESTART_TIMED_OUT ? LEAVE_TIMED_OUT : LEAVE_OURS;
+
+	if (caller->led)
+		snprintf(who, sizeof(who), "ran for %llu request%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
+	else
+		snprintf(who, sizeof(who), "covered by a run of pid %d (%llu request%s)", (int)outcome->pid, (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
+	if (outcome->verdict == SAFESTART_APPLIED)
+		return options.quiet ? leave : say(leave, "%s: exit %d", who, leave);
+	if (outcome->error == -ETIMEDOUT)
+		return say(leave, "%s: not done within its --timeout, and was ended: exit %d", who, leave);
+	return say(leave, "%s: exit %d", outcome->message, leave);
+}
+
+static int ask_and_wait(struct caller *caller)
+{
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+
+	caller->ticket = safestart_request_restart(caller->ss);
+	int result = wait_for_answer(caller, &outcome);
+	int leave = caller->signal != 0 && result != 0 ? say(128 + caller->signal, "left at signal %d; the request stays, if others wait with it", caller->signal)
+		    : result < 0			? say(LEAVE_OURS, "no answer: %s", safestart_strerror(result))
+							: tell(caller, &outcome);
+	safestart_close(caller->ss);
+	return leave;
+}
+
+/* ---- The verb ---- */
+
+static const struct option_row rows[] = {
+	{"name", "NAME", OPTION_TEXT, &options.name, "what is run once for all; not given: made from user, directory and command"},
+	{"debounce", "DURATION", OPTION_DURATION, &options.debounce, "quiet time after the newest request before the command runs: 2s; 0: at once"},
+	{"max-delay", "DURATION", OPTION_DURATION, &options.max_delay, "longest a request waits for quiet: 30s"},
+	{"timeout", "DURATION", OPTION_DURATION, &options.timeout, "end a command that takes longer: SIGTERM, 10s later SIGKILL; else: never"},
+	{"lock-dir", "DIR", OPTION_TEXT, &options.lock_dir, "where the locks are; see below"},
+	{"quiet", NULL, OPTION_FLAG, &options.quiet, "say nothing when the command has run"},
+	OPTION_END,
+};
+
+/* Options come first; the command's own are its own. Returns where the command begins. */
+static int command_begins(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0 || argv[i][0] != '-')
+			return i;
+		for (const struct option_row *row = rows; row->name != NULL; row++) {
+			if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, row->name) == 0 && row->argument != NULL)
+				i++;
+		}
+	}
+	return argc;
+}
+
+static int catch_signals(struct caller *caller)
+{
+	const struct sigaction normal = {.sa_handler = SIG_DFL};
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	struct sigaction action;
+	sigset_t caught;
+
+	sigemptyset(&caught);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) /* nohup means it */
+			sigaddset(&caught, numbers[i]);
+	}
+	sigaction(SIGCHLD, &normal, &caller->child); /* or the keeper could not wait for the command */
+	sigprocmask(SIG_BLOCK, &caught, &caller->mask);
+	return signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* One that makes a path in the directory. */
+static bool is_fine_name(const char *name)
+{
+	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL && strlen(name) <= NAME_MAX - 8;
+}
+
+static int run_named(struct caller *caller, const char *name, const char *directory)
+{
+	char why[1200], lock[PATH_MAX], guard[PATH_MAX];
+
+	if (!is_fine_name(name))
+		return say(LEAVE_OURS, "--name \"%s\": a name is part of a file's name; write no slash, no dot in front, and at most %d bytes", name, NAME_MAX - 8);
+	snprintf(lock, sizeof(lock), "%s/%s.lock", directory, name);
+	snprintf(guard, sizeof(guard), "%s/%s.command", directory, name);
+	caller->guard = guard_enter(guard, caller->arguments, why, sizeof(why));
+	if (caller->guard < 0)
+		return say(LEAVE_OURS, "%s", why);
+	int leave = LEAVE_OURS;
+	if (open_handle(caller, name, lock))
+		leave = ask_and_wait(caller);
+	close(caller->guard);
+	return leave;
+}
 
 int command_run(int argc, char **argv)
 {
-	(void)argc, (void)argv;
-	return say(125, "this version has no `run` yet");
+	struct caller caller = {.keeper = {.fd = -1}};
+	char name[128], directory[PATH_MAX - NAME_MAX], why[PATH_MAX + 200];
+	int at = command_begins(argc, argv), first, leave;
+
+	if (!options_parse(&verb_run, at, argv, 0, 0, &first, &leave))
+		return leave == 0 ? 0 : LEAVE_OURS;
+	at += at < argc && strcmp(argv[at], "--") == 0;
+	if (at >= argc)
+		return say(LEAVE_OURS, "there is no command; it is: safestart run %s", verb_run.arguments);
+	caller.arguments = argv + at;
+	if (!guard_directory(options.lock_dir, directory, sizeof(directory), why, sizeof(why)))
+		return say(LEAVE_OURS, "%s", why);
+	caller.signals = catch_signals(&caller);
+	if (caller.signals < 0)
+		return say(LEAVE_OURS, "no descriptor to be had: %s", safestart_strerror(errno));
+	guard_name(caller.arguments, name, sizeof(name));
+	return run_named(&caller, options.name != NULL ? options.name : name, directory);
 }
 
-const struct verb verb_run = {.name = "run", .main = command_run, .help = "run a command: never twice at a time, once for all who ask together", .arguments = "[OPTION...] -- COMMAND..."};
+const struct verb verb_run = {
+	.name = "run",
+	.main = command_run,
+	.help = "run a command: never twice at a time, once for all who ask together",
+	.arguments = "[--] COMMAND [ARGUMENT...]",
+	.text = "What people write `flock FILE COMMAND` for. Requests by the same name that come in close succession, from any number of processes, are "
+		"one run of COMMAND; those that come while it runs are one more. Everybody waits, and exits with the exit code of the run that covered their request: one that "
+		"began after they asked.\n\n"
+		"COMMAND's output is that of the caller who runs it. SIGTERM, SIGINT and SIGHUP to that one are passed on to COMMAND; to another they mean to leave, the "
+		"request stays. If the caller is killed, COMMAND runs to its end, and the next one runs it for who still waits. What COMMAND leaves behind in the background "
+		"holds no lock.\n\n"
+		"The same name with another command, while others are inside, is an error.\n\n"
+		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart for root, else $XDG_RUNTIME_DIR/safestart, else /tmp/safestart-UID.",
+	.options = rows,
+	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api", "One name for what is asked for in several ways",
+		     "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api", NULL},
+	.exits = {{0, "COMMAND's own exit code, 128+n if it died of signal n"},
+		  {LEAVE_TIMED_OUT, "timed out"},
+		  {LEAVE_OURS, "safestart run itself failed"},
+		  {126, "COMMAND can't be executed"},
+		  {127, "COMMAND was not found"},
+		  {0, NULL}},
+};

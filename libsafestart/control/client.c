@@ -49,7 +49,7 @@ static enum client_next answer_line(struct safestart *ss, struct client *client,
 	if (length > 0 && client->in[length - 1] == '\r')
 		length--;
 	if (length > 0)
-		verbs_answer(ss, client->uid, client->in, length, &client->out, &client->rest);
+		verbs_answer(ss, client->uid, !client->hung_up, client->in, length, &client->out, &client->rest);
 	client->in_length -= taken;
 	client->in_seen = 0;
 	memmove(client->in, client->in + taken, client->in_length);

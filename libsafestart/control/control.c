@@ -47,6 +47,7 @@ struct control {
 	/* The thread's. */
 	int64_t look_at;   /* when the socket is looked after */
 	uint32_t failures; /* times in a row that it could not be made */
+	bool knocked;      /* somebody wants to be accepted */
 	int64_t accept_at; /* there were no descriptors for clients: accepted again then; 0: now */
 };
 
@@ -139,16 +140,13 @@ static struct client *find_late(struct control *control, bool answered, int64_t 
 	return late;
 }
 
-static struct client *find_room(struct control *control, int64_t now)
+static struct client *find_room(struct control *control)
 {
 	for (int i = 0; i < CLIENTS_MAX; i++) {
 		if (control->clients[i].fd < 0)
 			return &control->clients[i];
 	}
-	struct client *late = find_late(control, false, now);
-	if (late != NULL)
-		drop(control, late);
-	return late;
+	return NULL;
 }
 
 static void refuse(struct control *control, struct client *client)
@@ -180,12 +178,8 @@ static void greet(struct control *control, struct client *client, int64_t now)
 }
 
 /* One; false: there is nobody, or nothing to have them with. */
-static bool accept_one(struct control *control, int64_t now)
+static bool accept_one(struct control *control, struct client *client, int64_t now)
 {
-	struct client *client = find_room(control, now);
-
-	if (client == NULL)
-		client = &control->clients[CLIENTS_MAX];
 	pthread_mutex_lock(&control->lock);
 	client->fd = accept4(control->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	int error = client->fd < 0 ? errno : 0;
@@ -197,6 +191,21 @@ static bool accept_one(struct control *control, int64_t now)
 		control->accept_at = now + SECOND;
 	}
 	return error == 0 || error == EINTR || error == ECONNABORTED;
+}
+
+/* After everybody's turn: who has left has made room. Only if there is none even so, somebody has to go, or is refused. */
+static void accept_some(struct control *control, int64_t now)
+{
+	struct client *client = find_room(control), *late = client == NULL ? find_late(control, false, now) : NULL;
+	bool full = client == NULL && late == NULL;
+
+	if (late != NULL)
+		drop(control, late);
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		client = full ? &control->clients[CLIENTS_MAX] : find_room(control);
+		if (client == NULL || !accept_one(control, client, now))
+			return;
+	}
 }
 
 static size_t buffered(const struct control *control)
@@ -239,7 +248,7 @@ static int64_t take_turns(struct control *control, int64_t now)
 		struct client *client = &control->clients[i];
 		enum client_next next = CLIENT_GOES_ON;
 		bool room = true;
-		for (int steps = 0; client->fd >= 0 && next == CLIENT_GOES_ON && steps < STEPS_A_TURN; steps++) {
+		for (int steps = 0; client->fd >= 0 && next == CLIENT_GOES_ON && (steps < STEPS_A_TURN || client->hung_up); steps++) {
 			room = !client_is_asking(client) || has_room(control, now);
 			next = client_step(control->ss, client, room, now);
 		}
@@ -272,15 +281,14 @@ static void set_busy(struct control *control, bool busy)
 	pthread_mutex_unlock(&control->lock);
 }
 
-static void hear(struct control *control, const struct epoll_event *event, int64_t now)
+static void hear(struct control *control, const struct epoll_event *event)
 {
 	uint64_t count;
 
 	if (event->data.u32 == READY_WAKE) {
 		(void)!read(control->wake_fd, &count, sizeof(count));
 	} else if (event->data.u32 == READY_LISTEN) {
-		for (int i = 0; i < CLIENTS_MAX && accept_one(control, now); i++)
-			continue;
+		control->knocked = true;
 	} else {
 		struct client *client = &control->clients[event->data.u32];
 		client->readable = true;
@@ -296,15 +304,8 @@ static void sleep_and_hear(struct control *control, int64_t until)
 	int count = epoll_wait(control->epoll_fd, events, CLIENTS_MAX + 2, until == 0 ? 0 : loop_ms_until(until));
 	set_busy(control, true);
 	int64_t now = loop_now();
-	/* Clients first: a place that becomes free by an event must not hear one of who was there before. */
-	for (int i = 0; i < count; i++) {
-		if (events[i].data.u32 < CLIENTS_MAX)
-			hear(control, &events[i], now);
-	}
-	for (int i = 0; i < count; i++) {
-		if (events[i].data.u32 >= CLIENTS_MAX)
-			hear(control, &events[i], now);
-	}
+	for (int i = 0; i < count; i++)
+		hear(control, &events[i]);
 	if (control->accept_at != 0 && control->accept_at <= now)
 		control->accept_at = listen_for(control, false, EPOLLIN) == 0 ? 0 : now + SECOND;
 }
@@ -330,6 +331,11 @@ static void *control_thread(void *argument)
 	while (!atomic_load(&control->stop)) {
 		look_after_socket(control, loop_now());
 		int64_t until = take_turns(control, loop_now());
+		if (control->knocked) {
+			accept_some(control, loop_now());
+			until = 0; /* their turn */
+		}
+		control->knocked = false;
 		if (control->look_at < until)
 			until = control->look_at;
 		if (control->accept_at != 0 && control->accept_at < until)
@@ -355,6 +361,7 @@ static void forget_all(struct control *control)
 		control->clients[i] = (struct client){.fd = -1};
 	control->look_at = control->accept_at = 0;
 	control->failures = 0;
+	control->knocked = false;
 }
 
 int control_init(struct safestart *ss, char *why, size_t why_size)

@@ -139,7 +139,7 @@ static void begin_events(struct safestart *ss, bool replay, struct verbs_rest *r
 	*rest = (struct verbs_rest){.kind = VERBS_STREAM, .next = newest + 1 - (replay ? kept : 0)};
 }
 
-void verbs_answer(struct safestart *ss, uid_t uid, const char *line, size_t length, struct json_buffer *to, struct verbs_rest *rest)
+void verbs_answer(struct safestart *ss, uid_t uid, bool heard, const char *line, size_t length, struct json_buffer *to, struct verbs_rest *rest)
 {
 	struct asked asked;
 	char why[256];
@@ -147,6 +147,10 @@ void verbs_answer(struct safestart *ss, uid_t uid, const char *line, size_t leng
 	int error = asked_read(&asked, line, length, why, sizeof(why));
 	if (error < 0) {
 		verbs_error(to, error, why);
+		return;
+	}
+	if (!heard && asked.verb != ASKED_REQUEST) {
+		asked_clear(&asked);
 		return;
 	}
 	switch (asked.verb) {

@@ -20,8 +20,8 @@ struct verbs_rest {
 	uint64_t next; /* number of the event */
 };
 
-/* Answer a line that `uid` has sent. */
-void verbs_answer(struct safestart *ss, uid_t uid, const char *line, size_t length, struct json_buffer *to, struct verbs_rest *rest);
+/* Answer a line that `uid` has sent; if nobody hears it any more, only do what it asks for. */
+void verbs_answer(struct safestart *ss, uid_t uid, bool heard, const char *line, size_t length, struct json_buffer *to, struct verbs_rest *rest);
 void verbs_error(struct json_buffer *to, int error, const char *words);
 
 /* The outcome that is waited for, if it is there, or the time is over. False: not yet. */

@@ -175,6 +175,7 @@ class Scene:
     def start(self, name="api", **settings):
         server = Server(self, name, **settings)
         self.ends.append(lambda: (server.process.kill(), server.process.wait()))
+        eventually("its socket to be there", lambda: os.path.exists(os.path.join(self.control, f"{name}.{server.pid}.sock")))
         return server
 
     def start_on_file(self, count, name="api", **settings):

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* verbs: the table of them; each is a file of its own. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "help.h"
+
+const struct verb *const verbs[] = {&verb_status, &verb_nodes, &verb_events, &verb_metrics, &verb_request, &verb_wait, &verb_announce, &verb_withdraw, &verb_drain, &verb_monitor, &verb_check, &verb_run, &verb_help, &verb_complete, NULL};
+
+const struct verb *verbs_find(const char *name)
+{
+	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
+		if (strcmp((*verb)->name, name) == 0)
+			return *verb;
+	}
+	return NULL;
+}
+
+int verbs_none(const char *name)
+{
+	const char *names[sizeof(verbs) / sizeof(verbs[0]) + 1];
+	size_t count = 0;
+
+	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
+		if ((*verb)->help != NULL)
+			names[count++] = (*verb)->name;
+	}
+	names[count] = NULL;
+	const char *nearest = options_nearest(name, names);
+	if (nearest != NULL)
+		return say(LEAVE_USAGE, "there is no \"%s\"; did you mean safestart %s?", name, nearest);
+	return say(LEAVE_USAGE, "there is no \"%s\"; safestart help lists what there is", name);
+}
+
+static int help_main(int argc, char **argv)
+{
+	int first, leave;
+
+	if (argc == 2 && strcmp(argv[1], "--man") == 0) { /* the build makes the page of it */
+		help_man(stdout);
+		return LEAVE_DONE;
+	}
+	if (!options_parse(&verb_help, argc, argv, 0, 1, &first, &leave))
+		return leave;
+	if (first == argc) {
+		help_all(stdout);
+		return LEAVE_DONE;
+	}
+	const struct verb *verb = verbs_find(argv[first]);
+	if (verb == NULL || verb->help == NULL)
+		return verbs_none(argv[first]);
+	help_verb(verb, stdout);
+	return LEAVE_DONE;
+}
+
+const struct verb verb_help = {.name = "help", .main = help_main, .help = "explain a verb, with examples", .arguments = "[VERB]"};

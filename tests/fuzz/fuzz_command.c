@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Any bytes that the command meets: a file of nodes, which is edited and has to mean what it did but for the edit; answers of processes,
+ * which become a line; figures; and words for a terminal. The first byte chooses. */
+#include <errno.h>
+#include <jansson.h>
+#include <locale.h>
+
+#include "command.h"
+#include "filesd.h"
+#include "fuzz.h"
+#include "judge.h"
+#include "metrics.h"
+#include "table.h"
+
+static char *text_of(const struct input *input)
+{
+	char *text = malloc(input->left + 1);
+
+	HOLD(text != NULL);
+	memcpy(text, input->at, input->left);
+	text[input->left] = '\0';
+	return text;
+}
+
+/* ---- A file ---- */
+
+/* id → address of all entries; *count: how many there are. */
+static json_t *entries_of(const struct filesd *filesd, size_t *count)
+{
+	struct filesd_entry entry = {0};
+	json_t *entries = json_object();
+
+	for (*count = 0; filesd_next(filesd, &entry); ++*count)
+		json_object_set_new(entries, entry.id, json_string(entry.address));
+	return entries;
+}
+
+/* Every group that was not touched stands in the new text as it did. */
+static void hold_untouched(const struct filesd *filesd, const char *text)
+{
+	for (size_t i = 0; i < filesd->count; i++) {
+		const struct filesd_group *group = &filesd->groups[i];
+		if (group->dropped || group->text != NULL)
+			continue;
+		text = memmem(text, strlen(text), filesd->text + group->start, group->end - group->start);
+		HOLD(text != NULL);
+		text += group->end - group->start;
+	}
+}
+
+static void edit(struct filesd *filesd, const char *id, const char *address)
+{
+	size_t count, length;
+	char why[300];
+	json_t *wanted = entries_of(filesd, &count), *group = json_pack("{s:[s],s:{s:s}}", "targets", address, "labels", "id", id);
+	struct filesd edited;
+
+	if (address[0] != '\0') {
+		HOLD(filesd_put(filesd, id, group));
+		json_object_set_new(wanted, id, json_string(address));
+	} else {
+		HOLD(filesd_remove(filesd, id));
+		json_object_del(wanted, id);
+	}
+	char *text = filesd_text(filesd, &length);
+	HOLD(text != NULL && strlen(text) == length);
+	hold_untouched(filesd, text);
+	HOLD(filesd->changed || strcmp(text, filesd->text) == 0);
+	HOLD(filesd_take(&edited, text, length, why, sizeof(why)) == 0);
+	json_t *found = entries_of(&edited, &count);
+	HOLD(json_equal(found, wanted));
+	filesd_close(&edited);
+	json_decref(found);
+	json_decref(wanted);
+	json_decref(group);
+}
+
+static void try_file(struct input *input)
+{
+	static const char *const ids[] = {"a", "b:1", "new"}, *const addresses[] = {"", "a:1", "b:1", "c:1"};
+	const char *id = ids[input_byte(input) % 3], *address = addresses[input_byte(input) % 4];
+	struct filesd filesd;
+	char why[300];
+	size_t length = input->left;
+
+	if (filesd_take(&filesd, text_of(input), length, why, sizeof(why)) == 0)
+		edit(&filesd, id, address);
+	filesd_close(&filesd);
+}
+
+/* ---- Answers ---- */
+
+/* A line is what one process answers. */
+static void try_answers(struct input *input)
+{
+	struct peer peers[8] = {0};
+	struct judgement judgement;
+	size_t count = 0;
+	char *text = text_of(input), *rest = text, *line, words[400];
+
+	while (count < 8 && (line = strsep(&rest, "\n")) != NULL) {
+		json_t *answer = json_loads(line, 0, NULL);
+		bool fine = json_is_object(answer);
+		peers[count++] = (struct peer){.name = (char *)"api", .process = (char *)"1", .state = fine ? PEER_ANSWERED : PEER_GONE, .answer = answer, .why = "gone"};
+	}
+	judge(&judgement, peers, count);
+	HOLD(judgement.line != NULL && judgement.on_it <= judgement.processes && judgement.leave >= 0 && judgement.leave <= 7);
+	for (size_t i = 0; i < count; i++) {
+		enum trouble trouble = judge_peer(&peers[i], &judgement, words, sizeof(words));
+		HOLD(trouble == TROUBLE_NONE || words[0] != '\0');
+		json_decref(peers[i].answer);
+	}
+	judge_end(&judgement);
+	free(text);
+}
+
+/* ---- Figures, and words ---- */
+
+static void try_metrics(struct input *input)
+{
+	char *text = text_of(input), *printed = NULL;
+	struct peer peers[2] = {{.process = (char *)"1", .state = PEER_ANSWERED}, {.process = (char *)"2", .state = PEER_ANSWERED}};
+	const struct fleet fleet = {.peers = peers, .count = 2};
+	size_t size;
+	FILE *to = open_memstream(&printed, &size);
+
+	peers[0].answer = peers[1].answer = json_pack("{s:s}", "metrics", text); /* NULL where that is no UTF-8 */
+	HOLD(to != NULL);
+	metrics_print(to, &fleet);
+	fclose(to);
+	for (const char *at = printed; *at != '\0'; at++)
+		HOLD(((unsigned char)*at >= ' ' && *at != '\177') || *at == '\n');
+	json_decref(peers[0].answer);
+	free(printed);
+	free(text);
+}
+
+static void try_words(struct input *input)
+{
+	char *text = text_of(input), *clean = words_clean(text);
+
+	HOLD(clean != NULL);
+	HOLD(is_clean(clean));
+	HOLD(words_width(clean) <= 2 * strlen(clean));
+	free(clean);
+	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static void (*const tries[])(struct input *) = {try_file, try_answers, try_metrics, try_words};
+	struct input input = {data, size};
+
+	HOLD(setlocale(LC_CTYPE, "C.UTF-8") != NULL);
+	tries[input_byte(&input) % 4](&input);
+	return 0;
+}
