@@ -18,17 +18,18 @@ class Watch:
     """safestart monitor; what it says goes into the timeline."""
 
     def __init__(self, part, command, inventory):
-        self.part = part
+        self.part, self.alarms = part, 0
         self.process = command.start("monitor", "--inventory", inventory, "--after", ALARM_AFTER, "--interval", "200ms")
         threading.Thread(target=self.listen, daemon=True).start()
 
     def listen(self):
         for line in self.process.stdout:
             words = line.replace(self.part.folder + "/", "").strip()
-            first = self.part.alarmed_at is None and words.startswith("unannounced:")
-            if first:
+            raised = words.startswith("unannounced:")
+            self.part.say(f"monitor: {words}", "alarm" if raised else None)
+            if raised and self.part.alarmed_at is None:
                 self.part.alarmed_at = self.part.clock()
-            self.part.say(f"monitor: {words}", "alarm: unannounced" if first else None)
+            self.alarms += raised
 
 
 def playbook(part, command, node, back_at):
@@ -91,6 +92,7 @@ def not_announced(build, folder, back_at, noticed_at, after):
     part.watch_nodes()
     for play in plays:
         play.join()
+    wait_for("an alarm for each node that nobody announced", lambda: watch.alarms == len(back_at), 60)
     part.wait_until(noticed_at)
     part.announced_at = part.clock()
     part.say("somebody has seen the alarm, and announces all three at once", "announced")
