@@ -40,9 +40,11 @@ static void tell_json(const struct alarm *alarm, const char *address, const char
 static void tell(const struct monitor *monitor, const struct alarm *alarm, int64_t now, bool begins)
 {
 	const char *address = monitor_address(monitor, alarm->id);
-	struct probed probed = address != NULL ? prober_ask(monitor->prober, address) : (struct probed){0};
 	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : "");
 	struct span span = words_span((double)(now - alarm->since) / 1e9);
+	struct probed probed;
+
+	prober_ask(monitor->prober, address != NULL ? address : "", &probed);
 
 	if (monitor->quiet || id == NULL || at == NULL)
 		;
@@ -88,9 +90,15 @@ static struct alarm *new_alarm(struct monitor *monitor, const char *id)
 
 static void judge_node(struct monitor *monitor, const char *id, int64_t now, time_t wall)
 {
-	struct probed probed = prober_ask(monitor->prober, monitor_address(monitor, id));
+	struct probed probed;
+
+	prober_ask(monitor->prober, monitor_address(monitor, id), &probed);
 	bool announced = json_object_get(monitor->announced, id) != NULL, draining = !announced && drains_find(&monitor->drains, id, wall) != NULL;
-	enum kind kind = probed.times == 0 ? KIND_FINE : probed.answers && !announced && !draining ? KIND_UNANNOUNCED : !probed.answers && announced ? KIND_MISSING : KIND_FINE;
+	enum kind kind = KIND_FINE;
+	if (probed.times > 0 && announced)
+		kind = probed.answers ? KIND_FINE : KIND_MISSING;
+	else if (probed.times > 0 && probed.answers && !draining)
+		kind = KIND_UNANNOUNCED;
 	struct alarm *alarm = find_alarm(monitor, id);
 
 	monitor->figures.reachable += probed.answers;

@@ -105,6 +105,10 @@ static void offer_place(const struct verb *verb, size_t place, const char *file)
 		size_t length = strcspn(at, " []."), whole = strcspn(at, " ]");
 		if (at[0] == '\0')
 			return;
+		if (strncmp(at, "--", 2) == 0) { /* "[--] COMMAND": it need not be typed */
+			at += whole;
+			continue;
+		}
 		bool repeats = strncmp(at + length, "...", 3) == 0;
 		if (place == 0 || repeats) {
 			offer_argument(at, length, file);

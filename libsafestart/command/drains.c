@@ -12,7 +12,7 @@
 
 #define SUFFIX ".draining"
 #define FORMAT "%Y-%m-%dT%H:%M:%SZ"
-#define KEPT_FOR (7 * 24 * 3600) /* after its end: whoever comes back late has its labels still */
+#define KEPT_FOR ((time_t)7 * 24 * 3600) /* after its end: whoever comes back late has its labels still */
 
 int drains_read(struct drains *drains, const char *path, char *why, size_t why_size)
 {

@@ -196,7 +196,7 @@ static char *write_like(const struct filesd *filesd, const struct filesd_group *
 
 	for (const char *at = plain; to != NULL && *at != '\0'; at++) {
 		fputc(*at, to);
-		if (*at == '\n') /* in JSON text only between values */
+		if (*at == '\n' && like != NULL) /* in JSON text only between values */
 			fwrite(filesd->text + like->start - base, 1, base, to);
 	}
 	free(plain);

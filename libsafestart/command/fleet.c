@@ -53,15 +53,15 @@ bool answer_bool(const json_t *object, const char *key, bool otherwise)
 static bool parse_file(const char *file, struct peer *peer)
 {
 	size_t length = strlen(file);
-	const char *end = file + length - 5, *at = end;
 
-	if (file[0] == '.' || length < 8 || strcmp(end, ".sock") != 0)
+	if (file[0] == '.' || length < 8 || strcmp(file + length - 5, ".sock") != 0)
 		return false;
+	const char *suffix = file + length - 5, *at = suffix;
 	while (at > file && ((at[-1] >= '0' && at[-1] <= '9') || at[-1] == '-'))
 		at--;
-	if (at == end || at[0] == '-' || at - 1 <= file || at[-1] != '.')
+	if (at == suffix || at[0] == '-' || at - 1 <= file || at[-1] != '.')
 		return false;
-	*peer = (struct peer){.file = strdup(file), .name = strndup(file, (size_t)(at - 1 - file)), .process = strndup(at, (size_t)(end - at))};
+	*peer = (struct peer){.file = strdup(file), .name = strndup(file, (size_t)(at - 1 - file)), .process = strndup(at, (size_t)(suffix - at))};
 	return true;
 }
 
@@ -295,10 +295,10 @@ static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled, 
 			continue;
 		again |= asking[i].link.fd < 0;
 		whose[count] = &asking[i];
-		polled[count++] = (struct pollfd){.fd = asking[i].link.fd, .events = asking[i].link.fd >= 0 ? link_wants(&asking[i].link) : 0};
+		polled[count++] = (struct pollfd){.fd = asking[i].link.fd, .events = link_wants(&asking[i].link)};
 	}
-	left = left < 0 ? 0 : again && left > 10 ? 10 : left > 60000 ? 60000 : left + 1;
-	(void)poll(polled, (nfds_t)count, (int)left);
+	left = left < 0 ? 0 : left < 60000 ? left + 1 : 60000;
+	(void)poll(polled, (nfds_t)count, again && left > 10 ? 10 : (int)left);
 	return count;
 }
 

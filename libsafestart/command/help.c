@@ -18,21 +18,20 @@ static const struct exit_row exits[] = {
 static const char directory_text[] =
 	"The processes are found by their sockets in one directory, the setting `control` of libsafestart: --control, else $SAFESTART_CONTROL, else /run/safestart.";
 
-/* Words, broken at blanks before column 78; an empty line separates paragraphs. */
-static void fill(FILE *to, const char *text, int indent)
+/* Words, broken at blanks before column 78, each line indented; the first one begins at `column`. An empty line separates
+ * paragraphs. */
+static void fill(FILE *to, const char *text, int indent, int column)
 {
-	int column = 0;
-
 	for (const char *word = text; *word != '\0';) {
 		size_t length = strcspn(word, " \n");
 		int wide = 0;
 		for (size_t i = 0; i < length; i++)
 			wide += (word[i] & 0xc0) != 0x80; /* characters, not bytes: all of ours are one column wide */
-		if (column > 0 && column + 1 + wide > 78) {
+		if (column > indent && column + 1 + wide > 78) {
 			fputc('\n', to);
 			column = 0;
 		}
-		column += fprintf(to, "%*s", column > 0 ? 1 : indent, "");
+		column += fprintf(to, "%*s", column > indent ? 1 : indent - column, "");
 		fwrite(word, 1, length, to);
 		column += wide;
 		word += length;
@@ -55,7 +54,7 @@ void help_all(FILE *to)
 			fprintf(to, "  %-10s %s\n", (*verb)->name, (*verb)->help);
 	}
 	fputs("\nsafestart help VERB explains one, with examples; safestart --version tells the version.\n\n", to);
-	fill(to, directory_text, 0);
+	fill(to, directory_text, 0, 0);
 	fputs("\nexit codes\n", to);
 	for (const struct exit_row *row = exits; row->meaning != NULL; row++)
 		fprintf(to, "  %d  %s\n", row->code, row->meaning);
@@ -75,14 +74,14 @@ static void help_option(FILE *to, const struct option_row *row)
 	char name[64];
 
 	snprintf(name, sizeof(name), "--%s%s%s", row->name, row->argument != NULL ? " " : "", row->argument != NULL ? row->argument : "");
-	fprintf(to, "  %-22s %s\n", name, row->help);
+	fill(to, row->help, 25, fprintf(to, "  %-22s", name));
 }
 
 void help_verb(const struct verb *verb, FILE *to)
 {
 	fprintf(to, "usage: safestart %s%s%s%s\n\n", verb->name, verb->options != NULL ? " [OPTION...]" : "", verb->arguments != NULL ? " " : "",
 		verb->arguments != NULL ? verb->arguments : "");
-	fill(to, verb->text != NULL ? verb->text : verb->help, 0);
+	fill(to, verb->text != NULL ? verb->text : verb->help, 0, 0);
 	if (verb->options != NULL)
 		fputs("\noptions\n", to);
 	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL; row++)
@@ -94,10 +93,10 @@ void help_verb(const struct verb *verb, FILE *to)
 	if (verb->exits[0].meaning != NULL)
 		fputs("\nexit codes\n", to);
 	for (const struct exit_row *row = verb->exits; row->meaning != NULL; row++)
-		fprintf(to, "  %d  %s\n", row->code, row->meaning);
+		fill(to, row->meaning, 7, fprintf(to, "  %-3d", row->code));
 	if (has_option(verb, "control")) {
 		fputc('\n', to);
-		fill(to, directory_text, 0);
+		fill(to, directory_text, 0, 0);
 	}
 }
 

@@ -60,7 +60,7 @@ void link_close(struct link *link)
 
 short link_wants(const struct link *link)
 {
-	return link->out[0] != '\0' ? POLLIN | POLLOUT : POLLIN;
+	return link->fd < 0 || link->out[0] == '\0' ? POLLIN : (short)(POLLIN | POLLOUT);
 }
 
 static int send_more(struct link *link)

@@ -18,7 +18,7 @@ static int written(int leave)
 
 int main(int argc, char **argv)
 {
-	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says */
+	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says. No other thread is there. NOLINT(concurrency-mt-unsafe) */
 	if (argc < 2) {
 		help_all(stderr);
 		return LEAVE_USAGE;

@@ -158,7 +158,7 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 static enum colour tell_states(const struct column *columns, size_t count, const char *id, char *words, size_t size)
 {
 	enum colour colour = COLOUR_PLAIN;
-	struct tally tallies[TALLIES];
+	struct tally tallies[TALLIES] = {0};
 	size_t different = count_states(columns, count, id, tallies);
 	FILE *to = fmemopen(words, size, "w");
 

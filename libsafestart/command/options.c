@@ -31,8 +31,9 @@ int say(int leave, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
-	strcat(line, "\n");
-	fputs(line, stderr);
+	size_t length = strlen(line);
+	line[length] = '\n';
+	fwrite(line, 1, length + 1, stderr);
 	return leave;
 }
 
@@ -205,13 +206,14 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
 	*leave = LEAVE_USAGE;
+	/* No other thread is there. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((what = getopt_long(argc, argv, ":h", options, &index)) != -1) {
 		if (what == 'h') {
 			help_verb(verb, stdout);
 			*leave = LEAVE_DONE;
 			return false;
 		}
-		*leave = what == 'o' ? take(&verb->options[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
+		*leave = what == 'o' && verb->options != NULL ? take(&verb->options[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
 		if (*leave != 0)
 			return false;
 	}

@@ -61,11 +61,10 @@ static int connect_to(const struct addrinfo *to, int64_t until)
 		return -errno;
 	if (connect(fd, to->ai_addr, to->ai_addrlen) < 0) {
 		struct pollfd polled = {.fd = fd, .events = POLLOUT};
-		if (errno != EINPROGRESS)
-			error = errno;
-		else if (poll(&polled, 1, left > 0 ? (int)left + 1 : 0) <= 0)
+		error = errno;
+		if (error == EINPROGRESS && poll(&polled, 1, left > 0 ? (int)left + 1 : 0) <= 0)
 			error = ETIMEDOUT;
-		else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		else if (error == EINPROGRESS && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 			error = errno;
 	}
 	close(fd);
@@ -260,16 +259,14 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 	return fine;
 }
 
-struct probed prober_ask(struct prober *prober, const char *address)
+void prober_ask(struct prober *prober, const char *address, struct probed *probed)
 {
-	struct probed probed = {0};
-
+	memset(probed, 0, sizeof(*probed));
 	pthread_mutex_lock(&prober->lock);
 	const struct target *target = find_locked(prober, address);
 	if (target != NULL)
-		probed = target->probed;
+		*probed = target->probed;
 	pthread_mutex_unlock(&prober->lock);
-	return probed;
 }
 
 bool prober_wait(struct prober *prober, int64_t until)

@@ -69,7 +69,6 @@ static int read_file(struct roster *roster, FILE *file, const char *path)
 
 int roster_read(struct roster *roster, const struct words *given, const char *directory, bool needed)
 {
-	char path[4096];
 	int leave = 0;
 
 	*roster = (struct roster){0};
@@ -79,6 +78,7 @@ int roster_read(struct roster *roster, const struct words *given, const char *di
 			leave = say(LEAVE_USAGE, "--roster: \"%s\" is not a name and a count, such as api=4", given->at[i]);
 	}
 	if (leave == 0 && given->count == 0) {
+		char path[4096];
 		snprintf(path, sizeof(path), "%s/roster", directory);
 		FILE *file = fopen(path, "re");
 		if (file != NULL) {

@@ -46,7 +46,7 @@ static wchar_t next_character(const char **at)
 {
 	mbstate_t state = {0};
 	wchar_t character;
-	size_t bytes = mbrtowc(&character, *at, strlen(*at), &state);
+	size_t bytes = mbrtowc(&character, *at, strlen(*at), &state); /* NOLINT(concurrency-mt-unsafe): with a state of its own it is */
 
 	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {
 		bytes = 1;
@@ -109,7 +109,7 @@ struct span words_span(double seconds)
 		snprintf(span.text, sizeof(span.text), "%lds", whole);
 	else if (whole < 3600)
 		snprintf(span.text, sizeof(span.text), "%ldm%02lds", whole / 60, whole % 60);
-	else if (whole < 48 * 3600)
+	else if (whole < 48L * 3600)
 		snprintf(span.text, sizeof(span.text), "%ldh%02ldm", whole / 3600, whole / 60 % 60);
 	else
 		snprintf(span.text, sizeof(span.text), "%ldd%02ldh", whole / 86400, whole / 3600 % 24);

@@ -111,7 +111,7 @@ def test_what_may_stand_next_is_offered(scene):
     assert offered(scene, "wait", "--timeout", "") == []
     assert offered(scene, "status", "--control", "") == ["@directories"]
     assert offered(scene, "check", "a", "") == offered(scene, "announce", "--file", "") == ["@files"]
-    assert offered(scene, "run", "--", "") == ["@commands"]
+    assert offered(scene, "run", "--", "") == offered(scene, "run", "") == ["@commands"]
     assert offered(scene, "withdraw", "") == ["riak-1", "riak-2"]
     assert offered(scene, "withdraw", "--file", "/dev/null", "") == []
     assert offered(scene, "announce", "x", "") == []
