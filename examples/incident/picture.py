@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""picture.py - both halves of the day as one SVG. Its own card as background, light or dark as the viewer prefers."""
+"""picture.py - the parts of the day as one SVG. Its own card as background, light or dark as the viewer prefers."""
 
 WIDTH, LEFT, RIGHT = 960, 70, 24
 PANEL, GAP, TOP = 190, 104, 138     # height of a plot, between two plots, above the first
@@ -39,10 +39,10 @@ def text(x, y, words, kind="", anchor="start"):
 
 
 class Panel:
-    """One half: bars of requests answered per second, where nobody answered, and marks for what happened."""
+    """One part: bars of requests answered per second, where nobody answered, and marks for what happened."""
 
-    def __init__(self, half, top, since, until, most):
-        self.half, self.top, self.since, self.until, self.most = half, top, since, until, most
+    def __init__(self, part, top, since, until, most):
+        self.part, self.top, self.since, self.until, self.most = part, top, since, until, most
 
     def x(self, t):
         return LEFT + (min(max(t, self.since), self.until) - self.since) / (self.until - self.since) * (WIDTH - LEFT - RIGHT)
@@ -51,7 +51,7 @@ class Panel:
         return self.top + PANEL * (1 - rate / self.most)
 
     def frame(self):
-        yield text(LEFT, self.top - 40, self.half.title, "panel")
+        yield text(LEFT, self.top - 40, self.part.title, "panel")
         for step in range(0, self.most + 1, 500):
             yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(step):.1f}" y2="{self.y(step):.1f}" class="grid"/>'
             yield text(LEFT - 8, self.y(step) + 4, f"{step:,}", "", "end")
@@ -65,7 +65,7 @@ class Panel:
 
     def down(self):
         """Where both servers were down at once."""
-        for a, b in both(self.half.down):
+        for a, b in both(self.part.down):
             if b - a < 0.1:
                 continue
             width = self.x(b) - self.x(a)
@@ -75,7 +75,7 @@ class Panel:
                 yield text(middle, self.top + PANEL / 2, f"both servers down: {b - a:.1f} s", "downtext", "middle")
 
     def bars(self):
-        first, second = (dict(rows) for rows in self.half.rates)
+        first, second = (dict(rows) for rows in self.part.rates)
         times = sorted({t for t in list(first) + list(second) if self.since <= t and t + QUARTER <= self.until})
         for kind, low, high in (("first", {}, first), ("second", first, second)):
             path = []
@@ -85,20 +85,30 @@ class Panel:
                 path.append(f"M{a:.1f} {bottom:.1f}V{top:.1f}H{b:.1f}V{bottom:.1f}Z")
             yield f'<path d="{"".join(path)}" class="{kind}" shape-rendering="crispEdges"/>'
 
-    def mark(self, t, words, anchor):
-        x, high = self.x(t), self.top - 8
+    def mark(self, t, words, anchor, row=0):
+        x, high = self.x(t), self.top - 8 - 14 * row
         yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{high:.1f}" y2="{self.y(0):.1f}" class="mark"/>'
         if words:
             yield text(x + (5 if anchor == "start" else -5), high - 4, words, "note", anchor)
 
+    def first(self, words):
+        """The first of the marks that begin so, and how many there are."""
+        times = sorted(t for t, mark in self.part.events if mark.startswith(words))
+        return times[:1], len(times)
+
     def marks(self):
-        told = sorted(t for t, mark in self.half.events if mark.startswith("node-"))
+        told = sorted(t for t, mark in self.part.events if mark.startswith("node-"))
         for t in told:
             yield from self.mark(t, f"{len(told)} announcements" if t == told[0] else "", "end")
-        for t in [t for t, mark in self.half.events if mark == "started by hand"][:1]:
-            yield from self.mark(t, "started by hand", "end")
-        if self.half.result["in_use"] is not None:
-            yield from self.mark(self.half.result["in_use"], f"new nodes in use: {self.half.result['in_use']:.1f} s", "start")
+        for words, label, anchor, row in (("started by hand", "started by hand", "end", 0), ("drained", "{} drained, rebooted", "start", 1),
+                                          ("back", "back, not announced", "start", 0), ("alarm", "monitor: unannounced", "start", 1),
+                                          ("playbooks", "{} playbooks stop", "end", 0), ("announced", "", "start", 0)):
+            times, count = self.first(words)
+            for t in times:
+                yield from self.mark(t, label.format(count), anchor, row)
+        if self.part.result["in_use"] is not None:
+            at, after = self.part.announced_at, f"{self.part.result['in_use']:.1f} s"
+            yield from self.mark(at + self.part.result["in_use"], f"announced, in use after {after}" if at else f"new nodes in use: {after}", "start")
 
     def draw(self):
         for part in (self.frame, self.down, self.bars, self.marks):
@@ -121,26 +131,27 @@ def legend(y):
         yield f'<rect x="{x}" y="{y - 10}" width="12" height="12" class="{kind}"/>' + text(x + 17, y, words)
 
 
-def draw(path, was, now, since, until):
-    peak = max([1] + [n for half in (was, now) for t, n in total(half)])
+def draw(path, parts, since, until):
+    peak = max([1] + [n for part in parts for t, n in total(part)])
     most = -(-int(peak * 1.05) // 500) * 500
-    height = TOP + 2 * PANEL + GAP + 58
+    height = TOP + len(parts) * PANEL + (len(parts) - 1) * GAP + 58
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
-             "<title>Three storage nodes are announced: as it was, and with libsafestart</title>", f"<style>{STYLE}</style>",
-             f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8" class="card"/>',
-             text(LEFT, 36, "Three storage nodes come back within a minute", "title"),
-             text(LEFT, 58, f"Failed requests: {was.result['failed']:,} as it was, {now.result['failed']:,} with libsafestart")]
-    parts += legend(58)
-    parts += Panel(was, TOP, since, until, most).draw()
-    parts += Panel(now, TOP + PANEL + GAP, since, until, most).draw()
-    axis = "seconds since the first announcement (a second stands for a minute)"
-    parts += [text((LEFT + WIDTH - RIGHT) / 2, height - 16, axis, "", "middle"), "</svg>"]
+    failed = [f"{part.result['failed']:,}" for part in parts]
+    svg = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+           "<title>Three storage nodes come back: as it was, with libsafestart, and when nobody announces them</title>", f"<style>{STYLE}</style>",
+           f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8" class="card"/>',
+           text(LEFT, 36, "Three storage nodes come back within a minute", "title"),
+           text(LEFT, 58, f"Failed requests: {failed[0]} as it was, {' and '.join(failed[1:])} with libsafestart")]
+    svg += legend(58)
+    for number, part in enumerate(parts):
+        svg += Panel(part, TOP + number * (PANEL + GAP), since, until, most).draw()
+    axis = "seconds since the first announcement; at the bottom: since the first node was back (a second stands for a minute)"
+    svg += [text((LEFT + WIDTH - RIGHT) / 2, height - 16, axis, "", "middle"), "</svg>"]
     with open(path, "w", encoding="utf-8") as f:
-        f.write("\n".join(parts) + "\n")
+        f.write("\n".join(svg) + "\n")
 
 
-def total(half):
+def total(part):
     """Requests per second of both servers together, by quarters."""
-    first, second = (dict(rows) for rows in half.rates)
+    first, second = (dict(rows) for rows in part.rates)
     return [(t, first.get(t, 0) + second.get(t, 0)) for t in set(first) | set(second)]

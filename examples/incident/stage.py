@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The stage: Redis nodes, API servers, load. What is started here ends with the process group."""
+"""The stage: Redis nodes, API servers, the command, load. What is started here ends with the process group."""
+import ctypes
 import http.client
 import json
 import os
@@ -7,9 +8,11 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ME = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0])))
 PAYMENTS = 300          # stored before the load begins, read and written by it
 CONNECTIONS = 10        # of wrk, to each server
 PAUSE_MS = 10           # between two requests of one connection
@@ -23,28 +26,35 @@ def free_port():
         return s.getsockname()[1]
 
 
+def fail(words):
+    raise SystemExit(f"{ME}: {words}")
+
+
 def wait_for(what, condition, seconds=15.0):
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
-            raise SystemExit(f"incident: gave up after {seconds:.0f} s waiting for {what}; "
-                             "the machine may be too busy, try again, or use --keep and read the logs")
+            fail(f"gave up after {seconds:.0f} s waiting for {what}; the machine may be too busy, try again, or use --keep and read the logs")
         time.sleep(0.02)
 
 
 class Redis:
-    """One storage node, in memory only."""
+    """One storage node. In memory only, unless what it has is to survive its reboot."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, lasting=False):
         self.name, self.port = name, free_port()
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-             "--daemonize", "no", "--dir", folder, "--logfile", os.path.join(folder, f"{name}.log")],
-            stdout=subprocess.DEVNULL)
+        self.address = f"127.0.0.1:{self.port}"
+        self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "3600 1" if lasting else "",
+                        "--appendonly", "no", "--daemonize", "no", "--dir", folder, "--dbfilename", f"{name}.rdb",
+                        "--logfile", os.path.join(folder, f"{name}.log")]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
 
     def answers(self):
         if self.process.poll() is not None:
-            raise SystemExit(f"incident: redis-server for {self.name} ended with {self.process.returncode}")
+            fail(f"redis-server for {self.name} ended with {self.process.returncode}")
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as s:
                 s.sendall(b"PING\r\n")
@@ -64,7 +74,7 @@ class NodeFile:
         self.path, self.nodes = path, []
 
     def text(self):
-        return json.dumps([{"targets": [f"127.0.0.1:{n.port}"], "labels": {"id": n.name}} for n in self.nodes], indent=1)
+        return json.dumps([{"targets": [n.address], "labels": {"id": n.name}} for n in self.nodes], indent=1)
 
     def add_in_place(self, *nodes):
         self.nodes += nodes
@@ -117,7 +127,7 @@ class ApiServer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         connection.request("PUT", f"/payments/{name}", f"the payment {name}")
         if connection.getresponse().status != 201:
-            raise SystemExit(f"incident: {self.name} doesn't store payments; use --keep and read its log")
+            fail(f"{self.name} doesn't store payments; use --keep and read its log")
         connection.close()
 
     def metric(self, name, label):
@@ -131,6 +141,30 @@ class ApiServer:
     def proven(self):
         """How many nodes are in use: live, and a real request to them has worked."""
         return int(self.metric("safestart_nodes", 'state="proven"') or 0)
+
+
+class Command:
+    """The program `safestart`, told where the servers' sockets are and which file of nodes they read."""
+
+    def __init__(self, build, control, nodes_path):
+        self.binary = os.path.join(build, "libsafestart", "command", "safestart")
+        self.environment = dict(os.environ, SAFESTART_CONTROL=control, SAFESTART_NODES=nodes_path)
+
+    def start(self, *arguments):
+        return subprocess.Popen([self.binary, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    def run(self, *arguments):
+        """(exit code, what it said)"""
+        process = self.start(*arguments)
+        said = process.communicate()[0]
+        return process.returncode, said
+
+    def must(self, *arguments):
+        code, said = self.run(*arguments)
+        if code != 0:
+            fail(f"safestart {' '.join(arguments)} ended with {code}: {said.strip()}")
+        return said
 
 
 class Load:
@@ -166,3 +200,39 @@ class Load:
     def summary(self):
         with open(self.out + ".sum", encoding="ascii") as f:
             return json.load(f)
+
+
+# ---- Everything ends with the player ----
+
+def end_the_rest():
+    """Ends what is left of the process group and waits until all of it is gone; the script has the last word."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    until = time.monotonic() + 3
+    try:
+        while time.monotonic() < until:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.02)
+    except ChildProcessError:
+        pass
+
+
+def perform(play, *arguments):
+    """A server that a script has started in the background is an orphan. This process takes the orphans in, as init
+    would, while a child of it plays; whatever ends the play, nothing outlives this process."""
+    PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    os.setpgid(0, 0)
+    player = os.fork()
+    if player == 0:
+        sys.exit(play(*arguments))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        while True:
+            pid, status = os.wait()
+            if pid == player:
+                sys.exit(os.waitstatus_to_exitcode(status))
+    finally:
+        end_the_rest()
