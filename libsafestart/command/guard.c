@@ -233,7 +233,7 @@ bool guard_directory(const char *given, char *directory, size_t size, char *why,
 	if (given != NULL)
 		snprintf(directory, size, "%s", given);
 	else if (geteuid() == 0)
-		snprintf(directory, size, "/run/safestart");
+		snprintf(directory, size, "/run/safestart-locks"); /* not the control directory, which may be a service user's */
 	else if (runtime != NULL && runtime[0] == '/')
 		snprintf(directory, size, "%s/safestart", runtime);
 	else

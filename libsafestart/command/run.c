@@ -367,7 +367,7 @@ const struct verb verb_run = {
 		"request stays. If the caller is killed, COMMAND runs to its end, and the next one runs it for who still waits. What COMMAND leaves behind in the background "
 		"holds no lock.\n\n"
 		"The same name with another command, while others are inside, is an error.\n\n"
-		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart for root, else $XDG_RUNTIME_DIR/safestart, else /tmp/safestart-UID.",
+		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for root, else $XDG_RUNTIME_DIR/safestart, else /tmp/safestart-UID.",
 	.options = rows,
 	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api", "One name for what is asked for in several ways",
 		     "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api", NULL},
