@@ -250,14 +250,16 @@ static enum exclusive_verdict leave_shared(struct safestart *ss, const struct sh
 	return EXCLUSIVE_ENDED;
 }
 
-/* So that nobody waits for the timer alone: who comes first after the window leads. */
+/* Looking now and then, for somebody in more of a hurry may end the window; at its end a little apart: who comes first leads. */
 static enum exclusive_verdict wait_for_window(struct safestart *ss, int64_t at, int64_t now)
 {
-	int64_t spread = (at - now) / 8 < PAUSE_MAX_NS / 2 ? (at - now) / 8 : PAUSE_MAX_NS / 2;
+	int64_t spread = (at - now) / 8;
 
 	if (ss->exclusive.since != 0)
 		show(ss, EXCLUSIVE_FREE, 0, "");
 	ss->exclusive.since = 0;
+	if (at - now > PAUSE_MAX_NS)
+		return come_again(ss, now + pause_after(ss, INT64_MAX));
 	return come_again(ss, at + (int64_t)((double)spread * ((double)handle_random(ss) / UINT32_MAX)));
 }
 
