@@ -12,7 +12,7 @@
 #define ONE "[" NODE("a", "10.0.0.1:1", "") "]"
 #define TWO "[" NODE("a", "10.0.0.1:1", "") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
 #define OWT "[" NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "," NODE("a", "10.0.0.1:1", "") "]"
-#define TWO_ZONED "[" NODE("a", "10.0.0.1:1", ",\"zone\":\"z\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
+#define TWO_ZONED(zone) "[" NODE("a", "10.0.0.1:1", ",\"zone\":\"" zone "\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
 
 static struct app app;
 
@@ -131,16 +131,17 @@ static void digest_of(struct safestart *ss, const char *document, char *to)
 START_TEST(p7_a_digest_is_of_what_is_in_the_set_whatever_its_order)
 {
 	struct safestart *ss = start("max_shrink=100%", NULL);
-	char two[32], owt[32], zoned[32], one[32], again[32];
+	char two[32], owt[32], zoned[32], moved[32], one[32], again[32];
 
 	digest_of(ss, TWO, two);
 	digest_of(ss, ONE, one);
 	digest_of(ss, OWT, owt);
-	digest_of(ss, TWO_ZONED, zoned);
+	digest_of(ss, TWO_ZONED("z"), zoned);
+	digest_of(ss, TWO_ZONED("y"), moved);
 	digest_of(ss, ONE, again);
 	ck_assert_str_eq(two, owt);
 	ck_assert_str_eq(one, again);
-	ck_assert(strcmp(two, one) != 0 && strcmp(two, zoned) != 0);
+	ck_assert(strcmp(two, one) != 0 && strcmp(two, zoned) != 0 && strcmp(zoned, moved) != 0);
 	close_now(ss);
 	ss = start("max_shrink=100%", "source=push");
 	digest_of(ss, OWT, owt);

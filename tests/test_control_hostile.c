@@ -356,6 +356,10 @@ START_TEST(p16_without_descriptors_for_clients_it_comes_back)
 	struct rlimit before, few;
 	int taken[64], count = 0;
 
+	if (under_valgrind()) { /* which keeps descriptors of its own */
+		close_now(ss);
+		return;
+	}
 	json_decref(ctl_once(its_socket(), "{\"do\":\"status\"}")); /* the making of the socket is over, and so are its descriptors */
 	reloads_go_on(ss);
 	int waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
