@@ -87,7 +87,7 @@ static enum client_next receive(struct client *client, int64_t now)
 
 bool client_is_asking(const struct client *client)
 {
-	return client->rest.kind == VERBS_NOTHING && client->in_length > 0 && (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
+	return client->out.length == 0 && client->rest.kind == VERBS_NOTHING && client->in_length > 0 && (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
 }
 
 static enum client_next read_line(struct safestart *ss, struct client *client, bool room, int64_t now)
