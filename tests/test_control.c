@@ -278,6 +278,7 @@ START_TEST(lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up)
 	/* Who doesn't stay for the answer has asked all the same. */
 	int before = app.outcomes;
 	ctl_connect(&ctl, its_socket());
+	json_decref(ctl_ask(&ctl, "{\"do\":\"status\"}"));
 	ctl_send(&ctl, "{\"do\":\"request\",\"reason\":\"and gone\"}\n");
 	ctl_close(&ctl);
 	EVENTUALLY(app.outcomes > before && app_logged(&app, "and gone"));
@@ -465,7 +466,7 @@ END_TEST
 
 START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
 {
-	struct safestart *ss = start(NULL, NULL);
+	struct safestart *ss = start("reconcile=10m", NULL); /* nothing else is to wake it */
 	struct ctl ctl;
 
 	app.hold = true;
@@ -473,6 +474,7 @@ START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
 	EVENTUALLY(app.prepares == 1);
 	ctl_connect(&ctl, its_socket());
 	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true}"));
+	let_it_take_a_turn();
 	ck_assert_int_eq(safestart_shutdown(ss), 0);
 	json_t *root = ctl_read(&ctl); /* though `prepare` is still inside */
 	ck_assert_str_eq(ctl_string(root, "outcome.verdict"), "cancelled");
