@@ -301,7 +301,11 @@ END_TEST
 START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 {
 	struct safestart *ss = start();
+#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
+	int count = 3000; /* what it takes is not judged here, and takes its time */
+#else
 	int count = under_valgrind() ? 3000 : 30000;
+#endif
 	struct ctl greedy[28];
 	size_t before, after = 0;
 
