@@ -12,7 +12,7 @@
 #define ONE "[" NODE("a", "10.0.0.1:1", "") "]"
 #define TWO "[" NODE("a", "10.0.0.1:1", "") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
 #define OWT "[" NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "," NODE("a", "10.0.0.1:1", "") "]"
-#define TWO_ZONED "[" NODE("a", "10.0.0.1:1", ",\"zone\":\"z\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
+#define TWO_ZONED(zone) "[" NODE("a", "10.0.0.1:1", ",\"zone\":\"" zone "\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
 
 static struct app app;
 
@@ -131,16 +131,17 @@ static void digest_of(struct safestart *ss, const char *document, char *to)
 START_TEST(p7_a_digest_is_of_what_is_in_the_set_whatever_its_order)
 {
 	struct safestart *ss = start("max_shrink=100%", NULL);
-	char two[32], owt[32], zoned[32], one[32], again[32];
+	char two[32], owt[32], zoned[32], moved[32], one[32], again[32];
 
 	digest_of(ss, TWO, two);
 	digest_of(ss, ONE, one);
 	digest_of(ss, OWT, owt);
-	digest_of(ss, TWO_ZONED, zoned);
+	digest_of(ss, TWO_ZONED("z"), zoned);
+	digest_of(ss, TWO_ZONED("y"), moved);
 	digest_of(ss, ONE, again);
 	ck_assert_str_eq(two, owt);
 	ck_assert_str_eq(one, again);
-	ck_assert(strcmp(two, one) != 0 && strcmp(two, zoned) != 0);
+	ck_assert(strcmp(two, one) != 0 && strcmp(two, zoned) != 0 && strcmp(zoned, moved) != 0);
 	close_now(ss);
 	ss = start("max_shrink=100%", "source=push");
 	digest_of(ss, OWT, owt);
@@ -257,6 +258,15 @@ START_TEST(p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for
 }
 END_TEST
 
+static long long requests(void)
+{
+	json_t *root = ctl_once(its_socket(), "{\"do\":\"status\"}");
+	long long accepted = ctl_integer(root, "status.requests");
+
+	json_decref(root);
+	return accepted;
+}
+
 START_TEST(lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up)
 {
 	struct safestart *ss = start(NULL, NULL);
@@ -275,11 +285,14 @@ START_TEST(lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up)
 	ck_assert_ptr_null(ctl_line(&ctl));
 	ctl_close(&ctl);
 	/* Who doesn't stay for the answer has asked all the same. */
-	int before = app.outcomes;
-	ctl_connect(&ctl, its_socket());
-	ctl_send(&ctl, "{\"do\":\"request\",\"reason\":\"and gone\"}\n");
-	ctl_close(&ctl);
-	EVENTUALLY(app.outcomes > before && app_logged(&app, "and gone"));
+	long long before = requests();
+	for (int i = 0; i < 200; i++) {
+		ctl_connect(&ctl, its_socket());
+		json_decref(ctl_ask(&ctl, "{\"do\":\"status\"}"));
+		ctl_send(&ctl, "{\"do\":\"request\",\"reason\":\"and gone\"}\n");
+		ctl_close(&ctl);
+	}
+	EVENTUALLY(requests() == before + 200 && app_logged(&app, "and gone"));
 	close_now(ss);
 }
 END_TEST
@@ -464,7 +477,7 @@ END_TEST
 
 START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
 {
-	struct safestart *ss = start(NULL, NULL);
+	struct safestart *ss = start("reconcile=10m", NULL); /* nothing else is to wake it */
 	struct ctl ctl;
 
 	app.hold = true;
@@ -472,6 +485,7 @@ START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
 	EVENTUALLY(app.prepares == 1);
 	ctl_connect(&ctl, its_socket());
 	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true}"));
+	let_it_take_a_turn();
 	ck_assert_int_eq(safestart_shutdown(ss), 0);
 	json_t *root = ctl_read(&ctl); /* though `prepare` is still inside */
 	ck_assert_str_eq(ctl_string(root, "outcome.verdict"), "cancelled");

@@ -301,15 +301,19 @@ END_TEST
 START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 {
 	struct safestart *ss = start();
+#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
+	int count = 3000; /* what it takes is not judged here, and takes its time */
+#else
 	int count = under_valgrind() ? 3000 : 30000;
-	struct ctl greedy[12];
+#endif
+	struct ctl greedy[28];
 	size_t before, after = 0;
 
 	char *document = document_of(count);
 	ck_assert_int_eq(push_and_wait(ss, document).verdict, SAFESTART_APPLIED);
 	json_decref(ctl_once(its_socket(), "{\"do\":\"nodes\"}"));
 	descriptors_and_bytes(&before);
-	for (int i = 0; i < 12; i++) { /* some 5 MB each, four times */
+	for (int i = 0; i < 28; i++) { /* some 5 MB each, four times */
 		ctl_connect(&greedy[i], its_socket());
 		ctl_send(&greedy[i], "{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n");
 		ck_assert(push_and_wait(ss, document).verdict <= SAFESTART_UNCHANGED);
@@ -319,9 +323,9 @@ START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 	json_decref(root);
 	descriptors_and_bytes(&after);
 #if !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
-	ck_assert_msg(under_valgrind() || after < before + (120 << 20), "from %zu to %zu bytes", before, after);
+	ck_assert_msg(under_valgrind() || after < before + (100 << 20), "from %zu to %zu bytes", before, after);
 #endif
-	for (int i = 0; i < 12; i++)
+	for (int i = 0; i < 28; i++)
 		ctl_close(&greedy[i]);
 	free(document);
 	close_now(ss);
@@ -356,6 +360,10 @@ START_TEST(p16_without_descriptors_for_clients_it_comes_back)
 	struct rlimit before, few;
 	int taken[64], count = 0;
 
+	if (under_valgrind()) { /* which keeps descriptors of its own */
+		close_now(ss);
+		return;
+	}
 	json_decref(ctl_once(its_socket(), "{\"do\":\"status\"}")); /* the making of the socket is over, and so are its descriptors */
 	reloads_go_on(ss);
 	int waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
