@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* poor: preloaded, it lets one allocation of the program fail, the $POOR-th, and then makes the file $POOR_HIT, so that whoever counts
  * knows when there are no more. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ static int is_the_one(void)
 	fd = open(path != NULL ? path : "/dev/null", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd >= 0)
 		close(fd);
+	errno = ENOMEM;
 	return 1;
 }
 
