@@ -160,6 +160,39 @@ static void added(void)
 	closes();
 }
 
+/* With a lock between processes. */
+static void locked(void)
+{
+	struct safestart_conf *conf = new_conf();
+
+	set(conf, "lock", scratch_path("lock"));
+	opens(conf, false);
+	pushes(AB, "a b");
+	pushes(ABC, "a b c");
+	answers(safestart_request_restart(now.ss), false);
+	closes();
+}
+
+/* And with others, of which there are none just now. */
+static void shared(void)
+{
+	struct safestart_conf *conf = new_conf();
+
+	set(conf, "lock", scratch_path("lock"));
+	set(conf, "lock_share", "yes");
+	set(conf, "source", "none");
+	opens(conf, true);
+	for (int i = 0; i < 3; i++)
+		answers(safestart_request_restart(now.ss), false);
+	closes();
+}
+
+static void shared_driven(void)
+{
+	now.driven = true;
+	shared();
+}
+
 /* Opened and closed, and nothing asked in between. */
 static void idle(void)
 {
@@ -304,6 +337,24 @@ START_TEST(p9_every_call_fails_once_with_a_source_of_the_applications_that_finis
 }
 END_TEST
 
+START_TEST(p9_every_call_fails_once_with_a_lock)
+{
+	play_all("locked", locked, 50);
+}
+END_TEST
+
+START_TEST(p9_every_call_fails_once_with_a_lock_that_is_shared)
+{
+	play_all("shared", shared, 40);
+}
+END_TEST
+
+START_TEST(p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop)
+{
+	play_all("shared, driven", shared_driven, 40);
+}
+END_TEST
+
 START_TEST(p9_every_call_fails_once_when_nothing_is_asked)
 {
 	play_all("idle", idle, 20);
@@ -365,5 +416,6 @@ END_TEST
 SUITE("calls", p9_every_call_fails_once_in_a_life_by_push, p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
       p9_every_call_fails_once_in_a_life_by_file, p9_every_call_fails_once_in_a_life_by_file_with_the_applications_own_loop,
       p9_every_call_fails_once_while_last_good_steps_in, p9_every_call_fails_once_with_a_source_of_the_applications_that_finishes_later,
-      p9_every_call_fails_once_when_nothing_is_asked, p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
+      p9_every_call_fails_once_with_a_lock, p9_every_call_fails_once_with_a_lock_that_is_shared,
+      p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop, p9_every_call_fails_once_when_nothing_is_asked, p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
       p9_no_byte_of_a_node_is_lost_for_want_of_memory)

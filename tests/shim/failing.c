@@ -67,7 +67,12 @@ enum thing {
 	CALL(unlink, NOTHING, EIO)                                                              \
 	CALL(unlinkat, NOTHING, EIO)                                                            \
 	CALL(fstat, NOTHING, EIO, ENOMEM)                                                       \
-	CALL(readlink, NOTHING, EIO, ENOMEM)
+	CALL(readlink, NOTHING, EIO, ENOMEM)                                                    \
+	CALL(fcntl, NOTHING, ENOLCK, EINTR)                                                     \
+	CALL(pread, NOTHING, EIO, FAILING_SHORT, EINTR)                                         \
+	CALL(pwrite, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO)                                \
+	CALL(posix_fallocate, NOTHING, ENOSPC, EOPNOTSUPP)                                      \
+	CALL(fstatat, NOTHING, EIO, ENOMEM)
 
 #define NAME(name, thing, ...) CALL_##name,
 enum call {
@@ -455,6 +460,54 @@ WRAP(ssize_t, readlink, const char *path, char *to, size_t size)
 {
 	MINUS_ONE_OR(readlink, __real_readlink(path, to, size));
 }
+
+/* Locks only; they take a struct flock. */
+#define FCNTL(name)                                                           \
+	int __real_##name(int fd, int command, ...);                          \
+	int __wrap_##name(int fd, int command, ...);                          \
+	int __wrap_##name(int fd, int command, ...)                           \
+	{                                                                     \
+		va_list arguments;                                            \
+		va_start(arguments, command);                                 \
+		struct flock *lock = va_arg(arguments, struct flock *);       \
+		va_end(arguments);                                            \
+		MINUS_ONE_OR(fcntl, __real_##name(fd, command, lock));        \
+	}
+FCNTL(fcntl)
+FCNTL(fcntl64)
+
+#define PREAD(name, type)                                                     \
+	WRAP(ssize_t, name, int fd, type bytes, size_t size, off_t at)        \
+	{                                                                     \
+		int error = verdict(CALL_pread, HERE);                        \
+		if (error == FAILING_SHORT)                                   \
+			return __real_##name(fd, bytes, half(size), at);      \
+		if (error != 0)                                               \
+			errno = error;                                        \
+		return error != 0 ? -1 : __real_##name(fd, bytes, size, at);  \
+	}
+PREAD(pread, void *)
+PREAD(pread64, void *)
+#define CALL_pread CALL_pwrite
+PREAD(pwrite, const void *)
+PREAD(pwrite64, const void *)
+#undef CALL_pread
+
+#define FALLOCATE(name)                                                       \
+	WRAP(int, name, int fd, off_t at, off_t size)                         \
+	{                                                                     \
+		ERROR_OR(posix_fallocate, __real_##name(fd, at, size));       \
+	}
+FALLOCATE(posix_fallocate)
+FALLOCATE(posix_fallocate64)
+
+#define FSTATAT(name)                                                                     \
+	WRAP(int, name, int directory, const char *path, struct stat *status, int flags)  \
+	{                                                                                 \
+		MINUS_ONE_OR(fstatat, __real_##name(directory, path, status, flags));     \
+	}
+FSTATAT(fstatat)
+FSTATAT(fstatat64)
 
 static void *jansson_malloc(size_t size)
 {
