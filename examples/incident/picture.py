@@ -2,7 +2,7 @@
 """picture.py - the parts of the day as one SVG. Its own card as background, light or dark as the viewer prefers."""
 
 WIDTH, LEFT, RIGHT = 960, 70, 24
-PANEL, GAP, TOP = 190, 104, 138     # height of a plot, between two plots, above the first
+PANEL, GAP, TOP = 190, 112, 144     # height of a plot, between two plots, above the first
 QUARTER = 0.25                      # s, the width of a measured bar
 
 STYLE = """
@@ -51,7 +51,7 @@ class Panel:
         return self.top + PANEL * (1 - rate / self.most)
 
     def frame(self):
-        yield text(LEFT, self.top - 40, self.part.title, "panel")
+        yield text(LEFT, self.top - 46, self.part.title, "panel")
         for step in range(0, self.most + 1, 500):
             yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(step):.1f}" y2="{self.y(step):.1f}" class="grid"/>'
             yield text(LEFT - 8, self.y(step) + 4, f"{step:,}", "", "end")
@@ -102,7 +102,7 @@ class Panel:
             yield from self.mark(t, f"{len(told)} announcements" if t == told[0] else "", "end")
         for words, label, anchor, row in (("started by hand", "started by hand", "end", 0), ("drained", "{} drained, rebooted", "start", 1),
                                           ("back", "back, not announced", "start", 0), ("alarm", "monitor: unannounced", "start", 1),
-                                          ("playbooks", "{} playbooks stop", "end", 0), ("announced", "", "start", 0)):
+                                          ("playbooks", "playbooks stop", "start", 0), ("announced", "", "start", 0)):
             times, count = self.first(words)
             for t in times:
                 yield from self.mark(t, label.format(count), anchor, row)
