@@ -221,7 +221,6 @@ static int enter_shared(struct safestart *ss, struct shared *shared, int64_t now
 	bool again = ex->me.sequence != 0 && ex->me.id == shared->open.id && ex->me.sequence == shared->open.sequence;
 	if (!again) /* the first time, or the state we were in is gone */
 		requests += ex->batch.requests;
-	ex->me.boot = ex->me.boot != 0 ? ex->me.boot : boot_hash();
 	uint64_t fresh = share_hash((const char *)(uint64_t[]){(uint64_t)now, (uint64_t)getpid(), handle_random(ss)}, 3 * sizeof(uint64_t)) | 1;
 	struct share_me me = ex->me;
 	share_enter(&shared->open, &shared->done, &me, requests, ex->urgent || (ex->batch.flags & REQUEST_URGENT) != 0, now, fresh);
@@ -369,6 +368,7 @@ static enum exclusive_verdict ask_shared(struct safestart *ss, int64_t now)
 	if (error < 0)
 		return go_alone(ss, error, now);
 	ex->warned = false;
+	ex->me.boot = ex->me.boot != 0 ? ex->me.boot : boot_hash();
 	request_issued(&ss->door, &waiting);
 	ex->me.retries = !ex->taken && waiting == 0;
 	/* Most looks change nothing, and need no lock: what is half written has the wrong checksum. */
