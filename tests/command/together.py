@@ -158,6 +158,24 @@ def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
     assert len(world.runs()) == 2
 
 
+def test_p6_who_leaves_before_the_command_began_fails_nobody_else(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    callers = [world.call("--debounce", "0") for _ in range(2)]
+    eventually("both to be in the next one", lambda: world.are_in(2))
+    first.kill()
+    first.wait()
+    eventually("one of them to wait for the command", lambda: "still running; waiting for it to end" in world.told())
+    leader, other = sorted(callers, key=lambda process: process.pid != world.leader())
+    leader.send_signal(signal.SIGTERM)
+    assert leader.wait() == 128 + signal.SIGTERM
+    os.remove(world.path + "/hold")
+    assert other.wait() == 0, world.told()
+    world.must_be_true([other])
+
+
 def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
     world = World(scene)
     caller = world.call("--debounce", "0", command=["sleep", "600"])
