@@ -42,19 +42,21 @@ static void look(const struct exclusive *ex, struct shared *shared)
 	share_read_done(&shared->done, done);
 }
 
-static struct share_verdict decide(const struct safestart *ss, const struct shared *shared, int64_t now)
+/* By the time after it was read: what another process has written meanwhile must not seem to come from the future. */
+static struct share_verdict decide(const struct safestart *ss, const struct shared *shared)
 {
 	const struct gate_conf *gate = &handle_settings(ss)->gate;
 	const struct share_conf conf = {.debounce = gate->debounce, .max_delay = gate->max_delay, .min_interval = gate->min_interval};
 
-	return share_decide(&shared->open, &shared->done, &ss->exclusive.me, &conf, now);
+	return share_decide(&shared->open, &shared->done, &ss->exclusive.me, &conf, loop_now());
 }
 
 /* LOCK_STATE is held. First the file, then the door: what can't be written stays where it is. */
-static int enter_shared(struct safestart *ss, struct shared *shared, int64_t now)
+static int enter_shared(struct safestart *ss, struct shared *shared)
 {
 	struct exclusive *ex = &ss->exclusive;
 	char bytes[SHARE_OPEN_SIZE];
+	int64_t now = loop_now();
 	uint64_t requests;
 
 	request_issued(&ss->door, &requests);
@@ -145,7 +147,7 @@ static struct changed try_to_lead(struct safestart *ss, int64_t now)
 	if (error < 0)
 		return (struct changed){.how = error == -EAGAIN ? CHANGED_BUSY : CHANGED_FAILED, .error = error};
 	look(ex, &shared);
-	struct share_verdict verdict = decide(ss, &shared, now);
+	struct share_verdict verdict = decide(ss, &shared);
 	if (verdict.action == SHARE_LEAD)
 		return (struct changed){.verdict = lead(ss, &shared, now)};
 	if (ex->held == 0)
@@ -161,13 +163,13 @@ static struct changed change(struct safestart *ss, int64_t now)
 	struct shared shared;
 
 	look(ex, &shared);
-	struct share_verdict verdict = decide(ss, &shared, now);
+	struct share_verdict verdict = decide(ss, &shared);
 	bool in_open = ex->me.sequence != 0 && ex->me.id == shared.open.id && ex->me.sequence == shared.open.sequence;
 	if (verdict.action == SHARE_ENTER || (ex->asked && in_open && verdict.action != SHARE_LEAVE)) {
-		int error = enter_shared(ss, &shared, now);
+		int error = enter_shared(ss, &shared);
 		if (error < 0)
 			return (struct changed){.how = CHANGED_ALONE, .error = error};
-		verdict = decide(ss, &shared, now);
+		verdict = decide(ss, &shared);
 	}
 	ex->left = ex->left || ex->asked;
 	ex->asked = false;
@@ -180,25 +182,15 @@ static struct changed change(struct safestart *ss, int64_t now)
 	return (struct changed){.verdict = exclusive_come_again(ss, now + EXCLUSIVE_PAUSE_MIN_NS)};
 }
 
-/* LOCK_STATE is held for microseconds, unless its holder is stopped or a crowd keeps it from running: lock_timeout=0 does not mean
- * these. Whoever wants to lead then lets those enter first who may be waiting for it, too: they belong to the same window. */
-static enum exclusive_verdict state_is_busy(struct safestart *ss, int64_t now, bool leads)
-{
-	int64_t timeout = handle_settings(ss)->lock_timeout, patient = leads ? now + handle_settings(ss)->gate.debounce / 4 : now;
-
-	enum exclusive_verdict verdict = exclusive_busy(ss, now, timeout > STATE_TIMEOUT_NS ? timeout : STATE_TIMEOUT_NS);
-	if (ss->exclusive.retry_at < patient)
-		ss->exclusive.retry_at = patient;
-	return verdict;
-}
-
-static enum exclusive_verdict change_shared(struct safestart *ss, int64_t now, bool leads)
+static enum exclusive_verdict change_shared(struct safestart *ss, int64_t now)
 {
 	int64_t timeout = handle_settings(ss)->lock_timeout;
 
 	int error = lock_file_try(&ss->exclusive.file, LOCK_STATE);
+	if (error == -EAGAIN) /* it is held for microseconds, unless somebody is stopped: lock_timeout=0 does not mean these */
+		return exclusive_busy(ss, now, timeout > STATE_TIMEOUT_NS ? timeout : STATE_TIMEOUT_NS);
 	if (error < 0)
-		return error == -EAGAIN ? state_is_busy(ss, now, leads) : exclusive_fail(ss, error, safestart_strerror(error));
+		return exclusive_fail(ss, error, safestart_strerror(error));
 	struct changed changed = change(ss, now);
 	lock_file_release(&ss->exclusive.file, LOCK_STATE);
 	switch (changed.how) {
@@ -225,14 +217,14 @@ enum exclusive_verdict exclusive_ask_shared(struct safestart *ss, int64_t now)
 	ex->me.retries = !ex->taken && waiting == 0;
 	/* Most looks change nothing, and need no lock: what is half written has the wrong checksum. */
 	look(ex, &shared);
-	struct share_verdict verdict = decide(ss, &shared, now);
+	struct share_verdict verdict = decide(ss, &shared);
 	if (verdict.action == SHARE_LEAVE)
 		return leave_shared(ss, verdict.outcome);
 	if (verdict.action == SHARE_WAIT && !ex->asked)
 		return wait_for_window(ss, verdict.at, now);
 	if (verdict.action == SHARE_LEAD && !ex->asked && ex->held == 0 && !lock_file_is_free(&ex->file, LOCK_RUN))
 		return exclusive_busy(ss, now, handle_settings(ss)->lock_timeout);
-	return change_shared(ss, now, verdict.action == SHARE_LEAD);
+	return change_shared(ss, now);
 }
 
 void exclusive_publish(struct safestart_run *run)
