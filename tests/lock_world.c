@@ -88,6 +88,7 @@ static int on_restart(struct safestart_run *run, void *user_data)
 	struct guest *guest = (struct guest *)user_data;
 
 	atomic_store(&guest->run, run);
+	int began = (int)(now_ms() & 0x3fffffff);
 	if (guest->breeds)
 		breed();
 	if (!come_in())
@@ -100,7 +101,7 @@ static int on_restart(struct safestart_run *run, void *user_data)
 		fputs("one\n", runs);
 		fclose(runs);
 	}
-	safestart_run_set_status(run, atomic_load(&guest->status));
+	safestart_run_set_status(run, guest->stamps ? began : atomic_load(&guest->status));
 	atomic_fetch_add(&guest->restarts, 1);
 	go_out();
 	return guest->later ? SAFESTART_LATER : atomic_load(&guest->result);

@@ -14,6 +14,7 @@ struct guest {
 	_Atomic bool overlapped; /* somebody else was inside */
 	_Atomic int result, status; /* of `restart` */
 	bool later;             /* it answers LATER */
+	bool stamps;            /* its status is when it began, in ms */
 	bool breeds;            /* it leaves children behind */
 	bool failed;            /* said by what a process does */
 	struct safestart_run *_Atomic run;

@@ -75,6 +75,31 @@ START_TEST(p3_processes_that_ask_together_are_one_run_with_one_answer)
 }
 END_TEST
 
+static void asks_for_quiet(struct guest *guest)
+{
+	guest->stamps = true;
+	for (int i = 0; i < 3; i++) {
+		int asked = (int)(now_ms() & 0x3fffffff);
+		struct safestart_outcome outcome = guest_asks(guest);
+		if (outcome.status < asked) /* the milliseconds have begun anew */
+			continue;
+		guest->failed = guest->failed || outcome.verdict != SAFESTART_APPLIED || outcome.status < asked + 99;
+	}
+}
+
+START_TEST(p4_no_shared_run_begins_before_it_has_been_quiet_for_debounce)
+{
+	pid_t others[30];
+
+	for (int round = 0; round < repeat(1); round++) {
+		for (size_t i = 0; i < 30; i++)
+			others[i] = process(asks_for_quiet, SHARE "debounce=100ms max_delay=1h", "thread=no");
+		for (size_t i = 0; i < 30; i++)
+			ck_assert_int_eq(ends(others[i]), 0);
+	}
+}
+END_TEST
+
 static void asks_often(struct guest *guest)
 {
 	for (int i = 0; i < repeat(20); i++) {
@@ -293,7 +318,7 @@ START_TEST(p18_on_a_full_disk_each_runs_for_itself_and_says_so)
 }
 END_TEST
 
-SUITE("lock_share", p3_processes_that_ask_together_are_one_run_with_one_answer, p1_shared_runs_never_overlap_and_nobody_is_forgotten,
+SUITE("lock_share", p3_processes_that_ask_together_are_one_run_with_one_answer, p4_no_shared_run_begins_before_it_has_been_quiet_for_debounce, p1_shared_runs_never_overlap_and_nobody_is_forgotten,
       p2_a_run_that_had_begun_before_does_not_answer, p2_requests_that_come_while_the_batch_waits_are_in_it_and_later_ones_are_not_lost,
       p6_a_failure_is_everybodys_with_its_error_and_words, p18_a_killed_leaders_batch_is_run_by_the_next, p18_whoever_is_killed_at_any_moment_the_others_are_answered,
       p6_a_leader_that_shuts_down_leaves_its_batch_to_the_others, p18_a_file_spoilt_in_the_middle_costs_a_run_at_most,

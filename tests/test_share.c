@@ -241,6 +241,7 @@ START_TEST(p18_whatever_happens_to_the_bytes_who_waits_enters_anew)
 	memset(broken.open, 0, sizeof(broken.open));
 	enters(&broken, &me, 1, 1100 * MS);
 	ck_assert_uint_ne(me.id, before.id);
+	ck_assert_int_eq(does(&broken, &before, 1101 * MS), SHARE_ENTER); /* sound, but another */
 	/* The run of the state that is gone answers nobody of the new one, but still its own. */
 	uint64_t sequence = me.sequence;
 	ended(&broken, before.id, before.sequence, 9, 1150 * MS);

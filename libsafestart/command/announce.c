@@ -39,14 +39,28 @@ int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, j
 	return leave;
 }
 
+/* Its nodes come from that file; where another one's do, nothing is to be done. */
+static bool reads_it(const struct peer *peer, const void *path)
+{
+	const char *source = answer_text(json_object_get(peer->answer, "status"), "source");
+	char *real = strncmp(source, "file:/", 6) == 0 ? realpath(source + 5, NULL) : NULL;
+	bool same = real != NULL ? strcmp(real, path) == 0 : strncmp(source, "file:", 5) == 0; /* where a relative one leads, only it knows */
+
+	free(real);
+	return same;
+}
+
 /* The file is followed by those that read it; to ask them hurries them up where there is nothing to follow it by. */
-void edit_hurry(const char *words)
+static void hurry(const char *path, const char *words)
 {
 	struct fleet fleet;
 
 	if (fleet_look(&fleet, options_control(), NULL) < 0)
 		return;
-	(void)fleet_ask(&fleet, request_new(false, false, words, 0), FLEET_TIMEOUT);
+	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "status"), FLEET_TIMEOUT) == 0) {
+		fleet_keep(&fleet, reads_it, path);
+		(void)fleet_ask(&fleet, request_new(false, false, words, 0), FLEET_TIMEOUT);
+	}
 	fleet_free(&fleet);
 }
 
@@ -55,7 +69,7 @@ int edit_wait(const struct barrier *what, const char *verb, json_t *told)
 	char words[300];
 
 	snprintf(words, sizeof(words), "safestart %s %.255s", verb, what->node);
-	edit_hurry(words);
+	hurry(answer_text(told, "file"), words);
 	return barrier_wait(what, common.json ? told : NULL);
 }
 

@@ -13,9 +13,8 @@ bool edit_begin(struct filesd *filesd, struct drains *drains, const char *given,
 /* Write both, in the order that is asked for, and tell what was done. 0, or how the program ends. */
 int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, json_t *told);
 
-/* Ask the processes, then wait. */
+/* Ask the processes that read the file, then wait. */
 int edit_wait(const struct barrier *what, const char *verb, json_t *told);
-void edit_hurry(const char *words);
 
 /* At the end; takes `told`. */
 int edit_tell(json_t *told, int leave);

@@ -372,6 +372,19 @@ int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout)
 	return fine ? 0 : -ENOMEM;
 }
 
+void fleet_keep(struct fleet *fleet, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		if (wanted(&fleet->peers[i], user_data))
+			fleet->peers[kept++] = fleet->peers[i];
+		else
+			free_peer(&fleet->peers[i]);
+	}
+	fleet->count = kept;
+}
+
 /* Under the directory's lock, as the library does it: meanwhile another one may have removed it, and somebody may have started
  * under the very same name. */
 void fleet_sweep(const struct fleet *fleet)

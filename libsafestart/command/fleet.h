@@ -47,6 +47,9 @@ void fleet_free(struct fleet *fleet);
  * meanwhile is no longer in the fleet. 0 or -ENOMEM. */
 int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout);
 
+/* Leave out those that are not wanted. */
+void fleet_keep(struct fleet *fleet, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data);
+
 /* Remove the sockets of those that are gone, if that is allowed. */
 void fleet_sweep(const struct fleet *fleet);
 

@@ -300,8 +300,10 @@ static void advise(struct judgement *judgement, const struct peer *peer, enum tr
 	case TROUBLE_UNKNOWN:
 		if (peer->state == PEER_SILENT)
 			snprintf(judgement->next, sizeof(judgement->next), "look what process %s is doing; if it is stopped: kill -CONT %s", peer->process, peer->process);
-		else
+		else if (strncmp(peer->why, "you may not", 11) == 0)
 			snprintf(judgement->next, sizeof(judgement->next), "safestart status as root");
+		else
+			snprintf(judgement->next, sizeof(judgement->next), "look whose socket %.200s is, and what its process does", peer->file != NULL ? peer->file : "it");
 		break;
 	}
 }

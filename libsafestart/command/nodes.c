@@ -128,14 +128,18 @@ struct tally {
 };
 #define TALLIES 16
 
+/* What is not as it should be comes first: a line may be cut from its right. */
 static int compare_tallies(const void *a, const void *b)
 {
 	const struct tally *one = a, *other = b;
+	bool one_fine = strcmp(one->state, "proven") == 0 || strcmp(one->state, "applied") == 0, other_fine = strcmp(other->state, "proven") == 0 || strcmp(other->state, "applied") == 0;
 
+	if (one_fine != other_fine)
+		return one_fine - other_fine;
 	return one->count != other->count ? (one->count < other->count) - (one->count > other->count) : strcmp(one->state, other->state);
 }
 
-/* How many say what, the most first. */
+/* How many say what. */
 static size_t count_states(const struct column *columns, size_t count, const char *id, struct tally tallies[TALLIES])
 {
 	size_t different = 0, at;
@@ -154,7 +158,7 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 	return different;
 }
 
-/* "197 × proven, 2 × failing (4312, 4313), 1 × - (4400)": few are named. The worst gives the colour. */
+/* "2 × failing (4312, 4313), 197 × proven, 1 × applied (4400)": few are named. The worst gives the colour. */
 static enum colour tell_states(const struct column *columns, size_t count, const char *id, char *words, size_t size)
 {
 	enum colour colour = COLOUR_PLAIN;
@@ -166,7 +170,7 @@ static enum colour tell_states(const struct column *columns, size_t count, const
 	for (size_t i = 0; to != NULL && i < different; i++) {
 		const struct tally *tally = &tallies[i];
 		enum colour its = colour_of(tally->state);
-		colour = its == COLOUR_BAD || (its == COLOUR_WARN && colour != COLOUR_BAD) || (i == 0 && its == COLOUR_GOOD) ? its : colour;
+		colour = its == COLOUR_BAD || (its == COLOUR_WARN && colour != COLOUR_BAD) || (colour == COLOUR_PLAIN && its == COLOUR_GOOD && 2 * tally->count > count) ? its : colour;
 		fprintf(to, "%s%zu × %s", i > 0 ? ", " : "", tally->count, tally->state);
 		const char *before = " (";
 		for (size_t k = 0; tally->count <= 3 && different > 1 && k < count; k++) {

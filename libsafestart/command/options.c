@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "help.h"
+#include "table.h"
 
 #define OPTIONS_MAX 24
 
@@ -31,9 +32,10 @@ int say(int leave, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
-	size_t length = strlen(line);
-	line[length] = '\n';
-	fwrite(line, 1, length + 1, stderr);
+	char *clean = words_clean(line); /* names of files and what others answer may be in it */
+	snprintf(line, sizeof(line), "%s\n", clean != NULL ? clean : "safestart: out of memory");
+	free(clean);
+	fputs(line, stderr);
 	return leave;
 }
 
@@ -49,7 +51,7 @@ int leave_worse(int one, int other)
 
 int print_json(json_t *json, int leave)
 {
-	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+	char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 
 	json_decref(json);
 	if (text == NULL)

@@ -247,9 +247,14 @@ static int ask_and_wait(struct caller *caller)
 
 	caller->ticket = safestart_request_restart(caller->ss);
 	int result = wait_for_answer(caller, &outcome);
-	int leave = caller->signal != 0 && result != 0 ? say(128 + caller->signal, "left at signal %d; the request stays, if others wait with it", caller->signal)
-		    : result < 0			? say(LEAVE_OURS, "no answer: %s", safestart_strerror(result))
-							: tell(caller, &outcome);
+	bool left = caller->signal != 0 && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
+	int leave;
+	if (left)
+		leave = say(128 + caller->signal, "left at signal %d; the request stays, if others wait with it", caller->signal);
+	else if (result < 0)
+		leave = say(LEAVE_OURS, "no answer: %s", safestart_strerror(result));
+	else
+		leave = tell(caller, &outcome);
 	safestart_close(caller->ss);
 	return leave;
 }

@@ -22,7 +22,7 @@ static bool is_known(const struct share_open *open, const struct share_done *don
 /* Is it the state of a system that is still up, and does it make sense? */
 static bool is_sound(const struct share_open *open, const struct share_done *done, uint64_t boot)
 {
-	return open->id != 0 && open->boot == boot && open->sequence > 0 && !(is_known(open, done) && done->outcomes[0].sequence >= open->sequence);
+	return open->id != 0 && (open->boot == boot || open->boot == 0 || boot == 0) && open->sequence > 0 && !(is_known(open, done) && done->outcomes[0].sequence >= open->sequence);
 }
 
 /* When the open batch has been quiet, or open, for long enough. A time to come is another clock's (a time namespace), and past. */

@@ -21,7 +21,7 @@
 #define SHARE_DONE_SIZE 4096
 #define SHARE_KEPT 32 /* outcomes, as far as their text fits */
 
-/* The batch that is open. Times are CLOCK_MONOTONIC of the system that booted as `boot`. */
+/* The batch that is open. Times are CLOCK_MONOTONIC of the system that booted as `boot`; 0: nobody knows. */
 struct share_open {
 	uint64_t id; /* 0: not valid */
 	uint64_t boot;

@@ -166,6 +166,21 @@ def test_nobody_there_is_not_gone(scene):
     scene.safestart("wait", "a", "--gone", "--timeout", 0).must(4, "no process has a socket")
 
 
+def test_who_reads_the_file_is_asked_and_nobody_else(scene):
+    """Where nothing follows the file (no inotify left, a network file system) it need not be waited for."""
+    scene.write(document("a", "b"))
+    scene.start_on_file(1)
+    scene.write(document("c"), f"{scene.folder}/other.json")
+    scene.start("other", source=f"file:{scene.folder}/other.json")
+
+    def requests(name):
+        return scene.safestart("status", "--json", name).json()["names"][0]["processes"][0]["status"]["requests"]
+    eventually("the other one to be live", lambda: scene.safestart("status", "other").code == 0)
+    before, others = requests("api"), requests("other")
+    scene.safestart("withdraw", "a", "--wait", "--timeout", "100s").must(0)
+    assert requests("api") > before and requests("other") == others
+
+
 # ---- A whole round, as a playbook does it ----
 
 def test_a_node_is_drained_rebooted_announced_and_used(scene):

@@ -15,6 +15,7 @@ COMMAND = """#!/bin/sh
 mkdir "$WORLD/in" 2>/dev/null || echo overlap >>"$WORLD/overlaps"
 begun=$WORLD/$$.$(date +%s%N)
 ls "$WORLD/asked" >"$begun.begun"
+while [ -e "$WORLD/hold" ]; do sleep 0.02; done
 sleep "${TAKES:-0.02}"
 rmdir "$WORLD/in"
 mv "$begun.begun" "$begun.run"
@@ -67,6 +68,11 @@ class World:
             found = None
         return int(found.group(1)) if found else 0
 
+    def are_in(self, requests):
+        """So many are in the batch that is open."""
+        with open(os.path.join(self.locks, "it.lock"), "rb") as f:
+            return b": %d requests," % requests in f.read()[8192:]
+
     def told(self):
         with open(self.errors, encoding="utf-8") as f:
             return f.read()
@@ -79,26 +85,41 @@ class World:
             assert any(process.caller in run for run in runs), f"caller {process.caller} was told {process.returncode}, and no run has seen it: {self.told()[-2000:]}"
 
 
-def test_p3_a_thousand_callers_are_one_or_two_runs(scene):
+def test_p3_a_thousand_callers_are_two_runs(scene):
     world = World(scene)
-    callers = [world.call(TAKES=0.2, CODE=7) for _ in range(1000)]
+    scene.write("", world.path + "/hold")
+    callers = [world.call("--debounce", "0", CODE=7)]
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    callers += [world.call("--debounce", "0", CODE=7) for _ in range(999)]
+    eventually("all to be in the next one", lambda: world.are_in(999))
+    os.remove(world.path + "/hold")
     assert {process.wait() for process in callers} == {7}
     world.must_be_true(callers)
-    assert 1 <= len(world.runs()) <= 2, len(world.runs())
+    assert len(world.runs()) == 2
     lines = world.told().splitlines()
-    assert len(lines) == 1000, world.told()
-    assert sum("ran for" in line for line in lines) == len(world.runs())
-    assert all(re.fullmatch(r"safestart run: (ran for |covered by a run of pid \d+ \()\d+ requests\)?: exit 7", line) for line in lines), world.told()
+    assert len(lines) == 1000 and sum("ran for 1 request:" in line for line in lines) == 1 and sum("ran for 999 requests:" in line for line in lines) == 1, world.told()
+    assert all(re.fullmatch(r"safestart run: (ran for |covered by a run of pid \d+ \()\d+ requests?\)?: exit 7", line) for line in lines), world.told()
+
+
+def test_p4_the_quiet_after_the_newest_request_is_waited_for(scene):
+    world = World(scene)
+    began = time.monotonic()
+    caller = world.call("--debounce", "500ms")
+    assert caller.wait() == 0 and time.monotonic() - began >= 0.5
+    world.must_be_true([caller])
 
 
 def test_p2_who_asks_during_a_run_is_covered_by_the_next(scene):
     world = World(scene)
-    first = world.call("--debounce", "0", TAKES=1)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
     eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
-    later = [world.call("--debounce", "0", TAKES=1) for _ in range(5)]
+    later = [world.call("--debounce", "0") for _ in range(5)]
+    eventually("all to be in the next one", lambda: world.are_in(5))
+    os.remove(world.path + "/hold")
     assert {process.wait() for process in [first, *later]} == {0}
     world.must_be_true([first, *later])
-    assert len(world.runs()) in (2, 3)
+    assert len(world.runs()) == 2
 
 
 def test_p18_whoever_is_killed_at_random_the_others_are_told_the_truth(scene):
@@ -124,14 +145,35 @@ def test_p18_whoever_is_killed_at_random_the_others_are_told_the_truth(scene):
 
 def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
     world = World(scene)
-    first = world.call("--debounce", "0", TAKES=1)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
     eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
     first.kill()
     first.wait()
-    second = world.call("--debounce", "0", TAKES=0)
+    second = world.call("--debounce", "0")
+    eventually("it to be waited for", lambda: "still running; waiting for it to end" in world.told())
+    os.remove(world.path + "/hold")
     assert second.wait() == 0
     world.must_be_true([second])
-    assert len(world.runs()) == 2 and "still running; waiting for it to end" in world.told(), world.told()
+    assert len(world.runs()) == 2
+
+
+def test_p6_who_leaves_before_the_command_began_fails_nobody_else(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    callers = [world.call("--debounce", "0") for _ in range(2)]
+    eventually("both to be in the next one", lambda: world.are_in(2))
+    first.kill()
+    first.wait()
+    eventually("one of them to wait for the command", lambda: "still running; waiting for it to end" in world.told())
+    leader, other = sorted(callers, key=lambda process: process.pid != world.leader())
+    leader.send_signal(signal.SIGTERM)
+    assert leader.wait() == 128 + signal.SIGTERM
+    os.remove(world.path + "/hold")
+    assert other.wait() == 0, world.told()
+    world.must_be_true([other])
 
 
 def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
@@ -166,7 +208,7 @@ def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
     leader = world.call("--debounce", "0", command=["sh", "-c", script])
     eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "ready")))
     follower = world.call("--debounce", "0", command=["sh", "-c", script])
-    eventually("it to wait", lambda: b"1 requests" in open(os.path.join(world.locks, "it.lock"), "rb").read()[8192:])
+    eventually("it to wait", lambda: world.are_in(1))
     follower.send_signal(signal.SIGTERM)
     assert follower.wait() == 128 + signal.SIGTERM
     assert leader.poll() is None
@@ -216,10 +258,12 @@ def test_bad_arguments_say_what_to_do(scene):
 
 def test_one_name_is_one_command(scene):
     world = World(scene)
-    first = world.call("--debounce", "0", TAKES=2)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
     eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
     scene.safestart("run", "--name", "it", "--debounce", "0", "echo", "it's", "another one", SAFESTART_LOCKS=world.locks).must(
         125, "in use for another command", world.command, "echo 'it'\\''s' 'another one'", "--name")
+    os.remove(world.path + "/hold")
     assert first.wait() == 0
     scene.safestart("run", "--name", "it", "--debounce", "0", "echo", "other", SAFESTART_LOCKS=world.locks).must(0, "other")  # nobody is inside
 
