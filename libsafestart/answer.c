@@ -67,10 +67,12 @@ static void log_outcome(const struct safestart_run *run, bool repeated)
 	const struct safestart_outcome *outcome = &run->outcome;
 	const char *reason = run->batch.reason;
 
-	char cause[64];
+	char cause[96], elsewhere[32] = "";
 
+	if (outcome->pid != (int32_t)getpid())
+		why_say(elsewhere, sizeof(elsewhere), 0, ", made by pid %d", (int)outcome->pid);
 	if (outcome->requests > 0)
-		why_say(cause, sizeof(cause), 0, "%llu request%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
+		why_say(cause, sizeof(cause), 0, "%llu request%s%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s", elsewhere);
 	else
 		why_copy(cause, sizeof(cause), run->cause);
 	/* The same thing again every 30 s hides what matters at 3 a.m. */
@@ -104,6 +106,7 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 		figures->behind_since = 0;
 	else if (outcome->verdict != SAFESTART_CANCELLED && figures->behind_since == 0)
 		figures->behind_since = run->started;
+	events_post_outcome(ss->events, outcome); /* before anybody can know that it is answered */
 	pthread_cond_broadcast(&ss->changed);
 }
 
@@ -150,7 +153,6 @@ void answer_run(struct safestart_run *run, bool again)
 		say_cancelled(run); /* this very moment: shutdown has answered its ticket, and there is one answer [P6] */
 	record_locked(ss, run);
 	pthread_mutex_unlock(&ss->lock);
-	events_post_outcome(ss->events, &run->outcome);
 	log_outcome(run, repeated);
 	post_outcome(run);
 }

@@ -13,6 +13,7 @@
 
 #define PAUSE_MIN_NS INT64_C(2000000)
 #define PAUSE_MAX_NS INT64_C(200000000)
+#define STATE_TIMEOUT_NS INT64_C(1000000000)
 
 static const char *lock_path(const struct safestart *ss)
 {
@@ -41,7 +42,7 @@ void exclusive_init(struct safestart *ss)
 	ss->lock_picture = (struct exclusive_picture){.state = EXCLUSIVE_FREE};
 }
 
-static void show(struct safestart *ss, int state, int64_t since, const char *holder)
+static void show(struct safestart *ss, enum exclusive_state state, int64_t since, const char *holder)
 {
 	pthread_mutex_lock(&ss->lock);
 	ss->lock_picture.state = state;
@@ -78,18 +79,27 @@ static enum exclusive_verdict give_up(struct safestart *ss, int verdict, int err
 	return EXCLUSIVE_ENDED;
 }
 
+/* Where there are nodes, what of them. */
+static const char *say_serving(const struct safestart *ss, char *text, size_t size)
+{
+	why_copy(text, size, "");
+	if (ss->source.kind != SOURCE_NONE)
+		why_say(text, size, 0, "; generation %llu goes on serving", (unsigned long long)safestart_generation(ss));
+	return text;
+}
+
 static enum exclusive_verdict fail(struct safestart *ss, int error, const char *why)
 {
-	why_say(ss->exclusive.end.message, sizeof(ss->exclusive.end.message), 0, "the lock %.80s can't be used: %s; generation %llu goes on serving", lock_path(ss), why,
-		(unsigned long long)safestart_generation(ss));
+	char more[64];
+
+	why_say(ss->exclusive.end.message, sizeof(ss->exclusive.end.message), 0, "the lock %.60s can't be used: %s%s", lock_path(ss), why, say_serving(ss, more, sizeof(more)));
 	return give_up(ss, SAFESTART_FAILED, error);
 }
 
 /* Somebody else has it. */
-static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
+static enum exclusive_verdict busy(struct safestart *ss, int64_t now, int64_t timeout)
 {
 	struct exclusive *ex = &ss->exclusive;
-	int64_t timeout = handle_settings(ss)->lock_timeout;
 	char holder[LOCK_HOLDER_SIZE], since[48] = "";
 
 	int64_t held = lock_file_holder(&ex->file, now, holder, sizeof(holder));
@@ -100,14 +110,16 @@ static enum exclusive_verdict busy(struct safestart *ss, int64_t now)
 		ex->said = false;
 	}
 	if (now - ex->since >= timeout) {
-		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s; generation %llu goes on serving",
-			lock_path(ss), why_duration(timeout).text, holder, since, (unsigned long long)safestart_generation(ss));
+		char more[64];
+		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s%s",
+			lock_path(ss), why_duration(timeout).text, holder, since, say_serving(ss, more, sizeof(more)));
 		return give_up(ss, SAFESTART_TIMED_OUT, -EBUSY);
 	}
 	show(ss, EXCLUSIVE_WAITING, ex->since, holder);
 	if (!ex->said && now - ex->since >= timeout / 4) {
 		ex->said = true;
-		handle_log(ss, LOG_WARNING, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
+		/* The same thing again every 30 s hides what matters. */
+		handle_log(ss, (ex->failures & (ex->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
 			   why_duration(now - ex->since).text, holder, since, why_duration(timeout).text);
 	}
 	int64_t at = now + pause_after(ss, now - ex->since);
@@ -148,7 +160,7 @@ static enum exclusive_verdict ask_alone(struct safestart *ss, int64_t now)
 		return come_again(ss, ex->ended + min_interval);
 	int error = take_run(ex);
 	if (error == -EAGAIN)
-		return busy(ss, now);
+		return busy(ss, now, handle_settings(ss)->lock_timeout);
 	return error < 0 ? fail(ss, error, safestart_strerror(error)) : begin(ss, now);
 }
 
@@ -238,14 +250,16 @@ static enum exclusive_verdict leave_shared(struct safestart *ss, const struct sh
 	return EXCLUSIVE_ENDED;
 }
 
-/* So that nobody waits for the timer alone: who comes first after the window leads. */
+/* Looking now and then, for somebody in more of a hurry may end the window; at its end a little apart: who comes first leads. */
 static enum exclusive_verdict wait_for_window(struct safestart *ss, int64_t at, int64_t now)
 {
-	int64_t spread = (at - now) / 8 < PAUSE_MAX_NS / 2 ? (at - now) / 8 : PAUSE_MAX_NS / 2;
+	int64_t spread = (at - now) / 8;
 
 	if (ss->exclusive.since != 0)
 		show(ss, EXCLUSIVE_FREE, 0, "");
 	ss->exclusive.since = 0;
+	if (at - now > PAUSE_MAX_NS)
+		return come_again(ss, now + pause_after(ss, INT64_MAX));
 	return come_again(ss, at + (int64_t)((double)spread * ((double)handle_random(ss) / UINT32_MAX)));
 }
 
@@ -275,8 +289,34 @@ static enum exclusive_verdict lead(struct safestart *ss, struct shared *shared, 
 	return begin(ss, now);
 }
 
+/* What comes of a look at the state that changes it. Only what needs LOCK_STATE is done while it is held: the rest logs. */
+struct changed {
+	enum {CHANGED_DECIDED, CHANGED_BUSY, CHANGED_ALONE, CHANGED_FAILED} how;
+	enum exclusive_verdict verdict; /* DECIDED */
+	int error;                      /* ALONE, FAILED */
+};
+
+/* LOCK_STATE is held, and LOCK_RUN may be had: whoever had it may have ended since. */
+static struct changed try_to_lead(struct safestart *ss, int64_t now)
+{
+	struct exclusive *ex = &ss->exclusive;
+	struct shared shared;
+
+	int error = take_run(ex);
+	if (error < 0)
+		return (struct changed){.how = error == -EAGAIN ? CHANGED_BUSY : CHANGED_FAILED, .error = error};
+	look(ex, &shared);
+	struct share_verdict verdict = decide(ss, &shared, now);
+	if (verdict.action == SHARE_LEAD)
+		return (struct changed){.verdict = lead(ss, &shared, now)};
+	if (ex->held == 0)
+		lock_file_release(&ex->file, LOCK_RUN);
+	/* Else somebody writes it who holds no lock. */
+	return (struct changed){.verdict = verdict.action == SHARE_LEAVE ? leave_shared(ss, verdict.outcome) : come_again(ss, now + PAUSE_MIN_NS)};
+}
+
 /* LOCK_STATE is held. */
-static enum exclusive_verdict decide_locked(struct safestart *ss, int64_t now)
+static struct changed change(struct safestart *ss, int64_t now)
 {
 	struct exclusive *ex = &ss->exclusive;
 	struct shared shared;
@@ -287,25 +327,36 @@ static enum exclusive_verdict decide_locked(struct safestart *ss, int64_t now)
 	if (verdict.action == SHARE_ENTER || (ex->asked && in_open && verdict.action != SHARE_LEAVE)) {
 		int error = enter_shared(ss, &shared, now);
 		if (error < 0)
-			return go_alone(ss, error, now);
+			return (struct changed){.how = CHANGED_ALONE, .error = error};
 		verdict = decide(ss, &shared, now);
 	}
 	ex->left = ex->left || ex->asked;
 	ex->asked = false;
-	if (verdict.action == SHARE_WAIT)
-		return wait_for_window(ss, verdict.at, now);
-	if (verdict.action == SHARE_LEAD) {
-		int error = take_run(ex);
-		if (error < 0)
-			return error == -EAGAIN ? busy(ss, now) : fail(ss, error, safestart_strerror(error));
-		look(ex, &shared); /* whoever had it may have ended since */
-		verdict = decide(ss, &shared, now);
-		if (verdict.action != SHARE_LEAVE)
-			return lead(ss, &shared, now);
-		if (ex->held == 0)
-			lock_file_release(&ex->file, LOCK_RUN);
+	switch (verdict.action) {
+	case SHARE_LEAVE: return (struct changed){.verdict = leave_shared(ss, verdict.outcome)};
+	case SHARE_WAIT: return (struct changed){.verdict = wait_for_window(ss, verdict.at, now)};
+	case SHARE_LEAD: return try_to_lead(ss, now);
+	case SHARE_ENTER: break; /* cannot be: it has just entered */
 	}
-	return leave_shared(ss, verdict.outcome);
+	return (struct changed){.verdict = come_again(ss, now + PAUSE_MIN_NS)};
+}
+
+static enum exclusive_verdict change_shared(struct safestart *ss, int64_t now)
+{
+	int64_t timeout = handle_settings(ss)->lock_timeout;
+
+	int error = lock_file_try(&ss->exclusive.file, LOCK_STATE);
+	if (error < 0) /* it is held for microseconds, unless somebody is stopped: lock_timeout=0 does not mean these */
+		return error != -EAGAIN ? fail(ss, error, safestart_strerror(error)) : busy(ss, now, timeout > STATE_TIMEOUT_NS ? timeout : STATE_TIMEOUT_NS);
+	struct changed changed = change(ss, now);
+	lock_file_release(&ss->exclusive.file, LOCK_STATE);
+	switch (changed.how) {
+	case CHANGED_BUSY: return busy(ss, now, timeout);
+	case CHANGED_ALONE: return go_alone(ss, changed.error, now);
+	case CHANGED_FAILED: return fail(ss, changed.error, safestart_strerror(changed.error));
+	case CHANGED_DECIDED: break;
+	}
+	return changed.verdict;
 }
 
 static enum exclusive_verdict ask_shared(struct safestart *ss, int64_t now)
@@ -328,13 +379,8 @@ static enum exclusive_verdict ask_shared(struct safestart *ss, int64_t now)
 	if (verdict.action == SHARE_WAIT && !ex->asked)
 		return wait_for_window(ss, verdict.at, now);
 	if (verdict.action == SHARE_LEAD && !ex->asked && ex->held == 0 && !lock_file_is_free(&ex->file, LOCK_RUN))
-		return busy(ss, now);
-	error = lock_file_try(&ex->file, LOCK_STATE);
-	if (error < 0)
-		return error == -EAGAIN ? busy(ss, now) : fail(ss, error, safestart_strerror(error));
-	enum exclusive_verdict then = decide_locked(ss, now);
-	lock_file_release(&ex->file, LOCK_STATE);
-	return then;
+		return busy(ss, now, handle_settings(ss)->lock_timeout);
+	return change_shared(ss, now);
 }
 
 /* ---- For dispatch and answer ---- */

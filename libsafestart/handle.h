@@ -102,7 +102,7 @@ struct exclusive {
 
 /* For showing. */
 struct exclusive_picture {
-	enum {EXCLUSIVE_FREE, EXCLUSIVE_HELD, EXCLUSIVE_WAITING} state;
+	enum exclusive_state {EXCLUSIVE_FREE, EXCLUSIVE_HELD, EXCLUSIVE_WAITING} state;
 	int64_t since; /* not for free */
 	char holder[LOCK_HOLDER_SIZE];
 };

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 struct life now;
 
@@ -237,7 +240,7 @@ void edits(const char *id, const char *address, const char *ids)
 void tells(void)
 {
 	static const char *const parts[] = {"\"summary\":", "\"name\":\"calls\"", "\"version\":", "\"pid\":", "\"serves\":", "\"shut_down\":", "\"source\":",
-		"\"generation\":", "\"behind_seconds\":", "\"requests\":", "\"runs\":{\"applied\":", "\"cancelled\":", "\"callback\":", "\"last\":{", "\"message\":", "\"run\":",
+		"\"generation\":", "\"digest\":\"", "\"desired_digest\":\"", "\"behind_seconds\":", "\"requests\":", "\"runs\":{\"applied\":", "\"cancelled\":", "\"callback\":", "\"last\":{", "\"message\":", "\"run\":",
 		"\"unfinished_later\":", "\"next_run_in_seconds\":", "\"oldest_reader\":", "\"last_good\":{", "\"id\":\"a\"", "\"id\":\"c\"", "\"address\":\"storage-9.example.org:1\""};
 	char *text, *end, why[256];
 	int state;
@@ -262,6 +265,32 @@ void tells(void)
 	/* Up to "c"; "d" may follow. */
 	ck_assert_msg(strncmp(text, ABC, strlen(ABC) - 1) == 0 && text[strlen(text) - 1] == ']', "%s: %s", life_name(), text);
 	safestart_free(text);
+}
+
+bool asks(const char *path, const char *line, const char *words)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval limit = {.tv_sec = now.lasting ? 0 : 10, .tv_usec = 30000};
+	char answer[16384];
+	size_t length = 0;
+	ssize_t n = 0;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", path);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && send(fd, line, strlen(line), MSG_NOSIGNAL) > 0) {
+		shutdown(fd, SHUT_WR);
+		while (length < sizeof(answer) - 1 && (n = recv(fd, answer + length, sizeof(answer) - 1 - length, 0)) > 0) {
+			length += (size_t)n;
+			answer[length] = '\0';
+			if (answer[length - 1] == '\n' && strstr(answer, words) != NULL)
+				break;
+		}
+	}
+	close(fd);
+	TRUE(n >= 0 || errno == ECONNRESET || now.lasting); /* hung up on, perhaps, but not left waiting */
+	answer[length] = '\0';
+	return length > 0 && answer[length - 1] == '\n' && strstr(answer, words) != NULL;
 }
 
 bool has_words(const char *path, const char *words)

@@ -64,6 +64,7 @@ void answers(uint64_t ticket, bool refused);        /* one answer, and a true on
 void pushes(const char *document, const char *ids);
 void edits(const char *id, const char *address, const char *ids); /* address NULL: withdraws it */
 void tells(void);                                                 /* what is told is told whole, or not at all */
+bool asks(const char *path, const char *line, const char *words); /* at the control socket: is it answered, wholly, by such words? */
 bool has_words(const char *path, const char *words); /* of last_good, which is whole whenever it is looked at */
 void closes(void);
 

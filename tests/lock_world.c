@@ -13,13 +13,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char root[64];
-
+/* From any thread: the buffers are a thread's own. The directory is made before there are any. */
 const char *world_path(const char *name)
 {
-	if (root[0] == '\0')
-		snprintf(root, sizeof(root), "%s", scratch());
-	return scratch_path(name);
+	static __thread char paths[4][256];
+	static __thread unsigned next;
+	char *path = paths[next++ % 4];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", scratch(), name);
+	return path;
 }
 
 /* Who is in `restart`: a lock of the old kind, which is the process' own, whoever else inherits the descriptor. Opened before the
@@ -172,6 +174,11 @@ void guest_leaves(struct guest *guest)
 		close(marker);
 		marker = -1;
 	}
+}
+
+void guest_after_fork(void)
+{
+	atomic_store(&inside_here, 0);
 }
 
 struct safestart_outcome guest_asks(struct guest *guest)

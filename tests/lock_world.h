@@ -27,6 +27,9 @@ struct guest *guest_here(const char *more);
 void guest_leaves(struct guest *guest);
 struct safestart_outcome guest_asks(struct guest *guest); /* no ck_assert: in any process */
 
+/* In a forked child: what the parent's threads are inside of is not the child's. */
+void guest_after_fork(void);
+
 /* A process with a guest that does `what`; it exits with 0 if it has not failed and was never inside with others.
  * From a process without threads only. */
 pid_t process(void (*what)(struct guest *guest), const char *one, const char *two);

@@ -8,7 +8,9 @@
 #include <safestart/source.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "life.h"
@@ -160,6 +162,78 @@ static void added(void)
 	closes();
 }
 
+/* With a control socket, and one of a dead process in its directory. */
+static void controlled(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct safestart_conf *conf = new_conf();
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/ctl", scratch());
+	set(conf, "control", path);
+	set(conf, "reconcile", "20ms"); /* so often it is looked after */
+	snprintf(path, sizeof(path), "%s/ctl/calls.%d.sock", scratch(), (int)getpid());
+	opens(conf, false);
+	UNTIL(asks(path, "{\"do\":\"status\"}\n", "\"next_run_in_seconds\""));
+	pushes(AB, "a b");
+	UNTIL(asks(path, "{\"do\":\"nodes\"}\n", "\"id\":\"b\",\"address\":\"h2:1\""));
+	UNTIL(asks(path, "{\"do\":\"nodes\",\"id\":\"a\"}\n", "\"state\":\"applied\""));
+	UNTIL(asks(path, "{\"do\":\"request\",\"wait\":true,\"reason\":\"a reason\"}\n", "\"verdict\":\"unchanged\""));
+	UNTIL(asks(path, "{\"do\":\"metrics\"}\n", "safestart_wedged_callbacks"));
+	UNTIL(asks(path, "{\"do\":\"events\"}\n", "\"event\":\"outcome\""));
+	UNTIL(asks(path, "no JSON\n", "\"error\":-22"));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", path);
+	ck_assert_int_eq(unlink(path), 0);
+	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(dead); /* it is made anew in its place, or beside it */
+	static const char *const places[] = {"", "-2", "-3"};
+	bool answered = false;
+	for (int64_t begun = now_ms(); !answered; pass_a_moment()) {
+		for (size_t i = 0; i < 3 && !answered; i++) {
+			snprintf(path, sizeof(path), "%s/ctl/calls.%d%s.sock", scratch(), (int)getpid(), places[i]);
+			answered = asks(path, "{\"do\":\"status\"}\n", "\"next_run_in_seconds\"");
+		}
+		if (now.lasting && now_ms() > begun + 100)
+			failing_stop();
+		TRUE(now_ms() < begun + 20000);
+	}
+	closes();
+}
+
+/* With a lock between processes. */
+static void locked(void)
+{
+	struct safestart_conf *conf = new_conf();
+
+	set(conf, "lock", scratch_path("lock"));
+	opens(conf, false);
+	pushes(AB, "a b");
+	pushes(ABC, "a b c");
+	answers(safestart_request_restart(now.ss), false);
+	closes();
+}
+
+/* And with others, of which there are none just now. */
+static void shared(void)
+{
+	struct safestart_conf *conf = new_conf();
+
+	set(conf, "lock", scratch_path("lock"));
+	set(conf, "lock_share", "yes");
+	set(conf, "source", "none");
+	opens(conf, true);
+	for (int i = 0; i < 3; i++)
+		answers(safestart_request_restart(now.ss), false);
+	closes();
+}
+
+static void shared_driven(void)
+{
+	now.driven = true;
+	shared();
+}
+
 /* Opened and closed, and nothing asked in between. */
 static void idle(void)
 {
@@ -304,6 +378,30 @@ START_TEST(p9_every_call_fails_once_with_a_source_of_the_applications_that_finis
 }
 END_TEST
 
+START_TEST(p9_every_call_fails_once_with_a_control_socket)
+{
+	play_all("controlled", controlled, 70);
+}
+END_TEST
+
+START_TEST(p9_every_call_fails_once_with_a_lock)
+{
+	play_all("locked", locked, 50);
+}
+END_TEST
+
+START_TEST(p9_every_call_fails_once_with_a_lock_that_is_shared)
+{
+	play_all("shared", shared, 40);
+}
+END_TEST
+
+START_TEST(p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop)
+{
+	play_all("shared, driven", shared_driven, 40);
+}
+END_TEST
+
 START_TEST(p9_every_call_fails_once_when_nothing_is_asked)
 {
 	play_all("idle", idle, 20);
@@ -365,5 +463,7 @@ END_TEST
 SUITE("calls", p9_every_call_fails_once_in_a_life_by_push, p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
       p9_every_call_fails_once_in_a_life_by_file, p9_every_call_fails_once_in_a_life_by_file_with_the_applications_own_loop,
       p9_every_call_fails_once_while_last_good_steps_in, p9_every_call_fails_once_with_a_source_of_the_applications_that_finishes_later,
-      p9_every_call_fails_once_when_nothing_is_asked, p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
+      p9_every_call_fails_once_with_a_control_socket, p9_every_call_fails_once_with_a_lock, p9_every_call_fails_once_with_a_lock_that_is_shared,
+      p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop, p9_every_call_fails_once_when_nothing_is_asked,
+      p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
       p9_no_byte_of_a_node_is_lost_for_want_of_memory)

@@ -12,7 +12,7 @@
 #define ONE "[" NODE("a", "10.0.0.1:1", "") "]"
 #define TWO "[" NODE("a", "10.0.0.1:1", "") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
 #define OWT "[" NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "," NODE("a", "10.0.0.1:1", "") "]"
-#define TWO_ZONED "[" NODE("a", "10.0.0.1:1", ",\"zone\":\"z\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
+#define TWO_ZONED(zone) "[" NODE("a", "10.0.0.1:1", ",\"zone\":\"" zone "\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
 
 static struct app app;
 
@@ -131,16 +131,17 @@ static void digest_of(struct safestart *ss, const char *document, char *to)
 START_TEST(p7_a_digest_is_of_what_is_in_the_set_whatever_its_order)
 {
 	struct safestart *ss = start("max_shrink=100%", NULL);
-	char two[32], owt[32], zoned[32], one[32], again[32];
+	char two[32], owt[32], zoned[32], moved[32], one[32], again[32];
 
 	digest_of(ss, TWO, two);
 	digest_of(ss, ONE, one);
 	digest_of(ss, OWT, owt);
-	digest_of(ss, TWO_ZONED, zoned);
+	digest_of(ss, TWO_ZONED("z"), zoned);
+	digest_of(ss, TWO_ZONED("y"), moved);
 	digest_of(ss, ONE, again);
 	ck_assert_str_eq(two, owt);
 	ck_assert_str_eq(one, again);
-	ck_assert(strcmp(two, one) != 0 && strcmp(two, zoned) != 0);
+	ck_assert(strcmp(two, one) != 0 && strcmp(two, zoned) != 0 && strcmp(zoned, moved) != 0);
 	close_now(ss);
 	ss = start("max_shrink=100%", "source=push");
 	digest_of(ss, OWT, owt);
@@ -257,6 +258,15 @@ START_TEST(p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for
 }
 END_TEST
 
+static long long requests(void)
+{
+	json_t *root = ctl_once(its_socket(), "{\"do\":\"status\"}");
+	long long accepted = ctl_integer(root, "status.requests");
+
+	json_decref(root);
+	return accepted;
+}
+
 START_TEST(lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up)
 {
 	struct safestart *ss = start(NULL, NULL);
@@ -275,11 +285,14 @@ START_TEST(lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up)
 	ck_assert_ptr_null(ctl_line(&ctl));
 	ctl_close(&ctl);
 	/* Who doesn't stay for the answer has asked all the same. */
-	int before = app.outcomes;
-	ctl_connect(&ctl, its_socket());
-	ctl_send(&ctl, "{\"do\":\"request\",\"reason\":\"and gone\"}\n");
-	ctl_close(&ctl);
-	EVENTUALLY(app.outcomes > before && app_logged(&app, "and gone"));
+	long long before = requests();
+	for (int i = 0; i < 200; i++) {
+		ctl_connect(&ctl, its_socket());
+		json_decref(ctl_ask(&ctl, "{\"do\":\"status\"}"));
+		ctl_send(&ctl, "{\"do\":\"request\",\"reason\":\"and gone\"}\n");
+		ctl_close(&ctl);
+	}
+	EVENTUALLY(requests() == before + 200 && app_logged(&app, "and gone"));
 	close_now(ss);
 }
 END_TEST
@@ -420,7 +433,7 @@ START_TEST(p16_two_handles_of_one_name_have_a_socket_each)
 	struct safestart *one = start(NULL, NULL);
 
 	its_socket();
-	struct safestart *other = start("serves=no", NULL);
+	struct safestart *other = open_with(NULL, "name=api", "serves=no", ctl_setting(), NULL);
 	json_t *root = ctl_once(ctl_wait("api", getpid(), 2), "{\"do\":\"status\"}");
 	ck_assert(!ctl_true(root, "status.serves"));
 	json_decref(root);
@@ -462,9 +475,36 @@ START_TEST(close_waits_for_no_client_and_answers_who_waits)
 }
 END_TEST
 
+START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
+{
+	struct safestart *ss = start("reconcile=10m", NULL); /* nothing else is to wake it */
+	struct ctl ctl;
+
+	app.hold = true;
+	safestart_nodes_replace(ss, ONE, NULL, NULL, 0);
+	EVENTUALLY(app.prepares == 1);
+	ctl_connect(&ctl, its_socket());
+	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true}"));
+	let_it_take_a_turn();
+	ck_assert_int_eq(safestart_shutdown(ss), 0);
+	json_t *root = ctl_read(&ctl); /* though `prepare` is still inside */
+	ck_assert_str_eq(ctl_string(root, "outcome.verdict"), "cancelled");
+	json_decref(root);
+	root = ctl_ask(&ctl, "{\"do\":\"request\"}");
+	ck_assert_int_eq(ctl_integer(root, "error"), -ECANCELED);
+	json_decref(root);
+	root = ctl_ask(&ctl, "{\"do\":\"status\"}");
+	ck_assert(ctl_true(root, "status.shut_down"));
+	json_decref(root);
+	app.hold = false;
+	ctl_close(&ctl);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("control", status_and_metrics_are_those_of_the_library, nodes_are_listed_with_what_is_known_of_each, p7_a_digest_is_of_what_is_in_the_set_whatever_its_order,
       a_hundred_thousand_nodes_are_listed, p6_a_request_is_answered_by_the_outcome_of_its_run, force_lifts_the_guard_rails,
       p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for_others, lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up,
       what_is_wrong_with_a_question_is_said_and_the_next_is_answered, every_outcome_and_every_log_line_is_an_event_without_callbacks_too,
       who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody, with_the_applications_own_loop_it_answers_while_nobody_dispatches,
-      p16_two_handles_of_one_name_have_a_socket_each, close_waits_for_no_client_and_answers_who_waits)
+      p16_two_handles_of_one_name_have_a_socket_each, p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close, close_waits_for_no_client_and_answers_who_waits)

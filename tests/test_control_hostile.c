@@ -261,7 +261,7 @@ START_TEST(p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent)
 }
 END_TEST
 
-START_TEST(p16_who_vanishes_in_the_middle_leaves_nothing)
+START_TEST(p19_ten_thousand_who_vanish_in_the_middle_leave_nothing)
 {
 	static const char *const beginnings[] = {"", "{\"do\":", "{\"do\":\"status\"}\n", "{\"do\":\"events\"}\n", "{\"do\":\"request\",\"wait\":true}\n",
 						 "{\"do\":\"metrics\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"no"};
@@ -271,7 +271,7 @@ START_TEST(p16_who_vanishes_in_the_middle_leaves_nothing)
 	its_socket();
 	all_goes_on(ss);
 	long descriptors = descriptors_and_bytes(&before);
-	for (int i = 0; i < repeat(3000); i++) {
+	for (int i = 0; i < repeat(under_valgrind() ? 500 : 10000); i++) {
 		int fd = ctl_try(its_socket());
 		ck_assert_int_ge(fd, 0);
 		const char *begin = beginnings[i % 6];
@@ -281,7 +281,7 @@ START_TEST(p16_who_vanishes_in_the_middle_leaves_nothing)
 			setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 		}
 		close(fd);
-		if (i % 500 == 0)
+		if (i % 1000 == 0)
 			all_goes_on(ss);
 	}
 	all_goes_on(ss);
@@ -301,15 +301,19 @@ END_TEST
 START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 {
 	struct safestart *ss = start();
-	int count = under_valgrind() ? 3000 : 60000;
-	struct ctl greedy[12];
+#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
+	int count = 3000; /* what it takes is not judged here, and takes its time */
+#else
+	int count = under_valgrind() ? 3000 : 30000;
+#endif
+	struct ctl greedy[28];
 	size_t before, after = 0;
 
 	char *document = document_of(count);
 	ck_assert_int_eq(push_and_wait(ss, document).verdict, SAFESTART_APPLIED);
 	json_decref(ctl_once(its_socket(), "{\"do\":\"nodes\"}"));
 	descriptors_and_bytes(&before);
-	for (int i = 0; i < 12; i++) { /* some 10 MB each, four times */
+	for (int i = 0; i < 28; i++) { /* some 5 MB each, four times */
 		ctl_connect(&greedy[i], its_socket());
 		ctl_send(&greedy[i], "{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n");
 		ck_assert(push_and_wait(ss, document).verdict <= SAFESTART_UNCHANGED);
@@ -319,9 +323,9 @@ START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 	json_decref(root);
 	descriptors_and_bytes(&after);
 #if !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
-	ck_assert_msg(under_valgrind() || after < before + (120 << 20), "from %zu to %zu bytes", before, after);
+	ck_assert_msg(under_valgrind() || after < before + (100 << 20), "from %zu to %zu bytes", before, after);
 #endif
-	for (int i = 0; i < 12; i++)
+	for (int i = 0; i < 28; i++)
 		ctl_close(&greedy[i]);
 	free(document);
 	close_now(ss);
@@ -356,6 +360,10 @@ START_TEST(p16_without_descriptors_for_clients_it_comes_back)
 	struct rlimit before, few;
 	int taken[64], count = 0;
 
+	if (under_valgrind()) { /* which keeps descriptors of its own */
+		close_now(ss);
+		return;
+	}
 	json_decref(ctl_once(its_socket(), "{\"do\":\"status\"}")); /* the making of the socket is over, and so are its descriptors */
 	reloads_go_on(ss);
 	int waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -384,6 +392,6 @@ END_TEST
 
 SUITE("control_hostile", p16_any_bytes_are_survived, p16_a_nul_byte_is_an_error_and_deep_nesting_too, p16_a_line_may_have_65536_bytes_and_no_more,
       p16_the_silent_and_those_who_never_finish_a_line_delay_nobody, p16_a_thousand_connections_are_refused_or_make_room_in_the_end,
-      p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent, p16_who_vanishes_in_the_middle_leaves_nothing,
+      p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent, p19_ten_thousand_who_vanish_in_the_middle_leave_nothing,
       p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others, p16_an_answer_is_whole_however_slowly_it_is_read,
       p16_without_descriptors_for_clients_it_comes_back)

@@ -193,7 +193,7 @@ static void check_threads(void)
 START_TEST(p16_its_threads_block_signals_and_its_descriptors_close_on_exec)
 {
 	const char *path = scratch_path("nodes.json");
-	char setting[300];
+	char setting[300], control[300], socket_path[300];
 	sigset_t before = {0}, after = {0};
 	bool was_open[256];
 
@@ -202,10 +202,12 @@ START_TEST(p16_its_threads_block_signals_and_its_descriptors_close_on_exec)
 	for (int fd = 0; fd < 256; fd++)
 		was_open[fd] = fcntl(fd, F_GETFD) >= 0;
 	pthread_sigmask(SIG_SETMASK, NULL, &before);
-	struct safestart *ss = open_with(NULL, setting, "debounce=0", NULL);
+	snprintf(control, sizeof(control), "control=%s/ctl", scratch());
+	snprintf(socket_path, sizeof(socket_path), "%s/ctl/api.%d.sock", scratch(), (int)getpid());
+	struct safestart *ss = open_with(NULL, setting, control, "name=api", "debounce=0", NULL);
 	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 	replace_file(path, TWO);
-	EVENTUALLY(safestart_generation(ss) == 2); /* all three threads have started */
+	EVENTUALLY(safestart_generation(ss) == 2 && access(socket_path, F_OK) == 0); /* all four threads have started */
 	check_threads();
 	for (int fd = 0; fd < 256; fd++)
 		ck_assert(was_open[fd] || fcntl(fd, F_GETFD) < 0 || (fcntl(fd, F_GETFD) & FD_CLOEXEC));

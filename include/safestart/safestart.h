@@ -107,7 +107,7 @@ struct safestart_outcome {
 	size_t size;
 	uint64_t run;         /* which run covered the ticket; 0: none did (shut down before) */
 	uint64_t generation;  /* live when it ended */
-	uint64_t requests;    /* how many it coalesced; 65535: or more, they are not counted further */
+	uint64_t requests;    /* how many it coalesced, with lock_share of all processes; 65535: or more, one process does not count further */
 	uint32_t attempts;    /* runs in a row that tried this set, this one included */
 	uint32_t quarantined; /* entries left out as unusable or rejected; 0 when timed out or cancelled */
 	int32_t verdict;      /* enum safestart_verdict */

@@ -147,7 +147,7 @@ const struct verb verb_drain = {
 	.help = "take a node out for a while, on purpose: no alarm until then",
 	.arguments = "ID",
 	.text = "Withdraws the node from the file, and notes beside it, in FILE.draining, until when it is meant to be away, why, and who said so. The "
-		"monitor raises no alarm before. Announcing the node ends the drain, and gives it back the labels it had.\n\n"
+		"monitor raises no alarm before. Announcing the node ends the drain, and gives it back the labels it had. Draining it once more moves the end; \"changed\" is about the file.\n\n"
 		"With --wait it ends when no process has the node any more, and no reader holds an old set with it: then it can be switched off. With "
 		"--min-available it does nothing if fewer nodes than that would stay available, which means in use by every process of the roster.",
 	.options = options,

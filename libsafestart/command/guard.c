@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "command.h"
+
 #define TEXT_SIZE 4096
 #define PATIENCE_MS 1000 /* until who is inside is not just passing through */
 
@@ -151,9 +153,8 @@ static int64_t now_ms(void)
 }
 
 /* The first line is the command's digest and the command. True: inside; else there may be somebody else, as `theirs` says. */
-static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE], int *error)
+static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 {
-	*error = 0;
 	if (read_text(fd, theirs) && strcmp(ours, theirs) == 0) {
 		if (!lock_byte(fd, INSIDE, F_RDLCK))
 			return false;
@@ -165,9 +166,8 @@ static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE], int *
 	if (!lock_byte(fd, INSIDE, F_WRLCK))
 		return false;
 	if (!(read_text(fd, theirs) && strcmp(ours, theirs) == 0) && !write_text(fd, ours)) {
-		*error = errno != 0 ? errno : ENOSPC;
-		lock_byte(fd, INSIDE, F_UNLCK);
-		return false;
+		say(0, "the command can't be written down beside the lock (%s): if another one goes by this name, nobody notices", safestart_strerror(errno));
+		(void)ftruncate(fd, 0); /* empty: it says nothing, and is not half of something */
 	}
 	return lock_byte(fd, INSIDE, F_RDLCK);
 }
@@ -184,28 +184,27 @@ int guard_enter(const char *path, char *const *arguments, char *why, size_t why_
 {
 	char ours[TEXT_SIZE], theirs[TEXT_SIZE];
 	int64_t start = now_ms();
-	int error;
 
 	size_t length = (size_t)snprintf(ours, sizeof(ours), "%016llx ", (unsigned long long)hash_arguments(HASH_START, arguments));
 	quote(arguments, ours + length, sizeof(ours) - length - 2);
-	strcat(ours, "\n");
+	length = strlen(ours);
+	snprintf(ours + length, sizeof(ours) - length, "\n");
 	int fd = open_file(path, why, why_size);
 	while (fd >= 0) {
-		if (try_to_enter(fd, ours, theirs, &error)) {
+		bool late = now_ms() - start >= PATIENCE_MS;
+		/* Empty for so long: who is inside could not write it down. */
+		if (try_to_enter(fd, ours, theirs) || (late && theirs[0] == '\0' && lock_byte(fd, INSIDE, F_RDLCK))) {
 			if (is_current(fd, path))
 				return fd;
 			close(fd); /* somebody has tidied up meanwhile */
 			fd = open_file(path, why, why_size);
 			continue;
 		}
-		if (error == 0 && now_ms() - start < PATIENCE_MS) {
+		if (!late) {
 			pause_a_little();
 			continue;
 		}
-		if (error != 0)
-			snprintf(why, why_size, "%s can't be written: %s; make room, or name another directory with --lock-dir", path, safestart_strerror(error));
-		else
-			say_other(ours, theirs, why, why_size);
+		say_other(ours, theirs, why, why_size);
 		close(fd);
 		return -1;
 	}
@@ -234,7 +233,7 @@ bool guard_directory(const char *given, char *directory, size_t size, char *why,
 	if (given != NULL)
 		snprintf(directory, size, "%s", given);
 	else if (geteuid() == 0)
-		snprintf(directory, size, "/run/safestart");
+		snprintf(directory, size, "/run/safestart-locks"); /* not the control directory, which may be a service user's */
 	else if (runtime != NULL && runtime[0] == '/')
 		snprintf(directory, size, "%s/safestart", runtime);
 	else

@@ -213,6 +213,19 @@ static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t 
 		fprintf(to, ": %s", words);
 }
 
+/* Nobody has the newest set; that is not to say that nobody serves. */
+static void tell_serving(FILE *to, const struct peer *peers, size_t count, const struct judgement *judgement)
+{
+	for (size_t i = 0; i < count; i++) {
+		const json_t *status = status_of(&peers[i]);
+		size_t nodes = judge_nodes(status, NULL);
+		if (!has_set(status) || nodes == 0)
+			continue;
+		fprintf(to, "; %.*s (%zu node%s) goes on serving", (int)judgement->digits, answer_text(status, "digest"), nodes, nodes == 1 ? "" : "s");
+		return;
+	}
+}
+
 static bool tell(struct judgement *judgement, const struct peer *peers, size_t count)
 {
 	bool *told = calloc(count, sizeof(*told));
@@ -225,9 +238,13 @@ static bool tell(struct judgement *judgement, const struct peer *peers, size_t c
 		return false;
 	}
 	if (judgement->digest[0] != '\0')
-		fprintf(to, "%zu of %zu on generation %s (%zu node%s)", judgement->on_it, judgement->processes, judgement->digest, judgement->nodes, judgement->nodes == 1 ? "" : "s");
+		fprintf(to, "%zu of %zu on generation %s", judgement->on_it, judgement->processes + judgement->missing, judgement->digest);
 	else
 		fprintf(to, "%zu process%s, no set of nodes", judgement->processes, judgement->processes == 1 ? "" : "es");
+	if (judgement->on_it > 0)
+		fprintf(to, " (%zu node%s)", judgement->nodes, judgement->nodes == 1 ? "" : "s");
+	if (judgement->missing > 0)
+		fprintf(to, "; %zu %s missing, as the roster has it", judgement->missing, judgement->missing == 1 ? "is" : "are");
 	for (int trouble = TROUBLE_UNKNOWN; trouble > TROUBLE_NONE; trouble--) {
 		for (size_t i = 0; i < count; i++) {
 			if (told[i] || (int)ails(&peers[i], judgement, words, sizeof(words)) != trouble)
@@ -236,7 +253,9 @@ static bool tell(struct judgement *judgement, const struct peer *peers, size_t c
 			entries++;
 		}
 	}
-	if (entries == 0)
+	if (judgement->on_it == 0)
+		tell_serving(to, peers, count, judgement);
+	if (entries + judgement->missing == 0)
 		fputs(", nothing waiting", to);
 	free(told);
 	return fclose(to) == 0 && judgement->line != NULL;
@@ -307,9 +326,10 @@ static int leave_by(const struct peer *peer, enum trouble trouble)
 	return strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED : strcmp(verdict, "failed") == 0 || strcmp(verdict, "timed_out") == 0 ? LEAVE_FAILED : LEAVE_NOT_YET;
 }
 
-void judge(struct judgement *judgement, const struct peer *peers, size_t count)
+void judge(struct judgement *judgement, const struct peer *peers, size_t count, unsigned expected)
 {
 	enum trouble worst = TROUBLE_NONE;
+	size_t serving = 0;
 	char words[WORDS];
 
 	*judgement = (struct judgement){0};
@@ -319,10 +339,16 @@ void judge(struct judgement *judgement, const struct peer *peers, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
 		judgement->processes += peers[i].state != PEER_GONE;
+		serving += peers[i].state != PEER_GONE && answer_bool(status, "serves", true);
 		if (judgement->full[0] != '\0' && has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) == 0) {
 			judgement->on_it++;
 			judgement->nodes = judge_nodes(status, NULL);
 		}
+	}
+	judgement->missing = serving < expected ? expected - serving : 0;
+	if (judgement->missing > 0) {
+		judgement->leave = LEAVE_ROSTER;
+		snprintf(judgement->next, sizeof(judgement->next), "look why it is not running, or put the roster right");
 	}
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = ails(&peers[i], judgement, words, sizeof(words));

@@ -12,6 +12,7 @@ struct judgement {
 	char full[24];     /* all of it */
 	size_t on_it;      /* how many have it live */
 	size_t processes;  /* that are there: all but those gone */
+	size_t missing;    /* that the roster says there have to be */
 	size_t nodes;      /* in that set */
 	char *line;        /* "3 of 4 on generation a1b2 …"; NULL: no memory */
 	char next[512];    /* the command to go on with, or what to look at; "": nothing is wrong */
@@ -19,8 +20,9 @@ struct judgement {
 	size_t digits;     /* how many of a digest are unambiguous */
 };
 
-/* Of the `count` peers at `peers`, all of the same name, asked for their status. */
-void judge(struct judgement *judgement, const struct peer *peers, size_t count);
+/* Of the `count` peers at `peers`, all of the same name, asked for their status; the roster says that there have to be `expected`
+ * that serve, 0: it says nothing. */
+void judge(struct judgement *judgement, const struct peer *peers, size_t count, unsigned expected);
 void judge_end(struct judgement *judgement);
 
 /* Is that peer all right? In words if not (a buffer of 400). `worst`: how bad, for sorting and colour. */

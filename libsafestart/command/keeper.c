@@ -20,7 +20,7 @@ static _Noreturn void become(char *const *arguments, const sigset_t *mask, const
 	if (getppid() != keeper)
 		_exit(125);
 	sigaction(SIGCHLD, child, NULL);
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	pthread_sigmask(SIG_SETMASK, mask, NULL);
 	execvp(arguments[0], arguments);
 	int error = errno;
 	say(0, "%s can't be run: %s", arguments[0], strerrordesc_np(error));
@@ -44,8 +44,9 @@ static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
 	sigset_t all, ended;
 	int status = 125 << 8;
 
+	prctl(PR_SET_NAME, "safestart-keep");
 	sigfillset(&all); /* a ^C at the terminal is for the command and its caller */
-	sigprocmask(SIG_SETMASK, &all, NULL);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&ended);
 	sigaddset(&ended, SIGCHLD);
 	int signals = signalfd(-1, &ended, SFD_CLOEXEC);

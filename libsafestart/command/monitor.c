@@ -151,8 +151,8 @@ static bool wait_a_moment(struct monitor *monitor)
 
 static int go(struct monitor *monitor)
 {
-	int64_t first = 0, written = 0;
-	int leave = 0;
+	const int64_t second = INT64_C(1000000000), pause = interval < 5 * second ? interval : 5 * second;
+	int64_t first = 0, write_at = 0;
 
 	while (!stopping) {
 		bool all = wait_a_moment(monitor);
@@ -163,14 +163,17 @@ static int go(struct monitor *monitor)
 		first = first != 0 ? first : now;
 		monitor_judge(monitor, now, time(NULL));
 		fflush(stdout);
-		if (metrics_file != NULL && (once || now - written >= (interval < INT64_C(5000000000) ? interval : INT64_C(5000000000)))) {
-			leave = leave_worse(leave, monitor_write_metrics(monitor, metrics_file));
-			written = now;
+		bool last = once && now - first >= after;
+		if (metrics_file != NULL && (once ? last : now >= write_at)) {
+			int leave = monitor_write_metrics(monitor, metrics_file);
+			if (leave != 0 && (once || write_at == 0))
+				return leave; /* a path that never was right */
+			write_at = now + (leave == 0 ? pause : 60 * second); /* the same words every few seconds hide what matters */
 		}
-		if (once && now - first >= after)
+		if (last)
 			break;
 	}
-	return once && leave != 0 ? leave : finish(monitor);
+	return finish(monitor);
 }
 
 static int monitor_main(int argc, char **argv)

@@ -71,6 +71,20 @@ static void print_peer(const struct peer *peer)
 	putchar('\n');
 }
 
+/* The library's words are for programmers. */
+static void print_next(const struct fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->count; i++) {
+		const struct peer *peer = &fleet->peers[i];
+		if (peer->state != PEER_ANSWERED || strstr(answer_text(json_object_get(peer->answer, "outcome"), "message"), "SAFESTART_FORCE") == NULL)
+			continue;
+		fputs("Next, if that is meant: safestart request --force ", stdout);
+		words_print(peer->name);
+		putchar('\n');
+		return;
+	}
+}
+
 static json_t *peer_json(const struct peer *peer)
 {
 	json_t *answer = json_is_object(peer->answer) ? json_copy(peer->answer) : json_object();
@@ -132,6 +146,8 @@ static int request_main(int argc, char **argv)
 	}
 	if (common.json)
 		leave = print_json(json_incref(told), leave);
+	else
+		print_next(&fleet);
 done:
 	fleet_free(&fleet);
 	json_decref(told);

@@ -3,6 +3,7 @@
  * outcomes are shared (lock_share=yes), and a `restart` that is the command. One thread: it polls the handle, the signals and
  * the keeper of the command. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <safestart/safestart.h>
@@ -292,7 +293,7 @@ static int catch_signals(struct caller *caller)
 			sigaddset(&caught, numbers[i]);
 	}
 	sigaction(SIGCHLD, &normal, &caller->child); /* or the keeper could not wait for the command */
-	sigprocmask(SIG_BLOCK, &caught, &caller->mask);
+	pthread_sigmask(SIG_BLOCK, &caught, &caller->mask);
 	return signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -320,12 +321,25 @@ static int run_named(struct caller *caller, const char *name, const char *direct
 	return leave;
 }
 
+/* Started with standard input, output or error closed: nothing of ours must get their numbers. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int command_run(int argc, char **argv)
 {
 	struct caller caller = {.keeper = {.fd = -1}};
 	char name[128], directory[PATH_MAX - NAME_MAX], why[PATH_MAX + 200];
 	int at = command_begins(argc, argv), first, leave;
 
+	fill_standard_descriptors();
 	if (!options_parse(&verb_run, at, argv, 0, 0, &first, &leave))
 		return leave == 0 ? 0 : LEAVE_OURS;
 	at += at < argc && strcmp(argv[at], "--") == 0;
@@ -353,7 +367,7 @@ const struct verb verb_run = {
 		"request stays. If the caller is killed, COMMAND runs to its end, and the next one runs it for who still waits. What COMMAND leaves behind in the background "
 		"holds no lock.\n\n"
 		"The same name with another command, while others are inside, is an error.\n\n"
-		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart for root, else $XDG_RUNTIME_DIR/safestart, else /tmp/safestart-UID.",
+		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for root, else $XDG_RUNTIME_DIR/safestart, else /tmp/safestart-UID.",
 	.options = rows,
 	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api", "One name for what is asked for in several ways",
 		     "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api", NULL},

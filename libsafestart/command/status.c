@@ -8,6 +8,7 @@
 #include "command.h"
 #include "fleet.h"
 #include "judge.h"
+#include "roster.h"
 #include "table.h"
 
 static const char *state_name(enum peer_state state)
@@ -81,7 +82,14 @@ static void print_peers(struct table *table, const struct peer *peers, size_t co
 	}
 }
 
-static int print_for_people(const struct fleet *fleet)
+static unsigned expected_of(const struct roster *roster, const char *name)
+{
+	const struct roster_row *row = roster_find(roster, name);
+
+	return row != NULL ? row->count : 0;
+}
+
+static int print_for_people(const struct fleet *fleet, const struct roster *roster)
 {
 	static const char *const heads[] = {"NAME", "PROCESS", "SET", "NODES", "STATE"};
 	struct judgement judgement;
@@ -93,7 +101,7 @@ static int print_for_people(const struct fleet *fleet)
 		table_cell(&table, COLOUR_HEAD, "%s", heads[i]);
 	for (size_t i = 0, count; i < fleet->count; i += count) {
 		count = judge_span(fleet, i);
-		judge(&judgement, &fleet->peers[i], count);
+		judge(&judgement, &fleet->peers[i], count, expected_of(roster, fleet->peers[i].name));
 		print_line(fleet->peers[i].name, &judgement);
 		print_peers(&table, &fleet->peers[i], count, &judgement);
 		leave = leave_worse(leave, judgement.leave);
@@ -117,30 +125,30 @@ static json_t *peer_json(const struct peer *peer, const struct judgement *judgem
 			 words[0] != '\0' ? words : NULL, "status", status);
 }
 
-static json_t *name_json(const struct peer *peers, size_t count, int *leave)
+static json_t *name_json(const struct peer *peers, size_t count, unsigned expected, int *leave)
 {
 	struct judgement judgement;
 	json_t *processes = json_array();
 
-	judge(&judgement, peers, count);
+	judge(&judgement, peers, count, expected);
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(processes, peer_json(&peers[i], &judgement));
-	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:b,s:o}", "name", peers[0].name, "summary", judgement.line, "next", judgement.next, "digest", judgement.full,
-				 "on_it", (json_int_t)judgement.on_it, "count", (json_int_t)judgement.processes, "nodes", (json_int_t)judgement.nodes, "ok",
+	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", peers[0].name, "summary", judgement.line, "next", judgement.next, "digest", judgement.full,
+				 "on_it", (json_int_t)judgement.on_it, "count", (json_int_t)judgement.processes, "missing", (json_int_t)judgement.missing, "nodes", (json_int_t)judgement.nodes, "ok",
 				 judgement.leave == LEAVE_DONE, "processes", processes);
 	*leave = leave_worse(*leave, judgement.leave);
 	judge_end(&judgement);
 	return name;
 }
 
-static int print_for_programs(const struct fleet *fleet)
+static int print_for_programs(const struct fleet *fleet, const struct roster *roster)
 {
 	json_t *names = json_array();
 	int leave = LEAVE_DONE;
 
 	for (size_t i = 0, count; i < fleet->count; i += count) {
 		count = judge_span(fleet, i);
-		json_array_append_new(names, name_json(&fleet->peers[i], count, &leave));
+		json_array_append_new(names, name_json(&fleet->peers[i], count, expected_of(roster, fleet->peers[i].name), &leave));
 	}
 	return print_json(json_pack("{s:s,s:o}", "directory", fleet->directory, "names", names), leave);
 }
@@ -158,6 +166,7 @@ static const struct option_row options[] = {
 
 static int status_main(int argc, char **argv)
 {
+	struct roster roster;
 	struct fleet fleet;
 	int first, leave;
 
@@ -166,16 +175,18 @@ static int status_main(int argc, char **argv)
 	leave = fleet_find(&fleet, options_control(), first < argc ? argv[first] : NULL);
 	if (leave != 0)
 		return leave;
+	int without = roster_read(&roster, &(struct words){0}, options_control(), false);
 	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "status"), timeout) < 0)
 		leave = say(LEAVE_FAILED, "out of memory");
 	else if (common.json)
-		leave = print_for_programs(&fleet);
+		leave = print_for_programs(&fleet, &roster);
 	else
-		leave = print_for_people(&fleet);
+		leave = print_for_people(&fleet, &roster);
 	if (!common.json)
 		fleet_sweep(&fleet); /* they were shown */
+	roster_free(&roster);
 	fleet_free(&fleet);
-	return leave;
+	return without == 0 || without == LEAVE_ROSTER ? leave : leave_worse(leave, without);
 }
 
 const struct verb verb_status = {
@@ -186,7 +197,8 @@ const struct verb verb_status = {
 	.text = "Asks every process that shares the control directory, or those of one NAME, and says first what matters: how many of them have "
 		"the newest set of nodes live, who has not and why, and the command to go on with. Then comes a table, a row a process.\n\n"
 		"A generation is named by the first digits of its set's digest, so that it is the same in every process. A process that "
-		"was killed is shown as gone, once; then its socket is swept away. One that does not answer is shown as such.",
+		"was killed is shown as gone, once; then its socket is swept away. One that does not answer is shown as such.\n\n"
+		"A file `roster` in the control directory says how many processes of a name there have to be, a line each: api 4. Then those that are missing are told.",
 	.options = options,
 	.examples = {"How do all servers here stand", "safestart status", "Only those called api, elsewhere", "safestart status --control /run/api api",
 		     "In a script: is everybody on the newest set", "safestart status --json api | jq -e .names[0].ok"},
@@ -195,5 +207,6 @@ const struct verb verb_status = {
 		  {2, "used in a way that can't be meant"},
 		  {3, "somebody is behind: the set was refused"},
 		  {4, "somebody is behind: a run failed; or does not answer; or nobody is there"},
+		  {6, "there are fewer processes than the roster says"},
 		  {7, "all well, but nodes are quarantined"}},
 };

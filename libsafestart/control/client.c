@@ -87,7 +87,7 @@ static enum client_next receive(struct client *client, int64_t now)
 
 bool client_is_asking(const struct client *client)
 {
-	return client->rest.kind == VERBS_NOTHING && client->in_length > 0 && (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
+	return client->out.length == 0 && client->rest.kind == VERBS_NOTHING && client->in_length > 0 && (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
 }
 
 static enum client_next read_line(struct safestart *ss, struct client *client, bool room, int64_t now)
@@ -132,8 +132,10 @@ void client_say_goodbye(struct safestart *ss, struct client *client)
 	int64_t now = loop_now();
 	bool streams = client->rest.kind == VERBS_STREAM;
 
-	while (client_step(ss, client, false, now) == CLIENT_GOES_ON)
-		continue;
+	enum client_next next;
+	do {
+		next = client_step(ss, client, false, now);
+	} while (next == CLIENT_GOES_ON);
 	if (!streams || client->hung_up || client->out.length > 0)
 		return;
 	verbs_end(ss, &client->out);

@@ -37,7 +37,7 @@ enum client_next client_step(struct safestart *ss, struct client *client, bool r
 void client_say_goodbye(struct safestart *ss, struct client *client);
 
 uint32_t client_interest(const struct client *client); /* for epoll */
-bool client_is_asking(const struct client *client);    /* there is a line to be answered */
+bool client_is_asking(const struct client *client);    /* there is a line to be answered next */
 
 /* Since when has nothing moved that could; INT64_MAX: it is waiting for something to happen, as it may. */
 int64_t client_idle_since(const struct client *client);

@@ -55,35 +55,40 @@ static void print_stem(char *to, const char *handle_name)
 {
 	size_t length = 0;
 
-	for (; handle_name[length] != '\0' && length < NAME_MAX_OURS; length++)
-		to[length] = is_plain(handle_name[length]) ? handle_name[length] : '_';
+	for (; length < NAME_MAX_OURS && handle_name[length] != '\0'; length++) {
+		to[length] = '_';
+		if (is_plain(handle_name[length]))
+			to[length] = handle_name[length];
+	}
 	if (length == 0 || to[0] == '.')
 		to[0] = '_';
 	to[length > 0 ? length : 1] = '\0';
 }
 
-static size_t digits(const char *text)
+/* Returns behind it; *number is 0 where there is none, or one that no process has. */
+static const char *read_number(const char *text, pid_t *number)
 {
-	return strspn(text, "0123456789");
+	const char *at = text;
+
+	for (*number = 0; *at >= '0' && *at <= '9'; at++)
+		*number = at - text < 9 ? *number * 10 + (*at - '0') : 0;
+	return at;
 }
 
 /* Whose is it? STEM.PID.sock, STEM.PID-N.sock, or the .PID.TIME.tmp of any. 0: none of these. */
 static pid_t owner_of(const char *file, const char *stem)
 {
-	size_t length = strlen(stem);
+	size_t length = file[0] == '.' ? 0 : strlen(stem);
+	pid_t owner;
 
-	if (file[0] == '.') {
-		size_t pid = digits(file + 1), time = file[1 + pid] == '.' ? digits(file + pid + 2) : 0;
-		return pid > 0 && pid < 10 && time > 0 && strcmp(file + pid + 2 + time, ".tmp") == 0 ? (pid_t)atol(file + 1) : 0;
-	}
 	if (strncmp(file, stem, length) != 0 || file[length] != '.')
 		return 0;
-	const char *number = file + length + 1, *rest = number + digits(number);
-	if (rest == number || rest - number > 9)
-		return 0;
-	if (*rest == '-' && digits(rest + 1) > 0)
-		rest += 1 + digits(rest + 1);
-	return strcmp(rest, ".sock") == 0 ? (pid_t)atol(number) : 0;
+	const char *rest = read_number(file + length + 1, &owner);
+	if (length == 0)
+		return rest[0] == '.' && strcmp(rest + 1 + strspn(rest + 1, "0123456789"), ".tmp") == 0 ? owner : 0;
+	if (rest[0] == '-')
+		rest += 1 + strspn(rest + 1, "0123456789");
+	return strcmp(rest, ".sock") == 0 ? owner : 0;
 }
 
 /* The directory, open. */
@@ -198,14 +203,15 @@ static int listen_hidden(struct control_socket *made, const struct place *at, co
 	made->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int error = made->fd < 0 ? -errno : 0;
 	pthread_mutex_unlock(lock);
-	if (error == 0 && (fchmod(made->fd, 0600) < 0 || bind(made->fd, (struct sockaddr *)&address, sizeof(address)) < 0))
-		return -errno;
-	if (error == 0 && (listen(made->fd, BACKLOG) < 0 || fstatat(at->fd, hidden, &status, AT_SYMLINK_NOFOLLOW) < 0)) {
-		error = -errno;
-		unlinkat(at->fd, hidden, 0);
-	}
 	if (error < 0)
 		return error;
+	if (fchmod(made->fd, 0600) < 0 || bind(made->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	if (listen(made->fd, BACKLOG) < 0 || fstatat(at->fd, hidden, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+		error = -errno;
+		unlinkat(at->fd, hidden, 0);
+		return error;
+	}
 	made->dev = status.st_dev;
 	made->ino = status.st_ino;
 	return 0;

@@ -114,9 +114,9 @@ static void answer_nodes(struct safestart *ss, const char *id, struct json_buffe
 static void answer_request(struct safestart *ss, const struct asked *asked, uid_t uid, struct json_buffer *to, struct verbs_rest *rest)
 {
 	uint32_t flags = (asked->force ? SAFESTART_FORCE : 0u) | (asked->urgent ? SAFESTART_URGENT : 0u);
-	char words[160];
 
 	if (uid != 0 && uid != geteuid()) {
+		char words[160];
 		why_say(words, sizeof(words), 0, "user %u may look, but only root and user %u, which this process runs as, may ask for a run", (unsigned)uid, (unsigned)geteuid());
 		verbs_error(to, -EPERM, words);
 		return;

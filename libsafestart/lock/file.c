@@ -58,7 +58,7 @@ static int say_cannot_open(int error, char *why, size_t why_size)
 	const char *remedy = error == -ELOOP	? "it is a symbolic link, which is not followed; name the file itself"
 			     : error == -EISDIR ? "it is a directory; name a file in it"
 			     : error == -ENOENT || error == -ENOTDIR ? "there is no such directory; create it, or name another"
-			     : error == -EACCES || error == -EPERM ? "permission denied; let this user write the file (and its directory, to create it), or name another"
+			     : error == -EACCES || error == -EPERM ? "Permission denied: let this user write the file (and its directory, to create it), or name another"
 			     : error == -EROFS ? "the file system is read-only; name one that can be written, such as in /run"
 			     : safestart_strerror(error);
 

@@ -40,6 +40,26 @@ def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
     assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, which is what it was told. Next: safestart nodes api$", first), first
 
 
+def test_p22_status_misses_who_is_on_the_roster(scene):
+    scene.write(TEN)
+    scene.start_on_file(3)
+    scene.write("api 4\n", f"{scene.control}/roster")
+    told = scene.safestart("status").must(6)
+    assert re.match(r"api: 3 of 4 on generation [0-9a-f]{4} \(10 nodes\); 1 is missing, as the roster has it. Next: look why", told.out), told.out
+    assert scene.safestart("status", "--json").must(6).json()["names"][0]["missing"] == 1
+    scene.write("api 3\n", f"{scene.control}/roster")
+    scene.safestart("status").must(0, "nothing waiting")
+
+
+def test_a_set_that_is_refused_everywhere_is_not_what_serves(scene):
+    scene.write(TEN)
+    scene.start_on_file(2)
+    scene.write(document("n0"))
+    scene.safestart("request", "--wait").must(3, "Next, if that is meant: safestart request --force api")
+    first = scene.safestart("status").must(3).out.splitlines()[0]
+    assert re.match(r"api: 0 of 2 on generation [0-9a-f]{4}; .*refused.*; [0-9a-f]{4} \(10 nodes\) goes on serving. Next: safestart request --force api$", first), first
+
+
 def test_a_malformed_file_leads_to_check(scene):
     scene.write(TEN)
     scene.start_on_file(2)

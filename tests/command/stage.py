@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the tests of the command share: a folder, the command, servers, servers that are none, waiting."""
+import glob
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -158,11 +160,25 @@ class Scene:
     def environment(self, **more):
         return {**os.environ, "SAFESTART_CONTROL": self.control, "SAFESTART_NODES": self.nodes, **more}
 
+    def for_others(self):
+        """The program where another user finds it, and the library: the build may be in a directory of ours alone."""
+        place = os.path.join(self.folder, "for-others")
+        if not os.path.exists(place):
+            os.mkdir(place, 0o755)
+            for file in [self.command, *glob.glob(os.path.join(os.path.dirname(self.command), "..", "libsafestart.so*"))]:
+                if os.path.isfile(file):
+                    shutil.copy(file, place)
+        return os.path.join(place, os.path.basename(self.command)), {"LD_LIBRARY_PATH": place}
+
     def safestart(self, *words, text=None, user=None, before=(), **more):
         """Run it to its end."""
+        command = self.command
+        if user:
+            command, there = self.for_others()
+            more = {**there, **more}
         identity = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
         given = {"input": text.encode()} if text is not None else {"stdin": subprocess.DEVNULL}
-        done = subprocess.run([*before, self.command, *map(str, words)], capture_output=True, env=self.environment(**more), timeout=LIMIT_S, preexec_fn=self.before_exec, **identity, **given)
+        done = subprocess.run([*before, command, *map(str, words)], capture_output=True, env=self.environment(**more), timeout=LIMIT_S, preexec_fn=self.before_exec, **identity, **given)
         return Told(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def begin(self, *words, before=(), **more):

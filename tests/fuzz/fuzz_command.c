@@ -103,7 +103,7 @@ static void try_answers(struct input *input)
 		bool fine = json_is_object(answer);
 		peers[count++] = (struct peer){.name = (char *)"api", .process = (char *)"1", .state = fine ? PEER_ANSWERED : PEER_GONE, .answer = answer, .why = "gone"};
 	}
-	judge(&judgement, peers, count);
+	judge(&judgement, peers, count, 3);
 	HOLD(judgement.line != NULL && judgement.on_it <= judgement.processes && judgement.leave >= 0 && judgement.leave <= 7);
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = judge_peer(&peers[i], &judgement, words, sizeof(words));

@@ -47,8 +47,8 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 		if (strcmp(added->source.scheme, "own") == 0)
 			own = added->values[0];
 	}
-	snprintf(text, size, "%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %zu %d|%zu %zu|%d %d|%d|%s", s->name != NULL ? s->name : "", s->source,
-		 s->last_good != NULL ? s->last_good : "", (long long)g->debounce, (long long)g->max_delay, (long long)g->min_interval,
+	snprintf(text, size, "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %zu %d|%zu %zu|%d %d|%d|%s", s->name != NULL ? s->name : "", s->source,
+		 s->last_good != NULL ? s->last_good : "", s->control != NULL ? s->control : "", (long long)g->debounce, (long long)g->max_delay, (long long)g->min_interval,
 		 (long long)g->retry_min, (long long)g->retry_max, (long long)s->run_timeout, (long long)s->reconcile, s->rails.max_shrink,
 		 s->rails.min_nodes, s->rails.allow_empty, s->limits.max_nodes, s->limits.max_bytes, s->serves, s->thread, conf->max_delay_set,
 		 own != NULL ? own : "(default)");
@@ -175,6 +175,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	set_all(conf, text, why_size);
 	/* Nothing is dispatched, so nothing is read or written; threads would only cost time. */
 	HOLD(safestart_conf_set(conf, "thread", "no", NULL, 0) == 0);
+	/* Its thread would make directories and sockets wherever the fuzzer says. */
+	free(conf->settings.control);
+	conf->settings.control = NULL;
 	hold_open(conf, why_size);
 	safestart_conf_free(conf);
 	free(text);

@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -67,7 +68,22 @@ enum thing {
 	CALL(unlink, NOTHING, EIO)                                                              \
 	CALL(unlinkat, NOTHING, EIO)                                                            \
 	CALL(fstat, NOTHING, EIO, ENOMEM)                                                       \
-	CALL(readlink, NOTHING, EIO, ENOMEM)
+	CALL(readlink, NOTHING, EIO, ENOMEM)                                                    \
+	CALL(fcntl, NOTHING, ENOLCK, EINTR)                                                     \
+	CALL(pread, NOTHING, EIO, FAILING_SHORT, EINTR)                                         \
+	CALL(pwrite, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO)                                \
+	CALL(posix_fallocate, NOTHING, ENOSPC, EOPNOTSUPP)                                      \
+	CALL(fstatat, NOTHING, EIO, ENOMEM)                                                     \
+	CALL(fchmod, NOTHING, EIO)                                                              \
+	CALL(mkdir, NOTHING, ENOSPC, EROFS, EACCES)                                             \
+	CALL(renameat2, NOTHING, ENOSPC, EROFS, ENOENT)                                         \
+	CALL(socket, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                                       \
+	CALL(bind, NOTHING, ENOSPC, EROFS, EACCES)                                              \
+	CALL(listen, NOTHING, ENOMEM)                                                           \
+	CALL(connect, NOTHING, EAGAIN, EINTR)                                                   \
+	CALL(accept4, DESCRIPTORS, EMFILE, EINTR, ECONNABORTED, ENFILE, ENOMEM)                 \
+	CALL(recv, NOTHING, ENOMEM, EINTR, ECONNRESET)                                          \
+	CALL(send, NOTHING, ENOBUFS, FAILING_SHORT, EPIPE, EINTR)
 
 #define NAME(name, thing, ...) CALL_##name,
 enum call {
@@ -454,6 +470,110 @@ WRAP(int, unlinkat, int directory, const char *path, int flags)
 WRAP(ssize_t, readlink, const char *path, char *to, size_t size)
 {
 	MINUS_ONE_OR(readlink, __real_readlink(path, to, size));
+}
+
+/* Locks only; they take a struct flock. */
+#define FCNTL(name)                                                           \
+	int __real_##name(int fd, int command, ...);                          \
+	int __wrap_##name(int fd, int command, ...);                          \
+	int __wrap_##name(int fd, int command, ...)                           \
+	{                                                                     \
+		va_list arguments;                                            \
+		va_start(arguments, command);                                 \
+		struct flock *lock = va_arg(arguments, struct flock *);       \
+		va_end(arguments);                                            \
+		MINUS_ONE_OR(fcntl, __real_##name(fd, command, lock));        \
+	}
+FCNTL(fcntl)
+FCNTL(fcntl64)
+
+#define PREAD(name, type)                                                     \
+	WRAP(ssize_t, name, int fd, type bytes, size_t size, off_t at)        \
+	{                                                                     \
+		int error = verdict(CALL_pread, HERE);                        \
+		if (error == FAILING_SHORT)                                   \
+			return __real_##name(fd, bytes, half(size), at);      \
+		if (error != 0)                                               \
+			errno = error;                                        \
+		return error != 0 ? -1 : __real_##name(fd, bytes, size, at);  \
+	}
+PREAD(pread, void *)
+PREAD(pread64, void *)
+#define CALL_pread CALL_pwrite
+PREAD(pwrite, const void *)
+PREAD(pwrite64, const void *)
+#undef CALL_pread
+
+#define FALLOCATE(name)                                                       \
+	WRAP(int, name, int fd, off_t at, off_t size)                         \
+	{                                                                     \
+		ERROR_OR(posix_fallocate, __real_##name(fd, at, size));       \
+	}
+FALLOCATE(posix_fallocate)
+FALLOCATE(posix_fallocate64)
+
+#define FSTATAT(name)                                                                     \
+	WRAP(int, name, int directory, const char *path, struct stat *status, int flags)  \
+	{                                                                                 \
+		MINUS_ONE_OR(fstatat, __real_##name(directory, path, status, flags));     \
+	}
+FSTATAT(fstatat)
+FSTATAT(fstatat64)
+
+WRAP(int, fchmod, int fd, mode_t mode)
+{
+	MINUS_ONE_OR(fchmod, __real_fchmod(fd, mode));
+}
+
+WRAP(int, mkdir, const char *path, mode_t mode)
+{
+	MINUS_ONE_OR(mkdir, __real_mkdir(path, mode));
+}
+
+WRAP(int, renameat2, int from_directory, const char *from, int to_directory, const char *to, unsigned flags)
+{
+	MINUS_ONE_OR(renameat2, __real_renameat2(from_directory, from, to_directory, to, flags));
+}
+
+WRAP(int, socket, int domain, int type, int protocol)
+{
+	MINUS_ONE_OR(socket, __real_socket(domain, type, protocol));
+}
+
+WRAP(int, bind, int fd, const struct sockaddr *address, socklen_t size)
+{
+	MINUS_ONE_OR(bind, __real_bind(fd, address, size));
+}
+
+WRAP(int, listen, int fd, int backlog)
+{
+	MINUS_ONE_OR(listen, __real_listen(fd, backlog));
+}
+
+WRAP(int, connect, int fd, const struct sockaddr *address, socklen_t size)
+{
+	MINUS_ONE_OR(connect, __real_connect(fd, address, size));
+}
+
+WRAP(int, accept4, int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+	MINUS_ONE_OR(accept4, __real_accept4(fd, address, size, flags));
+}
+
+WRAP(ssize_t, recv, int fd, void *to, size_t size, int flags)
+{
+	MINUS_ONE_OR(recv, __real_recv(fd, to, size, flags));
+}
+
+WRAP(ssize_t, send, int fd, const void *from, size_t size, int flags)
+{
+	int error = verdict(CALL_send, HERE);
+
+	if (error == FAILING_SHORT)
+		return __real_send(fd, from, half(size), flags);
+	if (error != 0)
+		errno = error;
+	return error != 0 ? -1 : __real_send(fd, from, size, flags);
 }
 
 static void *jansson_malloc(size_t size)

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* poor: preloaded, it lets one allocation of the program fail, the $POOR-th, and then makes the file $POOR_HIT, so that whoever counts
+ * knows when there are no more. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+
+static _Atomic long seen;
+
+static int is_the_one(void)
+{
+	static _Atomic long which;
+	const char *path;
+	int fd;
+
+	if (which == 0) {
+		const char *text = getenv("POOR");
+		which = text != NULL ? atol(text) : -1;
+	}
+	if (atomic_fetch_add(&seen, 1) + 1 != which)
+		return 0;
+	path = getenv("POOR_HIT");
+	fd = open(path != NULL ? path : "/dev/null", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
+	errno = ENOMEM;
+	return 1;
+}
+
+void *malloc(size_t size)
+{
+	return is_the_one() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	return is_the_one() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *memory, size_t size)
+{
+	return is_the_one() ? NULL : __libc_realloc(memory, size);
+}

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""safestart run: many callers, one run; whoever is killed, a command never runs beside itself, and every answer is true."""
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+from stage import Skip, eventually, repeat
+
+# Notices when it is not alone, and writes down who had asked before it began, once it is through.
+COMMAND = """#!/bin/sh
+mkdir "$WORLD/in" 2>/dev/null || echo overlap >>"$WORLD/overlaps"
+begun=$WORLD/$$.$(date +%s%N)
+ls "$WORLD/asked" >"$begun.begun"
+sleep "${TAKES:-0.02}"
+rmdir "$WORLD/in"
+mv "$begun.begun" "$begun.run"
+exit "${CODE:-0}"
+"""
+
+
+class World:
+    def __init__(self, scene):
+        self.scene, self.path, self.locks = scene, os.path.join(scene.folder, "world"), os.path.join(scene.folder, "locks")
+        os.makedirs(os.path.join(self.path, "asked"))
+        self.command = os.path.join(self.path, "command")
+        with open(self.command, "w", encoding="utf-8") as f:
+            f.write(COMMAND)
+        os.chmod(self.command, 0o755)
+        self.errors = os.path.join(self.path, "errors")
+        self.asked = 0
+
+    def environment(self, **more):
+        return {**os.environ, "WORLD": self.path, "SAFESTART_LOCKS": self.locks, **{key: str(value) for key, value in more.items()}}
+
+    def call(self, *options, command=None, **more):
+        """A caller of its own; what it asked for can be found again."""
+        caller = str(self.asked)
+        self.asked += 1
+        with open(os.path.join(self.path, "asked", caller), "w", encoding="utf-8"):
+            pass
+        with open(self.errors, "a", encoding="utf-8") as errors:
+            process = subprocess.Popen([self.scene.command, "run", "--name", "it", *options, "--", *(command or [self.command])], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                                       env=self.environment(**more))
+        self.scene.ends.append(lambda: (process.kill(), process.wait()))
+        process.caller = caller
+        return process
+
+    def runs(self):
+        """What each run that is through has seen when it began."""
+        found = []
+        for name in os.listdir(self.path):
+            if name.endswith(".run"):
+                with open(os.path.join(self.path, name), encoding="utf-8") as f:
+                    found.append(set(f.read().split()))
+        return found
+
+    def leader(self):
+        """Who holds the lock, as its file says."""
+        try:
+            with open(os.path.join(self.locks, "it.lock"), "rb") as f:
+                found = re.search(rb"^held by it \(pid (\d+)\)", f.read(200), re.M)
+        except OSError:
+            found = None
+        return int(found.group(1)) if found else 0
+
+    def told(self):
+        with open(self.errors, encoding="utf-8") as f:
+            return f.read()
+
+    def must_be_true(self, callers):
+        """Each of them was covered by a run that began after it had asked, and no two ran at a time."""
+        assert not os.path.exists(os.path.join(self.path, "overlaps")), "the command ran beside itself"
+        runs = self.runs()
+        for process in callers:
+            assert any(process.caller in run for run in runs), f"caller {process.caller} was told {process.returncode}, and no run has seen it: {self.told()[-2000:]}"
+
+
+def test_p3_a_thousand_callers_are_one_or_two_runs(scene):
+    world = World(scene)
+    callers = [world.call(TAKES=0.2, CODE=7) for _ in range(1000)]
+    assert {process.wait() for process in callers} == {7}
+    world.must_be_true(callers)
+    assert 1 <= len(world.runs()) <= 2, len(world.runs())
+    lines = world.told().splitlines()
+    assert len(lines) == 1000, world.told()
+    assert sum("ran for" in line for line in lines) == len(world.runs())
+    assert all(re.fullmatch(r"safestart run: (ran for |covered by a run of pid \d+ \()\d+ requests\)?: exit 7", line) for line in lines), world.told()
+
+
+def test_p2_who_asks_during_a_run_is_covered_by_the_next(scene):
+    world = World(scene)
+    first = world.call("--debounce", "0", TAKES=1)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    later = [world.call("--debounce", "0", TAKES=1) for _ in range(5)]
+    assert {process.wait() for process in [first, *later]} == {0}
+    world.must_be_true([first, *later])
+    assert len(world.runs()) in (2, 3)
+
+
+def test_p18_whoever_is_killed_at_random_the_others_are_told_the_truth(scene):
+    world = World(scene)
+    chance = random.Random(4711)
+    survivors, killed = [], 0
+    for _ in range(repeat(30)):
+        callers = [world.call("--debounce", chance.choice(["0", "10ms", "50ms"])) for _ in range(6)]
+        time.sleep(chance.random() * 0.15)  # any moment will do: this is what is tried
+        leader = world.leader()
+        victims = [process for process in callers if process.pid == leader] or [chance.choice(callers)]
+        for victim in victims:
+            victim.kill()
+            killed += victim.wait() == -signal.SIGKILL
+        for process in callers:
+            code = process.wait()
+            assert code == (0 if process not in victims or code == 0 else -signal.SIGKILL), (code, world.told()[-2000:])
+            if code == 0:
+                survivors.append(process)
+    world.must_be_true(survivors)
+    assert killed > 0
+
+
+def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
+    world = World(scene)
+    first = world.call("--debounce", "0", TAKES=1)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    first.kill()
+    first.wait()
+    second = world.call("--debounce", "0", TAKES=0)
+    assert second.wait() == 0
+    world.must_be_true([second])
+    assert len(world.runs()) == 2 and "still running; waiting for it to end" in world.told(), world.told()
+
+
+def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
+    world = World(scene)
+    caller = world.call("--debounce", "0", command=["sleep", "600"])
+
+    def children(pid):
+        return [int(child) for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()]
+    keeper = eventually("a keeper", lambda: children(caller.pid))[0]
+    command = eventually("a command", lambda: children(keeper))[0]
+    os.kill(keeper, signal.SIGKILL)
+    assert caller.wait() == 125
+    eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
+
+
+def test_p18_what_a_command_leaves_behind_holds_no_lock(scene):
+    world = World(scene)
+    script = 'ls -l /proc/self/fd >"$WORLD/descriptors"; setsid sleep 600 >/dev/null 2>&1 & echo $! >"$WORLD/daemon"'
+    before = subprocess.run(["sh", "-c", "ls -l /proc/self/fd"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+    for _ in range(2):
+        assert world.call("--debounce", "0", command=["sh", "-c", script]).wait() == 0
+    with open(os.path.join(world.path, "descriptors"), encoding="utf-8") as f:
+        assert len(f.readlines()) == len(before.splitlines())
+    for line in subprocess.run(["pgrep", "-x", "-f", "sleep 600"], capture_output=True, text=True, check=False).stdout.split():
+        if os.path.samefile(f"/proc/{line}/cwd", os.getcwd()) and world.path in open(f"/proc/{line}/environ", encoding="utf-8", errors="replace").read():
+            os.kill(int(line), signal.SIGKILL)
+
+
+def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
+    world = World(scene)
+    script = 'trap "exit 9" TERM; : >"$WORLD/ready"; while :; do sleep 0.05; done'
+    leader = world.call("--debounce", "0", command=["sh", "-c", script])
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "ready")))
+    follower = world.call("--debounce", "0", command=["sh", "-c", script])
+    eventually("it to wait", lambda: b"1 requests" in open(os.path.join(world.locks, "it.lock"), "rb").read()[8192:])
+    follower.send_signal(signal.SIGTERM)
+    assert follower.wait() == 128 + signal.SIGTERM
+    assert leader.poll() is None
+    leader.send_signal(signal.SIGTERM)
+    assert leader.wait() == 9
+
+
+def test_the_command_finds_its_signals_as_its_caller_did(scene):
+    world = World(scene)
+
+    def signals(*words):
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=world.environment(), check=True,
+                              preexec_fn=lambda: (signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])))
+        return sorted(line for line in done.stdout.splitlines() if line.startswith("Sig") and not line.startswith("SigQ") and not line.startswith("SigPnd"))
+    assert signals("cat", "/proc/self/status") == signals(scene.command, "run", "--debounce", "0", "cat", "/proc/self/status")
+
+
+def test_exit_codes_are_those_of_env(scene):
+    world = World(scene)
+    os.makedirs(os.path.join(world.path, "not executable"))
+    for code, words, *command in [(0, "exit 0", "true"), (3, "exit 3", "sh", "-c", "exit 3"), (137, "exit 137", "sh", "-c", "kill -9 $$"), (127, "can't be run", "/nowhere/to/be/found"),
+                                  (126, "can't be run", world.path)]:
+        scene.safestart("run", "--debounce", "0", *command, SAFESTART_LOCKS=world.locks).must(code, words)
+    scene.safestart("run", "--debounce", "0", "--timeout", "200ms", "sleep", "600", SAFESTART_LOCKS=world.locks).must(124, "not done within its --timeout")
+    assert scene.safestart("run", "--quiet", "--debounce", "0", "--", "true", SAFESTART_LOCKS=world.locks).must(0).err == ""
+
+
+def test_p14_a_command_that_will_not_end_is_made_to_and_nobody_waits_for_ever(scene):
+    if repeat(1) == 1:
+        raise Skip("takes more than 10 s; in a soak")
+    world = World(scene)
+    script = 'trap "" TERM; : >"$WORLD/ready"; while :; do sleep 0.05; done'
+    leader = world.call("--debounce", "0", "--timeout", "500ms", command=["sh", "-c", script])
+    assert leader.wait() == 124
+
+
+def test_bad_arguments_say_what_to_do(scene):
+    world = World(scene)
+    for words, *arguments in [("there is no command",), ("there is no command", "--debounce", "1s"), ("not a duration", "--debounce", "soon", "true"), ("did you mean --debounce", "--debonce", "1s", "true"),
+                              ("a name is part of a file's name", "--name", "a/b", "true"), ("a name is part of a file's name", "--name", "..", "true"),
+                              ("a name is part of a file's name", "--name", "x" * 300, "true"), ("max_delay is shorter than debounce", "--max-delay", "1s", "true")]:
+        scene.safestart("run", *arguments, SAFESTART_LOCKS=world.locks).must(125, words)
+    # The command's own options are its own.
+    scene.safestart("run", "--debounce", "0", "sh", "-c", "exit 4", SAFESTART_LOCKS=world.locks).must(4)
+    scene.safestart("run", "--help").must(0, "usage: safestart run")
+
+
+def test_one_name_is_one_command(scene):
+    world = World(scene)
+    first = world.call("--debounce", "0", TAKES=2)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    scene.safestart("run", "--name", "it", "--debounce", "0", "echo", "it's", "another one", SAFESTART_LOCKS=world.locks).must(
+        125, "in use for another command", world.command, "echo 'it'\\''s' 'another one'", "--name")
+    assert first.wait() == 0
+    scene.safestart("run", "--name", "it", "--debounce", "0", "echo", "other", SAFESTART_LOCKS=world.locks).must(0, "other")  # nobody is inside
+
+
+def test_without_a_name_user_directory_and_command_make_one(scene):
+    world = World(scene)
+    for directory, *command in [("/", "true"), ("/tmp", "true"), ("/", "true", "really"), ("/", "sh", "-c", "a b"), ("/", "sh", "-c", "a", "b")]:
+        subprocess.run([scene.command, "run", "--debounce", "0", *command], cwd=directory, env=world.environment(), capture_output=True, check=False)
+    names = [name for name in os.listdir(world.locks) if name.endswith(".lock")]
+    assert len(names) == 5 and all(re.fullmatch(r"(true|sh)-[0-9a-f]{16}\.lock", name) for name in names), names
+
+
+def test_directories_that_will_not_do_say_what_to_do(scene):
+    world = World(scene)
+    scene.safestart("run", "--debounce", "0", "--lock-dir", "/nowhere/at/all", "true").must(125, "can't be made", "--lock-dir")
+    scene.safestart("run", "--debounce", "0", "--lock-dir", "/proc/self", "true").must(125, "/proc/self")
+    scene.write("precious\n", world.path + "/file")
+    scene.safestart("run", "--debounce", "0", "--lock-dir", world.path + "/file", "true").must(125)
+    for spoilt in ("it.lock", "it.command"):
+        locks = os.path.join(scene.folder, "spoilt " + spoilt)
+        os.makedirs(locks)
+        os.symlink(world.path + "/file", os.path.join(locks, spoilt))
+        scene.safestart("run", "--name", "it", "--debounce", "0", "--lock-dir", locks, "true").must(125, spoilt)
+    assert scene.read(world.path + "/file") == "precious\n"
+
+
+def test_another_user_is_told_whose_it_is(scene):
+    if os.geteuid() != 0:
+        raise Skip("needs root to be somebody else")
+    world = World(scene)
+    locks = os.path.join(scene.folder, "for all")
+    os.makedirs(locks)
+    os.chmod(locks, 0o1777)
+    arguments = ["run", "--name", "it", "--debounce", "0", "--lock-dir", locks, "true"]
+    scene.safestart(*arguments).must(0)
+    scene.safestart(*arguments, user="nobody").must(125, "it.command")
+    for name in os.listdir(locks):
+        os.remove(os.path.join(locks, name))
+    scene.safestart(*arguments, user="nobody").must(0)
+    scene.safestart(*arguments).must(125, "not a file of ours")  # root does not trust it either
+    scene.safestart("run", "--debounce", "0", "true", user="nobody", SAFESTART_LOCKS="", XDG_RUNTIME_DIR="").must(0)
+    made = f"/tmp/safestart-{os.stat(os.path.join(locks, 'it.lock')).st_uid}"
+    assert os.stat(made).st_mode & 0o777 == 0o700
+    shutil.rmtree(made)
+    assert world.asked == 0
+
+
+def test_p18_on_a_full_disk_it_runs_all_the_same(scene):
+    world = World(scene)
+    script = f"""set -e
+mkdir {scene.folder}/disk
+mount -t tmpfs -o size=32k none {scene.folder}/disk
+touch {scene.folder}/disk/it.lock
+{scene.command} run --name it --debounce 0 --lock-dir {scene.folder}/disk -- true
+rm {scene.folder}/disk/it.*
+cat /dev/zero >{scene.folder}/disk/filler || :
+{scene.command} run --name it --debounce 0 --lock-dir {scene.folder}/disk -- sh -c 'exit 5'
+"""
+    done = subprocess.run(["unshare", "-m", "bash", "-c", script], capture_output=True, text=True, env=world.environment(), check=False)
+    if "unshare" in done.stderr:
+        raise Skip("no mount namespace to be had")
+    assert done.returncode == 5 and "each process makes its own" in done.stderr and "can't be written down" in done.stderr, (done.returncode, done.stderr)
+
+
+def test_closed_standard_descriptors_are_nobodys(scene):
+    world = World(scene)
+    script = f'exec 0<&- 1>&- 2>&-; exec {scene.command} run --debounce 0 -- sh -c "exit 6"'
+    assert subprocess.run(["sh", "-c", script], env=world.environment(), check=False, timeout=60).returncode == 6
