@@ -385,6 +385,7 @@ START_TEST(who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody)
 	int small = 4096;
 	setsockopt(slow.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	ctl_send(&slow, "{\"do\":\"events\"}\n");
+	let_it_take_a_turn();
 	for (int i = 0; i < 2000; i++) /* far more than the buffers hold */
 		push_and_wait(ss, i % 2 ? ONE : TWO);
 	while (outcomes == 0 || next <= 3900) { /* each number is heard of once, in order */

@@ -220,5 +220,52 @@ START_TEST(p17_forked_at_any_instant_both_answer)
 }
 END_TEST
 
+static _Atomic int unanswered;
+
+static void *be_answered_all_the_time(void *argument)
+{
+	struct storm *storm = argument;
+	char buffer[4096];
+
+	while (!storm->over) {
+		int fd = ctl_try(storm->path);
+		ssize_t n = fd >= 0 ? write(fd, "{\"do\":\"metrics\"}\n", 17) : -1;
+		while (n > 0 && (n = read(fd, buffer, sizeof(buffer))) < 0 && errno == EINTR) /* a fork does that, where there is a time limit */
+			n = 1;
+		unanswered += n <= 0;
+		if (fd >= 0)
+			close(fd);
+		storm->answered++;
+	}
+	return NULL;
+}
+
+/* What epoll knows of a connection that was closed outlives it while a child that is just being forked has it, too. */
+START_TEST(p17_no_client_goes_unanswered_while_children_come_and_go)
+{
+	struct safestart *ss = start();
+	struct storm storm = {.over = false};
+	pthread_t threads[2];
+
+	snprintf(storm.path, sizeof(storm.path), "%s", its_socket(getpid()));
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, be_answered_all_the_time, &storm), 0);
+	for (int i = 0; i < repeat(300); i++) {
+		int before = storm.answered;
+		pid_t child = fork();
+		if (child == 0)
+			leave_child(0);
+		ck_assert_int_eq(wait_for(child), 0);
+		EVENTUALLY(storm.answered > before);
+	}
+	storm.over = true;
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_int_eq(unanswered, 0);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("control_fork", p17_the_child_has_none_of_the_parents_sockets_and_in_the_end_its_own, p17_a_child_that_was_never_revived_takes_nothing_along,
-      p18_a_killed_parent_refuses_though_its_child_lives, p17_forked_at_any_instant_both_answer)
+      p18_a_killed_parent_refuses_though_its_child_lives, p17_forked_at_any_instant_both_answer,
+      p17_no_client_goes_unanswered_while_children_come_and_go)

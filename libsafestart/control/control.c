@@ -67,6 +67,13 @@ static int listen_for(struct control *control, bool anew, uint32_t events)
 	return epoll_ctl(control->epoll_fd, anew ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, control->socket.fd, &event) < 0 ? -errno : 0;
 }
 
+static void remove_socket(struct control *control)
+{
+	epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->socket.fd, NULL); /* as for a client that goes */
+	socket_remove(&control->socket, handle_settings(control->ss)->control, &control->lock);
+	control->accept_at = 0;
+}
+
 static void make_socket(struct control *control)
 {
 	const struct settings *settings = handle_settings(control->ss);
@@ -77,7 +84,7 @@ static void make_socket(struct control *control)
 		error = listen_for(control, true, EPOLLIN);
 		if (error < 0) {
 			why_say(why, sizeof(why), error, "no control socket in %.200s: it can't be watched: %s", settings->control, safestart_strerror(error));
-			socket_remove(&control->socket, settings->control, &control->lock);
+			remove_socket(control);
 		}
 	}
 	if (error == 0) {
@@ -99,10 +106,8 @@ static void look_after_socket(struct control *control, int64_t now)
 
 	if (now < control->look_at)
 		return;
-	if (control->socket.fd >= 0 && !socket_is_there(&control->socket, directory)) {
-		socket_remove(&control->socket, directory, &control->lock);
-		control->accept_at = 0;
-	}
+	if (control->socket.fd >= 0 && !socket_is_there(&control->socket, directory))
+		remove_socket(control);
 	if (control->socket.fd < 0)
 		make_socket(control);
 	control->look_at = loop_now() + look_again(control);
@@ -174,7 +179,7 @@ static void *control_thread(void *argument)
 	}
 	crowd_say_goodbye(&control->crowd);
 	if (control->socket.fd >= 0)
-		socket_remove(&control->socket, handle_settings(ss)->control, &control->lock);
+		remove_socket(control);
 	pthread_mutex_lock(&ss->lock);
 	control->left = true;
 	pthread_cond_broadcast(&ss->changed);

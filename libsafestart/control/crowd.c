@@ -12,8 +12,11 @@
 
 static void drop(struct crowd *crowd, struct client *client)
 {
+	/* Said, not left to close(): a child that is just being forked has it as well, and what epoll hears of it would be taken for the next
+	 * one's who is here. */
+	epoll_ctl(crowd->epoll_fd, EPOLL_CTL_DEL, client->fd, NULL);
 	pthread_mutex_lock(crowd->lock);
-	close(client->fd); /* epoll forgets it */
+	close(client->fd);
 	client->fd = -1;
 	pthread_mutex_unlock(crowd->lock);
 	client_clear(client);
