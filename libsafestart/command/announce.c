@@ -132,30 +132,46 @@ static json_t *known_labels(const struct filesd *filesd, const struct drains *dr
 	return json_is_object(kept) ? json_deep_copy(kept) : json_object();
 }
 
-/* As it is to be; whatever else the group has that we don't know stays. NULL: it was said why. */
+/* The labels as they are to be: what it had, what is given. NULL: no memory. */
+static json_t *wanted_labels(const json_t *its, const char *id, const char *address)
+{
+	json_t *wanted = json_object();
+	bool named = strcmp(id, address) != 0 || json_object_get(its, "id") != NULL;
+	int failed = its == NULL;
+
+	if (named) /* first, where one looks for it */
+		failed |= json_object_set_new(wanted, "id", json_string(id));
+	failed |= json_object_update(wanted, (json_t *)its);
+	if (named)
+		failed |= json_object_set_new(wanted, "id", json_string(id));
+	for (size_t i = 0; i < labels.count; i++) {
+		const char *equals = strchr(labels.at[i], '=');
+		char *key = strndup(labels.at[i], (size_t)(equals - labels.at[i]));
+		failed |= key == NULL || json_object_set_new(wanted, key, json_string(equals + 1)) < 0;
+		free(key);
+	}
+	if (incarnation != NULL)
+		failed |= json_object_set_new(wanted, "incarnation", json_string(incarnation));
+	if (failed == 0)
+		return wanted;
+	json_decref(wanted);
+	return NULL;
+}
+
+/* As it is to be; whatever else the group has that we don't know stays. NULL: no memory, or a label that is no UTF-8. */
 static json_t *wanted_group(const struct filesd *filesd, const struct drains *drains, const char *id, const char *address)
 {
 	struct filesd_entry entry;
 	json_t *group = filesd_find(filesd, id, &entry) && entry.alone ? json_deep_copy(entry.in->group) : json_object();
-	json_t *its = known_labels(filesd, drains, id), *ordered = json_object();
+	json_t *its = known_labels(filesd, drains, id);
+	int failed = json_object_set_new(group, "targets", json_pack("[s]", address));
 
-	json_object_set_new(group, "targets", json_pack("[s]", address));
-	if (strcmp(id, address) != 0 || json_object_get(its, "id") != NULL)
-		json_object_set_new(ordered, "id", json_string(id));
-	json_object_update(ordered, its);
-	if (json_object_get(ordered, "id") != NULL)
-		json_object_set_new(ordered, "id", json_string(id));
-	for (size_t i = 0; i < labels.count; i++) {
-		const char *equals = strchr(labels.at[i], '=');
-		char *key = strndup(labels.at[i], (size_t)(equals - labels.at[i]));
-		json_object_set_new(ordered, key != NULL ? key : "", json_string(equals + 1));
-		free(key);
-	}
-	if (incarnation != NULL)
-		json_object_set_new(ordered, "incarnation", json_string(incarnation));
-	json_object_set_new(group, "labels", ordered);
+	failed |= json_object_set_new(group, "labels", wanted_labels(its, id, address));
 	json_decref(its);
-	return group;
+	if (failed == 0)
+		return group;
+	json_decref(group);
+	return NULL;
 }
 
 static int check_labels(void)
@@ -216,7 +232,7 @@ static int announce(const char *id, const char *address, json_t *told)
 	if (!edit_begin(&filesd, &drains, file, false, &leave))
 		return leave;
 	json_t *group = wanted_group(&filesd, &drains, id, address);
-	leave = check_group(group);
+	leave = group == NULL ? say(LEAVE_FAILED, "out of memory, or something given is not UTF-8; nothing was changed") : check_group(group);
 	if (leave == 0 && !filesd_put(&filesd, id, group))
 		leave = say(LEAVE_FAILED, "out of memory");
 	const char *its = json_string_value(json_object_get(json_object_get(group, "labels"), "incarnation"));

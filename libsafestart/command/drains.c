@@ -84,14 +84,16 @@ bool drains_set(struct drains *drains, const char *id, const struct filesd_entry
 		return false;
 	say_who(who, sizeof(who));
 	json_t *note = json_pack("{s:s,s:s,s:s}", "until", text, "reason", reason, "by", who), *known = json_object_get(drains->root, id);
+	int failed = note == NULL;
 	if (entry != NULL) {
-		json_object_set_new(note, "address", json_string(entry->address));
-		json_object_set_new(note, "labels", entry->labels != NULL ? json_deep_copy(entry->labels) : json_object());
+		failed |= json_object_set_new(note, "address", json_string(entry->address));
+		failed |= json_object_set_new(note, "labels", entry->labels != NULL ? json_deep_copy(entry->labels) : json_object());
 	} else if (json_is_object(known)) {
-		json_object_update_missing(note, known);
+		failed |= json_object_update_missing(note, known);
 	}
 	drains->changed = true;
-	return note != NULL && json_object_set_new(drains->root, id, note) == 0;
+	failed |= json_object_set_new(drains->root, id, note);
+	return failed == 0;
 }
 
 void drains_end(struct drains *drains, const char *id)
@@ -105,7 +107,7 @@ static int write_note(const struct filesd *filesd, const json_t *root)
 
 	if (json_object_size(root) == 0)
 		return filesd_write_beside(filesd, SUFFIX, NULL);
-	text = json_dumps(root, JSON_INDENT(2));
+	text = filesd_json(root, JSON_INDENT(2));
 	int leave = text == NULL || asprintf(&whole, "%s\n", text) < 0 ? say(LEAVE_FAILED, "out of memory") : filesd_write_beside(filesd, SUFFIX, whole);
 	free(text);
 	free(whole);

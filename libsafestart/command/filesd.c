@@ -185,22 +185,68 @@ static size_t indent_of(const struct filesd *filesd, const struct filesd_group *
 	return group->start - at;
 }
 
+/* A text that grows. Not a stream of memory: glibc's loses bytes when there is none, and says nothing. */
+struct text {
+	char *at;
+	size_t length, room;
+	bool failed;
+};
+
+static void add(struct text *to, const char *bytes, size_t count)
+{
+	if (to->length + count + 1 > to->room) {
+		size_t room = (to->length + count + 1) * 2;
+		char *at = to->failed ? NULL : realloc(to->at, room);
+		if (at == NULL) {
+			to->failed = true;
+			return;
+		}
+		to->at = at;
+		to->room = room;
+	}
+	memcpy(to->at + to->length, bytes, count);
+	to->length += count;
+	to->at[to->length] = '\0';
+}
+
+/* All of it, or NULL. */
+static char *end_text(struct text *text)
+{
+	if (!text->failed && text->at != NULL)
+		return text->at;
+	free(text->at);
+	return NULL;
+}
+
+char *filesd_json(const json_t *json, size_t flags)
+{
+	char *text = json_dumps(json, flags);
+	json_t *again = text != NULL ? json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL) : NULL;
+
+	if (!json_equal(again, json)) {
+		free(text);
+		text = NULL;
+	}
+	json_decref(again);
+	return text;
+}
+
 /* As `like` is written: on one line or several, with blanks or without. */
 static char *write_like(const struct filesd *filesd, const struct filesd_group *like, const json_t *group)
 {
 	const char *text = like != NULL ? filesd->text + like->start : "", *newline = like != NULL ? memchr(text, '\n', like->end - like->start) : NULL;
-	size_t base = like != NULL ? indent_of(filesd, like) : 0, deeper = newline != NULL ? strspn(newline + 1, " ") : 0, size;
+	size_t base = like != NULL ? indent_of(filesd, like) : 0, deeper = newline != NULL ? strspn(newline + 1, " ") : 0;
 	bool dense = like != NULL && newline == NULL && memmem(text, like->end - like->start, ": ", 2) == NULL;
-	char *plain = json_dumps(group, newline != NULL ? JSON_INDENT(deeper > base && deeper - base < 31 ? deeper - base : 2) : dense ? JSON_COMPACT : 0), *written = NULL;
-	FILE *to = plain != NULL ? open_memstream(&written, &size) : NULL;
+	char *plain = filesd_json(group, newline != NULL ? JSON_INDENT(deeper > base && deeper - base < 31 ? deeper - base : 2) : dense ? JSON_COMPACT : 0);
+	struct text to = {.failed = plain == NULL};
 
-	for (const char *at = plain; to != NULL && *at != '\0'; at++) {
-		fputc(*at, to);
+	for (const char *at = plain; at != NULL && *at != '\0'; at++) {
+		add(&to, at, 1);
 		if (*at == '\n' && like != NULL) /* in JSON text only between values */
-			fwrite(filesd->text + like->start - base, 1, base, to);
+			add(&to, filesd->text + like->start - base, base);
 	}
 	free(plain);
-	return to != NULL && fclose(to) == 0 ? written : NULL;
+	return end_text(&to);
 }
 
 /* The group without one of its targets. */
@@ -291,50 +337,48 @@ static size_t opening_of(const struct filesd *filesd)
 }
 
 /* From the end of the group before to its beginning, or what is usual in this file. */
-static void separate(FILE *to, const struct filesd *filesd, size_t index)
+static void separate(struct text *to, const struct filesd *filesd, size_t index)
 {
 	const struct filesd_group *groups = filesd->groups;
 	size_t opening = opening_of(filesd);
 
 	if (index > 0 && index < filesd->count)
-		fwrite(filesd->text + groups[index - 1].end, 1, groups[index].start - groups[index - 1].end, to);
+		add(to, filesd->text + groups[index - 1].end, groups[index].start - groups[index - 1].end);
 	else if (filesd->count > 1)
-		fwrite(filesd->text + groups[filesd->count - 2].end, 1, groups[filesd->count - 1].start - groups[filesd->count - 2].end, to);
+		add(to, filesd->text + groups[filesd->count - 2].end, groups[filesd->count - 1].start - groups[filesd->count - 2].end);
 	else if (filesd->count == 1 && memchr(filesd->text + opening, '\n', groups[0].start - opening) != NULL)
-		fprintf(to, ",%.*s", (int)(groups[0].start - opening), filesd->text + opening);
+		add(to, ",", 1), add(to, filesd->text + opening, groups[0].start - opening);
 	else
-		fputs(", ", to);
+		add(to, ", ", 2);
 }
 
 char *filesd_text(const struct filesd *filesd, size_t *length)
 {
 	size_t opening = opening_of(filesd);
 	size_t head = filesd->count > 0 ? filesd->groups[0].start : opening, tail = filesd->count > 0 ? filesd->groups[filesd->count - 1].end : opening;
+	struct text to = {0};
 	bool first = true;
-	char *text = NULL;
-	FILE *to = open_memstream(&text, length);
 
-	if (to == NULL)
-		return NULL;
-	fwrite(filesd->text, 1, head, to);
+	add(&to, filesd->text, head);
 	for (size_t i = 0; i < filesd->count; i++) {
 		const struct filesd_group *group = &filesd->groups[i];
 		if (group->dropped)
 			continue;
 		if (!first)
-			separate(to, filesd, i);
+			separate(&to, filesd, i);
 		first = false;
 		if (group->text != NULL)
-			fputs(group->text, to);
+			add(&to, group->text, strlen(group->text));
 		else
-			fwrite(filesd->text + group->start, 1, group->end - group->start, to);
+			add(&to, filesd->text + group->start, group->end - group->start);
 	}
 	if (filesd->added != NULL && !first)
-		separate(to, filesd, filesd->count);
+		separate(&to, filesd, filesd->count);
 	if (filesd->added != NULL)
-		fputs(filesd->added, to);
-	fwrite(filesd->text + tail, 1, filesd->length - tail, to);
-	return fclose(to) == 0 ? text : NULL;
+		add(&to, filesd->added, strlen(filesd->added));
+	add(&to, filesd->text + tail, filesd->length - tail);
+	*length = to.length;
+	return end_text(&to);
 }
 
 int filesd_write(struct filesd *filesd)

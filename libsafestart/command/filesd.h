@@ -63,6 +63,9 @@ int filesd_write(struct filesd *filesd);
 /* The same for a file beside it, with the same mode and owner; NULL: remove it. */
 int filesd_write_beside(const struct filesd *filesd, const char *suffix, const char *text);
 
+/* As text for a file; NULL: no memory. It is read again: jansson 2.14 does not notice that a key did not go in. free() it. */
+char *filesd_json(const json_t *json, size_t flags);
+
 /* --file or $SAFESTART_NODES; NULL, having said so: neither. */
 const char *filesd_path(const char *given);
 

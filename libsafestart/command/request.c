@@ -31,7 +31,8 @@ json_t *request_new(bool forced, bool at_once, const char *why, int64_t wait_ns)
 {
 	char who[128];
 
-	say_who(who, sizeof(who));
+	if (why == NULL)
+		say_who(who, sizeof(who));
 	json_t *request = json_pack("{s:s,s:s,s:b,s:b,s:b}", "do", "request", "reason", why != NULL ? why : who, "force", forced, "urgent", at_once, "wait", wait_ns > 0);
 	if (wait_ns > 0)
 		json_object_set_new(request, "timeout_ms", json_integer(wait_ns / 1000000 > 0 ? wait_ns / 1000000 : 1));

@@ -127,10 +127,15 @@ void table_cell(struct table *table, enum colour colour, const char *format, ...
 {
 	va_list arguments;
 	char *raw = NULL;
-	struct cell *cells = realloc(table->cells, (table->count + 1) * sizeof(*cells));
+	struct cell *cells = table->cells;
 
-	if (cells != NULL)
-		table->cells = cells;
+	if (table->count == table->room) {
+		cells = realloc(table->cells, (table->room * 2 + 64) * sizeof(*cells));
+		if (cells != NULL) {
+			table->cells = cells;
+			table->room = table->room * 2 + 64;
+		}
+	}
 	va_start(arguments, format);
 	if (vasprintf(&raw, format, arguments) < 0)
 		raw = NULL;

@@ -18,7 +18,7 @@ struct cell {
 struct table {
 	size_t columns;
 	struct cell *cells; /* row by row */
-	size_t count;
+	size_t count, room;
 	bool failed; /* no memory */
 };
 
