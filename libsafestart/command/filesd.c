@@ -194,7 +194,7 @@ struct text {
 
 static void add(struct text *to, const char *bytes, size_t count)
 {
-	if (to->length + count + 1 > to->room) {
+	if (to->at == NULL || to->length + count + 1 > to->room) {
 		size_t room = (to->length + count + 1) * 2;
 		char *at = to->failed ? NULL : realloc(to->at, room);
 		if (at == NULL) {
