@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -162,12 +163,12 @@ class Scene:
 
     def for_others(self):
         """The program where another user finds it, and the library: the build may be in a directory of ours alone."""
-        place = os.path.join(self.folder, "for-others")
-        if not os.path.exists(place):
-            os.mkdir(place, 0o755)
-            for file in [self.command, *glob.glob(os.path.join(os.path.dirname(self.command), "..", "libsafestart.so*"))]:
-                if os.path.isfile(file):
-                    shutil.copy(file, place)
+        place = tempfile.mkdtemp(prefix="command-")
+        self.ends.append(lambda: shutil.rmtree(place, ignore_errors=True))
+        os.chmod(place, 0o755)
+        for file in [self.command, *glob.glob(os.path.join(os.path.dirname(self.command), "..", "libsafestart.so*"))]:
+            if os.path.isfile(file):
+                shutil.copy(file, place)
         return os.path.join(place, os.path.basename(self.command)), {"LD_LIBRARY_PATH": place}
 
     def safestart(self, *words, text=None, user=None, before=(), **more):
