@@ -46,6 +46,7 @@ struct caller {
 	bool killed;
 	bool said_left;            /* that a command of a killed caller is still running */
 	int signal;                /* a signal that ends us */
+	bool closing;              /* all that matters was said */
 };
 
 static int64_t now_ms(void)
@@ -70,8 +71,9 @@ static int on_restart(struct safestart_run *run, void *user_data)
 /* Failures are in the outcome; what is only said here are warnings. */
 static void on_log(int level, const char *message, void *user_data)
 {
-	(void)user_data;
-	if (level == LOG_WARNING && !options.quiet)
+	const struct caller *caller = (const struct caller *)user_data;
+
+	if (level == LOG_WARNING && !options.quiet && !caller->closing)
 		say(0, "%s", message);
 }
 
@@ -255,6 +257,7 @@ static int ask_and_wait(struct caller *caller)
 		leave = say(LEAVE_OURS, "no answer: %s", safestart_strerror(result));
 	else
 		leave = tell(caller, &outcome);
+	caller->closing = true;
 	safestart_close(caller->ss);
 	return leave;
 }
