@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """wait: the playbook's barrier. "On all that answered" would be true of nobody."""
 import os
-import signal
 
 from stage import answers, document, eventually, nodes_answer
 
@@ -41,7 +40,7 @@ def test_p22_one_that_is_down_is_missed(scene):
 def test_p22_one_that_does_not_answer_has_it_not(scene):
     scene.write(document("a"))
     one, _ = scene.start_on_file(2)
-    one.process.send_signal(signal.SIGSTOP)
+    one.stop()
     scene.safestart("wait", "a", "--applied", "--roster", "api=2", "--timeout", "300ms").must(1, f"api {one.pid}: no answer")
     # More than the roster asks for have to have it as well.
     scene.safestart("wait", "a", "--applied", "--roster", "api=1", "--timeout", "300ms").must(1, f"api {one.pid}: no answer")
@@ -153,7 +152,7 @@ def test_gone_is_held_by_nobody(scene):
 def test_who_was_killed_holds_nothing_and_who_is_stopped_may(scene):
     scene.write(document("a", "b"))
     one, two = scene.start_on_file(2)
-    one.process.send_signal(signal.SIGSTOP)
+    one.stop()
     scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--wait", "--timeout", "500ms").must(1, f"api {one.pid}: no answer")
     one.kill()
     eventually("it to be gone", lambda: scene.safestart("wait", "a", "--gone", "--timeout", 0).code == 0)

@@ -118,7 +118,7 @@ def test_one_that_is_stopped_does_not_answer(scene):
     # A thread of its own answers, whatever else hangs; a whole process that is stopped has none.
     scene.write(TEN)
     first, _ = scene.start_on_file(2)
-    first.process.send_signal(signal.SIGSTOP)
+    first.stop()
     told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped?", f"kill -CONT {first.pid}")
     assert told.out.startswith("api: 1 of 2 on generation"), told.out
     scene.safestart("nodes", "--timeout", "200ms").must(4, f"api {first.pid}: no answer", "?")

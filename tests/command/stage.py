@@ -82,6 +82,11 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    def stop(self):
+        """All its threads have, when this returns."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+
     def end(self):
         """In good order."""
         self.process.send_signal(signal.SIGCONT)
