@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* gate: when does a run start? A pure state machine: times come in, a verdict goes out. It knows no
  * clock, no lock and no other room, so that made-up time, a model checker or a fuzzer can drive it.
- * Used by the loop's thread only. */
+ * Used by the dispatching thread only. */
 #ifndef SAFESTART_GATE_H
 #define SAFESTART_GATE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* nodes - see nodes.h. The callbacks run on the library's worker thread, one at a time: they may block. */
+/* nodes - see nodes.h. The callbacks run on threads of the library's, one at a time: they may block. */
 #include "nodes.h"
 
 #include <errno.h>
