@@ -31,18 +31,32 @@ static const struct option_row options[] = {
 	OPTION_END,
 };
 
-/* How many, as far as it matters, are announced and in use on the whole roster, as safestart wait would say. Whoever drains meanwhile waits for the lock of the file, and
- * then finds one node less in it. */
-static unsigned count_available(const struct filesd *filesd, const char *but, const struct roster *roster, const struct fleet *fleet)
+/* "; riak-1 is not: api 4312: applied, not proven: …" */
+static void tell_lacking(const char *id, const json_t *lacking, char *words, size_t size)
+{
+	const json_t *one = json_array_get(lacking, 0);
+	const char *process = answer_text(one, "process");
+
+	snprintf(words, size, "; %.100s is not: %.60s%s%s: %.300s", id, answer_text(one, "name"), process[0] != '\0' ? " " : "", process, answer_text(one, "why"));
+}
+
+/* How many, as far as it matters, are announced and in use on the whole roster, as safestart wait would say; in words about the first one
+ * that is not. Whoever drains meanwhile waits for the lock of the file, and then finds one node less in it. */
+static unsigned count_available(const struct filesd *filesd, const char *but, const struct roster *roster, const struct fleet *fleet, char *words, size_t size)
 {
 	struct filesd_entry entry = {0};
 	unsigned available = 0;
 
+	words[0] = '\0';
 	while (available < min_available && filesd_next(filesd, &entry)) {
 		struct barrier one = {.node = entry.id, .applied = barrier.applied};
+		if (strcmp(entry.id, but) == 0)
+			continue;
 		json_t *lacking = json_array();
-		if (strcmp(entry.id, but) != 0 && barrier_judge(&one, roster, fleet, lacking) == 0)
+		if (barrier_judge(&one, roster, fleet, lacking) == 0)
 			available++;
+		else if (words[0] == '\0')
+			tell_lacking(entry.id, lacking, words, size);
 		json_decref(lacking);
 	}
 	return available;
@@ -65,10 +79,11 @@ static int check_available(const struct filesd *filesd, const char *id)
 	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "nodes"), FLEET_TIMEOUT) < 0) {
 		leave = say(LEAVE_FAILED, "out of memory");
 	} else {
-		unsigned available = count_available(filesd, id, &roster, &fleet);
+		char words[600];
+		unsigned available = count_available(filesd, id, &roster, &fleet, words, sizeof(words));
 		if (available < min_available)
-			leave = say(LEAVE_REFUSED, "without %s only %u node%s would be available, and %u have to be; nothing was changed: safestart nodes shows which are not, and why", id, available,
-				    available == 1 ? "" : "s", min_available);
+			leave = say(LEAVE_REFUSED, "without %s only %u node%s would be available, and %u have to be; nothing was changed%s", id, available, available == 1 ? "" : "s",
+				    min_available, words);
 	}
 	fleet_free(&fleet);
 	roster_free(&roster);
