@@ -78,6 +78,7 @@ START_TEST(p16_a_directory_that_another_process_makes_at_the_same_moment_is_shar
 	snprintf(path, sizeof(path), "%s/api.%d.sock", directory, (int)getpid());
 	EVENTUALLY(access(path, F_OK) == 0);
 	ck_assert(answers_at(path));
+	ck_assert(!atomic_load(&outrun));
 	ck_assert(!app_logged(&app, "no control socket"));
 	close_now(ss);
 }
