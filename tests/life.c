@@ -287,8 +287,9 @@ bool asks(const char *path, const char *line, const char *words)
 				break;
 		}
 	}
+	/* Hung up on, perhaps, but not left waiting. */
+	ck_assert_msg(n >= 0 || errno == ECONNRESET || now.lasting, "%s: asked %s, got \"%.*s\", then: %s", life_name(), line, (int)length, answer, strerror(errno));
 	close(fd);
-	TRUE(n >= 0 || errno == ECONNRESET || now.lasting); /* hung up on, perhaps, but not left waiting */
 	answer[length] = '\0';
 	return length > 0 && answer[length - 1] == '\n' && strstr(answer, words) != NULL;
 }

@@ -3,7 +3,10 @@
  * do the others' questions. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,6 +17,7 @@
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
 #define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define STATUS "{\"do\":\"status\"}\n"
 #define MOST 32 /* clients at a time */
 
 static struct app app;
@@ -186,6 +190,54 @@ START_TEST(p16_the_silent_and_those_who_never_finish_a_line_delay_nobody)
 	for (int i = 0; i < MOST - 1; i++)
 		ctl_close(&silent[i]);
 	close_now(ss);
+}
+END_TEST
+
+START_TEST(p16_who_asks_and_does_not_listen_is_hung_up_on)
+{
+	struct pollfd polled = {0};
+	struct safestart *ss = start();
+	int fd = ctl_try(its_socket());
+
+	ck_assert_int_eq(shutdown(fd, SHUT_RD), 0);
+	ck_assert_uint_eq(send_all(fd, STATUS, 16), 16);
+	polled.fd = fd;
+	EVENTUALLY(poll(&polled, 1, 10) == 1 && (polled.revents & POLLHUP));
+	close(fd);
+	close_now(ss);
+}
+END_TEST
+
+/* Until it is hung up on, faster than it is answered. */
+static void *ask_without_end(void *argument)
+{
+	const int *fd = argument;
+	char lines[64 * 1024];
+
+	for (size_t i = 0; i < sizeof(lines); i += sizeof(STATUS) - 1)
+		memcpy(lines + i, STATUS, sizeof(STATUS) - 1);
+	while (send_all(*fd, lines, sizeof(lines)) == sizeof(lines))
+		;
+	return NULL;
+}
+
+START_TEST(p16_who_never_stops_asking_delays_nobody_and_not_the_end)
+{
+	struct safestart *ss = open_with(NULL, "name=api", "debounce=0", "run_timeout=3s", ctl_setting(), NULL);
+	pthread_t askers[8];
+	int fds[8];
+
+	for (int i = 0; i < 8; i++) {
+		fds[i] = ctl_try(its_socket());
+		ck_assert_int_eq(shutdown(fds[i], SHUT_RD), 0);
+		ck_assert_int_eq(pthread_create(&askers[i], NULL, ask_without_end, &fds[i]), 0);
+	}
+	all_goes_on(ss);
+	close_now(ss);
+	for (int i = 0; i < 8; i++) {
+		pthread_join(askers[i], NULL);
+		close(fds[i]);
+	}
 }
 END_TEST
 
@@ -391,7 +443,9 @@ START_TEST(p16_without_descriptors_for_clients_it_comes_back)
 END_TEST
 
 SUITE("control_hostile", p16_any_bytes_are_survived, p16_a_nul_byte_is_an_error_and_deep_nesting_too, p16_a_line_may_have_65536_bytes_and_no_more,
-      p16_the_silent_and_those_who_never_finish_a_line_delay_nobody, p16_a_thousand_connections_are_refused_or_make_room_in_the_end,
+      p16_the_silent_and_those_who_never_finish_a_line_delay_nobody, p16_who_asks_and_does_not_listen_is_hung_up_on,
+      p16_who_never_stops_asking_delays_nobody_and_not_the_end,
+      p16_a_thousand_connections_are_refused_or_make_room_in_the_end,
       p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent, p19_ten_thousand_who_vanish_in_the_middle_leave_nothing,
       p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others, p16_an_answer_is_whole_however_slowly_it_is_read,
       p16_without_descriptors_for_clients_it_comes_back)

@@ -80,7 +80,8 @@ static enum client_next receive(struct client *client, int64_t now)
 		return CLIENT_GOES_ON;
 	client->readable = false;
 	client->ended = n == 0;
-	if (n < 0 && errno != EAGAIN && errno != ENOMEM)
+	/* Whoever hears no answer any more was hung up on as far as it had asked. */
+	if (n < 0 && (client->hung_up || (errno != EAGAIN && errno != ENOMEM)))
 		return CLIENT_IS_OVER;
 	return n == 0 ? CLIENT_GOES_ON : CLIENT_WAITS;
 }
@@ -131,8 +132,12 @@ void client_say_goodbye(struct safestart *ss, struct client *client)
 {
 	int64_t now = loop_now();
 	bool streams = client->rest.kind == VERBS_STREAM;
-
 	enum client_next next;
+
+	/* What it has asked so far, and no more: some never stop. */
+	if (client->readable)
+		(void)receive(client, now);
+	client->readable = false;
 	do {
 		next = client_step(ss, client, false, now);
 	} while (next == CLIENT_GOES_ON);

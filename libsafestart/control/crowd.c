@@ -126,10 +126,7 @@ static void tell_epoll(struct crowd *crowd, struct client *client)
 {
 	struct epoll_event event = {.events = client_interest(client), .data.u32 = (uint32_t)(client - crowd->clients)};
 
-	/* One that hung up stays so, which must not spin us. */
-	if (client->hung_up)
-		epoll_ctl(crowd->epoll_fd, EPOLL_CTL_DEL, client->fd, NULL);
-	else if (event.events != client->interested && epoll_ctl(crowd->epoll_fd, EPOLL_CTL_MOD, client->fd, &event) == 0)
+	if (event.events != client->interested && epoll_ctl(crowd->epoll_fd, EPOLL_CTL_MOD, client->fd, &event) == 0)
 		client->interested = event.events;
 }
 
@@ -142,7 +139,7 @@ int64_t crowd_take_turns(struct crowd *crowd, int64_t now)
 		struct client *client = &crowd->clients[i];
 		enum client_next next = CLIENT_GOES_ON;
 		bool room = true;
-		for (int steps = 0; client->fd >= 0 && next == CLIENT_GOES_ON && (steps < STEPS_A_TURN || client->hung_up); steps++) {
+		for (int steps = 0; client->fd >= 0 && next == CLIENT_GOES_ON && steps < STEPS_A_TURN; steps++) {
 			room = !client_is_asking(client) || has_room(crowd, now);
 			next = client_step(crowd->ss, client, room, now);
 		}
