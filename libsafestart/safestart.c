@@ -233,23 +233,36 @@ static void say_what_close_waits_for(struct safestart *ss)
 		handle_log(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
 }
 
+/* A child that does not own it. */
+static bool is_inherited(const struct safestart *ss)
+{
+	return atomic_load(&ss->epoch) != snapshot_epoch();
+}
+
 int safestart_close(struct safestart *ss)
 {
+	int error = 0;
+
 	THREAD_NOT_CANCELLED;
 	if (ss == NULL)
 		return 0;
 	if (worker_inside(ss))
 		return -EDEADLK;
-	if (atomic_load(&ss->epoch) != snapshot_epoch()) { /* a child that never ran: there is nothing to wait for */
+	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
+	/* A revival that failed half way has started the control thread, and a client of its may complete it up to here. */
+	if (is_inherited(ss))
+		error = control_stop(ss, deadline);
+	if (error < 0)
+		return error;
+	if (is_inherited(ss)) { /* a child that never ran: there is nothing to wait for */
 		fork_unregister(ss);
 		/* Nothing of the application's is called; ours may be. */
 		ss->source.torn = ss->source.torn || (ss->source.open && ss->source.chosen->source.close != file_source.close);
 		destroy(ss);
 		return 0;
 	}
-	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
 	safestart_shutdown(ss);
-	int error = drain(ss, deadline);
+	error = drain(ss, deadline);
 	if (error == 0)
 		error = wait_for_waiters(ss, deadline);
 	if (error == 0)
