@@ -212,8 +212,9 @@ static void say_farewell(struct safestart *ss)
 static void say_what_close_waits_for(struct safestart *ss)
 {
 	struct worker_guest guest = worker_guest(&ss->worker);
-	int64_t now = loop_now();
+	char inside[128];
 
+	worker_say_guest(&guest, loop_now(), inside, sizeof(inside));
 	pthread_mutex_lock(&ss->lock);
 	unsigned waiters = ss->waiters, owed = ss->later_owed;
 	bool deciding = ss->dispatching;
@@ -221,8 +222,7 @@ static void say_what_close_waits_for(struct safestart *ss)
 	if (deciding)
 		return; /* that takes no time, unless it is in `log`, which would hang here, too */
 	if (guest.what != NULL)
-		handle_log(ss, LOG_WARNING, "close gave up: `%s` of run %llu has been inside for %s; call it again when it has returned", guest.what,
-			   (unsigned long long)guest.run, why_duration(now - guest.since).text);
+		handle_log(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned", inside);
 	else if (owed > 0)
 		handle_log(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
 	else if (ss->starved > 0)
