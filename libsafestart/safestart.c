@@ -167,23 +167,12 @@ static int wait_until_drained(struct safestart *ss, int64_t deadline)
 	return error;
 }
 
-/* Until nothing is left to do: by our threads, or here. */
-static int drain(struct safestart *ss, int64_t deadline)
+static bool has_waiters(struct safestart *ss)
 {
-	if (!ss->driven)
-		return wait_until_drained(ss, deadline);
-	handle_wake(ss);
-	for (;;) {
-		int result = dispatch_turn(ss, loop_ms_until(deadline));
-		if (result == -ECANCELED)
-			return 0;
-		if (result < 0)
-			return result;
-		if (has_unfinished(ss))
-			return -EDEADLK;
-		if (loop_now() >= deadline)
-			return -ETIMEDOUT;
-	}
+	pthread_mutex_lock(&ss->lock);
+	bool waiters = ss->waiters > 0;
+	pthread_mutex_unlock(&ss->lock);
+	return waiters;
 }
 
 static int wait_for_waiters(struct safestart *ss, int64_t deadline)
@@ -196,6 +185,28 @@ static int wait_for_waiters(struct safestart *ss, int64_t deadline)
 	error = ss->waiters > 0 ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&ss->lock);
 	return error;
+}
+
+/* Until nothing is left to do: by our threads, or here. */
+static int drain(struct safestart *ss, int64_t deadline)
+{
+	if (!ss->driven)
+		return wait_until_drained(ss, deadline);
+	handle_wake(ss);
+	for (;;) {
+		bool waiters = has_waiters(ss);
+		int result = dispatch_turn(ss, loop_ms_until(deadline));
+		if (result == -ECANCELED)
+			return 0;
+		if (result == -EBUSY && waiters) /* who drives may be one of them: answered, it leaves */
+			result = wait_for_waiters(ss, deadline);
+		if (result < 0)
+			return result;
+		if (has_unfinished(ss))
+			return -EDEADLK;
+		if (loop_now() >= deadline)
+			return -ETIMEDOUT;
+	}
 }
 
 /* The live generation goes the way of every other: replaced, waited for, retired on the worker. */
