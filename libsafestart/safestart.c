@@ -219,8 +219,8 @@ static void say_farewell(struct safestart *ss)
 	ss->farewell = NULL;
 }
 
-/* Who has to be looked for when close gives up. */
-static void say_what_close_waits_for(struct safestart *ss)
+/* Who has to be looked for when close gives up. `control`: all else is over. */
+static void say_what_close_waits_for(struct safestart *ss, bool control)
 {
 	struct worker_guest guest = worker_guest(&ss->worker);
 	char inside[128];
@@ -230,6 +230,10 @@ static void say_what_close_waits_for(struct safestart *ss)
 	unsigned waiters = ss->waiters, owed = ss->later_owed;
 	bool deciding = ss->dispatching;
 	pthread_mutex_unlock(&ss->lock);
+	if (control) {
+		handle_log(ss, LOG_WARNING, "close gave up: removing the control socket in %.200s has not come to its end, perhaps the file system hangs; call it again when it has", handle_settings(ss)->control);
+		return;
+	}
 	if (deciding)
 		return; /* that takes no time, unless it is in `log`, which would hang here, too */
 	if (guest.what != NULL)
@@ -252,6 +256,7 @@ static bool is_inherited(const struct safestart *ss)
 
 int safestart_close(struct safestart *ss)
 {
+	bool control = false;
 	int error = 0;
 
 	THREAD_NOT_CANCELLED;
@@ -276,14 +281,16 @@ int safestart_close(struct safestart *ss)
 	error = drain(ss, deadline);
 	if (error == 0)
 		error = wait_for_waiters(ss, deadline);
-	if (error == 0)
+	if (error == 0) {
 		error = control_stop(ss, deadline);
+		control = error < 0;
+	}
 	if (error == 0) {
 		say_farewell(ss);
 		error = drain(ss, deadline);
 	}
 	if (error == -ETIMEDOUT || error == -EDEADLK)
-		say_what_close_waits_for(ss);
+		say_what_close_waits_for(ss, control);
 	if (error < 0)
 		return error;
 	dispatch_stop(ss);
