@@ -167,7 +167,8 @@ static void say_expired(struct safestart_run *run, const struct worker_guest *gu
 	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
 	worker_say_guest(guest, loop_now(), inside, sizeof(inside));
 	if (waiting)
-		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: could not begin, %s; generation %llu goes on serving; a run starts when it returns", inside, generation);
+		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: could not begin, %s; generation %llu goes on serving; a run starts %s", inside, generation,
+			guest->busy ? "when it returns" : "at once");
 	else
 		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
 			run_phase_name(run), why_duration(handle_settings(run->ss)->run_timeout).text, generation,

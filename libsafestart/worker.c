@@ -118,13 +118,16 @@ struct worker_guest worker_guest(struct worker *worker)
 {
 	pthread_mutex_lock(&worker->lock);
 	struct worker_guest guest = worker->guest;
+	guest.busy = worker->executing != NULL;
 	pthread_mutex_unlock(&worker->lock);
 	return guest;
 }
 
 void worker_say_guest(const struct worker_guest *guest, int64_t now, char *words, size_t size)
 {
-	if (guest->what == NULL)
+	if (!guest->busy)
+		why_copy(words, size, "no thread has come to it, perhaps the process was stopped");
+	else if (guest->what == NULL)
 		why_copy(words, size, "another job has not come to its end, perhaps it is inside `log`");
 	else if (guest->run == 0)
 		why_say(words, size, 0, "`%s` has been inside for %s", guest->what, why_duration(now - guest->since).text);
