@@ -379,7 +379,7 @@ START_TEST(p9_what_is_being_kept_is_not_swept_away_by_others_for_good)
 	struct safestart *ss = start(&app, true);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&sweepers[i], NULL, sweep_all_the_time, (void *)(uintptr_t)scratch()), 0);
-	for (int i = 0; i < repeat(300); i++)
+	for (int i = 0; i < repeat(under_valgrind() ? 30 : 300); i++)
 		push_and_wait(ss, i % 2 == 0 ? AB : ABC);
 	swept_enough = true;
 	for (int i = 0; i < 4; i++)
