@@ -341,11 +341,12 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	if (!take_turn(ss, false))
 		return -EBUSY;
 	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
+	turn(ss, events);
 	int jobs = 0;
-	do {
-		turn(ss, events);
-		events = 0;
-	} while (worker_execute_one(&ss->worker) && ++jobs < JOBS_A_DISPATCH);
+	while (jobs < JOBS_A_DISPATCH && worker_execute_one(&ss->worker)) {
+		jobs++;
+		turn(ss, 0); /* what it did has to be seen to */
+	}
 	/* Callbacks that ask again, or others who never stop asking, must not keep the application from its own events, or in a wait
 	 * beyond its time: the rest is due at once. */
 	if (jobs == JOBS_A_DISPATCH)
