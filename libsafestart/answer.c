@@ -161,14 +161,14 @@ static void say_expired(struct safestart_run *run, const struct worker_guest *gu
 {
 	struct safestart_outcome *outcome = &run->outcome;
 	unsigned long long generation = safestart_generation(run->ss);
+	char inside[128];
 
 	outcome->verdict = SAFESTART_TIMED_OUT;
 	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
+	worker_say_guest(guest, loop_now(), inside, sizeof(inside));
 	if (waiting)
-		why_say(outcome->message, sizeof(outcome->message), 0,
-			"timed out: could not begin, `%s` of run %llu has been inside for %s; generation %llu goes on serving; a run starts when it returns",
-			guest->what != NULL ? guest->what : "a callback", (unsigned long long)guest->run,
-			why_duration(loop_now() - guest->since).text, generation);
+		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: could not begin, %s; generation %llu goes on serving; a run starts %s", inside, generation,
+			guest->busy ? "when it returns" : "at once");
 	else
 		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
 			run_phase_name(run), why_duration(handle_settings(run->ss)->run_timeout).text, generation,
@@ -180,8 +180,8 @@ void answer_expired(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 	struct worker_guest guest = worker_guest(&ss->worker);
 	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
-	/* A callback inside would only be waited for again: the run is owed to when it returns. */
-	bool wedged = waiting ? guest.what != NULL : worker_is_executing(&ss->worker, &run->job);
+	/* What is inside would only be waited for again: the run is owed to when it returns. */
+	bool wedged = waiting || worker_is_executing(&ss->worker, &run->job);
 
 	say_expired(run, &guest, waiting);
 	ss->owed = ss->owed || wedged;

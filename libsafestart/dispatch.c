@@ -17,6 +17,7 @@
 
 #define BORROWER_IS_LATE_NS INT64_C(5000000000)
 #define TRY_AGAIN_NS INT64_C(100000000) /* a thread or memory that could not be had */
+#define JOBS_A_DISPATCH 16 /* a run has four at most, with its outcome, last_good and what is retired */
 
 void handle_log(struct safestart *ss, int level, const char *format, ...)
 {
@@ -340,10 +341,16 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	if (!take_turn(ss, false))
 		return -EBUSY;
 	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
-	do {
-		turn(ss, events);
-		events = 0;
-	} while (worker_execute_one(&ss->worker));
+	turn(ss, events);
+	int jobs = 0;
+	while (jobs < JOBS_A_DISPATCH && worker_execute_one(&ss->worker)) {
+		jobs++;
+		turn(ss, 0); /* what it did has to be seen to */
+	}
+	/* Callbacks that ask again, or others who never stop asking, must not keep the application from its own events, or in a wait
+	 * beyond its time: the rest is due at once. */
+	if (jobs == JOBS_A_DISPATCH)
+		handle_wake(ss);
 	pthread_mutex_lock(&ss->lock);
 	bool drained = ss->drained;
 	pthread_mutex_unlock(&ss->lock);

@@ -167,17 +167,37 @@ static bool is_too_long(size_t length)
 }
 
 /* A name that nobody else has: two that keep the same file, perhaps both process 1 of a container, must not write into
- * each other's. Returns the descriptor, locked. */
-static int open_beside(const char *path, char **name)
+ * each other's. */
+static int make_beside(const char *path, char **name)
 {
 	if (asprintf(name, "%s.%ld.%lld.tmp", path, (long)getpid(), (long long)loop_now()) < 0) {
 		*name = NULL;
 		return -ENOMEM;
 	}
 	int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0)
-		return -errno;
-	(void)flock(fd, LOCK_EX | LOCK_NB); /* in vain where the file system has none, or a sweeper was quicker */
+	return fd < 0 ? -errno : fd;
+}
+
+/* Until it was locked it looked like what the dead have left: a sweeper has it in hand, or has removed it. Where the file system
+ * has no locks nobody sweeps. */
+static bool lock_or_is_swept(int fd)
+{
+	struct stat status;
+
+	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno == EWOULDBLOCK : fstat(fd, &status) == 0 && status.st_nlink == 0;
+}
+
+/* Returns the descriptor, locked. All workers of a server keep the same file at the same moment, and each sweeps first. */
+static int open_beside(const char *path, char **name)
+{
+	int fd = make_beside(path, name);
+
+	for (int tries = 0; fd >= 0 && tries < 100 && lock_or_is_swept(fd); tries++) {
+		unlink(*name);
+		close(fd);
+		free(*name);
+		fd = make_beside(path, name);
+	}
 	return fd;
 }
 

@@ -167,23 +167,12 @@ static int wait_until_drained(struct safestart *ss, int64_t deadline)
 	return error;
 }
 
-/* Until nothing is left to do: by our threads, or here. */
-static int drain(struct safestart *ss, int64_t deadline)
+static bool has_waiters(struct safestart *ss)
 {
-	if (!ss->driven)
-		return wait_until_drained(ss, deadline);
-	handle_wake(ss);
-	for (;;) {
-		int result = dispatch_turn(ss, loop_ms_until(deadline));
-		if (result == -ECANCELED)
-			return 0;
-		if (result < 0)
-			return result;
-		if (has_unfinished(ss))
-			return -EDEADLK;
-		if (loop_now() >= deadline)
-			return -ETIMEDOUT;
-	}
+	pthread_mutex_lock(&ss->lock);
+	bool waiters = ss->waiters > 0;
+	pthread_mutex_unlock(&ss->lock);
+	return waiters;
 }
 
 static int wait_for_waiters(struct safestart *ss, int64_t deadline)
@@ -198,6 +187,28 @@ static int wait_for_waiters(struct safestart *ss, int64_t deadline)
 	return error;
 }
 
+/* Until nothing is left to do: by our threads, or here. */
+static int drain(struct safestart *ss, int64_t deadline)
+{
+	if (!ss->driven)
+		return wait_until_drained(ss, deadline);
+	handle_wake(ss);
+	for (;;) {
+		bool waiters = has_waiters(ss);
+		int result = dispatch_turn(ss, loop_ms_until(deadline));
+		if (result == -ECANCELED)
+			return 0;
+		if (result == -EBUSY && waiters) /* who drives may be one of them: answered, it leaves */
+			result = wait_for_waiters(ss, deadline);
+		if (result < 0)
+			return result;
+		if (has_unfinished(ss))
+			return -EDEADLK;
+		if (loop_now() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
+
 /* The live generation goes the way of every other: replaced, waited for, retired on the worker. */
 static void say_farewell(struct safestart *ss)
 {
@@ -208,21 +219,25 @@ static void say_farewell(struct safestart *ss)
 	ss->farewell = NULL;
 }
 
-/* Who has to be looked for when close gives up. */
-static void say_what_close_waits_for(struct safestart *ss)
+/* Who has to be looked for when close gives up. `control`: all else is over. */
+static void say_what_close_waits_for(struct safestart *ss, bool control)
 {
 	struct worker_guest guest = worker_guest(&ss->worker);
-	int64_t now = loop_now();
+	char inside[128];
 
+	worker_say_guest(&guest, loop_now(), inside, sizeof(inside));
 	pthread_mutex_lock(&ss->lock);
 	unsigned waiters = ss->waiters, owed = ss->later_owed;
 	bool deciding = ss->dispatching;
 	pthread_mutex_unlock(&ss->lock);
+	if (control) {
+		handle_log(ss, LOG_WARNING, "close gave up: removing the control socket in %.200s has not come to its end, perhaps the file system hangs; call it again when it has", handle_settings(ss)->control);
+		return;
+	}
 	if (deciding)
 		return; /* that takes no time, unless it is in `log`, which would hang here, too */
 	if (guest.what != NULL)
-		handle_log(ss, LOG_WARNING, "close gave up: `%s` of run %llu has been inside for %s; call it again when it has returned", guest.what,
-			   (unsigned long long)guest.run, why_duration(now - guest.since).text);
+		handle_log(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned", inside);
 	else if (owed > 0)
 		handle_log(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
 	else if (ss->starved > 0)
@@ -233,33 +248,49 @@ static void say_what_close_waits_for(struct safestart *ss)
 		handle_log(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
 }
 
+/* A child that does not own it. */
+static bool is_inherited(const struct safestart *ss)
+{
+	return atomic_load(&ss->epoch) != snapshot_epoch();
+}
+
 int safestart_close(struct safestart *ss)
 {
+	bool control = false;
+	int error = 0;
+
 	THREAD_NOT_CANCELLED;
 	if (ss == NULL)
 		return 0;
 	if (worker_inside(ss))
 		return -EDEADLK;
-	if (atomic_load(&ss->epoch) != snapshot_epoch()) { /* a child that never ran: there is nothing to wait for */
+	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
+	/* A revival that failed half way has started the control thread, and a client of its may complete it up to here. */
+	if (is_inherited(ss))
+		error = control_stop(ss, deadline);
+	if (error < 0)
+		return error;
+	if (is_inherited(ss)) { /* a child that never ran: there is nothing to wait for */
 		fork_unregister(ss);
 		/* Nothing of the application's is called; ours may be. */
 		ss->source.torn = ss->source.torn || (ss->source.open && ss->source.chosen->source.close != file_source.close);
 		destroy(ss);
 		return 0;
 	}
-	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
 	safestart_shutdown(ss);
-	int error = drain(ss, deadline);
+	error = drain(ss, deadline);
 	if (error == 0)
 		error = wait_for_waiters(ss, deadline);
-	if (error == 0)
+	if (error == 0) {
 		error = control_stop(ss, deadline);
+		control = error < 0;
+	}
 	if (error == 0) {
 		say_farewell(ss);
 		error = drain(ss, deadline);
 	}
 	if (error == -ETIMEDOUT || error == -EDEADLK)
-		say_what_close_waits_for(ss);
+		say_what_close_waits_for(ss, control);
 	if (error < 0)
 		return error;
 	dispatch_stop(ss);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "worker.h"
 
-#include <stddef.h>
+#include "why.h"
 
 /* The callbacks this thread is inside of, innermost first; of several handles, when one's callback drives
  * another. Per thread, hence no lock; initial-exec costs nothing. */
@@ -118,8 +118,21 @@ struct worker_guest worker_guest(struct worker *worker)
 {
 	pthread_mutex_lock(&worker->lock);
 	struct worker_guest guest = worker->guest;
+	guest.busy = worker->executing != NULL;
 	pthread_mutex_unlock(&worker->lock);
 	return guest;
+}
+
+void worker_say_guest(const struct worker_guest *guest, int64_t now, char *words, size_t size)
+{
+	if (!guest->busy)
+		why_copy(words, size, "no thread has come to it, perhaps the process was stopped");
+	else if (guest->what == NULL)
+		why_copy(words, size, "another job has not come to its end, perhaps it is inside `log`");
+	else if (guest->run == 0)
+		why_say(words, size, 0, "`%s` has been inside for %s", guest->what, why_duration(now - guest->since).text);
+	else
+		why_say(words, size, 0, "`%s` of run %llu has been inside for %s", guest->what, (unsigned long long)guest->run, why_duration(now - guest->since).text);
 }
 
 void worker_enter(struct worker_visit *visit, const void *handle, struct worker *worker, const char *what, uint64_t run,

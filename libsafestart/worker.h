@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct job {
@@ -21,6 +22,7 @@ struct worker_guest {
 	const char *what; /* NULL: none */
 	uint64_t run;     /* 0: not a run's */
 	int64_t since;
+	bool busy;        /* a job is being executed, with or without */
 };
 
 struct worker {
@@ -47,6 +49,9 @@ bool worker_is_executing(struct worker *worker, const struct job *job);
 bool worker_is_waiting(struct worker *worker, const struct job *job); /* posted and not begun */
 bool worker_is_idle(struct worker *worker); /* nothing waiting, executing, or finished and not taken */
 struct worker_guest worker_guest(struct worker *worker);
+/* "`prepare` of run 7 has been inside for 31s". Without a guest a job can only be kept by `log`, or by work of ours; without a job
+ * it is the thread that has not come. */
+void worker_say_guest(const struct worker_guest *guest, int64_t now, char *words, size_t size);
 
 /* ---- Around each callback ---- */
 

@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -265,6 +266,33 @@ static int on_a_read_only_file_system(void)
 	return 0;
 }
 
+static _Atomic bool file_system_hangs;
+
+/* The library's calls come here. */
+int unlinkat(int directory, const char *name, int flags)
+{
+	while (file_system_hangs)
+		pause_a_moment();
+	return (int)syscall(SYS_unlinkat, directory, name, flags);
+}
+
+START_TEST(p14_close_that_gives_up_on_a_hanging_file_system_says_so)
+{
+	char setting[300];
+
+	app_init(&app);
+	snprintf(setting, sizeof(setting), "control=%s", ctl_directory());
+	struct safestart *ss = open_with(&app, "name=api", "run_timeout=500ms", setting, NULL);
+	ctl_wait("api", getpid(), 1);
+	file_system_hangs = true;
+	ck_assert_int_eq(safestart_close(ss), -ETIMEDOUT);
+	ck_assert_msg(app_logged(&app, "control socket in ") && !app_logged(&app, "read_unlock"), "%.400s", app.log);
+	file_system_hangs = false;
+	EVENTUALLY(safestart_close(ss) == 0);
+	ck_assert_int_eq(ctl_count(), 0);
+}
+END_TEST
+
 START_TEST(p16_a_read_only_file_system_stops_nothing_and_is_tried_again)
 {
 	with_mounts(on_a_read_only_file_system);
@@ -489,7 +517,7 @@ END_TEST
 SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared, p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there, what_can_never_be_a_directory_is_refused_at_once,
       a_relative_directory_is_the_one_of_open_and_its_path_may_be_long, p16_any_name_becomes_a_file_of_the_directory,
       p15_a_socket_that_somebody_removes_is_made_anew_and_clients_stay, close_removes_no_socket_but_its_own,
-      p16_a_read_only_file_system_stops_nothing_and_is_tried_again, p16_a_full_file_system_stops_nothing_and_is_tried_again,
+      p14_close_that_gives_up_on_a_hanging_file_system_says_so, p16_a_read_only_file_system_stops_nothing_and_is_tried_again, p16_a_full_file_system_stops_nothing_and_is_tried_again,
       p18_a_killed_process_leaves_a_socket_that_refuses_and_harms_nobody, what_is_not_a_dead_socket_of_its_name_is_left_alone,
       p18_a_dead_socket_of_its_very_name_is_replaced, many_processes_share_a_directory, p16_other_users_are_kept_out_and_who_is_let_in_may_look_only,
       p16_the_host_s_umask_opens_nothing_and_is_left_as_it_is)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <safestart/source.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support.h"
 
@@ -251,6 +252,38 @@ START_TEST(p4_the_debounce_counts_from_the_request_also_behind_a_slow_log)
 }
 END_TEST
 
+/* Asks for the next run in each. */
+static int ask_again(struct safestart_run *run, void *user_data)
+{
+	struct slow_log *asking = user_data;
+
+	(void)run;
+	if (asking->restarts++ < 1000)
+		safestart_request_restart(asking->ss);
+	return 0;
+}
+
+START_TEST(p14_dispatch_and_wait_return_though_every_run_asks_for_the_next)
+{
+	struct slow_log asking = {0};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = ask_again};
+	struct safestart_conf *conf = conf_with("thread=no", "source=none", "debounce=0", NULL);
+
+	safestart_conf_set_callbacks(conf, &callbacks, &asking);
+	ck_assert_int_eq(safestart_open(&asking.ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_wait(asking.ss, safestart_request_restart(asking.ss), 60000, NULL), 0);
+	ck_assert_int_lt(asking.restarts, 100);
+	while (asking.restarts <= 1000) {
+		int before = asking.restarts;
+		ck_assert(readable(asking.ss, 10000)); /* what is left is due */
+		ck_assert_int_eq(safestart_dispatch(asking.ss, 0), 0);
+		ck_assert_int_lt(asking.restarts, before + 100);
+	}
+	close_now(asking.ss);
+}
+END_TEST
+
 static void *dispatch_elsewhere(void *argument)
 {
 	int result;
@@ -280,6 +313,42 @@ START_TEST(a_second_thread_in_dispatch_is_told_so)
 }
 END_TEST
 
+struct driver {
+	struct safestart *ss;
+	_Atomic pid_t task;
+	int result;
+	struct safestart_outcome outcome;
+};
+
+static void *drive_inside_wait(void *argument)
+{
+	struct driver *driver = argument;
+
+	driver->result = safestart_dispatch(driver->ss, 0);
+	driver->task = gettid();
+	if (driver->result == 0)
+		driver->result = safestart_wait(driver->ss, safestart_request_restart(driver->ss), -1, &driver->outcome);
+	return NULL;
+}
+
+/* The thread that waits is asleep in the loop, for it is the one that dispatched last. */
+START_TEST(p6_close_waits_for_the_thread_that_drives_inside_wait)
+{
+	struct driven driven = {0};
+	struct driver driver = {.ss = open_driven(&driven, "debounce=1h"), .outcome.size = sizeof(driver.outcome)};
+	struct safestart_outcome pending = {.size = sizeof(pending)};
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, drive_inside_wait, &driver), 0);
+	EVENTUALLY(safestart_wait(driver.ss, 1, 0, &pending) == -ETIMEDOUT && is_asleep(driver.task));
+	close_now(driver.ss);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(driver.result, 0);
+	ck_assert_int_eq(driver.outcome.verdict, SAFESTART_CANCELLED);
+}
+END_TEST
+
 SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch, the_thread_that_dispatches_drives_the_loop_inside_wait,
       p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused, p14_a_blocking_prepare_is_judged_when_it_returns,
-      p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked, p4_the_debounce_counts_from_the_request_also_behind_a_slow_log, a_second_thread_in_dispatch_is_told_so)
+      p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked, p4_the_debounce_counts_from_the_request_also_behind_a_slow_log, p14_dispatch_and_wait_return_though_every_run_asks_for_the_next, a_second_thread_in_dispatch_is_told_so,
+      p6_close_waits_for_the_thread_that_drives_inside_wait)

@@ -175,6 +175,45 @@ START_TEST(p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns)
 }
 END_TEST
 
+static _Atomic int log_hangs; /* 1: the next complaint about last_good stays inside; 2: it does */
+
+static void hang(int level, const char *message, void *user_data)
+{
+	int armed = 1;
+
+	(void)level, (void)user_data;
+	if (strstr(message, "is not up to date") == NULL || !atomic_compare_exchange_strong(&log_hangs, &armed, 2))
+		return;
+	while (log_hangs == 2)
+		pause_a_moment();
+}
+
+/* The log of a process that writes it to a pipe nobody empties. */
+START_TEST(p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_it_returns)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .log = hang};
+	struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=100ms", "retry_min=1ms", "retry_max=1h", "last_good=/proc/no/such/place", NULL);
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct safestart *ss;
+
+	log_hangs = 1;
+	safestart_conf_set_callbacks(conf, &callbacks, NULL);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, NULL, NULL, 0), 0);
+	EVENTUALLY(log_hangs == 2);
+	uint64_t ticket = safestart_request_restart(ss);
+	outcome = answer(ss, ticket);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
+	ck_assert_int_eq(outcome.error, -EBUSY);
+	ck_assert_msg(strstr(outcome.message, "`log`") != NULL && strstr(outcome.message, "run 0") == NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "a run starts when it returns") != NULL && strstr(outcome.message, "tried again in") == NULL, "%s", outcome.message);
+	log_hangs = 0;
+	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 && outcome.verdict == SAFESTART_UNCHANGED); /* by itself */
+	EVENTUALLY(safestart_close(ss) == 0);
+}
+END_TEST
+
 START_TEST(p15_a_failing_prepare_is_answered_at_once_and_retried)
 {
 	struct app app;
@@ -388,7 +427,7 @@ END_TEST
 SUITE("handle", p3_three_announcements_are_one_run_one_ticket_one_generation, p2_fifty_requests_during_a_run_lead_to_exactly_one_more,
       p7_the_same_set_in_another_order_is_unchanged, a_request_before_anything_was_pushed_changes_nothing,
       p6_what_wait_says_of_tickets_it_can_not_answer, p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns,
-      p15_a_failing_prepare_is_answered_at_once_and_retried, p15_status_knows_of_the_retry_as_soon_as_the_answer_does, p15_a_new_request_cuts_the_backoff_short,
+      p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_it_returns, p15_a_failing_prepare_is_answered_at_once_and_retried, p15_status_knows_of_the_retry_as_soon_as_the_answer_does, p15_a_new_request_cuts_the_backoff_short,
       p11_a_rejected_node_is_left_out_and_tried_again, p11_a_set_of_which_every_node_is_rejected_is_refused_and_tried_again,
       p12_shrinking_too_far_is_refused_unless_forced_and_force_never_empties, p5_unknown_flags_and_process_get_no_ticket,
       p4_urgent_skips_the_debounce, node_states_follow_reports_and_incarnations, p5_a_rate_limit_defers_and_never_refuses)

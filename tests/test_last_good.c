@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -348,6 +349,46 @@ END_TEST
 
 /* ---- With a pushed set ---- */
 
+static _Atomic bool swept_enough;
+
+/* As another worker of the same server, that begins to keep its set: it removes what nobody has locked. */
+static void *sweep_all_the_time(void *argument)
+{
+	const struct dirent *entry;
+	DIR *directory = opendir(argument);
+
+	while (!swept_enough) {
+		rewinddir(directory);
+		while ((entry = readdir(directory)) != NULL) { /* NOLINT(concurrency-mt-unsafe) */
+			int fd = strstr(entry->d_name, ".tmp") != NULL ? openat(dirfd(directory), entry->d_name, O_WRONLY | O_CLOEXEC) : -1;
+			if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+				unlinkat(dirfd(directory), entry->d_name, 0);
+			if (fd >= 0)
+				close(fd);
+		}
+	}
+	closedir(directory);
+	return NULL;
+}
+
+START_TEST(p9_what_is_being_kept_is_not_swept_away_by_others_for_good)
+{
+	pthread_t sweepers[4];
+	struct app app;
+
+	struct safestart *ss = start(&app, true);
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&sweepers[i], NULL, sweep_all_the_time, (void *)(uintptr_t)scratch()), 0);
+	for (int i = 0; i < repeat(under_valgrind() ? 30 : 300); i++)
+		push_and_wait(ss, i % 2 == 0 ? AB : ABC);
+	swept_enough = true;
+	for (int i = 0; i < 4; i++)
+		pthread_join(sweepers[i], NULL);
+	close_now(ss);
+	ck_assert(!app_logged(&app, "is not up to date"));
+}
+END_TEST
+
 START_TEST(p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it)
 {
 	struct app app;
@@ -417,6 +458,6 @@ SUITE("last_good", p9_the_kept_set_serves_over_a_process_start_whatever_the_sour
       p9_a_corrupted_kept_file_is_said_and_ignored, a_missing_kept_file_is_nothing_to_talk_about,
       p9_a_place_that_can_not_be_written_is_said_and_shown_and_the_set_applies,
       p18_a_full_file_system_leaves_the_old_kept_set_readable, p18_close_does_not_keep_the_nothing_that_is_live_at_its_end, p18_the_kept_file_is_whole_at_any_instant,
-      p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it,
+      p9_what_is_being_kept_is_not_swept_away_by_others_for_good, p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it,
       p9_an_announcement_before_the_first_load_adds_to_the_kept_set_too,
       p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts)

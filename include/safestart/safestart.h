@@ -267,8 +267,8 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size);
 
 /**
- * Wait until a first generation is live. With source=none there is none to wait for: 0 at once. Why it is
- * not, says safestart_last_outcome().
+ * Wait until a first generation is live. With source=none there is none to wait for: 0 at once; in a forked child an inherited one
+ * counts, its data is NULL. Why it is not, says safestart_last_outcome().
  * Returns: 0; -ETIMEDOUT; -ECANCELED after shutdown; -EDEADLK in a callback, and with thread=no
  *   on the dispatching thread while a LATER run is open; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives.  Since: 1.0
@@ -279,7 +279,8 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * Make the handle this forked child's own: threads are started, a run begins at once in which
  * every node counts as added, generations go on counting. Before it the child reads the inherited
  * nodes, with NULL as data (the pools belong to the parent and are never retired
- * here), and requests are kept. Calling it again, or in a process that did not fork, changes nothing.
+ * here), and requests are kept. Data is NULL until that run has put the child's own generation live, which is not what
+ * safestart_wait_ready() waits for; safestart_wait() for a request made here is. Calling it again, or in a process that did not fork, changes nothing.
  * A child forked inside a callback must not return from it. Not needed by a child that execs or exits
  * at once. (The library looks after liburcu-bp around fork, for the whole process: a host that uses it as
  * well must not call its fork handlers a second time.)
@@ -555,14 +556,16 @@ int safestart_run_finish(struct safestart_run *run, int error);
 
 /**
  * The descriptor to poll for reading (level-triggered): when it is readable, call
- * safestart_dispatch(). Don't read, close or change it. Its number stays the same in a forked child.
+ * safestart_dispatch(). Don't read, close or change it. Its number stays the same in a forked child, where
+ * an epoll set from before the fork goes on watching the parent's: add it to one of the child's own.
  * Returns: a descriptor, the handle's own, valid until close; -EINVAL when ss is NULL.
  * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: the child has its own under this number.  Since: 1.0
  */
 int safestart_fd(struct safestart *ss);
 
 /**
- * Do what is due, callbacks included; wait for something to become due for at most timeout_ms.
+ * Do what is due, callbacks included; wait for something to become due for at most timeout_ms. When more is due than
+ * a few runs it returns in between, and the descriptor stays readable.
  * Returns: 0; -EBUSY another thread is in it (with thread=yes the library's always is); -EDEADLK in a
  *   callback; -ECANCELED when it was shut down and nothing is left to do; -EINVAL when ss is NULL.
  * Threads: any, one at a time.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives.  Since: 1.0
