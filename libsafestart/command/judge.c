@@ -228,7 +228,7 @@ static void tell_serving(FILE *to, const struct peer *peers, size_t count, const
 
 static bool tell(struct judgement *judgement, const struct peer *peers, size_t count)
 {
-	bool *told = calloc(count, sizeof(*told));
+	bool *told = calloc(count + 1, sizeof(*told));
 	size_t size, entries = 0;
 	char words[WORDS];
 	FILE *to = told != NULL ? open_memstream(&judgement->line, &size) : NULL;
@@ -350,7 +350,7 @@ void judge(struct judgement *judgement, const struct peer *peers, size_t count, 
 	judgement->missing = serving < expected ? expected - serving : 0;
 	if (judgement->missing > 0) {
 		judgement->leave = LEAVE_ROSTER;
-		snprintf(judgement->next, sizeof(judgement->next), "look why it is not running, or put the roster right");
+		snprintf(judgement->next, sizeof(judgement->next), "look why %s not running, or put the roster right", judgement->missing == 1 ? "it is" : "they are");
 	}
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = ails(&peers[i], judgement, words, sizeof(words));

@@ -89,9 +89,25 @@ static unsigned expected_of(const struct roster *roster, const char *name)
 	return row != NULL ? row->count : 0;
 }
 
-static int print_for_people(const struct fleet *fleet, const struct roster *roster)
+/* Of those on the roster the first one from *index on of which not one process is there; NULL: there is none. Where only one name was
+ * asked for, the others are not looked for. */
+static const struct roster_row *next_absent(const struct roster *roster, const struct fleet *fleet, bool all, size_t *index)
+{
+	while (all && *index < roster->count) {
+		const struct roster_row *row = &roster->rows[(*index)++];
+		bool there = row->count == 0;
+		for (size_t i = 0; !there && i < fleet->count; i++)
+			there = strcmp(fleet->peers[i].name, row->name) == 0;
+		if (!there)
+			return row;
+	}
+	return NULL;
+}
+
+static int print_for_people(const struct fleet *fleet, const struct roster *roster, bool all)
 {
 	static const char *const heads[] = {"NAME", "PROCESS", "SET", "NODES", "STATE"};
+	const struct roster_row *absent;
 	struct judgement judgement;
 	struct table table;
 	int leave = LEAVE_DONE;
@@ -104,6 +120,12 @@ static int print_for_people(const struct fleet *fleet, const struct roster *rost
 		judge(&judgement, &fleet->peers[i], count, expected_of(roster, fleet->peers[i].name));
 		print_line(fleet->peers[i].name, &judgement);
 		print_peers(&table, &fleet->peers[i], count, &judgement);
+		leave = leave_worse(leave, judgement.leave);
+		judge_end(&judgement);
+	}
+	for (size_t i = 0; (absent = next_absent(roster, fleet, all, &i)) != NULL;) {
+		judge(&judgement, NULL, 0, absent->count);
+		print_line(absent->name, &judgement);
 		leave = leave_worse(leave, judgement.leave);
 		judge_end(&judgement);
 	}
@@ -125,7 +147,7 @@ static json_t *peer_json(const struct peer *peer, const struct judgement *judgem
 			 words[0] != '\0' ? words : NULL, "status", status);
 }
 
-static json_t *name_json(const struct peer *peers, size_t count, unsigned expected, int *leave)
+static json_t *name_json(const char *called, const struct peer *peers, size_t count, unsigned expected, int *leave)
 {
 	struct judgement judgement;
 	json_t *processes = json_array();
@@ -133,7 +155,7 @@ static json_t *name_json(const struct peer *peers, size_t count, unsigned expect
 	judge(&judgement, peers, count, expected);
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(processes, peer_json(&peers[i], &judgement));
-	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", peers[0].name, "summary", judgement.line, "next", judgement.next, "digest", judgement.full,
+	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", called, "summary", judgement.line, "next", judgement.next, "digest", judgement.full,
 				 "on_it", (json_int_t)judgement.on_it, "count", (json_int_t)judgement.processes, "missing", (json_int_t)judgement.missing, "nodes", (json_int_t)judgement.nodes, "ok",
 				 judgement.leave == LEAVE_DONE, "processes", processes);
 	*leave = leave_worse(*leave, judgement.leave);
@@ -141,15 +163,18 @@ static json_t *name_json(const struct peer *peers, size_t count, unsigned expect
 	return name;
 }
 
-static int print_for_programs(const struct fleet *fleet, const struct roster *roster)
+static int print_for_programs(const struct fleet *fleet, const struct roster *roster, bool all)
 {
+	const struct roster_row *absent;
 	json_t *names = json_array();
 	int leave = LEAVE_DONE;
 
 	for (size_t i = 0, count; i < fleet->count; i += count) {
 		count = judge_span(fleet, i);
-		json_array_append_new(names, name_json(&fleet->peers[i], count, expected_of(roster, fleet->peers[i].name), &leave));
+		json_array_append_new(names, name_json(fleet->peers[i].name, &fleet->peers[i], count, expected_of(roster, fleet->peers[i].name), &leave));
 	}
+	for (size_t i = 0; (absent = next_absent(roster, fleet, all, &i)) != NULL;)
+		json_array_append_new(names, name_json(absent->name, NULL, 0, absent->count, &leave));
 	return print_json(json_pack("{s:s,s:o}", "directory", fleet->directory, "names", names), leave);
 }
 
@@ -179,9 +204,9 @@ static int status_main(int argc, char **argv)
 	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "status"), timeout) < 0)
 		leave = say(LEAVE_FAILED, "out of memory");
 	else if (common.json)
-		leave = print_for_programs(&fleet, &roster);
+		leave = print_for_programs(&fleet, &roster, first == argc);
 	else
-		leave = print_for_people(&fleet, &roster);
+		leave = print_for_people(&fleet, &roster, first == argc);
 	if (!common.json)
 		fleet_sweep(&fleet); /* they were shown */
 	roster_free(&roster);

@@ -51,6 +51,21 @@ def test_p22_status_misses_who_is_on_the_roster(scene):
     scene.safestart("status").must(0, "nothing waiting")
 
 
+def test_p22_status_misses_a_name_of_which_nobody_is_left(scene):
+    """All of them ended in good order, and took their sockets along: only the roster knows of them."""
+    scene.write(TEN)
+    scene.start_on_file(2)
+    worker, = scene.start_on_file(1, "worker")
+    scene.write("api 2\nworker 3\nnone 0\n", f"{scene.control}/roster")
+    scene.safestart("status").must(6, "worker: 1 of 3 on generation", "2 are missing", "Next: look why they are not running")
+    worker.end()
+    told = scene.safestart("status").must(6, "api: 2 of 2 on generation", "\nworker: 0 processes, no set of nodes; 3 are missing, as the roster has it. Next: look why they are not running")
+    assert "none" not in told.out, told.out
+    api, worker = scene.safestart("status", "--json").must(6).json()["names"]
+    assert api["ok"] and worker["name"] == "worker" and worker["missing"] == 3 and not worker["ok"] and worker["processes"] == []
+    assert "worker" not in scene.safestart("status", "api").must(0).out, "it was not asked for"
+
+
 def test_a_set_that_is_refused_everywhere_is_not_what_serves(scene):
     scene.write(TEN)
     scene.start_on_file(2)
