@@ -141,6 +141,7 @@ static void reason(const json_t *status, char *words, size_t size)
 static enum trouble ails(const struct peer *peer, const struct judgement *judgement, char *words, size_t size)
 {
 	const json_t *status = status_of(peer);
+	const char *source = answer_text(status, "source");
 	size_t quarantined = judge_nodes(status, "quarantined");
 
 	words[0] = '\0';
@@ -148,7 +149,7 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 		snprintf(words, size, "%s", peer->state == PEER_ANSWERED ? "its answer has no status" : peer->why);
 		return peer->state == PEER_GONE ? TROUBLE_GONE : TROUBLE_UNKNOWN;
 	}
-	if (!has_set(status) && strcmp(answer_text(status, "source"), "none") != 0) {
+	if (!has_set(status) && strcmp(source, "none") != 0) {
 		reason(status, words, size);
 		return TROUBLE_EMPTY;
 	}
@@ -158,7 +159,9 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 		return TROUBLE_BEHIND;
 	}
 	if (has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) != 0) {
-		snprintf(words, size, "on generation %.*s, which is what it was told", (int)judgement->digits, answer_text(status, "digest"));
+		bool file = strncmp(source, "file:", 5) == 0;
+		snprintf(words, size, "on generation %.*s, which is what %.200s%s", (int)judgement->digits, answer_text(status, "digest"), file ? source : "it was told",
+			 file ? " held when it read it" : "");
 		return TROUBLE_OTHER;
 	}
 	if (quarantined > 0) {
@@ -278,14 +281,27 @@ static void next_when_behind(struct judgement *judgement, const struct peer *pee
 		snprintf(judgement->next, sizeof(judgement->next), "safestart events %s", peer->name);
 }
 
+/* Who reads the same file as those that are on the newest set has not looked since; asking helps. Another file is another matter. */
+static bool reads_the_same(const struct judgement *judgement, const struct peer *peers, size_t count, const struct peer *peer)
+{
+	const char *source = answer_text(status_of(peer), "source");
+
+	for (size_t i = 0; strncmp(source, "file:", 5) == 0 && i < count; i++) {
+		const json_t *status = status_of(&peers[i]);
+		if (has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) == 0 && strcmp(answer_text(status, "source"), source) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The worst one decides. */
-static void advise(struct judgement *judgement, const struct peer *peer, enum trouble trouble)
+static void advise(struct judgement *judgement, const struct peer *peers, size_t count, const struct peer *peer, enum trouble trouble)
 {
 	switch (trouble) {
 	case TROUBLE_NONE:
+		break;
 	case TROUBLE_OTHER:
-		if (trouble == TROUBLE_OTHER)
-			snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peer->name);
+		snprintf(judgement->next, sizeof(judgement->next), "safestart %s %s", reads_the_same(judgement, peers, count, peer) ? "request" : "nodes", peer->name);
 		break;
 	case TROUBLE_QUARANTINED:
 		snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peer->name);
@@ -315,8 +331,9 @@ static int leave_by(const struct peer *peer, enum trouble trouble)
 	switch (trouble) {
 	case TROUBLE_NONE:
 	case TROUBLE_GONE:
-	case TROUBLE_OTHER:
 		return LEAVE_DONE;
+	case TROUBLE_OTHER:
+		return LEAVE_NOT_YET;
 	case TROUBLE_QUARANTINED:
 		return LEAVE_QUARANTINED;
 	case TROUBLE_UNKNOWN:
@@ -357,7 +374,7 @@ void judge(struct judgement *judgement, const struct peer *peers, size_t count, 
 		int leave = leave_by(&peers[i], trouble);
 		if (trouble > worst) {
 			worst = trouble;
-			advise(judgement, &peers[i], trouble);
+			advise(judgement, peers, count, &peers[i], trouble);
 		}
 		judgement->leave = leave_worse(judgement->leave, leave);
 	}

@@ -228,7 +228,7 @@ const struct verb verb_status = {
 	.examples = {"How do all servers here stand", "safestart status", "Only those called api, elsewhere", "safestart status --control /run/api api",
 		     "In a script: is everybody on the newest set", "safestart status --json api | jq -e .names[0].ok"},
 	.exits = {{0, "all of them are on the newest set"},
-		  {1, "somebody is not yet"},
+		  {1, "somebody is not yet, or was told other nodes"},
 		  {2, "used in a way that can't be meant"},
 		  {3, "somebody is behind: the set was refused"},
 		  {4, "somebody is behind: a run failed; or does not answer; or nobody is there"},

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 
-from stage import document, eventually, repeat
+from stage import answers, document, eventually, repeat
 
 TEN = document(*(f"n{i}" for i in range(10)))
 FIVE = document(*(f"n{i}" for i in range(5)))
@@ -36,8 +36,22 @@ def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
     assert re.search(rf"; {behind.pid} behind [\d.]+s: refused.*would lose 9 of 10 nodes.* Next: safestart request --force api$", first), first
     assert told.out.splitlines()[3].split()[1] == str(behind.pid), "those in trouble come first"
     scene.safestart("request", "--force", "--wait", "api").must(0, "generation 2 is live: 1 nodes")
-    first = scene.safestart("status").out.splitlines()[0]
-    assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, which is what it was told. Next: safestart nodes api$", first), first
+    # Nothing is due there: it was started with another file.
+    first = scene.safestart("status").must(1).out.splitlines()[0]
+    assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, which is what file:{old} held when it read it. Next: safestart nodes api$", first), first
+    assert scene.safestart("status", "--json").must(1).json()["names"][0]["ok"] is False
+
+
+def test_who_has_not_looked_since_is_to_be_asked(scene):
+    """Where nothing follows the file, and the next look is far."""
+    scene.write(FIVE)
+    for process, digits in [(4312, "a1b2"), (4313, "a1b2"), (4314, "c3d4")]:
+        status = {"generation": 1, "digest": digits * 4, "desired_digest": digits * 4, "source": f"file:{scene.nodes}", "nodes": [{"id": "a", "state": "proven"}], "last": {"verdict": "applied"}}
+        scene.fake(f"api.{process}.sock", answers(lambda request, status=status: {"ok": True, "name": "api", "status": status}))
+    scene.safestart("status").must(1, f"api: 2 of 3 on generation a1b2 (1 node); 4314: on generation c3d4, which is what file:{scene.nodes} held when it read it. Next: safestart request api\n")
+    pushed = {"generation": 1, "digest": "c3d4" * 4, "desired_digest": "c3d4" * 4, "source": "push", "nodes": []}
+    scene.fake("api.4315.sock", answers(lambda request: {"ok": True, "name": "api", "status": pushed}))
+    scene.safestart("status").must(1, "4315: on generation c3d4, which is what it was told")
 
 
 def test_p22_status_misses_who_is_on_the_roster(scene):
