@@ -51,11 +51,24 @@ static bool did_all_it_could(const json_t *status)
 	return judge_nodes(status, "quarantined") > 0 && !json_is_object(json_object_get(status, "run")) && (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
 }
 
-/* What it should be on: before anything was asked of it, what is live. */
-static const char *desired(const json_t *status)
+static bool somebody_has(const struct peer *peers, size_t count, const char *digest)
 {
-	const char *wanted = did_all_it_could(status) ? "" : answer_text(status, "desired_digest");
+	for (size_t i = 0; digest[0] != '\0' && i < count; i++) {
+		const json_t *status = status_of(&peers[i]);
+		if (has_set(status) && strcmp(answer_text(status, "digest"), digest) == 0)
+			return true;
+	}
+	return false;
+}
 
+/* What it should be on: before anything was asked of it, what is live. What it left out as unusable does not count, unless another one
+ * could use all of it. */
+static const char *desired(const struct peer *peers, size_t count, const json_t *status)
+{
+	const char *wanted = answer_text(status, "desired_digest");
+
+	if (did_all_it_could(status) && !somebody_has(peers, count, wanted))
+		wanted = "";
 	return wanted[0] != '\0' ? wanted : has_set(status) ? answer_text(status, "digest") : "";
 }
 
@@ -66,13 +79,13 @@ static const char *choose(const struct peer *peers, size_t count)
 	size_t best_score = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const char *candidate = desired(status_of(&peers[i]));
+		const char *candidate = desired(peers, count, status_of(&peers[i]));
 		size_t score = 0;
 		if (candidate[0] == '\0' || strcmp(candidate, best) == 0)
 			continue;
 		for (size_t k = 0; k < count; k++) {
 			const json_t *status = status_of(&peers[k]);
-			score += strcmp(desired(status), candidate) == 0 ? count + 1 : 0;
+			score += strcmp(desired(peers, count, status), candidate) == 0 ? count + 1 : 0;
 			score += has_set(status) && strcmp(answer_text(status, "digest"), candidate) == 0;
 		}
 		if (score > best_score) {
@@ -158,7 +171,8 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 		reason(status, words, size);
 		return TROUBLE_BEHIND;
 	}
-	if (has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) != 0) {
+	bool left_out = quarantined > 0 && strcmp(answer_text(status, "desired_digest"), judgement->full) == 0;
+	if (has_set(status) && !left_out && strcmp(answer_text(status, "digest"), judgement->full) != 0) {
 		bool file = strncmp(source, "file:", 5) == 0;
 		snprintf(words, size, "on generation %.*s, which is what %.200s%s", (int)judgement->digits, answer_text(status, "digest"), file ? source : "it was told",
 			 file ? " held when it read it" : "");

@@ -128,6 +128,19 @@ def test_quarantined_nodes_are_told(scene):
     scene.safestart("request", "--wait").must(7)
 
 
+def test_who_could_not_use_a_node_was_not_told_another_set(scene):
+    """All read the same file; some of them can't reach one of its nodes."""
+    scene.write(FIVE)
+    whole, *poor = [scene.start("api", source="push", retry_min="0") for _ in range(3)]
+    for server in poor:
+        server.tell("prepare reject n3")
+    for server in [whole, *poor]:
+        assert server.push(FIVE).startswith("0 ")
+    first = scene.safestart("status").must(7).out.splitlines()[0]
+    named = ", ".join(str(server.pid) for server in sorted(poor, key=lambda server: server.pid))
+    assert re.match(rf"api: 1 of 3 on generation [0-9a-f]{{4}} \(5 nodes\); {named}: 1 node quarantined. Next: safestart nodes api$", first), first
+
+
 def test_one_that_was_killed_is_shown_once(scene):
     scene.write(TEN)
     first, _ = scene.start_on_file(2)
