@@ -385,12 +385,12 @@ void judge(struct judgement *judgement, const struct peer *peers, size_t count, 
 	}
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = ails(&peers[i], judgement, words, sizeof(words));
-		int leave = leave_by(&peers[i], trouble);
+		judgement->leave = leave_worse(judgement->leave, leave_by(&peers[i], trouble));
 		if (trouble > worst) {
 			worst = trouble;
-			advise(judgement, peers, count, &peers[i], trouble);
+			if (judgement->missing == 0 || (trouble != TROUBLE_QUARANTINED && trouble != TROUBLE_OTHER)) /* one that is not there at all matters more */
+				advise(judgement, peers, count, &peers[i], trouble);
 		}
-		judgement->leave = leave_worse(judgement->leave, leave);
 	}
 	if (!tell(judgement, peers, count))
 		judgement->leave = LEAVE_FAILED;

@@ -124,6 +124,9 @@ def test_quarantined_nodes_are_told(scene):
     server = scene.start("api")
     server.push('[{"targets": ["a:1", "b:99999"]}]')
     scene.safestart("status").must(7, "1 node quarantined", "Next: safestart nodes api")
+    scene.write("api 2\n", f"{scene.control}/roster")
+    scene.safestart("status").must(6, "1 node quarantined", "Next: look why it is not running")
+    os.remove(f"{scene.control}/roster")
     scene.safestart("nodes").must(7, f"b:99999 on {server.pid}: quarantined: the port")
     scene.safestart("request", "--wait").must(7)
 
