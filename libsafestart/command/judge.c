@@ -243,6 +243,35 @@ static void tell_serving(FILE *to, const struct peer *peers, size_t count, const
 	}
 }
 
+/* Nodes that are in use and do not work; true: there are some. Whoever looks at night looks for them, though every process has all it
+ * should have. */
+static bool tell_failing(FILE *to, const struct judgement *judgement, const struct peer *peers, size_t count)
+{
+	json_t *ids = json_object(), *node;
+	const char *first = "";
+	size_t index, on = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *nodes = json_object_get(status_of(&peers[i]), "nodes");
+		size_t one = 0;
+		json_array_foreach(nodes, index, node) {
+			if (strcmp(answer_text(node, "state"), "failing") != 0)
+				continue;
+			first = first[0] == '\0' ? answer_text(node, "id") : first;
+			(void)json_object_set_new(ids, answer_text(node, "id"), json_true());
+			one = 1;
+		}
+		on += one;
+	}
+	size_t all = json_object_size(ids);
+	if (on > 0 && all > 1)
+		fprintf(to, "; %.100s and %zu more are failing on %zu of %zu", first, all - 1, on, judgement->processes);
+	else if (on > 0)
+		fprintf(to, "; %.100s is failing on %zu of %zu", first, on, judgement->processes);
+	json_decref(ids);
+	return on > 0;
+}
+
 static bool tell(struct judgement *judgement, const struct peer *peers, size_t count)
 {
 	bool *told = calloc(count + 1, sizeof(*told));
@@ -274,6 +303,8 @@ static bool tell(struct judgement *judgement, const struct peer *peers, size_t c
 		tell_serving(to, peers, count, judgement);
 	if (entries + judgement->missing == 0)
 		fputs(", nothing waiting", to);
+	if (tell_failing(to, judgement, peers, count) && judgement->next[0] == '\0')
+		snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peers[0].name);
 	free(told);
 	return fclose(to) == 0 && judgement->line != NULL;
 }

@@ -220,14 +220,14 @@ const struct verb verb_status = {
 	.help = "how it stands: who is on which set of nodes, who is behind and why",
 	.arguments = "[NAME]",
 	.text = "Asks every process that shares the control directory, or those of one NAME, and says first what matters: how many of them have "
-		"the newest set of nodes live, who has not and why, and the command to go on with. Then comes a table, a row a process.\n\n"
+		"the newest set of nodes live, who has not and why, which nodes are failing, and the command to go on with. Then comes a table, a row a process.\n\n"
 		"A generation is named by the first digits of its set's digest, so that it is the same in every process. A process that "
 		"was killed is shown as gone, once; then its socket is swept away. One that does not answer is shown as such.\n\n"
 		"A file `roster` in the control directory says how many processes of a name there have to be, a line each: api 4. Then those that are missing are told.",
 	.options = options,
 	.examples = {"How do all servers here stand", "safestart status", "Only those called api, elsewhere", "safestart status --control /run/api api",
 		     "In a script: is everybody on the newest set", "safestart status --json api | jq -e .names[0].ok"},
-	.exits = {{0, "all of them are on the newest set"},
+	.exits = {{0, "all of them are on the newest set, though nodes of it may be failing"},
 		  {1, "somebody is not yet, or was told other nodes"},
 		  {2, "used in a way that can't be meant"},
 		  {3, "somebody is behind: the set was refused"},

@@ -97,6 +97,19 @@ def test_a_malformed_file_leads_to_check(scene):
     assert f"Next: safestart check {scene.nodes}" in eventually("the reason", lambda: (lambda t: t if "check" in t.out else None)(scene.safestart("status"))).out, told.out
 
 
+def test_nodes_that_fail_are_in_the_first_line(scene):
+    """A node that is down is the most usual reason to look, and every process has all the nodes it should have."""
+    scene.write(TEN)
+    first, second, _ = scene.start_on_file(3)
+    assert first.tell("report n3 5") == second.tell("report n3 5") == "ok"
+    told = scene.safestart("status").must(0).out.splitlines()[0]
+    assert re.match(r"api: 3 of 3 on generation [0-9a-f]{4} \(10 nodes\), nothing waiting; n3 is failing on 2 of 3. Next: safestart nodes api$", told), told
+    first.tell("report n5 5"), first.tell("report n7 5")
+    scene.safestart("status").must(0, "n3 and 2 more are failing on 2 of 3. Next: safestart nodes api")
+    first.tell("report n3 0"), first.tell("report n5 0"), first.tell("report n7 0"), second.tell("report n3 0")
+    scene.safestart("status").must(0, "(10 nodes), nothing waiting\n")
+
+
 def test_a_process_without_a_set_and_a_failing_one(scene):
     scene.start("api", source=f"file:{scene.nodes}")
     told = eventually("its first run to fail", lambda: (lambda told: told if told.code == 4 else None)(scene.safestart("status")))
