@@ -131,6 +131,7 @@ def test_a_run_in_progress_is_not_yet(scene):
     told = eventually("the run to be in prepare", lambda: (lambda told: told if "a run is in progress (prepare)" in told.out else None)(scene.safestart("status")))
     assert told.code == 1, told.out
     assert scene.safestart("request", "--wait", "--timeout", "10ms", "api").code == 1
+    scene.safestart("request", "--wait", "--timeout", "0", "api").must(1)
 
 
 def test_quarantined_nodes_are_told(scene):
