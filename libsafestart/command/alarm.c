@@ -28,6 +28,19 @@ const char *monitor_address(const struct monitor *monitor, const char *id)
 	return announced != NULL ? announced : json_string_value(json_object_get(monitor->expected, id));
 }
 
+/* Under which id that address is announced; NULL: under none. */
+static const char *announced_as(const struct monitor *monitor, const char *address)
+{
+	const char *id;
+	json_t *its;
+
+	json_object_foreach(monitor->announced, id, its) {
+		if (strcmp(json_string_value(its), address) == 0)
+			return id;
+	}
+	return NULL;
+}
+
 /* ---- Words ---- */
 
 static void tell_json(const struct alarm *alarm, const char *address, const char *why, int64_t now, bool begins)
@@ -40,18 +53,23 @@ static void tell_json(const struct alarm *alarm, const char *address, const char
 static void tell(const struct monitor *monitor, const struct alarm *alarm, int64_t now, bool begins)
 {
 	const char *address = monitor_address(monitor, alarm->id);
-	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : "");
+	const char *other = begins && alarm->kind == KIND_UNANNOUNCED && address != NULL ? announced_as(monitor, address) : NULL;
+	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : ""), *as = words_clean(other != NULL ? other : "");
 	struct span span = words_span((double)(now - alarm->since) / 1e9);
 	struct probed probed;
 
 	prober_ask(monitor->prober, address != NULL ? address : "", &probed);
+	if (other != NULL) /* it answers: there was nothing to say so far */
+		snprintf(probed.why, sizeof(probed.why), "announced with another id: %.100s", other);
 
-	if (monitor->quiet || id == NULL || at == NULL)
+	if (monitor->quiet || id == NULL || at == NULL || as == NULL)
 		;
 	else if (monitor->json)
 		tell_json(alarm, address, probed.why, now, begins);
 	else if (!begins)
 		printf("no longer %s: %s, after %s\n", kinds[alarm->kind], id, span.text);
+	else if (other != NULL) /* to announce it as well would make two nodes of one */
+		printf("unannounced: %s answers at %s and is expected, and %s has that address with another id, %s. Next: give it the same id in both files\n", id, at, monitor->file, as);
 	else if (alarm->kind == KIND_UNANNOUNCED)
 		printf("unannounced: %s answers at %s, is expected, and is not in %s: no server uses it. Next: safestart announce %s %s --file %s\n", id, at, monitor->file, id, at,
 		       monitor->file);
@@ -60,6 +78,7 @@ static void tell(const struct monitor *monitor, const struct alarm *alarm, int64
 		       monitor->file);
 	free(id);
 	free(at);
+	free(as);
 }
 
 /* ---- Judging ---- */

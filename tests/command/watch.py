@@ -63,6 +63,17 @@ def test_what_runs_and_is_not_announced_is_found(scene):
     assert told == {"expected": 3, "reachable": 2, "draining": 0, "unannounced": ["b"], "missing": ["c"]}
 
 
+def test_the_same_node_with_two_ids_is_not_to_be_announced_again(scene):
+    """An inventory that goes by addresses, as one group of several targets does, and a file with names."""
+    a = Node(scene)
+    monitor = inventory(scene, ("x", a.address))
+    scene.write(document(("a", a.address)))
+    told = scene.safestart(*monitor, "--once").must(5, f"unannounced: x answers at {a.address} and is expected, and {scene.nodes} has that address with another id, a. Next: give it the same id")
+    assert "no server uses it" not in told.out and "safestart announce" not in told.out, told.out
+    running = scene.begin(*monitor, "--json", "--interval", "50ms", "--after", "0")
+    assert json.loads(running.stdout.readline())["why"] == "announced with another id: a"
+
+
 def test_where_it_is_announced_it_is_looked_for(scene):
     a, other = Node(scene), free_address()
     monitor = inventory(scene, ("a", a.address))
