@@ -106,6 +106,24 @@ static void reread(const char *path, struct stat *seen, json_t **nodes, char **r
 	*nodes = new;
 }
 
+/* What is announced and not expected is not probed: a short inventory looks like a site where all is well. */
+static void say_unexpected(const struct monitor *monitor)
+{
+	const char *id, *first = NULL;
+	json_t *address;
+	size_t count = 0;
+
+	json_object_foreach(monitor->announced, id, address) {
+		if (json_object_get(monitor->expected, id) != NULL)
+			continue;
+		first = first != NULL ? first : id;
+		count++;
+	}
+	if (count > 0)
+		(void)say(0, "%zu announced node%s, such as %s, %s not in the inventory %s: nobody would be told if %s did not answer", count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are",
+			  inventory, count == 1 ? "it" : "they");
+}
+
 static bool look_at_files(struct monitor *monitor)
 {
 	const json_t *expected = monitor->expected, *announced = monitor->announced;
@@ -120,7 +138,10 @@ static bool look_at_files(struct monitor *monitor)
 		drains_free(&monitor->drains);
 		monitor->drains = drains;
 	}
-	return (expected == monitor->expected && announced == monitor->announced) || watch(monitor);
+	if (expected == monitor->expected && announced == monitor->announced)
+		return true;
+	say_unexpected(monitor);
+	return watch(monitor);
 }
 
 /* ---- The loop ---- */
@@ -213,7 +234,7 @@ const struct verb verb_monitor = {
 	.arguments = NULL,
 	.text = "One a host or site. It probes every node of the inventory by TCP connect and compares with the file that the servers read: unannounced is "
 		"a node that answers, is expected, is not announced and not being drained, for longer than --after; missing is one that is announced "
-		"and does not answer. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
+		"and does not answer. One that is announced and not in the inventory is not probed, which is said. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
 		"Both files are read again when they change. One that can't be read leaves things as they were, and is said once.",
 	.options = options,
 	.examples = {"As a service", "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json --metrics-file /var/lib/node_exporter/safestart.prom",

@@ -179,5 +179,5 @@ def test_files_that_can_not_be_used_are_said(scene):
     scene.write("{}", scene.folder + "/bad")
     scene.safestart("monitor", "--inventory", scene.folder + "/bad", "--once").must(4, "no array of groups")
     scene.write("[]", scene.folder + "/empty")
-    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected")
+    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected", "1 announced node, such as a, is not in the inventory", "if it did not answer")
     scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once", "--metrics-file", "/nowhere/x.prom").must(4, "can't replace /nowhere/x.prom")
