@@ -229,9 +229,9 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		fprintf(to, "safestart_monitor_nodes{state=\"%s\"} %u\n", rows[i].state, rows[i].count);
 	print_alarms(to, monitor, KIND_UNANNOUNCED, "1 for each node that answers, is expected and is not announced.");
 	print_alarms(to, monitor, KIND_MISSING, "1 for each node that is announced and does not answer.");
-	fprintf(to, "# HELP safestart_monitor_files_readable Whether the inventory and the file of nodes could be read.\n# TYPE safestart_monitor_files_readable gauge\n"
+	fprintf(to, "# HELP safestart_monitor_files_readable Whether the inventory, the file of nodes and its note of drained ones could be read.\n# TYPE safestart_monitor_files_readable gauge\n"
 		    "safestart_monitor_files_readable %d\n",
-		monitor->inventory_fine && monitor->file_fine);
+		monitor->inventory_fine && monitor->file_fine && monitor->drains_fine);
 	fprintf(to, "# HELP safestart_monitor_time_seconds When this was written: an old one means that the monitor does not run.\n# TYPE safestart_monitor_time_seconds gauge\n"
 		    "safestart_monitor_time_seconds %lld\n",
 		(long long)time(NULL));

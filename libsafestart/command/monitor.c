@@ -128,16 +128,20 @@ static bool look_at_files(struct monitor *monitor)
 {
 	const json_t *expected = monitor->expected, *announced = monitor->announced;
 	struct drains drains;
-	char why[512];
+	char why[512] = "out of memory";
 
 	reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL, &monitor->inventory_fine);
 	reread(file, &monitor->file_seen, &monitor->announced, &monitor->file_real, &monitor->file_fine);
 	if (monitor->expected == NULL || monitor->announced == NULL)
 		return false;
-	if (drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0) {
+	bool fine = drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0;
+	if (fine) {
 		drains_free(&monitor->drains);
 		monitor->drains = drains;
+	} else if (monitor->drains_fine) {
+		(void)say(0, "the note of drained nodes can't be read, and what it said before goes on, if anything: %s; put it right, or a node may seem forgotten that is away on purpose", why);
 	}
+	monitor->drains_fine = fine;
 	if (expected == monitor->expected && announced == monitor->announced)
 		return true;
 	say_unexpected(monitor);
@@ -200,7 +204,7 @@ static int go(struct monitor *monitor)
 static int monitor_main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
-	struct monitor monitor = {.json = false};
+	struct monitor monitor = {.drains_fine = true};
 	int first, leave;
 
 	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &leave))
@@ -235,7 +239,7 @@ const struct verb verb_monitor = {
 	.text = "One a host or site. It probes every node of the inventory by TCP connect and compares with the file that the servers read: unannounced is "
 		"a node that answers, is expected, is not announced and not being drained, for longer than --after; missing is one that is announced "
 		"and does not answer. One that is announced and not in the inventory is not probed, which is said. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
-		"Both files are read again when they change. One that can't be read leaves things as they were, and is said once.",
+		"The files are read again when they change. One that can't be read leaves things as they were, and is said once.",
 	.options = options,
 	.examples = {"As a service", "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json --metrics-file /var/lib/node_exporter/safestart.prom",
 		     "At the end of a playbook", "safestart monitor --inventory all.json --file nodes.json --once"},

@@ -95,6 +95,17 @@ def test_what_is_drained_is_no_alarm_until_its_time_has_passed(scene):
     scene.safestart(*monitor, "--once").must(5, "unannounced: b")
 
 
+def test_a_note_of_drains_that_can_not_be_read_is_said(scene):
+    """Else a node that is away on purpose seems forgotten, and nobody knows why."""
+    a = Node(scene)
+    metrics = os.path.join(scene.folder, "safestart.prom")
+    monitor = inventory(scene, ("a", a.address))
+    scene.write("[]")
+    scene.write('{"a": {"until', scene.nodes + ".draining")
+    told = scene.safestart(*monitor, "--once", "--metrics-file", metrics).must(5, "the note of drained nodes can't be read", f"{scene.nodes}.draining: ")
+    assert "safestart_monitor_files_readable 0" in scene.read(metrics) and told.err.count("can't be read") == 1, told.err
+
+
 def test_alarms_begin_and_end(scene):
     a, b = Node(scene), Node(scene)
     metrics = os.path.join(scene.folder, "safestart.prom")
