@@ -131,7 +131,7 @@ static int judge_available(const struct barrier *barrier, const struct roster *r
 /* A process that does not answer may hold it still; one that was killed holds nothing. */
 static int judge_gone(const struct barrier *barrier, const struct fleet *fleet, json_t *lacking)
 {
-	size_t before = json_array_size(lacking);
+	int leave = LEAVE_DONE; /* not by what could be written down: there may be no memory for it */
 	char why[512];
 
 	for (size_t i = 0; i < fleet->count; i++) {
@@ -144,8 +144,9 @@ static int judge_gone(const struct barrier *barrier, const struct fleet *fleet, 
 		else
 			snprintf(why, sizeof(why), "%s", peer->why);
 		lacks(lacking, peer->name, peer->process, why);
+		leave = LEAVE_NOT_YET;
 	}
-	return json_array_size(lacking) > before ? LEAVE_NOT_YET : LEAVE_DONE;
+	return leave;
 }
 
 int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct fleet *fleet, json_t *lacking)
@@ -182,6 +183,18 @@ static void tell(const struct barrier *barrier, int leave, const json_t *lacking
 	free(node);
 }
 
+/* A server that is about to start makes the directory; for whoever may not look into it, nobody will ever be there. */
+static void lacks_directory(json_t *lacking, int error)
+{
+	char why[4500];
+
+	if (error == -ENOENT)
+		snprintf(why, sizeof(why), "there is no control directory %s: no server was opened with it, or another one is meant: --control, $SAFESTART_CONTROL", options_control());
+	else
+		snprintf(why, sizeof(why), "can't look into the control directory %s: %s; ask as the user of the servers, or as root", options_control(), safestart_strerror(error));
+	lacks(lacking, "", NULL, why);
+}
+
 /* Those that are there at this moment. */
 static int look(const struct barrier *barrier, const struct roster *roster, int64_t deadline, json_t *lacking)
 {
@@ -189,9 +202,14 @@ static int look(const struct barrier *barrier, const struct roster *roster, int6
 	int64_t left = deadline - clock_now();
 
 	json_array_clear(lacking);
-	if (fleet_look(&fleet, options_control(), NULL) == 0)
+	int error = fleet_look(&fleet, options_control(), NULL);
+	if (error == 0)
 		(void)fleet_ask(&fleet, json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node), left < FLEET_TIMEOUT && left > FLEET_TIMEOUT / 8 ? left : FLEET_TIMEOUT);
 	int leave = barrier_judge(barrier, roster, &fleet, lacking);
+	if (error < 0) { /* that nobody could be seen does not say that nobody has it */
+		lacks_directory(lacking, error);
+		leave = leave == LEAVE_DONE ? LEAVE_NOT_YET : leave;
+	}
 	fleet_free(&fleet);
 	return leave;
 }

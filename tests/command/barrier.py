@@ -54,6 +54,17 @@ def test_p22_without_a_roster_nothing_is_available(scene):
     scene.safestart("wait", "a", "--no-roster", "--timeout", "0", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
 
 
+def test_a_directory_that_can_not_be_looked_into_is_no_empty_one(scene):
+    """With the roster on the command line: "0 of 2 are there" is not all that there is to say."""
+    wait = ["wait", "a", "--applied", "--roster", "api=2", "--timeout", "0"]
+    scene.safestart(*wait, SAFESTART_CONTROL="/nowhere").must(6, "0 of 2 processes of the roster are there", "  there is no control directory /nowhere", "--control")
+    scene.write(document("a"))
+    scene.start_on_file(2)
+    if os.getuid() == 0:
+        scene.safestart(*wait, user="nobody").must(6, f"can't look into the control directory {scene.control}: Permission denied", "as root")
+    scene.safestart(*wait).must(0)
+
+
 def test_the_roster_is_a_file_too(scene):
     scene.write(document("a"))
     scene.start_on_file(2)
