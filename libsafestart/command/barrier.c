@@ -44,7 +44,8 @@ static int judge_peer(const struct barrier *barrier, const struct peer *peer, ch
 		return LEAVE_NOT_YET;
 	}
 	if (node == NULL) {
-		snprintf(why, size, "does not know it: neither announced nor live");
+		const char *source = answer_text(peer->answer, "source"); /* another file than the one that was edited, say */
+		snprintf(why, size, "does not know it: neither announced nor live%s%.300s", source[0] != '\0' ? "; its nodes come from " : "", source);
 		return LEAVE_NOT_YET;
 	}
 	if (strcmp(state, "quarantined") == 0) {

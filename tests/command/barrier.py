@@ -110,6 +110,15 @@ def test_the_incarnation_that_is_asked_for_is_the_one(scene):
     scene.safestart(*wait, "boot-8").must(0)
 
 
+def test_who_reads_another_file_is_said_to(scene):
+    """Else the node is announced, nobody knows it, and everything looks as it should."""
+    scene.write(document("a"))
+    scene.write(document("a"), f"{scene.folder}/other.json")
+    server, = scene.start_on_file(1)
+    scene.safestart("announce", "b", "b:1", "--file", f"{scene.folder}/other.json", "--wait", "--roster", "api=1", "--timeout", "0").must(
+        1, f"api {server.pid}: does not know it: neither announced nor live; its nodes come from file:{scene.nodes}\n")
+
+
 def test_what_is_quarantined_is_said_so(scene):
     server = scene.start("api")
     server.tell("prepare reject a")
