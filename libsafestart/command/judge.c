@@ -121,7 +121,7 @@ static size_t digits_needed(const struct peer *peers, size_t count, const char *
 	return digits;
 }
 
-/* The gist of the library's words: "refused: would lose 5 of 10 nodes, max_shrink is 50%". */
+/* The gist of the library's words: "refused: would lose 6 of 10 nodes, max_shrink is 50%". */
 static void gist(const char *message, char *words, size_t size)
 {
 	const char *ends[] = {"; ", " (such as"};

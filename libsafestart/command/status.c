@@ -29,8 +29,11 @@ static void print_line(const char *name, const struct judgement *judgement)
 	putchar(' ');
 	words_print(judgement->line != NULL ? judgement->line : "(out of memory)");
 	if (judgement->next[0] != '\0') {
-		fputs(". Next: ", stdout);
+		size_t length = judgement->line != NULL ? strlen(judgement->line) : 0;
+		fputs(length > 0 && judgement->line[length - 1] == '?' ? " Next: " : ". Next: ", stdout);
 		words_print(judgement->next);
+		if (strstr(judgement->next, " --force ") != NULL) /* nobody is to lose nodes for having done as he was told */
+			fputs(", if that is meant", stdout);
 	}
 	putchar('\n');
 }

@@ -33,7 +33,7 @@ def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
     scene.write(document("n0"), old)
     told = eventually("it to be refused", lambda: (lambda told: told if told.code == 3 else None)(scene.safestart("status")))
     first = told.out.splitlines()[0]
-    assert re.search(rf"; {behind.pid} behind [\d.]+s: refused.*would lose 9 of 10 nodes.* Next: safestart request --force api$", first), first
+    assert re.search(rf"; {behind.pid} behind [\d.]+s: refused.*would lose 9 of 10 nodes.* Next: safestart request --force api, if that is meant$", first), first
     assert told.out.splitlines()[3].split()[1] == str(behind.pid), "those in trouble come first"
     scene.safestart("request", "--force", "--wait", "api").must(0, "generation 2 is live: 1 nodes")
     # Nothing is due there: it was started with another file.
@@ -86,7 +86,7 @@ def test_a_set_that_is_refused_everywhere_is_not_what_serves(scene):
     scene.write(document("n0"))
     scene.safestart("request", "--wait").must(3, "Next, if that is meant: safestart request --force api")
     first = scene.safestart("status").must(3).out.splitlines()[0]
-    assert re.match(r"api: 0 of 2 on generation [0-9a-f]{4}; .*refused.*; [0-9a-f]{4} \(10 nodes\) goes on serving. Next: safestart request --force api$", first), first
+    assert re.match(r"api: 0 of 2 on generation [0-9a-f]{4}; .*refused.*; [0-9a-f]{4} \(10 nodes\) goes on serving. Next: safestart request --force api, if that is meant$", first), first
 
 
 def test_a_malformed_file_leads_to_check(scene):
@@ -178,7 +178,7 @@ def test_one_that_is_stopped_does_not_answer(scene):
     scene.write(TEN)
     first, _ = scene.start_on_file(2)
     first.stop()
-    told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped?", f"kill -CONT {first.pid}")
+    told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped? Next: look", f"kill -CONT {first.pid}")
     assert told.out.startswith("api: 1 of 2 on generation"), told.out
     scene.safestart("nodes", "--timeout", "200ms").must(4, f"api {first.pid}: no answer", "?")
     scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation")
