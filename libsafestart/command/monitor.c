@@ -63,9 +63,13 @@ static json_t *read_nodes(const char *path, char **real)
 	struct filesd filesd;
 	struct filesd_entry entry = {0};
 	json_t *nodes;
+	char why[512];
 
 	if (filesd_open(&filesd, path, false) != 0)
 		return NULL;
+	int usable = safestart_check(NULL, filesd.text, why, sizeof(why));
+	if (usable > 0 || usable == -EINVAL) /* what can't be probed never answers, and so is no alarm */
+		(void)say(0, "not all of %s can be used, and nobody would be told of what can't: %s; safestart check %s names all", path, why, path);
 	nodes = json_object();
 	while (filesd_next(&filesd, &entry))
 		json_object_set_new(nodes, entry.id, json_string(entry.address));

@@ -189,6 +189,9 @@ def test_files_that_can_not_be_used_are_said(scene):
     scene.safestart("monitor", "--inventory", scene.folder + "/none", "--once").must(4, "there is no file")
     scene.write("{}", scene.folder + "/bad")
     scene.safestart("monitor", "--inventory", scene.folder + "/bad", "--once").must(4, "no array of groups")
+    for nodes in [[("x", "h:99999"), ("y", "nowhere")], [("x", "h:99999"), ("y", free_address())]]:
+        scene.write(document(*nodes), scene.folder + "/unusable")
+        scene.safestart("monitor", "--inventory", scene.folder + "/unusable", "--once", "--probe-timeout", "1s").must(0, "/unusable can be used, and nobody would be told of what can't: ", "x", "safestart check")
     scene.write("[]", scene.folder + "/empty")
     scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected", "1 announced node, such as a, is not in the inventory", "if it did not answer")
     scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once", "--metrics-file", "/nowhere/x.prom").must(4, "can't replace /nowhere/x.prom")
