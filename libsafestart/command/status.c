@@ -69,7 +69,9 @@ static void print_peer(struct table *table, const struct peer *peer, const struc
 	table_cell(table, has_set && strcmp(answer_text(status, "digest"), judgement->full) == 0 ? COLOUR_GOOD : COLOUR_WARN, "%.*s", (int)judgement->digits,
 		   has_set ? answer_text(status, "digest") : "-");
 	table_cell(table, COLOUR_PLAIN, "%s", nodes);
-	table_cell(table, colours[trouble], "%s%s", words[0] != '\0' ? words : "ok", status != NULL && !answer_bool(status, "serves", true) ? " (serves nobody)" : "");
+	const char *keep = answer_text(json_object_get(status, "last_good"), "error"); /* no harm before it is started anew */
+	table_cell(table, keep[0] != '\0' && trouble == TROUBLE_NONE ? COLOUR_WARN : colours[trouble], "%s%s%s%s", words[0] != '\0' ? words : "ok",
+		   status != NULL && !answer_bool(status, "serves", true) ? " (serves nobody)" : "", keep[0] != '\0' ? "; last_good is not up to date: " : "", keep);
 }
 
 /* Those in trouble come first: they are what one looks for. */

@@ -187,6 +187,18 @@ def test_one_that_is_stopped_does_not_answer(scene):
     eventually("it to answer again", lambda: scene.safestart("status").code == 0)
 
 
+def test_a_last_good_set_that_is_not_kept_is_told(scene):
+    """It harms nobody before the next start, and then it is too late."""
+    scene.write(TEN)
+    kept = os.path.join(scene.folder, "kept")
+    os.mkdir(kept)
+    scene.start_on_file(1, last_good=os.path.join(kept, "nodes", "good.json"))
+    eventually("it to be told", lambda: "ok; last_good is not up to date: " in scene.safestart("status").must(0).out)
+    os.mkdir(os.path.join(kept, "nodes"))
+    scene.write(FIVE)
+    eventually("it to be kept", lambda: "last_good" not in scene.safestart("status").out)
+
+
 def test_who_serves_nobody_is_marked(scene):
     scene.start("api", source="none", serves="no")
     scene.safestart("status").must(0, "serves nobody")
