@@ -135,17 +135,28 @@ static void gist(const char *message, char *words, size_t size)
 	snprintf(words, size, "%.*s", (int)(length < 200 ? length : 200), message);
 }
 
+/* The newest run that has ended did not do what it was to. */
+static bool last_went_wrong(const json_t *status)
+{
+	const json_t *last = json_object_get(status, "last");
+	const char *verdict = answer_text(last, "verdict");
+
+	return json_is_object(last) && strcmp(verdict, "applied") != 0 && strcmp(verdict, "unchanged") != 0;
+}
+
 static void reason(const json_t *status, char *words, size_t size)
 {
 	const json_t *last = json_object_get(status, "last"), *lock = json_object_get(status, "lock");
-	const char *verdict = answer_text(last, "verdict");
+	char before[WORDS / 2] = "";
 
+	if (last_went_wrong(status))
+		gist(answer_text(last, "message"), before, sizeof(before));
 	if (strcmp(answer_text(lock, "state"), "waiting") == 0)
 		snprintf(words, size, "waits for the lock, held by %.100s", answer_text(lock, "holder")[0] != '\0' ? answer_text(lock, "holder") : "another process");
-	else if (json_is_object(json_object_get(status, "run")))
-		snprintf(words, size, "a run is in progress (%.40s)", answer_text(json_object_get(status, "run"), "phase"));
-	else if (json_is_object(last) && strcmp(verdict, "applied") != 0 && strcmp(verdict, "unchanged") != 0)
-		gist(answer_text(last, "message"), words, size);
+	else if (json_is_object(json_object_get(status, "run"))) /* one that takes long hides how the others ended: it may never end well */
+		snprintf(words, size, "a run is in progress (%.40s)%s%s", answer_text(json_object_get(status, "run"), "phase"), before[0] != '\0' ? ", the one before: " : "", before);
+	else if (before[0] != '\0')
+		snprintf(words, size, "%s", before);
 	else
 		snprintf(words, size, "%s", json_is_object(last) ? "its next run is due" : "its first run has not ended");
 }

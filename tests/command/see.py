@@ -134,6 +134,19 @@ def test_a_run_in_progress_is_not_yet(scene):
     scene.safestart("request", "--wait", "--timeout", "0", "api").must(1)
 
 
+def test_a_run_in_progress_does_not_hide_how_the_one_before_ended(scene):
+    """Where runs take long and fail, nearly always one is in progress."""
+    server = scene.start("api", retry_min="1ms", retry_max="1ms")
+    server.push(TEN)
+    server.tell("prepare fail 5")
+    assert server.push(FIVE).startswith("3 ")
+    server.tell("prepare hold")
+    told = eventually("a retry to be in prepare", lambda: (lambda told: told if "a run is in progress (prepare)" in told.out else None)(scene.safestart("status")))
+    assert re.search(r"behind [\d.]+s: a run is in progress \(prepare\), the one before: prepare failed: Input/output error", told.out.splitlines()[0]), told.out
+    server.process.stdin.write("prepare ok\n")
+    server.process.stdin.flush()
+
+
 def test_quarantined_nodes_are_told(scene):
     server = scene.start("api")
     server.push('[{"targets": ["a:1", "b:99999"]}]')
