@@ -104,13 +104,36 @@ static void take_text(struct exposition *exposition, const char *text, const cha
 	}
 }
 
+/* Of one that does not answer there are no other figures, and what is not there raises no alarm. */
+static void tell_whether_it_answers(struct exposition *exposition, const struct peer *peer)
+{
+	char name[256], *text;
+	size_t length = 0;
+
+	for (const char *from = peer->name; *from != '\0' && length + 3 < sizeof(name); from++) { /* in a label value only these need escaping; no newline gets in */
+		if (*from == '\\' || *from == '"')
+			name[length++] = '\\';
+		name[length++] = *from;
+	}
+	name[length] = '\0';
+	if (asprintf(&text, "# HELP safestart_answers Whether the process answered when it was asked for its figures.\n# TYPE safestart_answers gauge\n"
+			    "safestart_answers{name=\"%s\"} %d\n",
+		     name, peer->state == PEER_ANSWERED) < 0)
+		return;
+	take_text(exposition, text, peer->process);
+	free(text);
+}
+
 void metrics_print(FILE *to, const struct fleet *fleet)
 {
 	struct exposition exposition = {0};
 
 	for (size_t i = 0; i < fleet->count; i++) {
-		if (fleet->peers[i].state == PEER_ANSWERED)
-			take_text(&exposition, answer_text(fleet->peers[i].answer, "metrics"), fleet->peers[i].process);
+		const struct peer *peer = &fleet->peers[i];
+		if (peer->state != PEER_GONE)
+			tell_whether_it_answers(&exposition, peer);
+		if (peer->state == PEER_ANSWERED)
+			take_text(&exposition, answer_text(peer->answer, "metrics"), peer->process);
 	}
 	for (size_t i = 0; i < exposition.count; i++) {
 		struct family *its = &exposition.families[i];
@@ -158,9 +181,9 @@ const struct verb verb_metrics = {
 	.help = "the figures of every process, in the Prometheus exposition format",
 	.arguments = "[NAME]",
 	.text = "What safestart_metrics_text() says in each process, as one exposition, with a label `process` added to every sample: for node_exporter's "
-		"textfile collector, or an HTTP server that runs it.",
+		"textfile collector, or an HTTP server that runs it. safestart_answers is 0 for one that did not answer, and so has no other figures.",
 	.options = options,
-	.examples = {"For node_exporter", "safestart metrics >/var/lib/node_exporter/safestart.new && mv /var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
+	.examples = {"For node_exporter", "safestart metrics >/var/lib/node_exporter/safestart.new; mv /var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
 		     "Who is behind", "safestart metrics | grep behind_seconds"},
 	.exits = {{0, "all of them answered"}, {2, "used in a way that can't be meant"}, {4, "somebody did not answer, or nobody is there; the others' figures are printed"}},
 };

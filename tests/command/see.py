@@ -189,13 +189,13 @@ def test_one_that_ended_in_order_leaves_nothing(scene):
 def test_one_that_is_stopped_does_not_answer(scene):
     # A thread of its own answers, whatever else hangs; a whole process that is stopped has none.
     scene.write(TEN)
-    first, _ = scene.start_on_file(2)
+    first, second = scene.start_on_file(2)
     first.stop()
     told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped? Next: look", f"kill -CONT {first.pid}")
     assert told.out.startswith("api: 1 of 2 on generation"), told.out
     scene.safestart("nodes", "--timeout", "200ms").must(4, f"api {first.pid}: no answer", "?")
     scene.safestart("events", "--no-follow").must(0, f"nothing was heard from api {first.pid}", "or is stopped", "generation 1 is live")
-    scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation")
+    scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation", f'safestart_answers{{process="{first.pid}",name="api"}} 0\n', f'safestart_answers{{process="{second.pid}",name="api"}} 1\n')
     first.process.send_signal(signal.SIGCONT)
     eventually("it to answer again", lambda: scene.safestart("status").code == 0)
 
