@@ -198,6 +198,7 @@ def test_one_that_is_stopped_does_not_answer(scene):
     scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation", f'safestart_answers{{process="{first.pid}",name="api"}} 0\n', f'safestart_answers{{process="{second.pid}",name="api"}} 1\n')
     first.process.send_signal(signal.SIGCONT)
     eventually("it to answer again", lambda: scene.safestart("status").code == 0)
+    scene.safestart("status", "--timeout", "0").must(0, "2 of 2")
 
 
 def test_a_last_good_set_that_is_not_kept_is_told(scene):
