@@ -69,7 +69,7 @@ static int worse(int one, int other)
 }
 
 /* All processes of one name have to have it, and there have to be enough of them. */
-static int judge_name(const struct barrier *barrier, const struct fleet *fleet, const char *name, unsigned needed, json_t *lacking)
+static int judge_name(const struct barrier *barrier, const struct fleet *fleet, const char *name, unsigned needed, unsigned *judged, json_t *lacking)
 {
 	const struct peer *first = NULL;
 	unsigned there = 0, gone = 0;
@@ -98,6 +98,7 @@ static int judge_name(const struct barrier *barrier, const struct fleet *fleet, 
 			lacks(lacking, name, peer->process, why);
 		leave = worse(leave, its);
 	}
+	*judged += there;
 	if (there < needed) {
 		snprintf(why, sizeof(why), "%u of %u processes of the roster are there", there, needed);
 		if (gone > 0)
@@ -110,18 +111,17 @@ static int judge_name(const struct barrier *barrier, const struct fleet *fleet, 
 
 static int judge_available(const struct barrier *barrier, const struct roster *roster, const struct fleet *fleet, json_t *lacking)
 {
+	unsigned judged = 0;
 	int leave = 0;
 
 	for (size_t i = 0; i < roster->count; i++)
-		leave = worse(leave, judge_name(barrier, fleet, roster->rows[i].name, roster->rows[i].count, lacking));
-	if (roster->count > 0)
-		return leave;
-	for (size_t i = 0; i < fleet->count; i++) {
+		leave = worse(leave, judge_name(barrier, fleet, roster->rows[i].name, roster->rows[i].count, &judged, lacking));
+	for (size_t i = 0; roster->count == 0 && i < fleet->count; i++) {
 		if (i == 0 || strcmp(fleet->peers[i - 1].name, fleet->peers[i].name) != 0)
-			leave = worse(leave, judge_name(barrier, fleet, fleet->peers[i].name, 0, lacking));
+			leave = worse(leave, judge_name(barrier, fleet, fleet->peers[i].name, 0, &judged, lacking));
 	}
-	if (fleet->count == 0) {
-		lacks(lacking, "", NULL, "no process is there");
+	if (leave == 0 && judged == 0) { /* all of nobody: they were killed, or serve nobody, or the roster says 0 */
+		lacks(lacking, "", NULL, fleet->count == 0 ? "no process is there" : "no process is there that serves");
 		leave = LEAVE_ROSTER;
 	}
 	return leave;

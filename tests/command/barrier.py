@@ -54,6 +54,22 @@ def test_p22_without_a_roster_nothing_is_available(scene):
     scene.safestart("wait", "a", "--no-roster", "--timeout", "0", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
 
 
+def test_p22_nothing_is_available_on_nobody(scene):
+    """Those that are there are all killed, or serve nobody; or the roster, made by a template, asks for none."""
+    scene.write(document("a"))
+    server, = scene.start_on_file(1)
+    scene.start("master", serves="no", source="none")
+    wait = ["wait", "a", "--applied", "--timeout", "0"]
+    scene.safestart(*wait, "--no-roster").must(0)
+    scene.safestart(*wait, "--roster", "worker=0").must(6, "no process is there that serves")
+    server.kill()
+    scene.safestart(*wait, "--no-roster").must(6, "no process is there that serves")
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--min-available", "0", "--no-roster").must(0)
+    scene.safestart("announce", "a", "10.0.0.1:8087").must(0)
+    scene.safestart("announce", "b", "10.0.0.2:8087").must(0)
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--min-available", "1", "--applied", "--no-roster").must(3, "only 0 nodes", "no process is there that serves")
+
+
 def test_a_directory_that_can_not_be_looked_into_is_no_empty_one(scene):
     """With the roster on the command line: "0 of 2 are there" is not all that there is to say."""
     wait = ["wait", "a", "--applied", "--roster", "api=2", "--timeout", "0"]
