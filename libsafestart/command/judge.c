@@ -420,9 +420,11 @@ void judge(struct judgement *judgement, const struct peer *peers, size_t count, 
 			judgement->nodes = judge_nodes(status, NULL);
 		}
 	}
+	if (judgement->processes == 0 && count > 0)
+		judgement->leave = LEAVE_FAILED; /* all of them were killed: one that is gone is nothing bad where others are there */
 	judgement->missing = serving < expected ? expected - serving : 0;
 	if (judgement->missing > 0) {
-		judgement->leave = LEAVE_ROSTER;
+		judgement->leave = leave_worse(judgement->leave, LEAVE_ROSTER);
 		snprintf(judgement->next, sizeof(judgement->next), "look why %s not running, or put the roster right", judgement->missing == 1 ? "it is" : "they are");
 	}
 	for (size_t i = 0; i < count; i++) {

@@ -181,6 +181,16 @@ def test_one_that_was_killed_is_shown_once(scene):
     assert len(os.listdir(scene.control)) == 1
 
 
+def test_when_all_were_killed_nobody_is_there(scene):
+    scene.write(TEN)
+    servers = scene.start_on_file(2)
+    for server in servers:
+        server.kill()
+    assert scene.safestart("status", "--json").must(4).json()["names"][0]["ok"] is False
+    scene.safestart("status").must(4, "api: 0 processes, no set of nodes", " gone. Next: look why")
+    scene.safestart("status").must(4, "no process has a socket in")
+
+
 def test_one_that_ended_in_order_leaves_nothing(scene):
     scene.start("api", source="none").end()
     scene.safestart("status").must(4, "no process has a socket in", "are the servers running")
