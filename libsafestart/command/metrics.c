@@ -165,11 +165,15 @@ static int metrics_main(int argc, char **argv)
 	if (leave != 0)
 		return leave;
 	bool fine = fleet_ask(&fleet, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
+	bool anybody = false;
 	for (size_t i = 0; fine && i < fleet.count; i++) {
 		const struct peer *peer = &fleet.peers[i];
+		anybody |= peer->state != PEER_GONE;
 		if (peer->state != PEER_ANSWERED && peer->state != PEER_GONE)
 			leave = say(LEAVE_FAILED, "%s %s: %s", peer->name, peer->process, peer->why);
 	}
+	if (fine && !anybody)
+		leave = say(LEAVE_FAILED, "nobody is there any more; are the servers running?");
 	metrics_print(stdout, &fleet);
 	fleet_free(&fleet);
 	return fine ? leave : say(LEAVE_FAILED, "out of memory");

@@ -140,13 +140,17 @@ static int request_main(int argc, char **argv)
 		leave = say(LEAVE_FAILED, "out of memory");
 		goto done;
 	}
+	bool anybody = false;
 	for (size_t i = 0; i < fleet.count; i++) {
+		anybody |= fleet.peers[i].state != PEER_GONE;
 		leave = leave_worse(leave, leave_by(&fleet.peers[i]));
 		if (common.json)
 			json_array_append_new(told, peer_json(&fleet.peers[i]));
 		else
 			print_peer(&fleet.peers[i]);
 	}
+	if (!anybody)
+		leave = say(LEAVE_FAILED, "nobody was there to be asked; are the servers running?");
 	if (common.json)
 		leave = print_json(json_incref(told), leave);
 	else

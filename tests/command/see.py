@@ -186,6 +186,8 @@ def test_when_all_were_killed_nobody_is_there(scene):
     servers = scene.start_on_file(2)
     for server in servers:
         server.kill()
+    scene.safestart("request", "--wait", "api").must(4, " gone: ", "nobody was there to be asked")
+    scene.safestart("metrics").must(4, "nobody is there any more")
     assert scene.safestart("status", "--json").must(4).json()["names"][0]["ok"] is False
     scene.safestart("status").must(4, "api: 0 processes, no set of nodes", " gone. Next: look why")
     scene.safestart("status").must(4, "no process has a socket in")
