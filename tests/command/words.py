@@ -60,6 +60,7 @@ def test_used_wrongly_it_says_how_it_is_used(scene):
     scene.safestart("check", scene.nodes, "--set", "min_node=1").must(2, "min_nodes")
     scene.safestart("check", scene.nodes, "--set", "min_nodes").must(2, "KEY=VALUE")
     scene.safestart("wait", "a", "--gone", "--applied").must(2, "--gone")
+    scene.safestart("wait", "a", "--available", "--applied").must(2, "contradict")
     assert scene.read() == document("a")
 
 
