@@ -28,6 +28,19 @@ const char *monitor_address(const struct monitor *monitor, const char *id)
 	return announced != NULL ? announced : json_string_value(json_object_get(monitor->expected, id));
 }
 
+/* Under which id that address is announced; NULL: under none. */
+static const char *announced_as(const struct monitor *monitor, const char *address)
+{
+	const char *id;
+	json_t *its;
+
+	json_object_foreach(monitor->announced, id, its) {
+		if (strcmp(json_string_value(its), address) == 0)
+			return id;
+	}
+	return NULL;
+}
+
 /* ---- Words ---- */
 
 static void tell_json(const struct alarm *alarm, const char *address, const char *why, int64_t now, bool begins)
@@ -40,18 +53,23 @@ static void tell_json(const struct alarm *alarm, const char *address, const char
 static void tell(const struct monitor *monitor, const struct alarm *alarm, int64_t now, bool begins)
 {
 	const char *address = monitor_address(monitor, alarm->id);
-	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : "");
+	const char *other = begins && alarm->kind == KIND_UNANNOUNCED && address != NULL ? announced_as(monitor, address) : NULL;
+	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : ""), *as = words_clean(other != NULL ? other : "");
 	struct span span = words_span((double)(now - alarm->since) / 1e9);
 	struct probed probed;
 
 	prober_ask(monitor->prober, address != NULL ? address : "", &probed);
+	if (other != NULL) /* it answers: there was nothing to say so far */
+		snprintf(probed.why, sizeof(probed.why), "announced with another id: %.100s", other);
 
-	if (monitor->quiet || id == NULL || at == NULL)
+	if (monitor->quiet || id == NULL || at == NULL || as == NULL)
 		;
 	else if (monitor->json)
 		tell_json(alarm, address, probed.why, now, begins);
 	else if (!begins)
 		printf("no longer %s: %s, after %s\n", kinds[alarm->kind], id, span.text);
+	else if (other != NULL) /* to announce it as well would make two nodes of one */
+		printf("unannounced: %s answers at %s and is expected, and %s has that address with another id, %s. Next: give it the same id in both files\n", id, at, monitor->file, as);
 	else if (alarm->kind == KIND_UNANNOUNCED)
 		printf("unannounced: %s answers at %s, is expected, and is not in %s: no server uses it. Next: safestart announce %s %s --file %s\n", id, at, monitor->file, id, at,
 		       monitor->file);
@@ -60,6 +78,7 @@ static void tell(const struct monitor *monitor, const struct alarm *alarm, int64
 		       monitor->file);
 	free(id);
 	free(at);
+	free(as);
 }
 
 /* ---- Judging ---- */
@@ -210,9 +229,9 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		fprintf(to, "safestart_monitor_nodes{state=\"%s\"} %u\n", rows[i].state, rows[i].count);
 	print_alarms(to, monitor, KIND_UNANNOUNCED, "1 for each node that answers, is expected and is not announced.");
 	print_alarms(to, monitor, KIND_MISSING, "1 for each node that is announced and does not answer.");
-	fprintf(to, "# HELP safestart_monitor_files_readable Whether the inventory and the file of nodes could be read.\n# TYPE safestart_monitor_files_readable gauge\n"
+	fprintf(to, "# HELP safestart_monitor_files_readable Whether the inventory, the file of nodes and its note of drained ones could be read.\n# TYPE safestart_monitor_files_readable gauge\n"
 		    "safestart_monitor_files_readable %d\n",
-		monitor->inventory_fine && monitor->file_fine);
+		monitor->inventory_fine && monitor->file_fine && monitor->drains_fine);
 	fprintf(to, "# HELP safestart_monitor_time_seconds When this was written: an old one means that the monitor does not run.\n# TYPE safestart_monitor_time_seconds gauge\n"
 		    "safestart_monitor_time_seconds %lld\n",
 		(long long)time(NULL));

@@ -32,8 +32,9 @@ int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, j
 		leave = filesd_write(filesd);
 	if (note_first && leave != 0)
 		drains_restore(drains, filesd);
-	if (!note_first && leave == 0 && drains->root != NULL)
-		leave = drains_write(drains, filesd);
+	/* By now the nodes are changed; a note that stays is of no harm while its node is announced. */
+	if (!note_first && leave == 0 && drains->root != NULL && drains_write(drains, filesd) != 0)
+		(void)say(0, "that was the note of drained nodes only, and it still has this one: %s is as it was to be", filesd->path);
 	json_object_set_new(told, "file", json_string(filesd->path));
 	json_object_set_new(told, "changed", json_boolean(filesd->changed));
 	return leave;

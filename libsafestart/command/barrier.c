@@ -44,7 +44,8 @@ static int judge_peer(const struct barrier *barrier, const struct peer *peer, ch
 		return LEAVE_NOT_YET;
 	}
 	if (node == NULL) {
-		snprintf(why, size, "does not know it: neither announced nor live");
+		const char *source = answer_text(peer->answer, "source"); /* another file than the one that was edited, say */
+		snprintf(why, size, "does not know it: neither announced nor live%s%.300s", source[0] != '\0' ? "; its nodes come from " : "", source);
 		return LEAVE_NOT_YET;
 	}
 	if (strcmp(state, "quarantined") == 0) {
@@ -68,7 +69,7 @@ static int worse(int one, int other)
 }
 
 /* All processes of one name have to have it, and there have to be enough of them. */
-static int judge_name(const struct barrier *barrier, const struct fleet *fleet, const char *name, unsigned needed, json_t *lacking)
+static int judge_name(const struct barrier *barrier, const struct fleet *fleet, const char *name, unsigned needed, unsigned *judged, json_t *lacking)
 {
 	const struct peer *first = NULL;
 	unsigned there = 0, gone = 0;
@@ -97,6 +98,7 @@ static int judge_name(const struct barrier *barrier, const struct fleet *fleet, 
 			lacks(lacking, name, peer->process, why);
 		leave = worse(leave, its);
 	}
+	*judged += there;
 	if (there < needed) {
 		snprintf(why, sizeof(why), "%u of %u processes of the roster are there", there, needed);
 		if (gone > 0)
@@ -109,18 +111,17 @@ static int judge_name(const struct barrier *barrier, const struct fleet *fleet, 
 
 static int judge_available(const struct barrier *barrier, const struct roster *roster, const struct fleet *fleet, json_t *lacking)
 {
+	unsigned judged = 0;
 	int leave = 0;
 
 	for (size_t i = 0; i < roster->count; i++)
-		leave = worse(leave, judge_name(barrier, fleet, roster->rows[i].name, roster->rows[i].count, lacking));
-	if (roster->count > 0)
-		return leave;
-	for (size_t i = 0; i < fleet->count; i++) {
+		leave = worse(leave, judge_name(barrier, fleet, roster->rows[i].name, roster->rows[i].count, &judged, lacking));
+	for (size_t i = 0; roster->count == 0 && i < fleet->count; i++) {
 		if (i == 0 || strcmp(fleet->peers[i - 1].name, fleet->peers[i].name) != 0)
-			leave = worse(leave, judge_name(barrier, fleet, fleet->peers[i].name, 0, lacking));
+			leave = worse(leave, judge_name(barrier, fleet, fleet->peers[i].name, 0, &judged, lacking));
 	}
-	if (fleet->count == 0) {
-		lacks(lacking, "", NULL, "no process is there");
+	if (leave == 0 && judged == 0) { /* all of nobody: they were killed, or serve nobody, or the roster says 0 */
+		lacks(lacking, "", NULL, fleet->count == 0 ? "no process is there" : "no process is there that serves");
 		leave = LEAVE_ROSTER;
 	}
 	return leave;
@@ -131,7 +132,7 @@ static int judge_available(const struct barrier *barrier, const struct roster *r
 /* A process that does not answer may hold it still; one that was killed holds nothing. */
 static int judge_gone(const struct barrier *barrier, const struct fleet *fleet, json_t *lacking)
 {
-	size_t before = json_array_size(lacking);
+	int leave = LEAVE_DONE; /* not by what could be written down: there may be no memory for it */
 	char why[512];
 
 	for (size_t i = 0; i < fleet->count; i++) {
@@ -144,8 +145,9 @@ static int judge_gone(const struct barrier *barrier, const struct fleet *fleet, 
 		else
 			snprintf(why, sizeof(why), "%s", peer->why);
 		lacks(lacking, peer->name, peer->process, why);
+		leave = LEAVE_NOT_YET;
 	}
-	return json_array_size(lacking) > before ? LEAVE_NOT_YET : LEAVE_DONE;
+	return leave;
 }
 
 int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct fleet *fleet, json_t *lacking)
@@ -182,6 +184,18 @@ static void tell(const struct barrier *barrier, int leave, const json_t *lacking
 	free(node);
 }
 
+/* A server that is about to start makes the directory; for whoever may not look into it, nobody will ever be there. */
+static void lacks_directory(json_t *lacking, int error)
+{
+	char why[4500];
+
+	if (error == -ENOENT)
+		snprintf(why, sizeof(why), "there is no control directory %s: no server was opened with it, or another one is meant: --control, $SAFESTART_CONTROL", options_control());
+	else
+		snprintf(why, sizeof(why), "can't look into the control directory %s: %s; ask as the user of the servers, or as root", options_control(), safestart_strerror(error));
+	lacks(lacking, "", NULL, why);
+}
+
 /* Those that are there at this moment. */
 static int look(const struct barrier *barrier, const struct roster *roster, int64_t deadline, json_t *lacking)
 {
@@ -189,9 +203,14 @@ static int look(const struct barrier *barrier, const struct roster *roster, int6
 	int64_t left = deadline - clock_now();
 
 	json_array_clear(lacking);
-	if (fleet_look(&fleet, options_control(), NULL) == 0)
+	int error = fleet_look(&fleet, options_control(), NULL);
+	if (error == 0)
 		(void)fleet_ask(&fleet, json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node), left < FLEET_TIMEOUT && left > FLEET_TIMEOUT / 8 ? left : FLEET_TIMEOUT);
 	int leave = barrier_judge(barrier, roster, &fleet, lacking);
+	if (error < 0) { /* that nobody could be seen does not say that nobody has it */
+		lacks_directory(lacking, error);
+		leave = leave == LEAVE_DONE ? LEAVE_NOT_YET : leave;
+	}
 	fleet_free(&fleet);
 	return leave;
 }

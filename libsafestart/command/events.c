@@ -28,6 +28,7 @@ static const struct option_row options[] = {
 struct listener {
 	char *file, *name, *process;
 	struct link link;
+	bool heard;  /* it said anything */
 	bool ended;  /* it said that it is closing */
 	char *said;  /* the newest outcome's message */
 };
@@ -92,6 +93,7 @@ static bool take_line(char *line, size_t length, void *user_data)
 	struct listener *listener = user_data;
 	json_t *event = json_loadb(line, length, 0, NULL);
 
+	listener->heard = true;
 	if (json_is_object(event)) {
 		listener->ended |= strcmp(answer_text(event, "event"), "end") == 0;
 		if (common.json)
@@ -204,6 +206,12 @@ static int events_main(int argc, char **argv)
 			look(&listeners, options_control(), name, false);
 			looked = clock_now();
 		}
+	}
+	/* A socket takes connections, whatever its process does. */
+	for (size_t i = 0; no_follow && i < listeners.count; i++) {
+		const struct listener *listener = &listeners.at[i];
+		if (!listener->heard)
+			(void)say(0, "nothing was heard from %s %s: it has said nothing yet, or is stopped; safestart status %s tells", listener->name, listener->process, listener->name);
 	}
 	while (listeners.count > 0)
 		drop(&listeners, listeners.count - 1);

@@ -19,6 +19,7 @@
 #include "link.h"
 
 #define IN_FLIGHT 256 /* descriptors are few */
+#define SHORTEST INT64_C(200000000)
 
 int64_t clock_now(void)
 {
@@ -359,6 +360,8 @@ int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout)
 		fleet->peers[i].state = PEER_UNASKED;
 		asking[i] = (struct asking){.peer = &fleet->peers[i], .link.fd = -1, .outcome = outcome};
 	}
+	if (timeout < SHORTEST) /* to look once takes a moment, too; to call somebody stopped who had no time to answer is not true */
+		timeout = SHORTEST;
 	if (fine) {
 		ask_all(asking, fleet->count, fleet->directory, line, polled, whose, clock_now() + timeout);
 		settle(fleet, asking, timeout);

@@ -43,7 +43,7 @@ int fleet_find(struct fleet *fleet, const char *directory, const char *name);
 int fleet_look(struct fleet *fleet, const char *directory, const char *name);
 void fleet_free(struct fleet *fleet);
 
-/* Ask all of them; returns when everybody has answered, or after `timeout`. Takes `request`. Who has left in good order
+/* Ask all of them; returns when everybody has answered, or after `timeout`, a fifth of a second at least. Takes `request`. Who has left in good order
  * meanwhile is no longer in the fleet. 0 or -ENOMEM. */
 int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout);
 

@@ -51,11 +51,24 @@ static bool did_all_it_could(const json_t *status)
 	return judge_nodes(status, "quarantined") > 0 && !json_is_object(json_object_get(status, "run")) && (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
 }
 
-/* What it should be on: before anything was asked of it, what is live. */
-static const char *desired(const json_t *status)
+static bool somebody_has(const struct peer *peers, size_t count, const char *digest)
 {
-	const char *wanted = did_all_it_could(status) ? "" : answer_text(status, "desired_digest");
+	for (size_t i = 0; digest[0] != '\0' && i < count; i++) {
+		const json_t *status = status_of(&peers[i]);
+		if (has_set(status) && strcmp(answer_text(status, "digest"), digest) == 0)
+			return true;
+	}
+	return false;
+}
 
+/* What it should be on: before anything was asked of it, what is live. What it left out as unusable does not count, unless another one
+ * could use all of it. */
+static const char *desired(const struct peer *peers, size_t count, const json_t *status)
+{
+	const char *wanted = answer_text(status, "desired_digest");
+
+	if (did_all_it_could(status) && !somebody_has(peers, count, wanted))
+		wanted = "";
 	return wanted[0] != '\0' ? wanted : has_set(status) ? answer_text(status, "digest") : "";
 }
 
@@ -66,13 +79,13 @@ static const char *choose(const struct peer *peers, size_t count)
 	size_t best_score = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const char *candidate = desired(status_of(&peers[i]));
+		const char *candidate = desired(peers, count, status_of(&peers[i]));
 		size_t score = 0;
 		if (candidate[0] == '\0' || strcmp(candidate, best) == 0)
 			continue;
 		for (size_t k = 0; k < count; k++) {
 			const json_t *status = status_of(&peers[k]);
-			score += strcmp(desired(status), candidate) == 0 ? count + 1 : 0;
+			score += strcmp(desired(peers, count, status), candidate) == 0 ? count + 1 : 0;
 			score += has_set(status) && strcmp(answer_text(status, "digest"), candidate) == 0;
 		}
 		if (score > best_score) {
@@ -108,7 +121,7 @@ static size_t digits_needed(const struct peer *peers, size_t count, const char *
 	return digits;
 }
 
-/* The gist of the library's words: "refused: would lose 5 of 10 nodes, max_shrink is 50%". */
+/* The gist of the library's words: "refused: would lose 6 of 10 nodes, max_shrink is 50%". */
 static void gist(const char *message, char *words, size_t size)
 {
 	const char *ends[] = {"; ", " (such as"};
@@ -122,17 +135,28 @@ static void gist(const char *message, char *words, size_t size)
 	snprintf(words, size, "%.*s", (int)(length < 200 ? length : 200), message);
 }
 
+/* The newest run that has ended did not do what it was to. */
+static bool last_went_wrong(const json_t *status)
+{
+	const json_t *last = json_object_get(status, "last");
+	const char *verdict = answer_text(last, "verdict");
+
+	return json_is_object(last) && strcmp(verdict, "applied") != 0 && strcmp(verdict, "unchanged") != 0;
+}
+
 static void reason(const json_t *status, char *words, size_t size)
 {
 	const json_t *last = json_object_get(status, "last"), *lock = json_object_get(status, "lock");
-	const char *verdict = answer_text(last, "verdict");
+	char before[WORDS / 2] = "";
 
+	if (last_went_wrong(status))
+		gist(answer_text(last, "message"), before, sizeof(before));
 	if (strcmp(answer_text(lock, "state"), "waiting") == 0)
 		snprintf(words, size, "waits for the lock, held by %.100s", answer_text(lock, "holder")[0] != '\0' ? answer_text(lock, "holder") : "another process");
-	else if (json_is_object(json_object_get(status, "run")))
-		snprintf(words, size, "a run is in progress (%.40s)", answer_text(json_object_get(status, "run"), "phase"));
-	else if (json_is_object(last) && strcmp(verdict, "applied") != 0 && strcmp(verdict, "unchanged") != 0)
-		gist(answer_text(last, "message"), words, size);
+	else if (json_is_object(json_object_get(status, "run"))) /* one that takes long hides how the others ended: it may never end well */
+		snprintf(words, size, "a run is in progress (%.40s)%s%s", answer_text(json_object_get(status, "run"), "phase"), before[0] != '\0' ? ", the one before: " : "", before);
+	else if (before[0] != '\0')
+		snprintf(words, size, "%s", before);
 	else
 		snprintf(words, size, "%s", json_is_object(last) ? "its next run is due" : "its first run has not ended");
 }
@@ -141,6 +165,7 @@ static void reason(const json_t *status, char *words, size_t size)
 static enum trouble ails(const struct peer *peer, const struct judgement *judgement, char *words, size_t size)
 {
 	const json_t *status = status_of(peer);
+	const char *source = answer_text(status, "source");
 	size_t quarantined = judge_nodes(status, "quarantined");
 
 	words[0] = '\0';
@@ -148,7 +173,7 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 		snprintf(words, size, "%s", peer->state == PEER_ANSWERED ? "its answer has no status" : peer->why);
 		return peer->state == PEER_GONE ? TROUBLE_GONE : TROUBLE_UNKNOWN;
 	}
-	if (!has_set(status) && strcmp(answer_text(status, "source"), "none") != 0) {
+	if (!has_set(status) && strcmp(source, "none") != 0) {
 		reason(status, words, size);
 		return TROUBLE_EMPTY;
 	}
@@ -157,8 +182,11 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 		reason(status, words, size);
 		return TROUBLE_BEHIND;
 	}
-	if (has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) != 0) {
-		snprintf(words, size, "on generation %.*s, which is what it was told", (int)judgement->digits, answer_text(status, "digest"));
+	bool left_out = quarantined > 0 && strcmp(answer_text(status, "desired_digest"), judgement->full) == 0;
+	if (has_set(status) && !left_out && strcmp(answer_text(status, "digest"), judgement->full) != 0) {
+		bool file = strncmp(source, "file:", 5) == 0;
+		snprintf(words, size, "on generation %.*s, which is what %.200s%s", (int)judgement->digits, answer_text(status, "digest"), file ? source : "it was told",
+			 file ? " held when it read it" : "");
 		return TROUBLE_OTHER;
 	}
 	if (quarantined > 0) {
@@ -226,9 +254,38 @@ static void tell_serving(FILE *to, const struct peer *peers, size_t count, const
 	}
 }
 
+/* Nodes that are in use and do not work; true: there are some. Whoever looks at night looks for them, though every process has all it
+ * should have. */
+static bool tell_failing(FILE *to, const struct judgement *judgement, const struct peer *peers, size_t count)
+{
+	json_t *ids = json_object(), *node;
+	const char *first = "";
+	size_t index, on = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *nodes = json_object_get(status_of(&peers[i]), "nodes");
+		size_t one = 0;
+		json_array_foreach(nodes, index, node) {
+			if (strcmp(answer_text(node, "state"), "failing") != 0)
+				continue;
+			first = first[0] == '\0' ? answer_text(node, "id") : first;
+			(void)json_object_set_new(ids, answer_text(node, "id"), json_true());
+			one = 1;
+		}
+		on += one;
+	}
+	size_t all = json_object_size(ids);
+	if (on > 0 && all > 1)
+		fprintf(to, "; %.100s and %zu more are failing on %zu of %zu", first, all - 1, on, judgement->processes);
+	else if (on > 0)
+		fprintf(to, "; %.100s is failing on %zu of %zu", first, on, judgement->processes);
+	json_decref(ids);
+	return on > 0;
+}
+
 static bool tell(struct judgement *judgement, const struct peer *peers, size_t count)
 {
-	bool *told = calloc(count, sizeof(*told));
+	bool *told = calloc(count + 1, sizeof(*told));
 	size_t size, entries = 0;
 	char words[WORDS];
 	FILE *to = told != NULL ? open_memstream(&judgement->line, &size) : NULL;
@@ -257,6 +314,8 @@ static bool tell(struct judgement *judgement, const struct peer *peers, size_t c
 		tell_serving(to, peers, count, judgement);
 	if (entries + judgement->missing == 0)
 		fputs(", nothing waiting", to);
+	if (tell_failing(to, judgement, peers, count) && judgement->next[0] == '\0')
+		snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peers[0].name);
 	free(told);
 	return fclose(to) == 0 && judgement->line != NULL;
 }
@@ -278,14 +337,27 @@ static void next_when_behind(struct judgement *judgement, const struct peer *pee
 		snprintf(judgement->next, sizeof(judgement->next), "safestart events %s", peer->name);
 }
 
+/* Who reads the same file as those that are on the newest set has not looked since; asking helps. Another file is another matter. */
+static bool reads_the_same(const struct judgement *judgement, const struct peer *peers, size_t count, const struct peer *peer)
+{
+	const char *source = answer_text(status_of(peer), "source");
+
+	for (size_t i = 0; strncmp(source, "file:", 5) == 0 && i < count; i++) {
+		const json_t *status = status_of(&peers[i]);
+		if (has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) == 0 && strcmp(answer_text(status, "source"), source) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The worst one decides. */
-static void advise(struct judgement *judgement, const struct peer *peer, enum trouble trouble)
+static void advise(struct judgement *judgement, const struct peer *peers, size_t count, const struct peer *peer, enum trouble trouble)
 {
 	switch (trouble) {
 	case TROUBLE_NONE:
+		break;
 	case TROUBLE_OTHER:
-		if (trouble == TROUBLE_OTHER)
-			snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peer->name);
+		snprintf(judgement->next, sizeof(judgement->next), "safestart %s %s", reads_the_same(judgement, peers, count, peer) ? "request" : "nodes", peer->name);
 		break;
 	case TROUBLE_QUARANTINED:
 		snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peer->name);
@@ -315,8 +387,9 @@ static int leave_by(const struct peer *peer, enum trouble trouble)
 	switch (trouble) {
 	case TROUBLE_NONE:
 	case TROUBLE_GONE:
-	case TROUBLE_OTHER:
 		return LEAVE_DONE;
+	case TROUBLE_OTHER:
+		return LEAVE_NOT_YET;
 	case TROUBLE_QUARANTINED:
 		return LEAVE_QUARANTINED;
 	case TROUBLE_UNKNOWN:
@@ -347,19 +420,21 @@ void judge(struct judgement *judgement, const struct peer *peers, size_t count, 
 			judgement->nodes = judge_nodes(status, NULL);
 		}
 	}
+	if (judgement->processes == 0 && count > 0)
+		judgement->leave = LEAVE_FAILED; /* all of them were killed: one that is gone is nothing bad where others are there */
 	judgement->missing = serving < expected ? expected - serving : 0;
 	if (judgement->missing > 0) {
-		judgement->leave = LEAVE_ROSTER;
-		snprintf(judgement->next, sizeof(judgement->next), "look why it is not running, or put the roster right");
+		judgement->leave = leave_worse(judgement->leave, LEAVE_ROSTER);
+		snprintf(judgement->next, sizeof(judgement->next), "look why %s not running, or put the roster right", judgement->missing == 1 ? "it is" : "they are");
 	}
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = ails(&peers[i], judgement, words, sizeof(words));
-		int leave = leave_by(&peers[i], trouble);
+		judgement->leave = leave_worse(judgement->leave, leave_by(&peers[i], trouble));
 		if (trouble > worst) {
 			worst = trouble;
-			advise(judgement, &peers[i], trouble);
+			if (judgement->missing == 0 || (trouble != TROUBLE_QUARANTINED && trouble != TROUBLE_OTHER)) /* one that is not there at all matters more */
+				advise(judgement, peers, count, &peers[i], trouble);
 		}
-		judgement->leave = leave_worse(judgement->leave, leave);
 	}
 	if (!tell(judgement, peers, count))
 		judgement->leave = LEAVE_FAILED;

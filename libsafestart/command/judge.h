@@ -20,7 +20,7 @@ struct judgement {
 	size_t digits;     /* how many of a digest are unambiguous */
 };
 
-/* Of the `count` peers at `peers`, all of the same name, asked for their status; the roster says that there have to be `expected`
+/* Of the `count` peers at `peers` (none: of a name that is only on the roster), all of the same name, asked for their status; the roster says that there have to be `expected`
  * that serve, 0: it says nothing. */
 void judge(struct judgement *judgement, const struct peer *peers, size_t count, unsigned expected);
 void judge_end(struct judgement *judgement);

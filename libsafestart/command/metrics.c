@@ -104,13 +104,36 @@ static void take_text(struct exposition *exposition, const char *text, const cha
 	}
 }
 
+/* Of one that does not answer there are no other figures, and what is not there raises no alarm. */
+static void tell_whether_it_answers(struct exposition *exposition, const struct peer *peer)
+{
+	char name[256], *text;
+	size_t length = 0;
+
+	for (const char *from = peer->name; *from != '\0' && length + 3 < sizeof(name); from++) { /* in a label value only these need escaping; no newline gets in */
+		if (*from == '\\' || *from == '"')
+			name[length++] = '\\';
+		name[length++] = *from;
+	}
+	name[length] = '\0';
+	if (asprintf(&text, "# HELP safestart_answers Whether the process answered when it was asked for its figures.\n# TYPE safestart_answers gauge\n"
+			    "safestart_answers{name=\"%s\"} %d\n",
+		     name, peer->state == PEER_ANSWERED) < 0)
+		return;
+	take_text(exposition, text, peer->process);
+	free(text);
+}
+
 void metrics_print(FILE *to, const struct fleet *fleet)
 {
 	struct exposition exposition = {0};
 
 	for (size_t i = 0; i < fleet->count; i++) {
-		if (fleet->peers[i].state == PEER_ANSWERED)
-			take_text(&exposition, answer_text(fleet->peers[i].answer, "metrics"), fleet->peers[i].process);
+		const struct peer *peer = &fleet->peers[i];
+		if (peer->state != PEER_GONE)
+			tell_whether_it_answers(&exposition, peer);
+		if (peer->state == PEER_ANSWERED)
+			take_text(&exposition, answer_text(peer->answer, "metrics"), peer->process);
 	}
 	for (size_t i = 0; i < exposition.count; i++) {
 		struct family *its = &exposition.families[i];
@@ -142,11 +165,15 @@ static int metrics_main(int argc, char **argv)
 	if (leave != 0)
 		return leave;
 	bool fine = fleet_ask(&fleet, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
+	bool anybody = false;
 	for (size_t i = 0; fine && i < fleet.count; i++) {
 		const struct peer *peer = &fleet.peers[i];
+		anybody |= peer->state != PEER_GONE;
 		if (peer->state != PEER_ANSWERED && peer->state != PEER_GONE)
 			leave = say(LEAVE_FAILED, "%s %s: %s", peer->name, peer->process, peer->why);
 	}
+	if (fine && !anybody)
+		leave = say(LEAVE_FAILED, "nobody is there any more; are the servers running?");
 	metrics_print(stdout, &fleet);
 	fleet_free(&fleet);
 	return fine ? leave : say(LEAVE_FAILED, "out of memory");
@@ -158,9 +185,9 @@ const struct verb verb_metrics = {
 	.help = "the figures of every process, in the Prometheus exposition format",
 	.arguments = "[NAME]",
 	.text = "What safestart_metrics_text() says in each process, as one exposition, with a label `process` added to every sample: for node_exporter's "
-		"textfile collector, or an HTTP server that runs it.",
+		"textfile collector, or an HTTP server that runs it. safestart_answers is 0 for one that did not answer, and so has no other figures.",
 	.options = options,
-	.examples = {"For node_exporter", "safestart metrics >/var/lib/node_exporter/safestart.new && mv /var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
+	.examples = {"For node_exporter", "safestart metrics >/var/lib/node_exporter/safestart.new; mv /var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
 		     "Who is behind", "safestart metrics | grep behind_seconds"},
 	.exits = {{0, "all of them answered"}, {2, "used in a way that can't be meant"}, {4, "somebody did not answer, or nobody is there; the others' figures are printed"}},
 };

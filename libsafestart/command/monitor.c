@@ -63,9 +63,13 @@ static json_t *read_nodes(const char *path, char **real)
 	struct filesd filesd;
 	struct filesd_entry entry = {0};
 	json_t *nodes;
+	char why[512];
 
 	if (filesd_open(&filesd, path, false) != 0)
 		return NULL;
+	int usable = safestart_check(NULL, filesd.text, why, sizeof(why));
+	if (usable > 0 || usable == -EINVAL) /* what can't be probed never answers, and so is no alarm */
+		(void)say(0, "not all of %s can be used, and nobody would be told of what can't: %s; safestart check %s names all", path, why, path);
 	nodes = json_object();
 	while (filesd_next(&filesd, &entry))
 		json_object_set_new(nodes, entry.id, json_string(entry.address));
@@ -106,21 +110,46 @@ static void reread(const char *path, struct stat *seen, json_t **nodes, char **r
 	*nodes = new;
 }
 
+/* What is announced and not expected is not probed: a short inventory looks like a site where all is well. */
+static void say_unexpected(const struct monitor *monitor)
+{
+	const char *id, *first = NULL;
+	json_t *address;
+	size_t count = 0;
+
+	json_object_foreach(monitor->announced, id, address) {
+		if (json_object_get(monitor->expected, id) != NULL)
+			continue;
+		first = first != NULL ? first : id;
+		count++;
+	}
+	if (count > 0)
+		(void)say(0, "%zu announced node%s, such as %s, %s not in the inventory %s: nobody would be told if %s did not answer", count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are",
+			  inventory, count == 1 ? "it" : "they");
+}
+
 static bool look_at_files(struct monitor *monitor)
 {
 	const json_t *expected = monitor->expected, *announced = monitor->announced;
 	struct drains drains;
-	char why[512];
+	char why[512] = "out of memory";
 
 	reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL, &monitor->inventory_fine);
 	reread(file, &monitor->file_seen, &monitor->announced, &monitor->file_real, &monitor->file_fine);
 	if (monitor->expected == NULL || monitor->announced == NULL)
 		return false;
-	if (drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0) {
+	bool fine = drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0;
+	if (fine) {
 		drains_free(&monitor->drains);
 		monitor->drains = drains;
+	} else if (monitor->drains_fine) {
+		(void)say(0, "the note of drained nodes can't be read, and what it said before goes on, if anything: %s; put it right, or a node may seem forgotten that is away on purpose", why);
 	}
-	return (expected == monitor->expected && announced == monitor->announced) || watch(monitor);
+	monitor->drains_fine = fine;
+	if (expected == monitor->expected && announced == monitor->announced)
+		return true;
+	say_unexpected(monitor);
+	return watch(monitor);
 }
 
 /* ---- The loop ---- */
@@ -179,7 +208,7 @@ static int go(struct monitor *monitor)
 static int monitor_main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
-	struct monitor monitor = {.json = false};
+	struct monitor monitor = {.drains_fine = true};
 	int first, leave;
 
 	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &leave))
@@ -213,8 +242,8 @@ const struct verb verb_monitor = {
 	.arguments = NULL,
 	.text = "One a host or site. It probes every node of the inventory by TCP connect and compares with the file that the servers read: unannounced is "
 		"a node that answers, is expected, is not announced and not being drained, for longer than --after; missing is one that is announced "
-		"and does not answer. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
-		"Both files are read again when they change. One that can't be read leaves things as they were, and is said once.",
+		"and does not answer. One that is announced and not in the inventory is not probed, which is said. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
+		"The files are read again when they change. One that can't be read leaves things as they were, and is said once.",
 	.options = options,
 	.examples = {"As a service", "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json --metrics-file /var/lib/node_exporter/safestart.prom",
 		     "At the end of a playbook", "safestart monitor --inventory all.json --file nodes.json --once"},

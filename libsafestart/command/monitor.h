@@ -20,7 +20,7 @@ struct monitor {
 	json_t *expected, *announced; /* id → address */
 	struct drains drains;
 	struct stat inventory_seen, file_seen;
-	bool inventory_fine, file_fine;
+	bool inventory_fine, file_fine, drains_fine; /* said when it changes */
 	char *file_real;
 	int64_t after;
 	bool json, quiet; /* how alarms are said; not at all */

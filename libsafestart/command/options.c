@@ -188,7 +188,7 @@ static int wrong_option(const struct verb *verb, const char *given, const struct
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(given + strspn(given, "-"), "="), given + strspn(given, "-"));
 	for (; options[count].name != NULL; count++) {
 		names[count] = options[count].name;
-		if (strcmp(word, names[count]) == 0)
+		if (strncmp(given, "--", 2) == 0 && strcmp(word, names[count]) == 0)
 			return say(LEAVE_USAGE, "--%s takes no value", word);
 	}
 	names[count] = NULL;
@@ -196,6 +196,14 @@ static int wrong_option(const struct verb *verb, const char *given, const struct
 	if (nearest != NULL)
 		return say(LEAVE_USAGE, "there is no option %s; did you mean --%s? See safestart help %s", given, nearest, verb->name);
 	return say(LEAVE_USAGE, "there is no option %s; safestart help %s lists them", given, verb->name);
+}
+
+/* The word that getopt_long() stumbled over. Of -json it has read the j, and is still in the word. */
+static const char *stumbled(int argc, char **argv)
+{
+	bool inside = optopt != 0 && optind < argc && argv[optind][0] == '-' && argv[optind][1] == optopt && argv[optind][2] != '\0';
+
+	return argv[inside ? optind : optind - 1];
 }
 
 bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first, int *leave)
@@ -215,7 +223,7 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 			*leave = LEAVE_DONE;
 			return false;
 		}
-		*leave = what == 'o' && verb->options != NULL ? take(&verb->options[index - 1], optarg) : wrong_option(verb, argv[optind - 1], options, what);
+		*leave = what == 'o' && verb->options != NULL ? take(&verb->options[index - 1], optarg) : wrong_option(verb, stumbled(argc, argv), options, what);
 		if (*leave != 0)
 			return false;
 	}

@@ -133,18 +133,24 @@ static int request_main(int argc, char **argv)
 		leave = check_force(&fleet, name);
 	if (leave != 0)
 		goto done;
-	/* Theirs is the timeout of the answer; ours on top is for those that do not even answer. */
-	if (fleet_ask(&fleet, request_new(force, urgent, reason, wait ? timeout : 0), (wait ? timeout : 0) + FLEET_TIMEOUT) < 0) {
+	/* Theirs is the timeout of the answer; ours on top is for those that do not even answer. To wait for no time at all is to wait, too:
+	 * what is told is an outcome, if only that there is none yet. */
+	const int64_t patience = wait ? (timeout > 0 ? timeout : 1) : 0;
+	if (fleet_ask(&fleet, request_new(force, urgent, reason, patience), patience + FLEET_TIMEOUT) < 0) {
 		leave = say(LEAVE_FAILED, "out of memory");
 		goto done;
 	}
+	bool anybody = false;
 	for (size_t i = 0; i < fleet.count; i++) {
+		anybody |= fleet.peers[i].state != PEER_GONE;
 		leave = leave_worse(leave, leave_by(&fleet.peers[i]));
 		if (common.json)
 			json_array_append_new(told, peer_json(&fleet.peers[i]));
 		else
 			print_peer(&fleet.peers[i]);
 	}
+	if (!anybody)
+		leave = say(LEAVE_FAILED, "nobody was there to be asked; are the servers running?");
 	if (common.json)
 		leave = print_json(json_incref(told), leave);
 	else

@@ -27,6 +27,8 @@ static int wait_main(int argc, char **argv)
 		return leave;
 	if (barrier.gone && (available || barrier.applied || barrier.incarnation != NULL))
 		return say(LEAVE_USAGE, "--gone goes with none of --available, --applied and --incarnation");
+	if (available && barrier.applied)
+		return say(LEAVE_USAGE, "--available and --applied contradict each other: available is proven by a request, too");
 	barrier.node = argv[first];
 	json_t *told = common.json ? json_pack("{s:s}", "node", barrier.node) : NULL;
 	leave = barrier_wait(&barrier, told);

@@ -92,7 +92,7 @@ static void tell_node(const struct picture *picture, const char *id, const struc
 /* Node by node: as JSON in memory a hundred thousand of them would take a hundred times what their text does. */
 static void answer_nodes(struct safestart *ss, const char *id, struct json_buffer *to)
 {
-	char digest[PICTURE_DIGEST_SIZE], desired[PICTURE_DIGEST_SIZE];
+	char digest[PICTURE_DIGEST_SIZE], desired[PICTURE_DIGEST_SIZE], source[512];
 	struct picture picture;
 
 	if (picture_take(ss, &picture) < 0) {
@@ -101,6 +101,8 @@ static void answer_nodes(struct safestart *ss, const char *id, struct json_buffe
 	}
 	picture_digests(&picture, digest, desired);
 	json_t *line = with(with(new_answer(ss), "serves", json_boolean(handle_settings(ss)->serves)), "generation", json_integer((json_int_t)picture.live->generation));
+	why_copy(source, sizeof(source), handle_settings(ss)->source);
+	line = with(line, "source", json_string(source));
 	json_add_open(to, with(with(line, "digest", json_string(digest)), "desired_digest", picture.desired != NULL ? json_string(desired) : json_null()));
 	json_add_text(to, ",\"nodes\":[", 10);
 	if (id == NULL)

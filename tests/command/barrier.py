@@ -54,6 +54,33 @@ def test_p22_without_a_roster_nothing_is_available(scene):
     scene.safestart("wait", "a", "--no-roster", "--timeout", "0", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
 
 
+def test_p22_nothing_is_available_on_nobody(scene):
+    """Those that are there are all killed, or serve nobody; or the roster, made by a template, asks for none."""
+    scene.write(document("a"))
+    server, = scene.start_on_file(1)
+    scene.start("master", serves="no", source="none")
+    wait = ["wait", "a", "--applied", "--timeout", "0"]
+    scene.safestart(*wait, "--no-roster").must(0)
+    scene.safestart(*wait, "--roster", "worker=0").must(6, "no process is there that serves")
+    server.kill()
+    scene.safestart(*wait, "--no-roster").must(6, "no process is there that serves")
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--min-available", "0", "--no-roster").must(0)
+    scene.safestart("announce", "a", "10.0.0.1:8087").must(0)
+    scene.safestart("announce", "b", "10.0.0.2:8087").must(0)
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--min-available", "1", "--applied", "--no-roster").must(3, "only 0 nodes", "no process is there that serves")
+
+
+def test_a_directory_that_can_not_be_looked_into_is_no_empty_one(scene):
+    """With the roster on the command line: "0 of 2 are there" is not all that there is to say."""
+    wait = ["wait", "a", "--applied", "--roster", "api=2", "--timeout", "0"]
+    scene.safestart(*wait, SAFESTART_CONTROL="/nowhere").must(6, "0 of 2 processes of the roster are there", "  there is no control directory /nowhere", "--control")
+    scene.write(document("a"))
+    scene.start_on_file(2)
+    if os.getuid() == 0:
+        scene.safestart(*wait, user="nobody").must(6, f"can't look into the control directory {scene.control}: Permission denied", "as root")
+    scene.safestart(*wait).must(0)
+
+
 def test_the_roster_is_a_file_too(scene):
     scene.write(document("a"))
     scene.start_on_file(2)
@@ -97,6 +124,15 @@ def test_the_incarnation_that_is_asked_for_is_the_one(scene):
     scene.safestart(*wait, "boot-8").must(1, "applied, not proven")
     server.tell("report a 0")
     scene.safestart(*wait, "boot-8").must(0)
+
+
+def test_who_reads_another_file_is_said_to(scene):
+    """Else the node is announced, nobody knows it, and everything looks as it should."""
+    scene.write(document("a"))
+    scene.write(document("a"), f"{scene.folder}/other.json")
+    server, = scene.start_on_file(1)
+    scene.safestart("announce", "b", "b:1", "--file", f"{scene.folder}/other.json", "--wait", "--roster", "api=1", "--timeout", "0").must(
+        1, f"api {server.pid}: does not know it: neither announced nor live; its nodes come from file:{scene.nodes}\n")
 
 
 def test_what_is_quarantined_is_said_so(scene):

@@ -268,6 +268,19 @@ def test_a_drain_is_noted_and_ended_by_the_announcement(scene):
     assert os.listdir(scene.folder) == ["nodes.json"]
 
 
+def test_a_note_that_can_not_be_written_does_not_undo_an_announcement(scene):
+    """Nor is it said to have: the node is in use already."""
+    scene.write(WRITTEN)
+    for node in ["riak-1", "10.0.0.2:8087"]:
+        scene.safestart("drain", node, "--for", "30m", "--reason", "x").must(0)
+    os.mkdir(os.path.join(scene.folder, ".nodes.json.draining.safestart"))  # in the way, as no room would be
+    told = scene.safestart("announce", "riak-1", "10.0.0.1:8087").must(0, "that was the note of drained nodes only", f"{scene.nodes} is as it was to be", "riak-1 is announced at")
+    assert ids(scene)[-1] == "riak-1", told.out
+    os.rmdir(os.path.join(scene.folder, ".nodes.json.draining.safestart"))
+    scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0)
+    assert list(json.loads(scene.read(scene.nodes + ".draining"))) == ["10.0.0.2:8087"]
+
+
 def test_what_is_not_there_can_not_be_drained(scene):
     scene.write(WRITTEN)
     scene.safestart("drain", "riak-7", "--for", "30m", "--reason", "x").must(4, 'there is no node "riak-7"')

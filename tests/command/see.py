@@ -5,7 +5,7 @@ import os
 import re
 import signal
 
-from stage import document, eventually, repeat
+from stage import answers, document, eventually, repeat
 
 TEN = document(*(f"n{i}" for i in range(10)))
 FIVE = document(*(f"n{i}" for i in range(5)))
@@ -33,11 +33,25 @@ def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
     scene.write(document("n0"), old)
     told = eventually("it to be refused", lambda: (lambda told: told if told.code == 3 else None)(scene.safestart("status")))
     first = told.out.splitlines()[0]
-    assert re.search(rf"; {behind.pid} behind [\d.]+s: refused.*would lose 9 of 10 nodes.* Next: safestart request --force api$", first), first
+    assert re.search(rf"; {behind.pid} behind [\d.]+s: refused.*would lose 9 of 10 nodes.* Next: safestart request --force api, if that is meant$", first), first
     assert told.out.splitlines()[3].split()[1] == str(behind.pid), "those in trouble come first"
     scene.safestart("request", "--force", "--wait", "api").must(0, "generation 2 is live: 1 nodes")
-    first = scene.safestart("status").out.splitlines()[0]
-    assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, which is what it was told. Next: safestart nodes api$", first), first
+    # Nothing is due there: it was started with another file.
+    first = scene.safestart("status").must(1).out.splitlines()[0]
+    assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, which is what file:{old} held when it read it. Next: safestart nodes api$", first), first
+    assert scene.safestart("status", "--json").must(1).json()["names"][0]["ok"] is False
+
+
+def test_who_has_not_looked_since_is_to_be_asked(scene):
+    """Where nothing follows the file, and the next look is far."""
+    scene.write(FIVE)
+    for process, digits in [(4312, "a1b2"), (4313, "a1b2"), (4314, "c3d4")]:
+        status = {"generation": 1, "digest": digits * 4, "desired_digest": digits * 4, "source": f"file:{scene.nodes}", "nodes": [{"id": "a", "state": "proven"}], "last": {"verdict": "applied"}}
+        scene.fake(f"api.{process}.sock", answers(lambda request, status=status: {"ok": True, "name": "api", "status": status}))
+    scene.safestart("status").must(1, f"api: 2 of 3 on generation a1b2 (1 node); 4314: on generation c3d4, which is what file:{scene.nodes} held when it read it. Next: safestart request api\n")
+    pushed = {"generation": 1, "digest": "c3d4" * 4, "desired_digest": "c3d4" * 4, "source": "push", "nodes": []}
+    scene.fake("api.4315.sock", answers(lambda request: {"ok": True, "name": "api", "status": pushed}))
+    scene.safestart("status").must(1, "4315: on generation c3d4, which is what it was told")
 
 
 def test_p22_status_misses_who_is_on_the_roster(scene):
@@ -51,13 +65,28 @@ def test_p22_status_misses_who_is_on_the_roster(scene):
     scene.safestart("status").must(0, "nothing waiting")
 
 
+def test_p22_status_misses_a_name_of_which_nobody_is_left(scene):
+    """All of them ended in good order, and took their sockets along: only the roster knows of them."""
+    scene.write(TEN)
+    scene.start_on_file(2)
+    worker, = scene.start_on_file(1, "worker")
+    scene.write("api 2\nworker 3\nnone 0\n", f"{scene.control}/roster")
+    scene.safestart("status").must(6, "worker: 1 of 3 on generation", "2 are missing", "Next: look why they are not running")
+    worker.end()
+    told = scene.safestart("status").must(6, "api: 2 of 2 on generation", "\nworker: 0 processes, no set of nodes; 3 are missing, as the roster has it. Next: look why they are not running")
+    assert "none" not in told.out, told.out
+    api, worker = scene.safestart("status", "--json").must(6).json()["names"]
+    assert api["ok"] and worker["name"] == "worker" and worker["missing"] == 3 and not worker["ok"] and worker["processes"] == []
+    assert "worker" not in scene.safestart("status", "api").must(0).out, "it was not asked for"
+
+
 def test_a_set_that_is_refused_everywhere_is_not_what_serves(scene):
     scene.write(TEN)
     scene.start_on_file(2)
     scene.write(document("n0"))
     scene.safestart("request", "--wait").must(3, "Next, if that is meant: safestart request --force api")
     first = scene.safestart("status").must(3).out.splitlines()[0]
-    assert re.match(r"api: 0 of 2 on generation [0-9a-f]{4}; .*refused.*; [0-9a-f]{4} \(10 nodes\) goes on serving. Next: safestart request --force api$", first), first
+    assert re.match(r"api: 0 of 2 on generation [0-9a-f]{4}; .*refused.*; [0-9a-f]{4} \(10 nodes\) goes on serving. Next: safestart request --force api, if that is meant$", first), first
 
 
 def test_a_malformed_file_leads_to_check(scene):
@@ -66,6 +95,19 @@ def test_a_malformed_file_leads_to_check(scene):
     scene.write("[{")
     told = eventually("both to have refused it", lambda: (lambda told: told if "and" in told.out or "," in told.out.splitlines()[0] and told.code == 3 else None)(scene.safestart("status")))
     assert f"Next: safestart check {scene.nodes}" in eventually("the reason", lambda: (lambda t: t if "check" in t.out else None)(scene.safestart("status"))).out, told.out
+
+
+def test_nodes_that_fail_are_in_the_first_line(scene):
+    """A node that is down is the most usual reason to look, and every process has all the nodes it should have."""
+    scene.write(TEN)
+    first, second, _ = scene.start_on_file(3)
+    assert first.tell("report n3 5") == second.tell("report n3 5") == "ok"
+    told = scene.safestart("status").must(0).out.splitlines()[0]
+    assert re.match(r"api: 3 of 3 on generation [0-9a-f]{4} \(10 nodes\), nothing waiting; n3 is failing on 2 of 3. Next: safestart nodes api$", told), told
+    first.tell("report n5 5"), first.tell("report n7 5")
+    scene.safestart("status").must(0, "n3 and 2 more are failing on 2 of 3. Next: safestart nodes api")
+    first.tell("report n3 0"), first.tell("report n5 0"), first.tell("report n7 0"), second.tell("report n3 0")
+    scene.safestart("status").must(0, "(10 nodes), nothing waiting\n")
 
 
 def test_a_process_without_a_set_and_a_failing_one(scene):
@@ -89,14 +131,44 @@ def test_a_run_in_progress_is_not_yet(scene):
     told = eventually("the run to be in prepare", lambda: (lambda told: told if "a run is in progress (prepare)" in told.out else None)(scene.safestart("status")))
     assert told.code == 1, told.out
     assert scene.safestart("request", "--wait", "--timeout", "10ms", "api").code == 1
+    scene.safestart("request", "--wait", "--timeout", "0", "api").must(1)
+
+
+def test_a_run_in_progress_does_not_hide_how_the_one_before_ended(scene):
+    """Where runs take long and fail, nearly always one is in progress."""
+    server = scene.start("api", retry_min="1ms", retry_max="1ms")
+    server.push(TEN)
+    server.tell("prepare fail 5")
+    assert server.push(FIVE).startswith("3 ")
+    server.tell("prepare hold")
+    told = eventually("a retry to be in prepare", lambda: (lambda told: told if "a run is in progress (prepare)" in told.out else None)(scene.safestart("status")))
+    assert re.search(r"behind [\d.]+s: a run is in progress \(prepare\), the one before: prepare failed: Input/output error", told.out.splitlines()[0]), told.out
+    server.process.stdin.write("prepare ok\n")
+    server.process.stdin.flush()
 
 
 def test_quarantined_nodes_are_told(scene):
     server = scene.start("api")
     server.push('[{"targets": ["a:1", "b:99999"]}]')
     scene.safestart("status").must(7, "1 node quarantined", "Next: safestart nodes api")
+    scene.write("api 2\n", f"{scene.control}/roster")
+    scene.safestart("status").must(6, "1 node quarantined", "Next: look why it is not running")
+    os.remove(f"{scene.control}/roster")
     scene.safestart("nodes").must(7, f"b:99999 on {server.pid}: quarantined: the port")
     scene.safestart("request", "--wait").must(7)
+
+
+def test_who_could_not_use_a_node_was_not_told_another_set(scene):
+    """All read the same file; some of them can't reach one of its nodes."""
+    scene.write(FIVE)
+    whole, *poor = [scene.start("api", source="push", retry_min="0") for _ in range(3)]
+    for server in poor:
+        server.tell("prepare reject n3")
+    for server in [whole, *poor]:
+        assert server.push(FIVE).startswith("0 ")
+    first = scene.safestart("status").must(7).out.splitlines()[0]
+    named = ", ".join(str(server.pid) for server in sorted(poor, key=lambda server: server.pid))
+    assert re.match(rf"api: 1 of 3 on generation [0-9a-f]{{4}} \(5 nodes\); {named}: 1 node quarantined. Next: safestart nodes api$", first), first
 
 
 def test_one_that_was_killed_is_shown_once(scene):
@@ -109,6 +181,18 @@ def test_one_that_was_killed_is_shown_once(scene):
     assert len(os.listdir(scene.control)) == 1
 
 
+def test_when_all_were_killed_nobody_is_there(scene):
+    scene.write(TEN)
+    servers = scene.start_on_file(2)
+    for server in servers:
+        server.kill()
+    scene.safestart("request", "--wait", "api").must(4, " gone: ", "nobody was there to be asked")
+    scene.safestart("metrics").must(4, "nobody is there any more")
+    assert scene.safestart("status", "--json").must(4).json()["names"][0]["ok"] is False
+    scene.safestart("status").must(4, "api: 0 processes, no set of nodes", " gone. Next: look why")
+    scene.safestart("status").must(4, "no process has a socket in")
+
+
 def test_one_that_ended_in_order_leaves_nothing(scene):
     scene.start("api", source="none").end()
     scene.safestart("status").must(4, "no process has a socket in", "are the servers running")
@@ -117,14 +201,28 @@ def test_one_that_ended_in_order_leaves_nothing(scene):
 def test_one_that_is_stopped_does_not_answer(scene):
     # A thread of its own answers, whatever else hangs; a whole process that is stopped has none.
     scene.write(TEN)
-    first, _ = scene.start_on_file(2)
+    first, second = scene.start_on_file(2)
     first.stop()
-    told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped?", f"kill -CONT {first.pid}")
+    told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped? Next: look", f"kill -CONT {first.pid}")
     assert told.out.startswith("api: 1 of 2 on generation"), told.out
     scene.safestart("nodes", "--timeout", "200ms").must(4, f"api {first.pid}: no answer", "?")
-    scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation")
+    scene.safestart("events", "--no-follow").must(0, f"nothing was heard from api {first.pid}", "or is stopped", "generation 1 is live")
+    scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation", f'safestart_answers{{process="{first.pid}",name="api"}} 0\n', f'safestart_answers{{process="{second.pid}",name="api"}} 1\n')
     first.process.send_signal(signal.SIGCONT)
     eventually("it to answer again", lambda: scene.safestart("status").code == 0)
+    scene.safestart("status", "--timeout", "0").must(0, "2 of 2")
+
+
+def test_a_last_good_set_that_is_not_kept_is_told(scene):
+    """It harms nobody before the next start, and then it is too late."""
+    scene.write(TEN)
+    kept = os.path.join(scene.folder, "kept")
+    os.mkdir(kept)
+    scene.start_on_file(1, last_good=os.path.join(kept, "nodes", "good.json"))
+    eventually("it to be told", lambda: "ok; last_good is not up to date: " in scene.safestart("status").must(0).out)
+    os.mkdir(os.path.join(kept, "nodes"))
+    scene.write(FIVE)
+    eventually("it to be kept", lambda: "last_good" not in scene.safestart("status").out)
 
 
 def test_who_serves_nobody_is_marked(scene):

@@ -63,6 +63,17 @@ def test_what_runs_and_is_not_announced_is_found(scene):
     assert told == {"expected": 3, "reachable": 2, "draining": 0, "unannounced": ["b"], "missing": ["c"]}
 
 
+def test_the_same_node_with_two_ids_is_not_to_be_announced_again(scene):
+    """An inventory that goes by addresses, as one group of several targets does, and a file with names."""
+    a = Node(scene)
+    monitor = inventory(scene, ("x", a.address))
+    scene.write(document(("a", a.address)))
+    told = scene.safestart(*monitor, "--once").must(5, f"unannounced: x answers at {a.address} and is expected, and {scene.nodes} has that address with another id, a. Next: give it the same id")
+    assert "no server uses it" not in told.out and "safestart announce" not in told.out, told.out
+    running = scene.begin(*monitor, "--json", "--interval", "50ms", "--after", "0")
+    assert json.loads(running.stdout.readline())["why"] == "announced with another id: a"
+
+
 def test_where_it_is_announced_it_is_looked_for(scene):
     a, other = Node(scene), free_address()
     monitor = inventory(scene, ("a", a.address))
@@ -82,6 +93,17 @@ def test_what_is_drained_is_no_alarm_until_its_time_has_passed(scene):
     note["b"]["until"] = "2020-01-01T00:00:00Z"
     scene.write(json.dumps(note), scene.nodes + ".draining")
     scene.safestart(*monitor, "--once").must(5, "unannounced: b")
+
+
+def test_a_note_of_drains_that_can_not_be_read_is_said(scene):
+    """Else a node that is away on purpose seems forgotten, and nobody knows why."""
+    a = Node(scene)
+    metrics = os.path.join(scene.folder, "safestart.prom")
+    monitor = inventory(scene, ("a", a.address))
+    scene.write("[]")
+    scene.write('{"a": {"until', scene.nodes + ".draining")
+    told = scene.safestart(*monitor, "--once", "--metrics-file", metrics).must(5, "the note of drained nodes can't be read", f"{scene.nodes}.draining: ")
+    assert "safestart_monitor_files_readable 0" in scene.read(metrics) and told.err.count("can't be read") == 1, told.err
 
 
 def test_alarms_begin_and_end(scene):
@@ -167,6 +189,9 @@ def test_files_that_can_not_be_used_are_said(scene):
     scene.safestart("monitor", "--inventory", scene.folder + "/none", "--once").must(4, "there is no file")
     scene.write("{}", scene.folder + "/bad")
     scene.safestart("monitor", "--inventory", scene.folder + "/bad", "--once").must(4, "no array of groups")
+    for nodes in [[("x", "h:99999"), ("y", "nowhere")], [("x", "h:99999"), ("y", free_address())]]:
+        scene.write(document(*nodes), scene.folder + "/unusable")
+        scene.safestart("monitor", "--inventory", scene.folder + "/unusable", "--once", "--probe-timeout", "1s").must(0, "/unusable can be used, and nobody would be told of what can't: ", "x", "safestart check")
     scene.write("[]", scene.folder + "/empty")
-    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected")
+    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected", "1 announced node, such as a, is not in the inventory", "if it did not answer")
     scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once", "--metrics-file", "/nowhere/x.prom").must(4, "can't replace /nowhere/x.prom")

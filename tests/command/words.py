@@ -32,6 +32,8 @@ def test_used_wrongly_it_says_how_it_is_used(scene):
     scene.safestart("help", "anounce").must(2, "did you mean safestart announce?")
     scene.safestart("status", "--jsn").must(2, "there is no option --jsn", "did you mean --json?")
     scene.safestart("status", "--zzzzzzzz").must(2, "safestart help status")
+    scene.safestart("status", "-json").must(2, "there is no option -json", "did you mean --json?")
+    scene.safestart("status", "-x").must(2, "there is no option -x;")
     scene.safestart("status", "--json=yes").must(2, "--json takes no value")
     scene.safestart("status", "--control").must(2, "--control needs a value")
     scene.safestart("status", "a", "b").must(2, "there is no place for b", "safestart status [NAME]")
@@ -58,6 +60,7 @@ def test_used_wrongly_it_says_how_it_is_used(scene):
     scene.safestart("check", scene.nodes, "--set", "min_node=1").must(2, "min_nodes")
     scene.safestart("check", scene.nodes, "--set", "min_nodes").must(2, "KEY=VALUE")
     scene.safestart("wait", "a", "--gone", "--applied").must(2, "--gone")
+    scene.safestart("wait", "a", "--available", "--applied").must(2, "contradict")
     assert scene.read() == document("a")
 
 

@@ -119,7 +119,7 @@ static void try_answers(struct input *input)
 static void try_metrics(struct input *input)
 {
 	char *text = text_of(input), *printed = NULL;
-	struct peer peers[2] = {{.process = (char *)"1", .state = PEER_ANSWERED}, {.process = (char *)"2", .state = PEER_ANSWERED}};
+	struct peer peers[2] = {{.name = (char *)"api", .process = (char *)"1", .state = PEER_ANSWERED}, {.name = (char *)"a\"\\", .process = (char *)"2", .state = PEER_ANSWERED}};
 	const struct fleet fleet = {.peers = peers, .count = 2};
 	size_t size;
 	FILE *to = open_memstream(&printed, &size);
