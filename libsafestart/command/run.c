@@ -205,7 +205,8 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 {
 	for (;;) {
 		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
-		if (caller->run != NULL && caller->keeper.pid == 0)
+		/* Not when a signal has come in the very moment that the run was ours: it is for us, and nobody would pass it on. */
+		if (caller->run != NULL && caller->keeper.pid == 0 && caller->signal == 0)
 			start_command(caller);
 		hurry_command(caller);
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))

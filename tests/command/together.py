@@ -216,6 +216,19 @@ def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
     assert leader.wait() == 9
 
 
+def test_a_signal_that_comes_as_the_window_ends_is_heard(scene):
+    world = World(scene)
+    caller = world.call("--debounce", "1s")
+    eventually("it to be in the batch", lambda: os.path.exists(os.path.join(world.locks, "it.lock")) and world.are_in(1))
+    caller.send_signal(signal.SIGSTOP)
+    entered = time.monotonic()
+    eventually("its window to be over", lambda: time.monotonic() - entered > 1.2)
+    caller.send_signal(signal.SIGTERM)
+    caller.send_signal(signal.SIGCONT)  # it finds the signal and the end of the window at once
+    assert caller.wait() == 128 + signal.SIGTERM, world.told()
+    assert not world.runs()
+
+
 def test_the_command_finds_its_signals_as_its_caller_did(scene):
     world = World(scene)
 
