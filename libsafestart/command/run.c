@@ -42,6 +42,7 @@ struct caller {
 	struct keeper keeper;
 	struct safestart_run *run; /* ours, not finished */
 	bool led;                  /* the run was ours */
+	bool began;                /* and so was the command */
 	int64_t term_at;           /* the command was told to end; 0: not */
 	bool killed;
 	bool said_left;            /* that a command of a killed caller is still running */
@@ -149,7 +150,9 @@ static void start_command(struct caller *caller)
 		say(0, "no process to be had for the command: %s", safestart_strerror(error));
 		guard_end(caller->guard);
 		finish(caller, 0, error);
+		return;
 	}
+	caller->began = true;
 }
 
 static void end_command(struct caller *caller)
@@ -239,8 +242,10 @@ static int tell(const struct caller *caller, const struct safestart_outcome *out
 		snprintf(who, sizeof(who), "covered by a run of pid %d (%llu request%s)", (int)outcome->pid, (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
 	if (outcome->verdict == SAFESTART_APPLIED)
 		return options.quiet ? leave : say(leave, "%s: exit %d", who, leave);
-	if (outcome->error == -ETIMEDOUT)
-		return say(leave, "%s: not done within its --timeout, and was ended: exit %d", who, leave);
+	if (outcome->error == -ETIMEDOUT && caller->led && !caller->began)
+		return say(leave, "not begun within its --timeout: the command of a caller that was killed is still running: exit %d", leave);
+	if (outcome->error == -ETIMEDOUT) /* the others are told at once, and know no more */
+		return say(leave, "%s: not done within its --timeout%s: exit %d", who, caller->led ? ", and was ended" : "", leave);
 	return say(leave, "%s: exit %d", outcome->message, leave);
 }
 

@@ -158,6 +158,21 @@ def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
     assert len(world.runs()) == 2
 
 
+def test_p6_a_command_that_did_not_begin_in_time_is_not_said_to_have_been_ended(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    first.kill()
+    first.wait()
+    assert world.call("--debounce", "0", "--timeout", "200ms").wait() == 124
+    assert "not begun within its --timeout: the command of a caller that was killed is still running" in world.told() and "was ended" not in world.told(), world.told()
+    os.remove(world.path + "/hold")
+    last = world.call("--debounce", "0")
+    assert last.wait() == 0
+    world.must_be_true([last])
+
+
 def test_p6_who_leaves_before_the_command_began_fails_nobody_else(scene):
     world = World(scene)
     scene.write("", world.path + "/hold")
