@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """safestart run: many callers, one run; whoever is killed, a command never runs beside itself, and every answer is true."""
+import fcntl
 import os
 import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
 from stage import Skip, eventually, repeat
+
+F_OFD_SETLK = 37
 
 # Notices when it is not alone, and writes down who had asked before it began, once it is through.
 COMMAND = """#!/bin/sh
@@ -294,6 +298,21 @@ def test_one_name_is_one_command(scene):
     os.remove(world.path + "/hold")
     assert first.wait() == 0
     scene.safestart("run", "--name", "it", "--debounce", "0", "echo", "other", SAFESTART_LOCKS=world.locks).must(0, "other")  # nobody is inside
+
+
+def test_p5_who_writes_the_command_down_slowly_turns_nobody_away(scene):
+    world = World(scene)
+    os.makedirs(world.locks)
+    with open(os.path.join(world.locks, "it.command"), "w", encoding="utf-8") as f:
+        f.write("0123456789abcdef another command, which was here before\n")
+        f.flush()
+        fcntl.fcntl(f, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+        began = time.monotonic()
+        caller = world.call("--debounce", "0")
+        eventually("its patience to be over", lambda: time.monotonic() - began > 1.5)
+        assert caller.poll() is None, world.told()
+    assert caller.wait() == 0, world.told()
+    world.must_be_true([caller])
 
 
 def test_without_a_name_user_directory_and_command_make_one(scene):
