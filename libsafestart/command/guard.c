@@ -250,7 +250,7 @@ void guard_end(int guard)
 
 bool guard_directory(const char *given, char *directory, size_t size, char *why, size_t why_size)
 {
-	const char *locks = getenv("SAFESTART_LOCKS"), *runtime = getenv("XDG_RUNTIME_DIR"); /* NOLINT(concurrency-mt-unsafe): nobody sets them */
+	const char *locks = getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
 	struct stat status;
 
 	if (given == NULL && locks != NULL && locks[0] != '\0')
@@ -259,9 +259,7 @@ bool guard_directory(const char *given, char *directory, size_t size, char *why,
 		snprintf(directory, size, "%s", given);
 	else if (geteuid() == 0)
 		snprintf(directory, size, "/run/safestart-locks"); /* not the control directory, which may be a service user's */
-	else if (runtime != NULL && runtime[0] == '/')
-		snprintf(directory, size, "%s/safestart", runtime);
-	else
+	else /* not $XDG_RUNTIME_DIR: cron and services have none, and would run the command beside a shell that does */
 		snprintf(directory, size, "/tmp/safestart-%u", (unsigned)geteuid());
 	if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
 		snprintf(why, why_size, "the directory of the locks, %s, can't be made: %s; name one with --lock-dir or $SAFESTART_LOCKS", directory, safestart_strerror(errno));

@@ -381,7 +381,8 @@ const struct verb verb_run = {
 		"request stays. If the caller is killed, COMMAND runs to its end, and the next one runs it for who still waits. What COMMAND leaves behind in the background "
 		"holds no lock.\n\n"
 		"The same name with another command, while others are inside, is an error.\n\n"
-		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for root, else $XDG_RUNTIME_DIR/safestart, else /tmp/safestart-UID.",
+		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for root, else /tmp/safestart-UID. Callers only know of "
+		"each other where that is one directory: a service with PrivateTmp=yes or in a container has a /tmp of its own, and needs --lock-dir.",
 	.options = rows,
 	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api", "One name for what is asked for in several ways",
 		     "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api", NULL},

@@ -2,6 +2,7 @@
 """safestart run: many callers, one run; whoever is killed, a command never runs beside itself, and every answer is true."""
 import fcntl
 import os
+import pwd
 import random
 import re
 import shutil
@@ -356,6 +357,19 @@ def test_another_user_is_told_whose_it_is(scene):
     assert os.stat(made).st_mode & 0o777 == 0o700
     shutil.rmtree(made)
     assert world.asked == 0
+
+
+def test_p1_with_a_session_and_without_one_the_locks_are_the_same(scene):
+    if os.geteuid() != 0:
+        raise Skip("needs root to be somebody else")
+    runtime = os.path.join(scene.folder, "runtime")
+    os.makedirs(runtime)
+    os.chmod(runtime, 0o777)
+    for given in ("", runtime):  # cron, and a shell
+        scene.safestart("run", "--name", "it", "--debounce", "0", "true", user="nobody", SAFESTART_LOCKS="", XDG_RUNTIME_DIR=given).must(0)
+    made = f"/tmp/safestart-{pwd.getpwnam('nobody').pw_uid}"
+    assert sorted(os.listdir(made)) == ["it.command", "it.lock"] and not os.listdir(runtime)
+    shutil.rmtree(made)
 
 
 def test_p18_on_a_full_disk_it_runs_all_the_same(scene):
