@@ -155,10 +155,12 @@ static void start_command(struct caller *caller)
 	caller->began = true;
 }
 
-static void end_command(struct caller *caller)
+static void hear_keeper(struct caller *caller)
 {
-	int status = keeper_end(&caller->keeper);
+	int status;
 
+	if (!keeper_hear(&caller->keeper, &status))
+		return;
 	guard_end(caller->guard);
 	finish(caller, status, 0);
 }
@@ -226,7 +228,7 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		if (polled[1].revents != 0)
 			hear_signals(caller);
 		if (polled[2].revents != 0)
-			end_command(caller);
+			hear_keeper(caller);
 		safestart_dispatch(caller->ss, 0);
 	}
 }
@@ -349,7 +351,7 @@ static void fill_standard_descriptors(void)
 
 int command_run(int argc, char **argv)
 {
-	struct caller caller = {.keeper = {.fd = -1}};
+	struct caller caller = {.keeper = {.fd = -1, .command = -1}};
 	char name[128], directory[PATH_MAX - NAME_MAX], why[PATH_MAX + 200];
 	int at = command_begins(argc, argv), first, leave;
 

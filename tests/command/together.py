@@ -196,16 +196,34 @@ def test_p6_who_leaves_before_the_command_began_fails_nobody_else(scene):
     world.must_be_true([other])
 
 
-def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
-    world = World(scene)
-    caller = world.call("--debounce", "0", command=["sleep", "600"])
-
+def keeper_and_command(caller):
     def children(pid):
         return [int(child) for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()]
     keeper = eventually("a keeper", lambda: children(caller.pid))[0]
-    command = eventually("a command", lambda: children(keeper))[0]
+    return keeper, eventually("a command", lambda: children(keeper))[0]
+
+
+def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
+    world = World(scene)
+    caller = world.call("--debounce", "0", command=["sleep", "600"])
+    keeper, command = keeper_and_command(caller)
     os.kill(keeper, signal.SIGKILL)
     assert caller.wait() == 125
+    eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
+
+
+def test_p1_a_command_that_stays_when_its_keeper_is_killed_is_waited_for(scene):
+    world = World(scene)
+    script = ["setpriv", "--pdeathsig", "clear", "sh", "-c", 'trap "exit 9" TERM; : >"$WORLD/ready"; while :; do sleep 0.05; done']  # as the kernel does for sudo
+    caller = world.call("--debounce", "0", command=script)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "ready")))
+    keeper, command = keeper_and_command(caller)
+    scene.ends.append(lambda: os.path.exists(f"/proc/{command}") and os.kill(command, signal.SIGKILL))
+    os.kill(keeper, signal.SIGKILL)
+    eventually("its keeper to be missed", lambda: "waiting for the command to be gone" in world.told() or caller.poll() is not None)
+    assert caller.poll() is None and os.path.exists(f"/proc/{command}"), world.told()
+    caller.send_signal(signal.SIGTERM)  # still passed on
+    assert caller.wait() == 125, world.told()
     eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
 
 
