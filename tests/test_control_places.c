@@ -180,6 +180,9 @@ START_TEST(p16_any_name_becomes_a_file_of_the_directory)
 		snprintf(setting, sizeof(setting), "name=%s", names[i][0]);
 		struct safestart *ss = open_with(NULL, setting, ctl_setting(), NULL);
 		json_decref(ctl_once(ctl_wait(names[i][1], getpid(), 1), "{\"do\":\"status\"}"));
+		json_t *metrics = ctl_once(ctl_path(names[i][1], getpid(), 1), "{\"do\":\"metrics\"}"); /* it is a label there */
+		ck_assert_msg(ctl_true(metrics, "ok"), "%s: %s", names[i][1], ctl_true(metrics, "ok") ? "" : ctl_string(metrics, "message"));
+		json_decref(metrics);
 		close_now(ss);
 	}
 	memset(longest, 'n', 300);
