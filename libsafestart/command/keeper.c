@@ -75,6 +75,9 @@ static pid_t start(int fd, char *const *arguments, const sigset_t *mask, const s
 		become(arguments, mask, child, keeper, gate);
 	int error = errno;
 	if (command > 0) {
+		/* Who kills the whole group, as timeout(1) does, and a command that is not in it or may not be killed, must leave us: we know
+		 * that it is still there. */
+		setpgid(0, 0);
 		hand_over(fd, command);
 		(void)!write(gate[1], "", 1); /* there is room for one; we have a reading end, too */
 	}

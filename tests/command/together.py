@@ -227,6 +227,22 @@ def test_p1_a_command_that_stays_when_its_keeper_is_killed_is_waited_for(scene):
     eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
 
 
+def test_p1_a_command_that_stays_when_its_callers_group_is_killed_is_waited_for(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    command = ["setsid", world.command]  # or sudo, for whom may not kill it
+    first = subprocess.Popen([scene.command, "run", "--name", "it", "--debounce", "0", *command], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=world.environment(), start_new_session=True)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    second = world.call("--debounce", "0", command=command)
+    eventually("it to be waited for", lambda: "still running; waiting for it to end" in world.told() or second.poll() is not None or os.path.exists(os.path.join(world.path, "overlaps")))
+    os.remove(world.path + "/hold")
+    assert second.wait() == 0
+    world.must_be_true([second])
+    assert len(world.runs()) == 2
+
+
 def test_p18_what_a_command_leaves_behind_holds_no_lock(scene):
     world = World(scene)
     script = 'ls -l /proc/self/fd >"$WORLD/descriptors"; setsid sleep 600 >/dev/null 2>&1 & echo $! >"$WORLD/daemon"'
