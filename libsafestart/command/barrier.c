@@ -189,9 +189,16 @@ static int look(const struct barrier *barrier, const struct roster *roster, int6
 	int64_t left = deadline - clock_now();
 
 	json_array_clear(lacking);
-	if (fleet_look(&fleet, options_control(), NULL) == 0)
+	int error = fleet_look(&fleet, options_control(), NULL);
+	if (error == 0)
 		(void)fleet_ask(&fleet, json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node), left < FLEET_TIMEOUT && left > FLEET_TIMEOUT / 8 ? left : FLEET_TIMEOUT);
 	int leave = barrier_judge(barrier, roster, &fleet, lacking);
+	if (error < 0 && barrier->gone) { /* it must not pass for a directory in which nobody has it */
+		char why[512];
+		snprintf(why, sizeof(why), "can't look into the control directory %.300s: %s", options_control(), safestart_strerror(error));
+		lacks(lacking, "", NULL, why);
+		leave = LEAVE_NOT_YET;
+	}
 	fleet_free(&fleet);
 	return leave;
 }
