@@ -150,7 +150,12 @@ void exclusive_take_more(struct safestart *ss)
 	struct exclusive *ex = &ss->exclusive;
 	struct request_batch more = {0};
 
+	/* Whoever tells how many have asked looks at both under the lock, and must not miss those that are on their way from the door
+	 * to the figures: a counter that goes back is a restart to Prometheus. */
+	pthread_mutex_lock(&ss->lock);
 	bool any = request_close(&ss->door, &more);
+	ss->figures.requests += more.requests;
+	pthread_mutex_unlock(&ss->lock);
 	if (!any && ex->taken)
 		return;
 	ex->batch.ticket = more.ticket;
@@ -159,9 +164,6 @@ void exclusive_take_more(struct safestart *ss)
 	if (ex->batch.reason[0] == '\0')
 		memcpy(ex->batch.reason, more.reason, sizeof(more.reason));
 	ex->taken = true;
-	pthread_mutex_lock(&ss->lock);
-	ss->figures.requests += more.requests;
-	pthread_mutex_unlock(&ss->lock);
 }
 
 /* ---- For dispatch and answer ---- */

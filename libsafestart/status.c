@@ -227,9 +227,10 @@ static void print_seconds(FILE *to, const char *metric_name, const char *name, i
 static void print_metrics(FILE *to, const struct safestart *ss, const struct picture *picture)
 {
 	size_t counts[PICTURE_STATES] = {0};
-	char name[256];
+	char clean[256], name[2 * sizeof(clean)];
 
-	escape(handle_settings(ss)->name, name, sizeof(name));
+	why_copy(clean, sizeof(clean), handle_settings(ss)->name); /* as above: a scrape that is not UTF-8 is refused whole */
+	escape(clean, name, sizeof(name));
 	picture_each(picture, tell_count, counts);
 	metric(to, "generation", "gauge", "Number of the live generation of nodes.");
 	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name, (unsigned long long)picture->live->generation);

@@ -85,6 +85,33 @@ START_TEST(p16_a_directory_that_another_process_makes_at_the_same_moment_is_shar
 }
 END_TEST
 
+/* Likewise: a server in another container, where our number is nobody's, sweeps what is bound and refuses. */
+static atomic_bool swept;
+
+int listen(int fd, int backlog)
+{
+	struct sockaddr_un address;
+	socklen_t size = sizeof(address);
+
+	if (atomic_exchange(&swept, false) && getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+		unlink(address.sun_path);
+	return (int)syscall(SYS_listen, fd, backlog);
+}
+
+START_TEST(p16_a_socket_that_another_container_sweeps_half_made_is_made_again)
+{
+	app_init(&app);
+	atomic_store(&swept, true);
+	struct safestart *ss = open_with(&app, "name=api", ctl_setting(), NULL);
+	EVENTUALLY(app_logged(&app, "control socket"));
+	ck_assert(!app_logged(&app, "no control socket"));
+	ck_assert(!atomic_load(&swept));
+	ck_assert(answers_at(ctl_path("api", getpid(), 1)));
+	ck_assert_int_eq(ctl_count(), 1);
+	close_now(ss);
+}
+END_TEST
+
 START_TEST(p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there)
 {
 	char parent[256], directory[300], path[400];
@@ -153,6 +180,9 @@ START_TEST(p16_any_name_becomes_a_file_of_the_directory)
 		snprintf(setting, sizeof(setting), "name=%s", names[i][0]);
 		struct safestart *ss = open_with(NULL, setting, ctl_setting(), NULL);
 		json_decref(ctl_once(ctl_wait(names[i][1], getpid(), 1), "{\"do\":\"status\"}"));
+		json_t *metrics = ctl_once(ctl_path(names[i][1], getpid(), 1), "{\"do\":\"metrics\"}"); /* it is a label there */
+		ck_assert_msg(ctl_true(metrics, "ok"), "%s: %s", names[i][1], ctl_true(metrics, "ok") ? "" : ctl_string(metrics, "message"));
+		json_decref(metrics);
 		close_now(ss);
 	}
 	memset(longest, 'n', 300);
@@ -514,7 +544,8 @@ START_TEST(p16_the_host_s_umask_opens_nothing_and_is_left_as_it_is)
 }
 END_TEST
 
-SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared, p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there, what_can_never_be_a_directory_is_refused_at_once,
+SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared, p16_a_socket_that_another_container_sweeps_half_made_is_made_again,
+      p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there, what_can_never_be_a_directory_is_refused_at_once,
       a_relative_directory_is_the_one_of_open_and_its_path_may_be_long, p16_any_name_becomes_a_file_of_the_directory,
       p15_a_socket_that_somebody_removes_is_made_anew_and_clients_stay, close_removes_no_socket_but_its_own,
       p14_close_that_gives_up_on_a_hanging_file_system_says_so, p16_a_read_only_file_system_stops_nothing_and_is_tried_again, p16_a_full_file_system_stops_nothing_and_is_tried_again,

@@ -424,10 +424,55 @@ START_TEST(p5_a_rate_limit_defers_and_never_refuses)
 }
 END_TEST
 
+struct asker {
+	struct safestart *ss;
+	_Atomic bool stop;
+};
+
+static void *ask_for_ever(void *argument)
+{
+	struct asker *asker = argument;
+
+	while (!atomic_load(&asker->stop))
+		safestart_request_restart(asker->ss);
+	return NULL;
+}
+
+static unsigned long long requests_counted(struct safestart *ss)
+{
+	char *metrics = safestart_metrics_text(ss), *counted = strstr(metrics, "\nsafestart_requests_total{");
+	unsigned long long count = 0;
+
+	ck_assert_ptr_nonnull(counted);
+	ck_assert_int_eq(sscanf(strchr(counted, '}'), "} %llu", &count), 1);
+	safestart_free(metrics);
+	return count;
+}
+
+/* To Prometheus a counter that goes back is a process that was started anew, and its whole value a burst of requests. */
+START_TEST(requests_on_their_way_into_a_run_are_counted_all_the_same)
+{
+	struct safestart *ss = open_with(NULL, "source=none", "debounce=0", NULL);
+	struct asker asker = {.ss = ss};
+	unsigned long long before = 0;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, ask_for_ever, &asker), 0);
+	for (int i = 0; i < repeat(under_valgrind() ? 500 : 20000); i++) {
+		unsigned long long now = requests_counted(ss);
+		ck_assert_msg(now >= before, "%llu requests were counted, and then %llu", before, now);
+		before = now;
+	}
+	atomic_store(&asker.stop, true);
+	pthread_join(thread, NULL);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("handle", p3_three_announcements_are_one_run_one_ticket_one_generation, p2_fifty_requests_during_a_run_lead_to_exactly_one_more,
       p7_the_same_set_in_another_order_is_unchanged, a_request_before_anything_was_pushed_changes_nothing,
       p6_what_wait_says_of_tickets_it_can_not_answer, p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns,
       p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_it_returns, p15_a_failing_prepare_is_answered_at_once_and_retried, p15_status_knows_of_the_retry_as_soon_as_the_answer_does, p15_a_new_request_cuts_the_backoff_short,
       p11_a_rejected_node_is_left_out_and_tried_again, p11_a_set_of_which_every_node_is_rejected_is_refused_and_tried_again,
       p12_shrinking_too_far_is_refused_unless_forced_and_force_never_empties, p5_unknown_flags_and_process_get_no_ticket,
-      p4_urgent_skips_the_debounce, node_states_follow_reports_and_incarnations, p5_a_rate_limit_defers_and_never_refuses)
+      p4_urgent_skips_the_debounce, node_states_follow_reports_and_incarnations, p5_a_rate_limit_defers_and_never_refuses, requests_on_their_way_into_a_run_are_counted_all_the_same)

@@ -270,6 +270,30 @@ START_TEST(p8_a_state_of_another_boot_or_another_clock_delays_nobody)
 }
 END_TEST
 
+/* Two kernels over one file system: to each the other's state is that of an earlier boot. */
+START_TEST(p4_whoever_loses_its_state_again_and_again_waits_no_longer_than_max_delay)
+{
+	struct world world = {0};
+	struct share_me me[2] = {{.boot = 1}, {.boot = 2}};
+	struct share_open open;
+	struct share_done done;
+	int64_t now = 1000 * MS;
+	int action;
+
+	do { /* each looks before its window is over */
+		share_read_open(&open, world.open);
+		share_read_done(&done, world.done);
+		if (share_decide(&open, &done, &me[now / MS / 20 % 2], &conf, now).action == SHARE_ENTER)
+			share_enter(&open, &done, &me[now / MS / 20 % 2], 1, false, now, (uint64_t)now);
+		action = (int)share_decide(&open, &done, &me[now / MS / 20 % 2], &conf, now).action;
+		share_print_open(&open, world.open);
+		now += 20 * MS;
+	} while (action != SHARE_LEAD && now < 5000 * MS);
+	ck_assert_int_eq(action, SHARE_LEAD);
+	ck_assert_int_le(now, (1000 + 300 + 40) * MS);
+}
+END_TEST
+
 START_TEST(words_survive_as_they_are_and_never_forge_a_line)
 {
 	struct share_done done = {.id = 1, .ended = 5}, back;
@@ -299,4 +323,4 @@ SUITE("share", p3_requests_of_two_processes_are_one_batch, p4_the_window_ends_at
       p18_a_leader_that_died_leaves_its_batch_to_the_next, p6_the_answer_is_that_of_the_first_run_that_covered_it_or_the_first_still_known,
       p4_min_interval_is_kept_from_the_end_of_any_process_run, p15_a_retry_is_content_with_a_run_that_others_have_made_since,
       p18_whatever_happens_to_the_bytes_who_waits_enters_anew, p8_a_state_of_another_boot_or_another_clock_delays_nobody,
-      words_survive_as_they_are_and_never_forge_a_line)
+      p4_whoever_loses_its_state_again_and_again_waits_no_longer_than_max_delay, words_survive_as_they_are_and_never_forge_a_line)

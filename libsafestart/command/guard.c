@@ -15,7 +15,8 @@
 #include "command.h"
 
 #define TEXT_SIZE 4096
-#define PATIENCE_MS 1000 /* until who is inside is not just passing through */
+#define PATIENCE_MS 1000         /* until who is inside is not just passing through */
+#define WRITER_PATIENCE_MS 30000 /* until who writes the command down is stopped, and not just slow */
 
 enum byte { INSIDE, RUNNING };
 
@@ -85,6 +86,14 @@ static bool lock_byte(int fd, enum byte byte, int type)
 	struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
 
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+/* How others have it: F_RDLCK, F_WRLCK or F_UNLCK. */
+static int held_as(int fd, enum byte byte)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type : F_UNLCK;
 }
 
 /* As the library does with the lock itself: it may lie where anybody can write. */
@@ -180,6 +189,18 @@ static void say_other(const char *ours, const char *theirs, char *why, size_t wh
 		 words != NULL ? (int)strcspn(words + 1, "\n") : 0, words != NULL ? words + 1 : "", (int)strcspn(strchr(ours, ' ') + 1, "\n"), strchr(ours, ' ') + 1);
 }
 
+/* Is another command inside, and not only about to be? Who writes it down has the file to himself meanwhile: among many callers, or with a
+ * slow disk, that may take him longer than our patience. */
+static bool is_inside(int fd, const char *ours, const char *theirs)
+{
+	char again[TEXT_SIZE];
+
+	if (held_as(fd, INSIDE) != F_RDLCK)
+		return false;
+	read_text(fd, again);
+	return again[0] != '\0' && strcmp(theirs, again) == 0 && strcmp(ours, again) != 0;
+}
+
 int guard_enter(const char *path, char *const *arguments, char *why, size_t why_size)
 {
 	char ours[TEXT_SIZE], theirs[TEXT_SIZE];
@@ -200,14 +221,18 @@ int guard_enter(const char *path, char *const *arguments, char *why, size_t why_
 			fd = open_file(path, why, why_size);
 			continue;
 		}
-		if (!late) {
-			pause_a_little();
-			continue;
+		if (late && is_inside(fd, ours, theirs)) {
+			say_other(ours, theirs, why, why_size);
+			break;
 		}
-		say_other(ours, theirs, why, why_size);
-		close(fd);
-		return -1;
+		if (now_ms() - start >= WRITER_PATIENCE_MS) {
+			snprintf(why, why_size, "somebody has been writing the command down in %s for 30 s: is a safestart run stopped? Continue it, or kill it", path);
+			break;
+		}
+		pause_a_little();
 	}
+	if (fd >= 0)
+		close(fd);
 	return -1;
 }
 
@@ -225,7 +250,7 @@ void guard_end(int guard)
 
 bool guard_directory(const char *given, char *directory, size_t size, char *why, size_t why_size)
 {
-	const char *locks = getenv("SAFESTART_LOCKS"), *runtime = getenv("XDG_RUNTIME_DIR"); /* NOLINT(concurrency-mt-unsafe): nobody sets them */
+	const char *locks = getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
 	struct stat status;
 
 	if (given == NULL && locks != NULL && locks[0] != '\0')
@@ -234,9 +259,7 @@ bool guard_directory(const char *given, char *directory, size_t size, char *why,
 		snprintf(directory, size, "%s", given);
 	else if (geteuid() == 0)
 		snprintf(directory, size, "/run/safestart-locks"); /* not the control directory, which may be a service user's */
-	else if (runtime != NULL && runtime[0] == '/')
-		snprintf(directory, size, "%s/safestart", runtime);
-	else
+	else /* not $XDG_RUNTIME_DIR: cron and services have none, and would run the command beside a shell that does */
 		snprintf(directory, size, "/tmp/safestart-%u", (unsigned)geteuid());
 	if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
 		snprintf(why, why_size, "the directory of the locks, %s, can't be made: %s; name one with --lock-dir or $SAFESTART_LOCKS", directory, safestart_strerror(errno));

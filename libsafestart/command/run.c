@@ -42,6 +42,7 @@ struct caller {
 	struct keeper keeper;
 	struct safestart_run *run; /* ours, not finished */
 	bool led;                  /* the run was ours */
+	bool began;                /* and so was the command */
 	int64_t term_at;           /* the command was told to end; 0: not */
 	bool killed;
 	bool said_left;            /* that a command of a killed caller is still running */
@@ -149,13 +150,17 @@ static void start_command(struct caller *caller)
 		say(0, "no process to be had for the command: %s", safestart_strerror(error));
 		guard_end(caller->guard);
 		finish(caller, 0, error);
+		return;
 	}
+	caller->began = true;
 }
 
-static void end_command(struct caller *caller)
+static void hear_keeper(struct caller *caller)
 {
-	int status = keeper_end(&caller->keeper);
+	int status;
 
+	if (!keeper_hear(&caller->keeper, &status))
+		return;
 	guard_end(caller->guard);
 	finish(caller, status, 0);
 }
@@ -205,7 +210,8 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 {
 	for (;;) {
 		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
-		if (caller->run != NULL && caller->keeper.pid == 0)
+		/* Not when a signal has come in the very moment that the run was ours: it is for us, and nobody would pass it on. */
+		if (caller->run != NULL && caller->keeper.pid == 0 && caller->signal == 0)
 			start_command(caller);
 		hurry_command(caller);
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
@@ -222,7 +228,7 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		if (polled[1].revents != 0)
 			hear_signals(caller);
 		if (polled[2].revents != 0)
-			end_command(caller);
+			hear_keeper(caller);
 		safestart_dispatch(caller->ss, 0);
 	}
 }
@@ -238,8 +244,10 @@ static int tell(const struct caller *caller, const struct safestart_outcome *out
 		snprintf(who, sizeof(who), "covered by a run of pid %d (%llu request%s)", (int)outcome->pid, (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
 	if (outcome->verdict == SAFESTART_APPLIED)
 		return options.quiet ? leave : say(leave, "%s: exit %d", who, leave);
-	if (outcome->error == -ETIMEDOUT)
-		return say(leave, "%s: not done within its --timeout, and was ended: exit %d", who, leave);
+	if (outcome->error == -ETIMEDOUT && caller->led && !caller->began)
+		return say(leave, "not begun within its --timeout: the command of a caller that was killed is still running: exit %d", leave);
+	if (outcome->error == -ETIMEDOUT) /* the others are told at once, and know no more */
+		return say(leave, "%s: not done within its --timeout%s: exit %d", who, caller->led ? ", and was ended" : "", leave);
 	return say(leave, "%s: exit %d", outcome->message, leave);
 }
 
@@ -343,7 +351,7 @@ static void fill_standard_descriptors(void)
 
 int command_run(int argc, char **argv)
 {
-	struct caller caller = {.keeper = {.fd = -1}};
+	struct caller caller = {.keeper = {.fd = -1, .command = -1}};
 	char name[128], directory[PATH_MAX - NAME_MAX], why[PATH_MAX + 200];
 	int at = command_begins(argc, argv), first, leave;
 
@@ -375,7 +383,8 @@ const struct verb verb_run = {
 		"request stays. If the caller is killed, COMMAND runs to its end, and the next one runs it for who still waits. What COMMAND leaves behind in the background "
 		"holds no lock.\n\n"
 		"The same name with another command, while others are inside, is an error.\n\n"
-		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for root, else $XDG_RUNTIME_DIR/safestart, else /tmp/safestart-UID.",
+		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for root, else /tmp/safestart-UID. Callers only know of "
+		"each other where that is one directory: a service with PrivateTmp=yes or in a container has a /tmp of its own, and needs --lock-dir.",
 	.options = rows,
 	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api", "One name for what is asked for in several ways",
 		     "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api", NULL},

@@ -247,27 +247,38 @@ static void close_locked(struct control_socket *made, pthread_mutex_t *lock)
 	pthread_mutex_unlock(lock);
 }
 
+static int listen_as(struct control_socket *made, const struct place *at, const char *stem, bool alone, pthread_mutex_t *lock)
+{
+	char hidden[SOCKET_NAME_SIZE];
+
+	snprintf(hidden, sizeof(hidden), ".%d.%lld.tmp", (int)getpid(), (long long)loop_now());
+	int error = listen_hidden(made, at, hidden, lock);
+	if (error == 0) {
+		error = give_name(made, at, hidden, stem, alone);
+		if (error < 0)
+			unlinkat(at->fd, hidden, 0);
+	}
+	if (error < 0)
+		close_locked(made, lock);
+	return error;
+}
+
 int socket_make(struct control_socket *made, const char *directory, const char *handle_name, pthread_mutex_t *lock, char *why, size_t why_size)
 {
-	char hidden[SOCKET_NAME_SIZE], stem[NAME_MAX_OURS + 1];
+	char stem[NAME_MAX_OURS + 1];
 	struct place at = {open_directory(directory), directory};
 
 	if (at.fd < 0)
 		return say(why, why_size, at.fd, directory);
 	print_stem(stem, handle_name);
-	snprintf(hidden, sizeof(hidden), ".%d.%lld.tmp", (int)getpid(), (long long)loop_now());
 	/* Not waited for: whoever can open the directory can hold it. */
 	bool alone = flock(at.fd, LOCK_EX | LOCK_NB) == 0;
-	int error = listen_hidden(made, &at, hidden, lock);
-	if (error == 0) {
-		error = give_name(made, &at, hidden, stem, alone);
-		if (error < 0)
-			unlinkat(at.fd, hidden, 0);
-	}
+	/* Until it is listened on it refuses, as a dead one does: a sweeper in another container, where nobody has our number, takes it for that. */
+	int error = -ENOENT;
+	for (int tries = 0; tries < 8 && error == -ENOENT; tries++)
+		error = listen_as(made, &at, stem, alone, lock);
 	if (error == 0 && alone)
 		sweep_locked(&at, stem);
-	if (error < 0)
-		close_locked(made, lock);
 	if (alone)
 		flock(at.fd, LOCK_UN); /* also if a child was forked meanwhile, and has it open */
 	close(at.fd);

@@ -74,8 +74,13 @@ void share_enter(struct share_open *open, const struct share_done *done, struct 
 {
 	if (!is_sound(open, done, me->boot) || (me->id == open->id && me->sequence > open->sequence))
 		*open = (struct share_open){.id = fresh, .boot = me->boot, .sequence = 1};
+	if (me->sequence == 0)
+		me->since = now;
 	if (open->requests == 0 || open->first == 0)
 		open->first = now;
+	/* Where it is lost again and again, as by two kernels over one file, who waits must not begin to wait anew each time. */
+	if (me->since < open->first)
+		open->first = me->since;
 	open->newest = now;
 	open->requests += requests;
 	open->urgent = open->urgent || urgent;

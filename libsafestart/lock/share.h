@@ -51,6 +51,7 @@ struct share_done {
 struct share_me {
 	uint64_t boot;
 	uint64_t id, sequence; /* the batch it is in; sequence 0: none */
+	int64_t since;         /* when it entered, the first time if its state is lost again and again */
 	uint64_t seen;         /* of that id: the newest run whose outcome it knows */
 	bool retries;          /* nobody has asked since: a run that others have made meanwhile will do */
 };

@@ -232,3 +232,14 @@ def test_a_node_is_drained_rebooted_announced_and_used(scene):
     out, err = waiting.communicate(timeout=120)
     assert waiting.returncode == 0 and '"changed":false' in out and '"available":true' in out, out + err
     scene.safestart("announce", "a", "10.0.0.1:8087", "--incarnation", "boot-8", "--wait").must(6, "--roster api=4")
+
+
+def test_p22_a_directory_that_vanishes_does_not_make_a_node_gone(scene):
+    reply = nodes_answer({"a": "applied"})
+
+    def reply_and_vanish(request):
+        if os.path.exists(scene.control):
+            os.rename(scene.control, scene.control + ".away")
+        return reply(request)
+    scene.fake("api.1.sock", answers(reply_and_vanish))
+    scene.safestart("wait", "a", "--gone", "--timeout", "500ms").must(1, "a is not gone", "can't look into the control directory")

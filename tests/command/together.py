@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """safestart run: many callers, one run; whoever is killed, a command never runs beside itself, and every answer is true."""
+import fcntl
 import os
+import pwd
 import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
 from stage import Skip, eventually, repeat
+
+F_OFD_SETLK = 37
 
 # Notices when it is not alone, and writes down who had asked before it began, once it is through.
 COMMAND = """#!/bin/sh
@@ -158,6 +163,21 @@ def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
     assert len(world.runs()) == 2
 
 
+def test_p6_a_command_that_did_not_begin_in_time_is_not_said_to_have_been_ended(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    first.kill()
+    first.wait()
+    assert world.call("--debounce", "0", "--timeout", "200ms").wait() == 124
+    assert "not begun within its --timeout: the command of a caller that was killed is still running" in world.told() and "was ended" not in world.told(), world.told()
+    os.remove(world.path + "/hold")
+    last = world.call("--debounce", "0")
+    assert last.wait() == 0
+    world.must_be_true([last])
+
+
 def test_p6_who_leaves_before_the_command_began_fails_nobody_else(scene):
     world = World(scene)
     scene.write("", world.path + "/hold")
@@ -176,17 +196,51 @@ def test_p6_who_leaves_before_the_command_began_fails_nobody_else(scene):
     world.must_be_true([other])
 
 
-def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
-    world = World(scene)
-    caller = world.call("--debounce", "0", command=["sleep", "600"])
-
+def keeper_and_command(caller):
     def children(pid):
         return [int(child) for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()]
     keeper = eventually("a keeper", lambda: children(caller.pid))[0]
-    command = eventually("a command", lambda: children(keeper))[0]
+    return keeper, eventually("a command", lambda: children(keeper))[0]
+
+
+def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
+    world = World(scene)
+    caller = world.call("--debounce", "0", command=["sleep", "600"])
+    keeper, command = keeper_and_command(caller)
     os.kill(keeper, signal.SIGKILL)
     assert caller.wait() == 125
     eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
+
+
+def test_p1_a_command_that_stays_when_its_keeper_is_killed_is_waited_for(scene):
+    world = World(scene)
+    script = ["setpriv", "--pdeathsig", "clear", "sh", "-c", 'trap "exit 9" TERM; : >"$WORLD/ready"; while :; do sleep 0.05; done']  # as the kernel does for sudo
+    caller = world.call("--debounce", "0", command=script)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "ready")))
+    keeper, command = keeper_and_command(caller)
+    scene.ends.append(lambda: os.path.exists(f"/proc/{command}") and os.kill(command, signal.SIGKILL))
+    os.kill(keeper, signal.SIGKILL)
+    eventually("its keeper to be missed", lambda: "waiting for the command to be gone" in world.told() or caller.poll() is not None)
+    assert caller.poll() is None and os.path.exists(f"/proc/{command}"), world.told()
+    caller.send_signal(signal.SIGTERM)  # still passed on
+    assert caller.wait() == 125, world.told()
+    eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
+
+
+def test_p1_a_command_that_stays_when_its_callers_group_is_killed_is_waited_for(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    command = ["setsid", world.command]  # or sudo, for whom may not kill it
+    first = subprocess.Popen([scene.command, "run", "--name", "it", "--debounce", "0", *command], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=world.environment(), start_new_session=True)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    second = world.call("--debounce", "0", command=command)
+    eventually("it to be waited for", lambda: "still running; waiting for it to end" in world.told() or second.poll() is not None or os.path.exists(os.path.join(world.path, "overlaps")))
+    os.remove(world.path + "/hold")
+    assert second.wait() == 0
+    world.must_be_true([second])
+    assert len(world.runs()) == 2
 
 
 def test_p18_what_a_command_leaves_behind_holds_no_lock(scene):
@@ -214,6 +268,19 @@ def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
     assert leader.poll() is None
     leader.send_signal(signal.SIGTERM)
     assert leader.wait() == 9
+
+
+def test_a_signal_that_comes_as_the_window_ends_is_heard(scene):
+    world = World(scene)
+    caller = world.call("--debounce", "1s")
+    eventually("it to be in the batch", lambda: os.path.exists(os.path.join(world.locks, "it.lock")) and world.are_in(1))
+    caller.send_signal(signal.SIGSTOP)
+    entered = time.monotonic()
+    eventually("its window to be over", lambda: time.monotonic() - entered > 1.2)
+    caller.send_signal(signal.SIGTERM)
+    caller.send_signal(signal.SIGCONT)  # it finds the signal and the end of the window at once
+    assert caller.wait() == 128 + signal.SIGTERM, world.told()
+    assert not world.runs()
 
 
 def test_the_command_finds_its_signals_as_its_caller_did(scene):
@@ -268,6 +335,21 @@ def test_one_name_is_one_command(scene):
     scene.safestart("run", "--name", "it", "--debounce", "0", "echo", "other", SAFESTART_LOCKS=world.locks).must(0, "other")  # nobody is inside
 
 
+def test_p5_who_writes_the_command_down_slowly_turns_nobody_away(scene):
+    world = World(scene)
+    os.makedirs(world.locks)
+    with open(os.path.join(world.locks, "it.command"), "w", encoding="utf-8") as f:
+        f.write("0123456789abcdef another command, which was here before\n")
+        f.flush()
+        fcntl.fcntl(f, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+        began = time.monotonic()
+        caller = world.call("--debounce", "0")
+        eventually("its patience to be over", lambda: time.monotonic() - began > 1.5)
+        assert caller.poll() is None, world.told()
+    assert caller.wait() == 0, world.told()
+    world.must_be_true([caller])
+
+
 def test_without_a_name_user_directory_and_command_make_one(scene):
     world = World(scene)
     for directory, *command in [("/", "true"), ("/tmp", "true"), ("/", "true", "really"), ("/", "sh", "-c", "a b"), ("/", "sh", "-c", "a", "b")]:
@@ -309,6 +391,19 @@ def test_another_user_is_told_whose_it_is(scene):
     assert os.stat(made).st_mode & 0o777 == 0o700
     shutil.rmtree(made)
     assert world.asked == 0
+
+
+def test_p1_with_a_session_and_without_one_the_locks_are_the_same(scene):
+    if os.geteuid() != 0:
+        raise Skip("needs root to be somebody else")
+    runtime = os.path.join(scene.folder, "runtime")
+    os.makedirs(runtime)
+    os.chmod(runtime, 0o777)
+    for given in ("", runtime):  # cron, and a shell
+        scene.safestart("run", "--name", "it", "--debounce", "0", "true", user="nobody", SAFESTART_LOCKS="", XDG_RUNTIME_DIR=given).must(0)
+    made = f"/tmp/safestart-{pwd.getpwnam('nobody').pw_uid}"
+    assert sorted(os.listdir(made)) == ["it.command", "it.lock"] and not os.listdir(runtime)
+    shutil.rmtree(made)
 
 
 def test_p18_on_a_full_disk_it_runs_all_the_same(scene):
