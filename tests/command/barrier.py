@@ -242,4 +242,4 @@ def test_p22_a_directory_that_vanishes_does_not_make_a_node_gone(scene):
             os.rename(scene.control, scene.control + ".away")
         return reply(request)
     scene.fake("api.1.sock", answers(reply_and_vanish))
-    scene.safestart("wait", "a", "--gone", "--timeout", "500ms").must(1, "a is not gone", "can't look into the control directory")
+    scene.safestart("wait", "a", "--gone", "--timeout", "500ms").must(1, "a is not gone", "there is no control directory")
