@@ -282,12 +282,12 @@ const char *safestart_node_label(const struct safestart_node *node, const char *
 
 int safestart_node_report(const struct safestart_node *node, int error)
 {
-	uint32_t report = error == 0 ? NODE_REPORT_WORKED : NODE_REPORT_FAILED;
+	int32_t report = error == 0 ? NODE_REPORT_WORKED : error > 0 ? -error : error;
 
 	if (node == NULL)
 		return 0;
 	/* The one mutable field of an immutable object. Looking first keeps its cache line shared. */
-	_Atomic uint32_t *newest = &((struct safestart_node *)(uintptr_t)node)->report;
+	_Atomic int32_t *newest = &((struct safestart_node *)(uintptr_t)node)->report;
 	if (atomic_load_explicit(newest, memory_order_relaxed) != report)
 		atomic_store_explicit(newest, report, memory_order_relaxed);
 	return 0;

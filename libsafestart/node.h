@@ -17,17 +17,16 @@ struct node_label {
 	const char *value;
 };
 
-enum node_report {
+enum node_report { /* below 0: how it failed, -errno */
 	NODE_REPORT_NONE,
-	NODE_REPORT_WORKED,
-	NODE_REPORT_FAILED
+	NODE_REPORT_WORKED
 };
 
 struct held; /* the application's data: snapshot's */
 
 struct safestart_node {
 	_Atomic uint32_t refs;   /* sets and snapshots that have it */
-	_Atomic uint32_t report; /* enum node_report, newest; written by any thread, relaxed: it orders nothing */
+	_Atomic int32_t report;  /* enum node_report, newest; written by any thread, relaxed: it orders nothing */
 	struct held *held;       /* written before the node is published, owned by snapshot; NULL in a set */
 	uint32_t text_size;
 	uint32_t host_at;   /* where in text; the id is at 0 */

@@ -99,17 +99,20 @@ static int live_state(const struct safestart_node *live, const struct safestart_
 {
 	const char *more = wanted != NULL && !node_same(live, wanted) ? "; a changed entry is announced and not live yet" : "";
 
-	switch (atomic_load_explicit(&live->report, memory_order_relaxed)) {
-	case NODE_REPORT_WORKED:
+	int32_t report = atomic_load_explicit(&live->report, memory_order_relaxed);
+
+	if (report == NODE_REPORT_WORKED) {
 		why_say(why, why_size, 0, "live, and the newest request to it worked%s", more);
 		return SAFESTART_NODE_PROVEN;
-	case NODE_REPORT_FAILED:
-		why_say(why, why_size, 0, "live, but the newest request to it failed%s", more);
-		return SAFESTART_NODE_FAILING;
-	default:
+	}
+	if (report == NODE_REPORT_NONE) {
 		why_say(why, why_size, 0, "live, no request to it has been reported yet%s", more);
 		return SAFESTART_NODE_APPLIED;
 	}
+	/* Not safestart_strerror(): that tells what this library means by an error. What is no errno says no more than that it failed, nor does -1. */
+	const char *how = report < -1 && report > INT32_MIN ? strerrordesc_np(-report) : NULL;
+	why_say(why, why_size, 0, "live, but the newest request to it failed%s%s%s%s", how != NULL ? " (" : "", how != NULL ? how : "", how != NULL ? ")" : "", more);
+	return SAFESTART_NODE_FAILING;
 }
 
 int picture_node_state(const struct picture *picture, const char *id, char *why, size_t why_size)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The handle as its users see it: asking, coalescing, answers, deadlines, retries, rails. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -385,8 +386,22 @@ START_TEST(node_states_follow_reports_and_incarnations)
 	const struct safestart_node *a = safestart_snapshot_find(held, "a");
 	safestart_node_report(a, 0);
 	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_PROVEN);
-	safestart_node_report(a, -EIO);
-	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_FAILING);
+	const struct {
+		int error;
+		const char *said;
+	} rows[] = {{-EIO, "live, but the newest request to it failed (Input/output error)"},
+		    {ECONNREFUSED, "live, but the newest request to it failed (Connection refused)"},
+		    {-1, "live, but the newest request to it failed"},
+		    {1, "live, but the newest request to it failed"},
+		    {4711, "live, but the newest request to it failed"},
+		    {INT_MAX, "live, but the newest request to it failed"},
+		    {INT_MIN, "live, but the newest request to it failed"}};
+	char why[256];
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		safestart_node_report(a, rows[i].error);
+		ck_assert_int_eq(safestart_node_state(ss, "a", why, sizeof(why)), SAFESTART_NODE_FAILING);
+		ck_assert_str_eq(why, rows[i].said);
+	}
 	ck_assert_int_eq(safestart_node_announce(ss, "a", "10.0.0.1:1", "boot-2", &ticket), 0);
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
 	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_APPLIED); /* proven starts over */

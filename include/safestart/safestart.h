@@ -384,8 +384,8 @@ int safestart_node_announce(struct safestart *ss, const char *id, const char *ad
 int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *ticket);
 
 /**
- * Say how a real request to a node went: 0 worked, anything else is how it failed. The newest report
- * makes the node proven or failing. One load when nothing changes by it. The node has to be
+ * Say how a real request to a node went: 0 worked, anything else is how it failed, an errno or -errno, which is told where the
+ * node's state is (1 and -1 say no more than that it failed). The newest report makes the node proven or failing. One load when nothing changes by it. The node has to be
  * from a snapshot that is borrowed or owned. NULL is fine.
  * Returns: 0.
  * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: counts for the child's own process only.  Since: 1.0

@@ -186,7 +186,7 @@ static void report(struct input *input)
 	HOLD(safestart_node_report(safestart_snapshot_find(live, application_id(id)), error) == 0);
 	safestart_read_unlock(ss);
 	if (model.live[id] != 0)
-		model.report[id] = error == 0 ? NODE_REPORT_WORKED : NODE_REPORT_FAILED;
+		model.report[id] = error == 0 ? SAFESTART_NODE_PROVEN - SAFESTART_NODE_APPLIED : SAFESTART_NODE_FAILING - SAFESTART_NODE_APPLIED;
 }
 
 /* ---- What callbacks do, and what is finished later ---- */
