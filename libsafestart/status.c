@@ -227,13 +227,18 @@ static void print_seconds(FILE *to, const char *metric_name, const char *name, i
 static void print_metrics(FILE *to, const struct safestart *ss, const struct picture *picture)
 {
 	size_t counts[PICTURE_STATES] = {0};
-	char clean[256], name[2 * sizeof(clean)];
+	char clean[256], name[2 * sizeof(clean)], digest[PICTURE_DIGEST_SIZE], desired[PICTURE_DIGEST_SIZE];
 
 	why_copy(clean, sizeof(clean), handle_settings(ss)->name); /* as above: a scrape that is not UTF-8 is refused whole */
 	escape(clean, name, sizeof(name));
 	picture_each(picture, tell_count, counts);
 	metric(to, "generation", "gauge", "Number of the live generation of nodes.");
 	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name, (unsigned long long)picture->live->generation);
+	metric(to, "set_info", "gauge", "1, with the digest of the live set: processes that have the same nodes have the same digest.");
+	if (picture->live->generation > 0) {
+		picture_digests(picture, digest, desired);
+		fprintf(to, "safestart_set_info{name=\"%s\",digest=\"%s\"} 1\n", name, digest);
+	}
 	metric(to, "behind_seconds", "gauge", "How long the desired set has not been live; 0: it is.");
 	print_seconds(to, "behind_seconds", name, picture->figures.behind_since != 0 ? picture->now - picture->figures.behind_since : 0);
 	metric(to, "nodes", "gauge", "Nodes by state.");

@@ -44,6 +44,7 @@ START_TEST(status_and_metrics_are_those_of_the_library)
 	json_decref(root);
 	root = ctl_once(its_socket(), "{\"do\":\"metrics\"}");
 	ck_assert_ptr_nonnull(strstr(ctl_string(root, "metrics"), "\nsafestart_generation{name=\"api\"} 1\n"));
+	ck_assert_ptr_nonnull(strstr(ctl_string(root, "metrics"), "\nsafestart_set_info{name=\"api\",digest=\""));
 	json_decref(root);
 	ck_assert_int_eq(stat(its_socket(), &status), 0);
 	ck_assert_int_eq(status.st_mode & 07777, 0600);
