@@ -129,6 +129,21 @@ START_TEST(p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_th
 }
 END_TEST
 
+START_TEST(p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew)
+{
+	static const char *const seldom[] = {"reconcile=0", "reconcile=1h", "reconcile=30s"};
+	char setting[300];
+
+	snprintf(setting, sizeof(setting), "control=%s/ctl/sub", scratch());
+	for (size_t i = 0; i < 3; i++) {
+		app_init(&app);
+		struct safestart *ss = open_with(&app, seldom[i], setting, NULL);
+		EVENTUALLY(app_logged(&app, "does not see this process, everything else works; tried again in 30s"));
+		close_now(ss);
+	}
+}
+END_TEST
+
 START_TEST(what_can_never_be_a_directory_is_refused_at_once)
 {
 	struct safestart *ss;
@@ -545,7 +560,8 @@ START_TEST(p16_the_host_s_umask_opens_nothing_and_is_left_as_it_is)
 END_TEST
 
 SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared, p16_a_socket_that_another_container_sweeps_half_made_is_made_again,
-      p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there, what_can_never_be_a_directory_is_refused_at_once,
+      p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there,
+      p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew, what_can_never_be_a_directory_is_refused_at_once,
       a_relative_directory_is_the_one_of_open_and_its_path_may_be_long, p16_any_name_becomes_a_file_of_the_directory,
       p15_a_socket_that_somebody_removes_is_made_anew_and_clients_stay, close_removes_no_socket_but_its_own,
       p14_close_that_gives_up_on_a_hanging_file_system_says_so, p16_a_read_only_file_system_stops_nothing_and_is_tried_again, p16_a_full_file_system_stops_nothing_and_is_tried_again,

@@ -57,7 +57,9 @@ static int64_t look_again(const struct control *control)
 {
 	int64_t reconcile = handle_settings(control->ss)->reconcile;
 
-	return reconcile == 0 ? LOOK_AGAIN_NS : reconcile > LOOK_AGAIN_LEAST_NS ? reconcile : LOOK_AGAIN_LEAST_NS;
+	if (reconcile == 0 || reconcile > LOOK_AGAIN_NS) /* a source that seldom has to be read anew says nothing about a directory */
+		return LOOK_AGAIN_NS;
+	return reconcile > LOOK_AGAIN_LEAST_NS ? reconcile : LOOK_AGAIN_LEAST_NS;
 }
 
 static int listen_for(struct control *control, bool anew, uint32_t events)
