@@ -280,7 +280,7 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 		wake_at = earlier(wake_at, ss->run->deadline);
 	ss->figures.next_start = gate_next_start(&ss->gate);
 	if (request_is_shut(&ss->door))
-		answer_cancel_tickets_locked(ss);
+		answer_cancel_tickets_locked(ss); /* wakes close, too */
 	ss->drained = request_is_shut(&ss->door) && ss->run == NULL && ss->parked == NULL && worker_is_idle(&ss->worker) &&
 		      snapshot_is_settled(ss->home);
 	pthread_mutex_unlock(&ss->lock);
@@ -314,8 +314,10 @@ static void turn(struct safestart *ss, unsigned events)
 static bool take_turn(struct safestart *ss, bool wait)
 {
 	pthread_mutex_lock(&ss->lock);
+	ss->turn_wanted += wait;
 	while (wait && ss->dispatching)
 		pthread_cond_wait(&ss->changed, &ss->lock);
+	ss->turn_wanted -= wait;
 	bool taken = !ss->dispatching;
 	if (taken) {
 		ss->dispatching = true;
@@ -329,7 +331,9 @@ static void leave_turn(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
 	ss->dispatching = false;
-	pthread_cond_broadcast(&ss->changed);
+	/* Whoever waits for an answer is woken by it; a thousand of them are not to wake for each turn until then. */
+	if (ss->turn_wanted > 0)
+		pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
 }
 

@@ -74,7 +74,7 @@ static void make_own(struct safestart *ss)
 	ss->first_started = ss->second_started = false;
 	ss->dispatching = false;
 	ss->dispatcher = pthread_self();
-	ss->waiters = 0;
+	ss->turn_wanted = ss->waiters = 0;
 	ss->drained = false;
 	ss->figures.next_start = GATE_NEVER;
 	request_after_fork(&ss->door);

@@ -154,6 +154,7 @@ struct safestart {
 	unsigned gathers_owed; /* of these, the sources' */
 	bool dispatching;
 	pthread_t dispatcher; /* who dispatched last */
+	unsigned turn_wanted; /* threads that wait for the one that dispatches */
 	unsigned waiters;     /* threads inside wait or wait_ready */
 	bool drained;         /* shut down and nothing left to do */
 	bool driven;          /* thread=no, or nobody but close is left to dispatch: who dispatches executes the jobs, too */
