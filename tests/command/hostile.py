@@ -193,9 +193,10 @@ def test_without_memory_it_ends_in_words(scene):
     server, = scene.start_on_file(1)
     server.tell("report a 5")
     scene.write(document("a", "b", "c"), scene.folder + "/all")
+    scene.write('[{"targets": ["a:1", "b"]}, {"targets": ["c:1"], "labels": {"id": "x"}}, {"targets": ["c:2"], "labels": {"id": "x"}}, {"targets": ["d:1"], "labels": {"id": ""}}]', scene.folder + "/bad")
     for verb in [["status"], ["status", "--json"], ["nodes"], ["nodes", "--json"], ["metrics"], ["request", "--wait", "--timeout", "1s", "--reason", "x"],
                  ["wait", "a", "--roster", "api=1", "--timeout", "0"], ["wait", "a", "--gone", "--timeout", "0", "--json"], ["announce", "n", "n:1", "--label", "z=1"],
-                 ["withdraw", "n", "--json"], ["check", scene.nodes], ["check", "--json", scene.nodes],
+                 ["withdraw", "n", "--json"], ["check", scene.nodes], ["check", "--json", scene.nodes], ["check", scene.folder + "/bad"],
                  ["monitor", "--inventory", scene.folder + "/all", "--once", "--probe-timeout", "10ms", "--metrics-file", scene.folder + "/prom"], ["complete", "wait", ""], ["help", "wait"]]:
         which = 1 + os.getpid() % step
         while True:

@@ -384,6 +384,65 @@ def test_check_names_everything_that_would_be_left_out(scene):
     scene.safestart("check", "-", text='[{"targets": ["b:99999"]}]').must(3, "b:99999: the port")
 
 
+def test_check_says_where_the_shape_is_wrong(scene):
+    """As the library counts: what is no JSON there has the same line and column as JSON that is out of place."""
+    documents = ['[{"targets": ["a:1"]},\n @]', '[\n\n  {"targets": ["ä:1", "中]:2",\n\t"b\\"[:1", @ ]}]', '[{"labels": {"id": "a", "targets": "no"}, "x": [{"targets": [1]}], "targets": ["é:1",\r\n @]}]',
+                 '@'.join(['[{"é": "' + 70 * "é" + '", "targets" : [', ']}]'])]
+    for text in documents:
+        no_json = scene.safestart("check", "--json", "-", text=text.replace("@", "?")).must(3, "not JSON").json()[0]
+        assert f"line {no_json['line']}, column {no_json['column']}: " in no_json["why"]
+        wrong = scene.safestart("check", "--json", "-", text=text.replace("@", "7")).must(3, "is a number").json()[0]
+        assert (wrong["line"], wrong["column"]) == (no_json["line"], no_json["column"]), f"{wrong} {no_json}"
+        lines = text.split("\n")
+        assert lines[wrong["line"] - 1][wrong["column"] - 1] == "@"
+        scene.safestart("check", "-", text=text.replace("@", "7")).must(3, f"would be refused: line {wrong['line']}, column {wrong['column']}: group 1: target" if "@ ]" in text else "refused: line ")
+    for group in ['{"targets": "a:1"}', '{"labels": {}}', '{"targets": ["a:1"], "labels": {"zone": 1}}', '{"targets": ["a:1"], "labels": []}']:
+        scene.safestart("check", "-", text='[{"targets": ["a:1"]},\n  ' + group + "]").must(3, "-: would be refused: line 2, column 3: group 2: ")
+    # What has no place gets none.
+    for text in ["{}", "[]", "", '[{"t\\u0061rgets": ["a:1", 7]}]']:
+        told = scene.safestart("check", "--json", "-", text=text).must(3).json()[0]
+        assert "line" not in told and "column" not in told, told
+    scene.safestart("check", "-", text='[{"t\\u0061rgets": ["a:1", 7]}]').must(3, "would be refused: group 1: target 2 is a number")
+
+
+def places_of(scene, text):
+    return {entry["id"]: tuple(entry.get(key) for key in ("line", "column", "more")) for entry in scene.safestart("check", "--json", "-", text=text).json()[0]["quarantined"]}
+
+
+def test_check_says_where_everything_is_that_would_be_left_out(scene):
+    text = """[
+  {"targets": ["a:1", "é", "b:99999"], "x": {"targets": ["no"]}, "labels": {"id": "meant for none"}},
+  {"labels": {"id": "x"}, "targets": ["c:1"]}, {"targets": ["c:2"], "labels": {"id": "x"}},
+  {"targets": ["d:1"], "labels": {"id": ""}},
+  {"targets": ["e:1"], "labels": {"id": "y"}}, {"targets": ["e"], "labels": {"id": "y"}}, {"targets": ["e:3"], "labels": {"id": "y"}},
+  {"targets": []}, {"targets": ["z:1"]}, {"targets": ["e"], "labels": {"id": "w"}}]"""
+    told = scene.safestart("check", "-", text=text).must(7, "\n  line 2, column 23: é: ", "\n  line 2, column 28: b:99999: the port", "\n  line 4, column 16: entry 6: the id is empty",
+                                                         "\n  line 3, column 39 (and 1 more with this id): x: the id is given to differing",
+                                                         "\n  line 5, column 61 (and 2 more with this id): y: the address \"e\" has no port")
+    assert told.out.count("\n  line ") == 6, told.out
+    assert places_of(scene, text) == {"é": (2, 23, 0), "b:99999": (2, 28, 0), "entry 6": (4, 16, 0), "x": (3, 39, 1), "y": (5, 61, 2), "w": (6, 55, 0)}
+    # Many are found in one walk.
+    many = "[" + ",\n".join(f'{{"targets": ["n{i}"], "labels": {{"id": "{i}"}}}}' for i in range(3000)) + "]"
+    places = places_of(scene, many)
+    assert places["0"] == (1, 15, 0) and all(places[str(i)] == (i + 1, 14, 0) for i in range(1, 3000))
+    # A thousand labels are as many as may be; in a group of several the id is one of them, too.
+    labels = json.dumps({f"l{i}": "" for i in range(1000)} | {"id": "x"})
+    text = f'[{{"targets": ["a:1"]}}, {{"targets": ["a:1", "b:1"], "labels": {labels}}}, {{"targets": ["c:1"]}}]'
+    assert places_of(scene, text) == {"a:1": (1, 37, 1), "b:1": (1, 44, 0)}
+    # There an id that can't be used is no fault: they only differ.
+    assert places_of(scene, '[{"targets": ["a:1"]}, {"targets": ["a:1", "b:1"], "labels": {"id": "", "zone": "1"}}]') == {"a:1": (1, 15, 1)}
+
+
+def test_check_does_not_guess_where_something_is(scene):
+    assert places_of(scene, '[{"t\\u0061rgets": ["a"]}, {"targets": ["b"]}]') == {"a": (None, None, None), "b": (1, 40, 0)}
+    # Somebody is called what the library calls the nameless third.
+    named = '[{"targets": ["b:1"], "labels": {"id": "entry 3"}}, {"targets": ["a:1"]}, {"targets": ["c:1"], "labels": {"id": "%s"}}, {"targets": ["b:%d"], "labels": {"id": "entry 3"}}]'
+    scene.safestart("check", "-", text=named % ("", 2)).must(7, "\n  entry 3: ")
+    assert set(places_of(scene, named % ("", 2)).values()) == {(None, None, None)}
+    assert places_of(scene, named % ("c", 2)) == {"entry 3": (1, 15, 1)}
+    assert places_of(scene, named % ("c", 0)) == {"entry 3": (1, 133, 1)}
+
+
 def test_check_of_several_files_ends_by_the_worst(scene):
     scene.write(TEN)
     scene.write("[", scene.nodes + ".bad")

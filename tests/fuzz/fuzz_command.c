@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes that the command meets: a file of nodes, which is edited and has to mean what it did but for the edit; answers of processes,
+/* Any bytes that the command meets: a file of nodes, which is edited and has to mean what it did but for the edit; one in
+ * which places are looked for; answers of processes,
  * which become a line; figures; and words for a terminal. The first byte chooses. */
 #include <errno.h>
 #include <jansson.h>
@@ -9,6 +10,7 @@
 #include "filesd.h"
 #include "fuzz.h"
 #include "judge.h"
+#include "locate.h"
 #include "metrics.h"
 #include "table.h"
 
@@ -88,6 +90,73 @@ static void try_file(struct input *input)
 	filesd_close(&filesd);
 }
 
+/* ---- Places ---- */
+
+/* What stands there, found the long way. */
+static const char *at_place(const char *text, struct place place)
+{
+	for (size_t line = 1; line < place.line; line++) {
+		text = strchr(text, '\n');
+		HOLD(text != NULL);
+		text++;
+	}
+	for (size_t column = 1; column < place.column; column++) {
+		HOLD(*text != '\0' && *text != '\n');
+		text++;
+		while ((*text & 0xc0) == 0x80)
+			text++;
+	}
+	return text;
+}
+
+/* There begins what the parser found there. */
+static void hold_value(const char *text, const json_t *root, const struct locate *walk)
+{
+	const char *at = at_place(text, walk->place);
+	const json_t *group = json_array_get(root, walk->group - 1);
+	const json_t *value = walk->target == 0 ? group : json_array_get(json_object_get(group, "targets"), walk->target - 1);
+	json_t *there = json_loadb(at, strlen(at), JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, NULL);
+
+	HOLD(value != NULL && json_equal(there, value));
+	json_decref(there);
+}
+
+/* Groups, and the targets that are in arrays. */
+static size_t count_places(const json_t *root)
+{
+	size_t count = json_array_size(root), index;
+	const json_t *group;
+
+	json_array_foreach(root, index, group)
+		count += json_array_size(json_object_get(group, "targets"));
+	return count;
+}
+
+/* In any text the walk goes forward and ends; in JSON nothing is missed that has no escapes. */
+static void try_places(struct input *input)
+{
+	char *text = text_of(input);
+	json_t *root = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+	struct locate walk = locate_begin(text);
+	const char *before = text;
+	size_t count = 0;
+
+	for (; locate_next(&walk); count++) {
+		HOLD(walk.at > before && walk.place.line > 0);
+		before = walk.at;
+		struct place found = locate_find(text, walk.group, walk.target);
+		HOLD(found.line == walk.place.line && found.column == walk.place.column);
+		if (root != NULL)
+			hold_value(text, root, &walk);
+	}
+	HOLD(!locate_next(&walk) && locate_find(text, walk.group + 1, 0).line == 0);
+	HOLD(root == NULL || strchr(text, '\\') != NULL || count == count_places(root));
+	HOLD(root == NULL || walk.group == json_array_size(root));
+	HOLD(walk.at <= text + strlen(text));
+	json_decref(root);
+	free(text);
+}
+
 /* ---- Answers ---- */
 
 /* A line is what one process answers. */
@@ -148,10 +217,10 @@ static void try_words(struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const tries[])(struct input *) = {try_file, try_answers, try_metrics, try_words};
+	static void (*const tries[])(struct input *) = {try_file, try_answers, try_metrics, try_words, try_places};
 	struct input input = {data, size};
 
 	HOLD(setlocale(LC_CTYPE, "C.UTF-8") != NULL);
-	tries[input_byte(&input) % 4](&input);
+	tries[input_byte(&input) % 5](&input);
 	return 0;
 }
