@@ -20,6 +20,7 @@ struct verdict {
 	struct place place; /* of what it is refused for; may be unknown */
 	bool unsaid;        /* `why` does not have it */
 	json_t *quarantined;
+	size_t left_out; /* how many entries; not all may have a row there */
 };
 
 static struct words settings;
@@ -266,7 +267,7 @@ static void tell(const char *path, const struct verdict *verdict)
 {
 	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD), colour_on(COLOUR_WARN)};
 	int leave = verdict->leave;
-	size_t count = json_array_size(verdict->quarantined), index;
+	size_t listed = json_array_size(verdict->quarantined), count = verdict->left_out, index;
 	const json_t *one;
 
 	if (leave == LEAVE_DONE && quiet)
@@ -286,6 +287,11 @@ static void tell(const char *path, const struct verdict *verdict)
 		printf("%swould be taken but for %zu entr%s%s\n", colours[2], count, count == 1 ? "y" : "ies", colour_off());
 	json_array_foreach(verdict->quarantined, index, one)
 		tell_quarantined(one);
+	if (leave == LEAVE_QUARANTINED && listed < count) {
+		printf("  %zu of them can't be told by id: ", count - listed);
+		words_print(verdict->why);
+		putchar('\n');
+	}
 }
 
 static json_t *verdict_json(const char *path, const struct verdict *verdict)
@@ -307,6 +313,7 @@ static void judge_text(struct verdict *verdict, const struct safestart_conf *con
 	int result = safestart_check(conf, text, verdict->why, sizeof(verdict->why));
 
 	verdict->leave = result == 0 ? LEAVE_DONE : result > 0 ? LEAVE_QUARANTINED : LEAVE_REFUSED;
+	verdict->left_out = result > 0 ? (size_t)result : 0;
 	if (result < 0)
 		place_refusal(verdict, text);
 	if (result != 0) {

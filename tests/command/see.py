@@ -439,6 +439,8 @@ def test_check_does_not_guess_where_something_is(scene):
     named = '[{"targets": ["b:1"], "labels": {"id": "entry 3"}}, {"targets": ["a:1"]}, {"targets": ["c:1"], "labels": {"id": "%s"}}, {"targets": ["b:%d"], "labels": {"id": "entry 3"}}]'
     scene.safestart("check", "-", text=named % ("", 2)).must(7, "\n  entry 3: ")
     assert set(places_of(scene, named % ("", 2)).values()) == {(None, None, None)}
+    nameless = '[{"targets": ["b:1"], "labels": {"id": "entry 2"}}, {"targets": ["a:1"], "labels": {"id": ""}}]'
+    scene.safestart("check", "-", text=nameless).must(7, "but for 1 entry\n", "  1 of them can't be told by id: 1 of 2 entries would be left out: the id is empty")
     assert places_of(scene, named % ("c", 2)) == {"entry 3": (1, 15, 1)}
     assert places_of(scene, named % ("c", 0)) == {"entry 3": (1, 133, 1)}
 
