@@ -196,7 +196,7 @@ def test_without_memory_it_ends_in_words(scene):
     scene.write('[{"targets": ["a:1", "b"]}, {"targets": ["c:1"], "labels": {"id": "x"}}, {"targets": ["c:2"], "labels": {"id": "x"}}, {"targets": ["d:1"], "labels": {"id": ""}}]', scene.folder + "/bad")
     for verb in [["status"], ["status", "--json"], ["nodes"], ["nodes", "--json"], ["metrics"], ["request", "--wait", "--timeout", "1s", "--reason", "x"],
                  ["wait", "a", "--roster", "api=1", "--timeout", "0"], ["wait", "a", "--gone", "--timeout", "0", "--json"], ["announce", "n", "n:1", "--label", "z=1"],
-                 ["withdraw", "n", "--json"], ["check", scene.nodes], ["check", "--json", scene.nodes], ["check", scene.folder + "/bad"],
+                 ["withdraw", "n", "--json"], ["check", scene.nodes], ["check", "--json", scene.nodes], ["check", scene.folder + "/bad"], ["check", "--json", scene.folder + "/bad"],
                  ["monitor", "--inventory", scene.folder + "/all", "--once", "--probe-timeout", "10ms", "--metrics-file", scene.folder + "/prom"], ["complete", "wait", ""], ["help", "wait"]]:
         which = 1 + os.getpid() % step
         while True:
@@ -205,6 +205,7 @@ def test_without_memory_it_ends_in_words(scene):
                 told.code = 4  # jansson 2.14, when it can't grow the buffer of a string, asserts that it has read all of it
             assert 0 <= told.code <= 7, f"{verb}, allocation {which}: {told.code} {told.out} {told.err}"
             assert told.code != 0 or verb[0] != "wait", f"{verb}, allocation {which}: the server has it, and it fails: {told.out}"
+            assert verb[0] != "check" or told.out != "[]\n" or told.code == 4, f"{verb}, allocation {which}: {told.code}, and nothing is said of the file"
             assert {"a", "b"} <= {group["labels"]["id"] for group in json.loads(scene.read())}, f"{verb}, allocation {which}: {scene.read()}"
             if not os.path.exists(hit):
                 break
