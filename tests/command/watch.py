@@ -4,9 +4,10 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 
-from stage import document, eventually
+from stage import Skip, document, eventually
 
 
 class Node:
@@ -93,6 +94,25 @@ def test_what_is_drained_is_no_alarm_until_its_time_has_passed(scene):
     note["b"]["until"] = "2020-01-01T00:00:00Z"
     scene.write(json.dumps(note), scene.nodes + ".draining")
     scene.safestart(*monitor, "--once").must(5, "unannounced: b")
+
+
+def test_who_edits_while_it_looks_raises_no_alarm(scene):
+    """At each instant at which it looks at a file (the preloaded library lets the edit happen there), a node that is up stays announced or drained."""
+    shim = os.path.join(os.path.dirname(scene.server), "libmeanwhile.so")
+    if not os.path.exists(shim):
+        raise Skip("nothing can be preloaded under a sanitizer")
+    a, hit = Node(scene), os.path.join(scene.folder, "hit")
+    monitor = inventory(scene, ("a", a.address))
+    announce, drain = (f"LD_PRELOAD= {scene.command} {words} >{hit}" for words in [f"announce a {a.address}", "drain a --for 1h --reason reboot"])
+    scene.write(document(("a", a.address)))
+    for before, do, then in [(drain, announce, "true"), (announce, drain, "true"), (announce, drain, announce), (drain, announce, drain)]:
+        for at in range(1, 100):
+            assert subprocess.run(before, shell=True, env=scene.environment()).returncode == 0
+            os.remove(hit)
+            scene.safestart(*monitor, "--once", LD_PRELOAD=shim, MEANWHILE_PATH="nodes.json", MEANWHILE_AT=str(at), MEANWHILE_DO=do, MEANWHILE_THEN=then).must(0, "0 unannounced, 0 missing")
+            if not os.path.exists(hit):
+                break
+        assert at > 6, "it looks at both files at the start and at the end"
 
 
 def test_a_note_of_drains_that_can_not_be_read_is_said(scene):
