@@ -59,7 +59,6 @@ static json_t *read_nodes(const char *path, char **real)
 {
 	struct filesd filesd;
 	struct filesd_entry entry = {0};
-	json_t *nodes;
 	char why[512];
 
 	if (filesd_open(&filesd, path, false) != 0)
@@ -67,10 +66,15 @@ static json_t *read_nodes(const char *path, char **real)
 	int usable = safestart_check(NULL, filesd.text, why, sizeof(why));
 	if (usable > 0 || usable == -EINVAL) /* what can't be probed never answers, and so is no alarm */
 		(void)say(0, "not all of %s can be used, and nobody would be told of what can't: %s; safestart check %s names all", path, why, path);
-	nodes = json_object();
+	json_t *nodes = json_object();
+	int failed = nodes == NULL;
 	while (filesd_next(&filesd, &entry))
-		json_object_set_new(nodes, entry.id, json_string(entry.address));
-	if (real != NULL) {
+		failed |= json_object_set_new(nodes, entry.id, json_string(entry.address));
+	if (failed != 0) { /* all of them, or none: one that is left out would never be looked at */
+		(void)say(0, "%s can't be read: out of memory; it is when it changes", path);
+		json_decref(nodes);
+		nodes = NULL;
+	} else if (real != NULL) {
 		free(*real);
 		*real = strdup(filesd.path);
 	}
@@ -79,7 +83,7 @@ static json_t *read_nodes(const char *path, char **real)
 }
 
 /* What is expected has changed, or where it is announced to be: that is what the servers use, and so what is probed. */
-static bool watch(struct monitor *monitor)
+static bool watch(const struct monitor *monitor)
 {
 	const char **addresses = calloc(json_object_size(monitor->expected) + 1, sizeof(*addresses)), *id;
 	json_t *address;
@@ -166,10 +170,11 @@ static bool look_at_files(struct monitor *monitor)
 	changed |= reread_announced(monitor);
 	if (monitor->expected == NULL || monitor->announced == NULL)
 		return false;
-	if (!changed)
-		return true;
-	say_unexpected(monitor);
-	return watch(monitor);
+	if (changed)
+		say_unexpected(monitor);
+	if (changed || !monitor->watched)
+		monitor->watched = watch(monitor);
+	return monitor->watched;
 }
 
 /* ---- The loop ---- */
@@ -250,7 +255,10 @@ static int monitor_main(int argc, char **argv)
 		return say(LEAVE_FAILED, "no thread could be started: %s", safestart_strerror(errno));
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	leave = look_at_files(&monitor) ? go(&monitor) : LEAVE_FAILED;
+	if (look_at_files(&monitor))
+		leave = go(&monitor);
+	else /* files that can't be read have been said */
+		leave = monitor.expected != NULL && monitor.announced != NULL ? say(LEAVE_FAILED, "out of memory") : LEAVE_FAILED;
 	monitor_end(&monitor);
 	return leave;
 }
