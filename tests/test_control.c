@@ -303,7 +303,7 @@ START_TEST(what_is_wrong_with_a_question_is_said_and_the_next_is_answered)
 	static const struct {
 		const char *line, *words;
 	} wrong[] = {{"garbage", "not JSON"}, {"[]", "no JSON object"}, {"{}", "\"do\" has to be one of"}, {"{\"do\":7}", "\"do\" has to be one of"},
-		     {"{\"do\":\"stat\"}", "no \"stat\""}, {"{\"do\":\"nodes\",\"id\":7}", "\"id\" has to be a string"}, {"{\"do\":\"request\",\"force\":1}", "true or false"},
+		     {"{\"do\":\"stat\"}", "no \"stat\""}, {"{\"do\":\"nodes\",\"id\":7}", "\"id\" has to be a string"}, {"{\"do\":\"events\",\"follow\":0}", "\"follow\" has to be true or false"}, {"{\"do\":\"request\",\"force\":1}", "true or false"},
 		     {"{\"do\":\"request\",\"timeout_ms\":\"1s\"}", "milliseconds"}, {"{\"do\":\"status\",\"do\":\"nodes\"}", "not JSON"},
 		     {"{\"do\":\"st\\u0000atus\"}", "not JSON"}, {"{\"do\":\"\xff\"}", "not JSON"}};
 	struct safestart *ss = start(NULL, NULL);
@@ -373,6 +373,43 @@ START_TEST(every_outcome_and_every_log_line_is_an_event_without_callbacks_too)
 	ck_assert(ctl_line(&kept) == NULL && ctl_line(&coming) == NULL);
 	ctl_close(&kept);
 	ctl_close(&coming);
+}
+END_TEST
+
+START_TEST(who_does_not_follow_hears_what_was_kept_and_the_end)
+{
+	static const char *const questions[] = {"{\"do\":\"events\",\"follow\":false}\n{\"do\":\"status\"}\n", "{\"do\":\"events\",\"replay\":false,\"follow\":false}\n"};
+	struct safestart *ss = start("source=none", NULL);
+	struct ctl ctl;
+
+	for (int outcomes = 0; outcomes < 400; outcomes += 100) { /* few, more, more than are kept */
+		for (size_t i = 0; i < 2; i++) {
+			int heard = 0;
+			json_t *root = NULL;
+			ctl_connect(&ctl, its_socket());
+			ctl_send(&ctl, questions[i]);
+			for (;; heard++, json_decref(root)) {
+				root = ctl_read(&ctl);
+				if (strcmp(ctl_string(root, "event"), "end") == 0)
+					break;
+			}
+			json_decref(root);
+			ck_assert(i == 1 ? heard == 0 : heard >= (outcomes < 200 ? outcomes : 200));
+			ck_assert_ptr_null(ctl_line(&ctl));
+			ctl_close(&ctl);
+		}
+		for (int k = 0; k < 100; k++)
+			ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 10000, NULL), 0);
+	}
+	/* Still to be sent when the handle is closed: it ends once. */
+	ctl_connect(&ctl, its_socket());
+	ctl_send(&ctl, questions[0]);
+	close_now(ss);
+	int ends = 0;
+	for (const char *line; (line = ctl_line(&ctl)) != NULL;)
+		ends += strstr(line, "\"event\":\"end\"") != NULL;
+	ck_assert_int_eq(ends, 1);
+	ctl_close(&ctl);
 }
 END_TEST
 
@@ -508,5 +545,5 @@ SUITE("control", status_and_metrics_are_those_of_the_library, nodes_are_listed_w
       a_hundred_thousand_nodes_are_listed, p6_a_request_is_answered_by_the_outcome_of_its_run, force_lifts_the_guard_rails,
       p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for_others, lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up,
       what_is_wrong_with_a_question_is_said_and_the_next_is_answered, every_outcome_and_every_log_line_is_an_event_without_callbacks_too,
-      who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody, with_the_applications_own_loop_it_answers_while_nobody_dispatches,
+      who_does_not_follow_hears_what_was_kept_and_the_end, who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody, with_the_applications_own_loop_it_answers_while_nobody_dispatches,
       p16_two_handles_of_one_name_have_a_socket_each, p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close, close_waits_for_no_client_and_answers_who_waits)

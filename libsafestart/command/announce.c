@@ -23,7 +23,7 @@ static bool no_incarnation, wait;
 /* ---- What editing verbs share ---- */
 
 /* The note of a drain before the node goes, and the node back before the note goes, so that no monitor ever sees it missing without
- * a reason. */
+ * a reason: it reads both again until the nodes stay as they are meanwhile. */
 int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, json_t *told)
 {
 	int leave = note_first ? drains_write(drains, filesd) : 0;

@@ -13,8 +13,8 @@
 #include "link.h"
 #include "table.h"
 
-#define LOOK_AGAIN_MS 1000 /* for processes that have come */
-#define QUIET_MS 500       /* --no-follow: with nothing more for so long, all that was kept has come */
+#define LOOK_AGAIN_MS 1000                     /* for processes that have come */
+#define ANSWER_MS ((int)(FLEET_TIMEOUT / 1000000)) /* --no-follow: whoever is not done and says nothing for so long does not answer */
 
 static bool no_follow;
 
@@ -29,7 +29,7 @@ struct listener {
 	char *file, *name, *process;
 	struct link link;
 	bool heard;  /* it said anything */
-	bool ended;  /* it said that it is closing */
+	bool ended;  /* it said that it is closing, or --no-follow, that this is all; or it refused */
 	char *said;  /* the newest outcome's message */
 };
 
@@ -95,8 +95,11 @@ static bool take_line(char *line, size_t length, void *user_data)
 
 	listener->heard = true;
 	if (json_is_object(event)) {
-		listener->ended |= strcmp(answer_text(event, "event"), "end") == 0;
-		if (common.json)
+		bool end = strcmp(answer_text(event, "event"), "end") == 0;
+		listener->ended |= end || json_is_false(json_object_get(event, "ok"));
+		if (end && no_follow)
+			; /* that is the answer's, and did not happen */
+		else if (common.json)
 			(void)print_json(json_incref(event), 0);
 		else if (json_is_false(json_object_get(event, "ok")))
 			(void)say(0, "%s %s: %s", listener->name, listener->process, answer_text(event, "message"));
@@ -104,7 +107,7 @@ static bool take_line(char *line, size_t length, void *user_data)
 			print_event(listener, event);
 	}
 	json_decref(event);
-	return true;
+	return !no_follow || !listener->ended;
 }
 
 /* ---- Who is listened to ---- */
@@ -170,9 +173,9 @@ static int turn(struct listeners *listeners, int wait_ms)
 		ready = poll(polled, listeners->count, wait_ms);
 	for (size_t i = listeners->count; ready > 0 && i-- > 0;) { /* from behind, for drop() moves the last one */
 		struct listener *listener = &listeners->at[i];
-		if (polled[i].revents == 0 || link_turn(&listener->link, take_line, listener) >= 0)
+		if (polled[i].revents == 0 || link_turn(&listener->link, take_line, listener) == 0)
 			continue;
-		if (!common.json && !no_follow && !listener->ended)
+		if (!common.json && !listener->ended)
 			(void)say(0, "%s %s has gone", listener->name, listener->process);
 		drop(listeners, i);
 	}
@@ -198,7 +201,7 @@ static int events_main(int argc, char **argv)
 	if (listeners.count == 0)
 		leave = say(LEAVE_FAILED, "nobody in %s can be heard; see safestart status", options_control());
 	for (int64_t looked = clock_now(); leave == 0 && !ferror(stdout);) {
-		if (turn(&listeners, no_follow ? QUIET_MS : LOOK_AGAIN_MS) <= 0 && no_follow)
+		if (turn(&listeners, no_follow ? ANSWER_MS : LOOK_AGAIN_MS) <= 0 && no_follow)
 			break;
 		if (no_follow && listeners.count == 0)
 			break;
@@ -210,8 +213,8 @@ static int events_main(int argc, char **argv)
 	/* A socket takes connections, whatever its process does. */
 	for (size_t i = 0; no_follow && i < listeners.count; i++) {
 		const struct listener *listener = &listeners.at[i];
-		if (!listener->heard)
-			(void)say(0, "nothing was heard from %s %s: it has said nothing yet, or is stopped; safestart status %s tells", listener->name, listener->process, listener->name);
+		(void)say(0, "%s was heard from %s %s for %d s: is it stopped? safestart status %s tells", listener->heard ? "nothing more" : "nothing", listener->name, listener->process,
+			  ANSWER_MS / 1000, listener->name);
 	}
 	while (listeners.count > 0)
 		drop(&listeners, listeners.count - 1);

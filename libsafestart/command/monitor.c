@@ -45,16 +45,13 @@ static void on_signal(int signal)
 
 /* ---- The files ---- */
 
-/* Read again when it has changed. True: it has. */
-static bool has_changed(const char *path, struct stat *seen)
+/* Is it another one than was seen? `now`: as it is. */
+static bool has_changed(const char *path, const struct stat *seen, struct stat *now)
 {
-	struct stat now = {0};
-
-	(void)stat(path, &now);
-	bool same = now.st_ino == seen->st_ino && now.st_size == seen->st_size && now.st_mtim.tv_sec == seen->st_mtim.tv_sec && now.st_mtim.tv_nsec == seen->st_mtim.tv_nsec &&
-		    now.st_ctim.tv_sec == seen->st_ctim.tv_sec && now.st_ctim.tv_nsec == seen->st_ctim.tv_nsec;
-	*seen = now;
-	return !same;
+	*now = (struct stat){0};
+	(void)stat(path, now);
+	return now->st_ino != seen->st_ino || now->st_size != seen->st_size || now->st_mtim.tv_sec != seen->st_mtim.tv_sec || now->st_mtim.tv_nsec != seen->st_mtim.tv_nsec ||
+	       now->st_ctim.tv_sec != seen->st_ctim.tv_sec || now->st_ctim.tv_nsec != seen->st_ctim.tv_nsec;
 }
 
 /* id → address; NULL: it can't be read, which was said. `real`: where it really is, to be freed. */
@@ -62,7 +59,6 @@ static json_t *read_nodes(const char *path, char **real)
 {
 	struct filesd filesd;
 	struct filesd_entry entry = {0};
-	json_t *nodes;
 	char why[512];
 
 	if (filesd_open(&filesd, path, false) != 0)
@@ -70,10 +66,15 @@ static json_t *read_nodes(const char *path, char **real)
 	int usable = safestart_check(NULL, filesd.text, why, sizeof(why));
 	if (usable > 0 || usable == -EINVAL) /* what can't be probed never answers, and so is no alarm */
 		(void)say(0, "not all of %s can be used, and nobody would be told of what can't: %s; safestart check %s names all", path, why, path);
-	nodes = json_object();
+	json_t *nodes = json_object();
+	int failed = nodes == NULL;
 	while (filesd_next(&filesd, &entry))
-		json_object_set_new(nodes, entry.id, json_string(entry.address));
-	if (real != NULL) {
+		failed |= json_object_set_new(nodes, entry.id, json_string(entry.address));
+	if (failed != 0) { /* all of them, or none: one that is left out would never be looked at */
+		(void)say(0, "%s can't be read: out of memory; it is when it changes", path);
+		json_decref(nodes);
+		nodes = NULL;
+	} else if (real != NULL) {
 		free(*real);
 		*real = strdup(filesd.path);
 	}
@@ -82,7 +83,7 @@ static json_t *read_nodes(const char *path, char **real)
 }
 
 /* What is expected has changed, or where it is announced to be: that is what the servers use, and so what is probed. */
-static bool watch(struct monitor *monitor)
+static bool watch(const struct monitor *monitor)
 {
 	const char **addresses = calloc(json_object_size(monitor->expected) + 1, sizeof(*addresses)), *id;
 	json_t *address;
@@ -97,17 +98,51 @@ static bool watch(struct monitor *monitor)
 	return fine;
 }
 
-/* What can't be read stays as it was, and is said once. */
-static void reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *fine)
+/* What can't be read stays as it was, and is said once. True: there are new ones. */
+static bool reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *fine)
 {
-	if (!has_changed(path, seen) && *nodes != NULL)
-		return;
+	struct stat now;
+
+	if (!has_changed(path, seen, &now) && *nodes != NULL)
+		return false;
+	*seen = now;
 	json_t *new = read_nodes(path, real);
 	*fine = new != NULL;
 	if (new == NULL)
-		return;
+		return false;
 	json_decref(*nodes);
 	*nodes = new;
+	return true;
+}
+
+static void reread_drains(struct monitor *monitor)
+{
+	struct drains drains;
+	char why[512] = "out of memory";
+
+	bool fine = drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0;
+	if (fine) {
+		drains_free(&monitor->drains);
+		monitor->drains = drains;
+	} else if (monitor->drains_fine) {
+		(void)say(0, "the note of drained nodes can't be read, and what it said before goes on, if anything: %s; put it right, or a node may seem forgotten that is away on purpose", why);
+	}
+	monitor->drains_fine = fine;
+}
+
+/* The announced nodes, and the note as it was while they were so: as long as a drained node is out of its file, it is in the note. Who
+ * edits them reads them too, and waits for the disk: sooner or later we are between two edits. */
+static bool reread_announced(struct monitor *monitor)
+{
+	struct stat now;
+	bool changed = false;
+
+	do {
+		changed |= reread(file, &monitor->file_seen, &monitor->announced, &monitor->file_real, &monitor->file_fine);
+		if (monitor->announced != NULL)
+			reread_drains(monitor);
+	} while (!stopping && has_changed(file, &monitor->file_seen, &now));
+	return changed;
 }
 
 /* What is announced and not expected is not probed: a short inventory looks like a site where all is well. */
@@ -130,26 +165,16 @@ static void say_unexpected(const struct monitor *monitor)
 
 static bool look_at_files(struct monitor *monitor)
 {
-	const json_t *expected = monitor->expected, *announced = monitor->announced;
-	struct drains drains;
-	char why[512] = "out of memory";
+	bool changed = reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL, &monitor->inventory_fine);
 
-	reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL, &monitor->inventory_fine);
-	reread(file, &monitor->file_seen, &monitor->announced, &monitor->file_real, &monitor->file_fine);
+	changed |= reread_announced(monitor);
 	if (monitor->expected == NULL || monitor->announced == NULL)
 		return false;
-	bool fine = drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0;
-	if (fine) {
-		drains_free(&monitor->drains);
-		monitor->drains = drains;
-	} else if (monitor->drains_fine) {
-		(void)say(0, "the note of drained nodes can't be read, and what it said before goes on, if anything: %s; put it right, or a node may seem forgotten that is away on purpose", why);
-	}
-	monitor->drains_fine = fine;
-	if (expected == monitor->expected && announced == monitor->announced)
-		return true;
-	say_unexpected(monitor);
-	return watch(monitor);
+	if (changed)
+		say_unexpected(monitor);
+	if (changed || !monitor->watched)
+		monitor->watched = watch(monitor);
+	return monitor->watched;
 }
 
 /* ---- The loop ---- */
@@ -230,7 +255,10 @@ static int monitor_main(int argc, char **argv)
 		return say(LEAVE_FAILED, "no thread could be started: %s", safestart_strerror(errno));
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	leave = look_at_files(&monitor) ? go(&monitor) : LEAVE_FAILED;
+	if (look_at_files(&monitor))
+		leave = go(&monitor);
+	else /* files that can't be read have been said */
+		leave = monitor.expected != NULL && monitor.announced != NULL ? say(LEAVE_FAILED, "out of memory") : LEAVE_FAILED;
 	monitor_end(&monitor);
 	return leave;
 }

@@ -22,6 +22,7 @@ struct monitor {
 	struct stat inventory_seen, file_seen;
 	bool inventory_fine, file_fine, drains_fine; /* said when it changes */
 	char *file_real;
+	bool watched; /* all of them are probed; else for want of memory those from before */
 	int64_t after;
 	bool json, quiet; /* how alarms are said; not at all */
 	struct alarm *alarms; /* open or about to be, of the nodes that are not as they should be */

@@ -203,10 +203,8 @@ static struct target *target_locked(struct prober *prober, const char *address)
 {
 	struct target *target = find_locked(prober, address);
 
-	if (target != NULL) {
-		target->unwatched = false;
+	if (target != NULL)
 		return target;
-	}
 	target = calloc(1, sizeof(*target));
 	if (target == NULL || (target->address = strdup(address)) == NULL) {
 		free(target);
@@ -216,8 +214,29 @@ static struct target *target_locked(struct prober *prober, const char *address)
 	return target;
 }
 
-static void drop_locked(struct prober *prober)
+/* All of them, or, for want of memory, nothing has changed. */
+static bool collect_locked(struct prober *prober, const char *const *addresses, size_t count, struct target **targets)
 {
+	for (size_t i = 0; i < count; i++) {
+		targets[i] = target_locked(prober, addresses[i]);
+		if (targets[i] != NULL)
+			continue;
+		while (i-- > 0) {
+			if (find_locked(prober, targets[i]->address) != targets[i])
+				free_target(targets[i]);
+		}
+		return false;
+	}
+	return true;
+}
+
+/* Those that are not among the new ones go; who is busy with one frees it. */
+static void drop_locked(struct prober *prober, struct target *const *targets, size_t count)
+{
+	for (size_t i = 0; i < prober->count; i++)
+		prober->targets[i]->unwatched = true;
+	for (size_t i = 0; i < count; i++)
+		targets[i]->unwatched = false;
 	for (size_t i = 0; i < prober->count; i++) {
 		if (prober->targets[i]->unwatched && !prober->targets[i]->busy)
 			free_target(prober->targets[i]);
@@ -228,22 +247,15 @@ static void drop_locked(struct prober *prober)
 bool prober_watch(struct prober *prober, const char *const *addresses, size_t count)
 {
 	struct target **targets = calloc(count + 1, sizeof(struct target *));
-	bool fine = targets != NULL;
-	size_t kept = 0;
 
 	pthread_mutex_lock(&prober->lock);
-	for (size_t i = 0; fine && i < prober->count; i++)
-		prober->targets[i]->unwatched = true;
-	for (size_t i = 0; fine && i < count; i++) {
-		targets[kept] = target_locked(prober, addresses[i]);
-		fine = targets[kept++] != NULL;
-	}
+	bool fine = targets != NULL && collect_locked(prober, addresses, count, targets);
 	if (fine) {
-		drop_locked(prober);
-		qsort(targets, kept, sizeof(struct target *), compare_targets);
+		drop_locked(prober, targets, count);
+		qsort(targets, count, sizeof(struct target *), compare_targets);
 		prober->targets = targets;
 		prober->count = 0;
-		for (size_t i = 0; i < kept; i++) { /* an address that was given twice is new twice */
+		for (size_t i = 0; i < count; i++) { /* an address that was given twice is new twice */
 			if (prober->count > 0 && strcmp(targets[prober->count - 1]->address, targets[i]->address) == 0) {
 				if (targets[prober->count - 1] != targets[i])
 					free_target(targets[i]);
@@ -255,7 +267,7 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 	}
 	pthread_mutex_unlock(&prober->lock);
 	if (!fine)
-		free(targets); /* and the few new ones: the program is about to end */
+		free(targets);
 	return fine;
 }
 

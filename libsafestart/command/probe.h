@@ -20,7 +20,8 @@ struct prober;
 /* NULL: no memory, or no thread at all. `interval` 0: each address once. */
 struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeout);
 
-/* From now on it probes these addresses, and no others; what is known of those that stay is kept. False: no memory. */
+/* From now on it probes these addresses, and no others; what is known of those that stay is kept. False: no memory, and
+ * all is as it was. */
 bool prober_watch(struct prober *prober, const char *const *addresses, size_t count);
 
 /* What is known of an address. */

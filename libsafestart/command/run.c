@@ -4,6 +4,7 @@
  * the keeper of the command. */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <limits.h>
 #include <poll.h>
 #include <safestart/safestart.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "fleet.h"
 #include "guard.h"
 #include "keeper.h"
 
@@ -23,6 +25,7 @@
 #define LEAVE_OURS 125
 #define GRACE_MS 10000 /* from SIGTERM to SIGKILL */
 #define GUARD_MS 50    /* between looks whether a command that was left running has ended */
+#define TELL_MS 30000  /* who waits so long for another one's command is told for whom; with --timeout the handle tells, in proportion */
 #define FOREVER INT64_C(3153600000000000000)
 
 static struct {
@@ -46,6 +49,7 @@ struct caller {
 	int64_t term_at;           /* the command was told to end; 0: not */
 	bool killed;
 	bool said_left;            /* that a command of a killed caller is still running */
+	int64_t tell_at;           /* look whether it is time to say whom we wait for; 0: that was said, or is not to be */
 	int signal;                /* a signal that ends us */
 	bool closing;              /* all that matters was said */
 };
@@ -205,6 +209,24 @@ static int poll_timeout(const struct caller *caller)
 	return -1;
 }
 
+/* Whoever waits behind a command that hangs sees nothing of it. Said once; comes by again and again, as the lock is tried. */
+static void tell_whom_we_wait_for(struct caller *caller)
+{
+	if (caller->tell_at == 0 || caller->run != NULL || now_ms() < caller->tell_at)
+		return;
+	char *text = safestart_status_json(caller->ss);
+	json_t *status = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	const json_t *lock = json_object_get(status, "lock");
+	int64_t waited = strcmp(answer_text(lock, "state"), "waiting") == 0 ? (int64_t)(answer_number(lock, "since_seconds") * 1000) : 0;
+
+	caller->tell_at = waited < TELL_MS ? now_ms() + TELL_MS - waited : 0;
+	if (caller->tell_at == 0)
+		say(0, "waiting for %lld s now: the command is being run by %s, and has not ended; look what that one hangs at. The wait goes on; with --timeout a command is ended that takes too long",
+		    (long long)waited / 1000, answer_text(lock, "holder"));
+	json_decref(status);
+	safestart_free(text);
+}
+
 /* Until the request is answered and no command of ours is left. */
 static int wait_for_answer(struct caller *caller, struct safestart_outcome *outcome)
 {
@@ -214,6 +236,7 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		if (caller->run != NULL && caller->keeper.pid == 0 && caller->signal == 0)
 			start_command(caller);
 		hurry_command(caller);
+		tell_whom_we_wait_for(caller);
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
 			return result;
 		if (caller->signal != 0 && caller->keeper.pid == 0) {
@@ -255,6 +278,7 @@ static int ask_and_wait(struct caller *caller)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
+	caller->tell_at = options.quiet || options.timeout > 0 ? 0 : now_ms() + TELL_MS;
 	caller->ticket = safestart_request_restart(caller->ss);
 	int result = wait_for_answer(caller, &outcome);
 	bool left = caller->signal != 0 && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
@@ -278,7 +302,7 @@ static const struct option_row rows[] = {
 	{"max-delay", "DURATION", OPTION_DURATION, &options.max_delay, "longest a request waits for quiet: 30s"},
 	{"timeout", "DURATION", OPTION_DURATION, &options.timeout, "end a command that takes longer: SIGTERM, 10s later SIGKILL; else: never"},
 	{"lock-dir", "DIR", OPTION_TEXT, &options.lock_dir, "where the locks are; see below"},
-	{"quiet", NULL, OPTION_FLAG, &options.quiet, "say nothing when the command has run"},
+	{"quiet", NULL, OPTION_FLAG, &options.quiet, "say nothing when the command has run, or takes long elsewhere"},
 	OPTION_END,
 };
 
@@ -378,7 +402,7 @@ const struct verb verb_run = {
 	.arguments = "[--] COMMAND [ARGUMENT...]",
 	.text = "What people write `flock FILE COMMAND` for. Requests by the same name that come in close succession, from any number of processes, are "
 		"one run of COMMAND; those that come while it runs are one more. Everybody waits, and exits with the exit code of the run that covered their request: one that "
-		"began after they asked.\n\n"
+		"began after they asked. Who waits for another one's run for 30 s is told whose it is, where no --timeout ends it.\n\n"
 		"COMMAND's output is that of the caller who runs it. SIGTERM, SIGINT and SIGHUP to that one are passed on to COMMAND; to another they mean to leave, the "
 		"request stays. If the caller is killed, COMMAND runs to its end, and the next one runs it for who still waits. What COMMAND leaves behind in the background "
 		"holds no lock.\n\n"

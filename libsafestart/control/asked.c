@@ -127,6 +127,8 @@ static int read_members(struct asked *asked, const json_t *root, char *why, size
 	if (error == 0)
 		error = read_bool(&asked->replay, root, "replay", why, why_size);
 	if (error == 0)
+		error = read_bool(&asked->follow, root, "follow", why, why_size);
+	if (error == 0)
 		error = read_timeout(&asked->timeout_ms, root, why, why_size);
 	if (error < 0)
 		return error;
@@ -140,7 +142,7 @@ int asked_read(struct asked *asked, const char *line, size_t length, char *why, 
 {
 	json_t *root;
 
-	*asked = (struct asked){.timeout_ms = -1, .replay = true};
+	*asked = (struct asked){.timeout_ms = -1, .replay = true, .follow = true};
 	int error = load(&root, line, length, why, why_size);
 	if (error == 0)
 		error = read_members(asked, root, why, why_size);

@@ -25,6 +25,7 @@ struct asked {
 	bool wait;
 	int timeout_ms; /* -1: for ever */
 	bool replay;    /* events: begin with what is kept */
+	bool follow;    /* events: go on with what comes; else the line "end" follows what has happened so far, and the end of the file */
 };
 
 /* Read a line (no newline in it). 0; -EINVAL; -ENOMEM: why has the words. */

@@ -122,7 +122,13 @@ enum client_next client_step(struct safestart *ss, struct client *client, bool r
 		client->rest = (struct verbs_rest){0};
 		return answered(client, now);
 	case VERBS_STREAM:
-		return verbs_events(ss, &client->rest, &client->out) ? answered(client, now) : CLIENT_WAITS;
+		if (verbs_events(ss, &client->rest, &client->out))
+			return answered(client, now);
+		if (!verbs_is_over(&client->rest))
+			return CLIENT_WAITS;
+		verbs_end(ss, &client->out);
+		client->last = true;
+		return answered(client, now);
 	default:
 		return read_line(ss, client, room, now);
 	}
@@ -141,7 +147,7 @@ void client_say_goodbye(struct safestart *ss, struct client *client)
 	do {
 		next = client_step(ss, client, false, now);
 	} while (next == CLIENT_GOES_ON);
-	if (!streams || client->hung_up || client->out.length > 0)
+	if (!streams || client->last || client->hung_up || client->out.length > 0)
 		return;
 	verbs_end(ss, &client->out);
 	if (!client->out.failed)

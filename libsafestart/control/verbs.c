@@ -133,12 +133,13 @@ static void answer_request(struct safestart *ss, const struct asked *asked, uid_
 		*rest = (struct verbs_rest){.kind = VERBS_WAIT, .ticket = ticket, .deadline = loop_deadline(asked->timeout_ms)};
 }
 
-/* From here on who posts an event wakes us: before the first look, so that none is missed. */
-static void begin_events(struct safestart *ss, bool replay, struct verbs_rest *rest)
+/* From here on who posts an event wakes us: before the first look, so that none is missed. Who does not follow hears of what was before
+ * the question, however much comes meanwhile. */
+static void begin_events(struct safestart *ss, const struct asked *asked, struct verbs_rest *rest)
 {
 	uint64_t newest = events_newest(ss->events), kept = newest < EVENTS_KEPT ? newest : EVENTS_KEPT;
 
-	*rest = (struct verbs_rest){.kind = VERBS_STREAM, .next = newest + 1 - (replay ? kept : 0)};
+	*rest = (struct verbs_rest){.kind = VERBS_STREAM, .next = newest + 1 - (asked->replay ? kept : 0), .last = asked->follow ? UINT64_MAX : newest};
 }
 
 void verbs_answer(struct safestart *ss, uid_t uid, bool heard, const char *line, size_t length, struct json_buffer *to, struct verbs_rest *rest)
@@ -160,7 +161,7 @@ void verbs_answer(struct safestart *ss, uid_t uid, bool heard, const char *line,
 	case ASKED_NODES: answer_nodes(ss, asked.id, to); break;
 	case ASKED_METRICS: answer_metrics(ss, to); break;
 	case ASKED_REQUEST: answer_request(ss, &asked, uid, to, rest); break;
-	case ASKED_EVENTS: begin_events(ss, asked.replay, rest); break;
+	case ASKED_EVENTS: begin_events(ss, &asked, rest); break;
 	default: break;
 	}
 	asked_clear(&asked);
@@ -218,12 +219,17 @@ static void add_event(const struct safestart *ss, const struct event *event, str
 		add_line(to, with(new_event(ss, "outcome", event->n, event->wall_ms), "outcome", picture_outcome_json(&event->outcome)));
 }
 
+bool verbs_is_over(const struct verbs_rest *rest)
+{
+	return rest->kind == VERBS_STREAM && rest->next > rest->last;
+}
+
 bool verbs_events(struct safestart *ss, struct verbs_rest *rest, struct json_buffer *to)
 {
 	uint64_t first = rest->next;
 	struct event event;
 
-	while (rest->next - first < EVENTS_AT_A_TIME && events_get(ss->events, rest->next, &event)) {
+	while (!verbs_is_over(rest) && rest->next - first < EVENTS_AT_A_TIME && events_get(ss->events, rest->next, &event)) {
 		if (event.n > rest->next) { /* who reads was too slow */
 			add_line(to, with(new_event(ss, "lost", event.n - 1, events_wall_ms()), "count", json_integer((json_int_t)(event.n - rest->next))));
 			first = event.n;

@@ -17,7 +17,7 @@ struct verbs_rest {
 	} kind;
 	uint64_t ticket;
 	int64_t deadline;
-	uint64_t next; /* number of the event */
+	uint64_t next, last; /* numbers of events; behind the last one it ends */
 };
 
 /* Answer a line that `uid` has sent; if nobody hears it any more, only do what it asks for. */
@@ -27,8 +27,9 @@ void verbs_error(struct json_buffer *to, int error, const char *words);
 /* The outcome that is waited for, if it is there, or the time is over. False: not yet. */
 bool verbs_outcome(struct safestart *ss, const struct verbs_rest *rest, struct json_buffer *to);
 
-/* The events that have come, some at a time, or that they are lost. False: none. */
+/* The events that have come, some at a time, or that they are lost. False: none, for now, or, if so, for good. */
 bool verbs_events(struct safestart *ss, struct verbs_rest *rest, struct json_buffer *to);
+bool verbs_is_over(const struct verbs_rest *rest);
 void verbs_end(struct safestart *ss, struct json_buffer *to);
 
 #endif

@@ -270,6 +270,34 @@ def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
     assert leader.wait() == 9
 
 
+def test_who_waits_behind_a_command_that_hangs_is_told_once_for_whom(scene):
+    """After 30 s, which the preloaded library lets pass at once."""
+    shim = os.path.join(os.path.dirname(scene.server), "liblater.so")
+    if not os.path.exists(shim):
+        raise Skip("nothing can be preloaded under a sanitizer")
+    world = World(scene)
+    hold, later = (os.path.join(world.path, name) for name in ["hold", "later"])
+    for path in [hold, later]:
+        with open(path, "w", encoding="utf-8"):
+            pass
+    os.remove(later)
+    leader = world.call("--debounce", "0")
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    shimmed = {"LD_PRELOAD": shim, "LATER": later}
+    followers = [world.call("--debounce", "0", *more, **shimmed) for more in [[], ["--quiet"], ["--timeout", "1h"]]]
+    eventually("them to wait", lambda: world.are_in(3))
+    assert world.told() == ""
+    with open(later, "w", encoding="utf-8"):
+        pass
+    eventually("the first to tell", lambda: re.search(rf"waiting for \d+ s now: the command is being run by it \(pid {leader.pid}\), and has not ended", world.told()))
+    assert world.told().count("\n") == 1, world.told()
+    for follower in followers:
+        follower.send_signal(signal.SIGTERM)
+        assert follower.wait() == 128 + signal.SIGTERM
+    os.remove(hold)
+    assert leader.wait() == 0 and world.told().count("waiting for") == 1, world.told()
+
+
 def test_a_signal_that_comes_as_the_window_ends_is_heard(scene):
     world = World(scene)
     caller = world.call("--debounce", "1s")

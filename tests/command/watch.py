@@ -4,16 +4,17 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 
-from stage import document, eventually
+from stage import Skip, document, eventually
 
 
 class Node:
     """Listens on a port of its own."""
 
     def __init__(self, scene):
-        self.socket = socket.socket()
+        self.socket, self.times = socket.socket(), 0  # how often it was reached
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(64)
         self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
@@ -24,6 +25,7 @@ class Node:
         try:
             while True:
                 self.socket.accept()[0].close()
+                self.times += 1
         except OSError:
             pass
 
@@ -95,6 +97,25 @@ def test_what_is_drained_is_no_alarm_until_its_time_has_passed(scene):
     scene.safestart(*monitor, "--once").must(5, "unannounced: b")
 
 
+def test_who_edits_while_it_looks_raises_no_alarm(scene):
+    """At each instant at which it looks at a file (the preloaded library lets the edit happen there), a node that is up stays announced or drained."""
+    shim = os.path.join(os.path.dirname(scene.server), "libmeanwhile.so")
+    if not os.path.exists(shim):
+        raise Skip("nothing can be preloaded under a sanitizer")
+    a, hit = Node(scene), os.path.join(scene.folder, "hit")
+    monitor = inventory(scene, ("a", a.address))
+    announce, drain = (f"LD_PRELOAD= {scene.command} {words} >{hit}" for words in [f"announce a {a.address}", "drain a --for 1h --reason reboot"])
+    scene.write(document(("a", a.address)))
+    for before, do, then in [(drain, announce, "true"), (announce, drain, "true"), (announce, drain, announce), (drain, announce, drain)]:
+        for at in range(1, 100):
+            assert subprocess.run(before, shell=True, env=scene.environment()).returncode == 0
+            os.remove(hit)
+            scene.safestart(*monitor, "--once", LD_PRELOAD=shim, MEANWHILE_PATH="nodes.json", MEANWHILE_AT=str(at), MEANWHILE_DO=do, MEANWHILE_THEN=then).must(0, "0 unannounced, 0 missing")
+            if not os.path.exists(hit):
+                break
+        assert at > 6, "it looks at both files at the start and at the end"
+
+
 def test_a_note_of_drains_that_can_not_be_read_is_said(scene):
     """Else a node that is away on purpose seems forgotten, and nobody knows why."""
     a = Node(scene)
@@ -141,6 +162,37 @@ def test_alarms_begin_and_end(scene):
     says('no longer unannounced: c "x"')
     running.send_signal(signal.SIGTERM)
     assert running.wait(60) == 0
+
+
+def test_want_of_memory_for_a_new_node_costs_no_other(scene):
+    """A new address is kept and watched: each allocation of its size fails once, while an old one is probed all the time."""
+    shim = os.path.join(os.path.dirname(scene.server), "libpoor.so")
+    if not os.path.exists(shim):
+        raise Skip("nothing can be preloaded under a sanitizer")
+    a, hit, errors, metrics = Node(scene), *(os.path.join(scene.folder, name) for name in ["hit", "errors", "safestart.prom"])
+    new = "0" * 222 + "177." + a.address.partition(".")[2]  # the same place, in octal: nothing else is as long
+    scene.write(document(("a", a.address)))
+    for which in range(1, 100):
+        monitor, before = inventory(scene, ("a", a.address)), a.times
+        poor = [f"LD_PRELOAD={shim}", f"POOR={which}", f"POOR_SIZE={len(new) + 1}", f"POOR_HIT={hit}"]
+        running = scene.begin(*monitor, "--interval", "20ms", "--after", "0", "--metrics-file", metrics, before=["sh", "-c", f'exec env "$@" 2>{errors}', "sh", *poor])
+        eventually("it to begin", lambda: running.poll() is not None or (a.times > before + 1 and os.path.exists(metrics)))
+        inventory(scene, ("b", new), ("a", a.address))
+
+        def ended_or_knows():
+            if "out of memory" in scene.read(errors):  # that was said, and waits for the next change
+                os.truncate(errors, 0)
+                inventory(scene, ("b", new), ("a", a.address))
+            return running.poll() is not None or '{id="b"} 1' in scene.read(metrics)
+        eventually("b to be known", ended_or_knows)
+        assert running.poll() is None, f"allocation {which}: {running.returncode}"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+        os.remove(metrics)
+        if not os.path.exists(hit):
+            break
+        os.remove(hit)
+    assert which > 2, "it is kept, and watched"
 
 
 def test_alarms_for_programs(scene):
