@@ -227,7 +227,7 @@ static void print_seconds(FILE *to, const char *metric_name, const char *name, i
 static void print_metrics(FILE *to, const struct safestart *ss, const struct picture *picture)
 {
 	size_t counts[PICTURE_STATES] = {0};
-	char clean[256], name[2 * sizeof(clean)], digest[PICTURE_DIGEST_SIZE], desired[PICTURE_DIGEST_SIZE];
+	char clean[256], name[2 * sizeof(clean)];
 
 	why_copy(clean, sizeof(clean), handle_settings(ss)->name); /* as above: a scrape that is not UTF-8 is refused whole */
 	escape(clean, name, sizeof(name));
@@ -236,6 +236,7 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct pic
 	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name, (unsigned long long)picture->live->generation);
 	metric(to, "set_info", "gauge", "1, with the digest of the live set: processes that have the same nodes have the same digest.");
 	if (picture->live->generation > 0) {
+		char digest[PICTURE_DIGEST_SIZE], desired[PICTURE_DIGEST_SIZE];
 		picture_digests(picture, digest, desired);
 		fprintf(to, "safestart_set_info{name=\"%s\",digest=\"%s\"} 1\n", name, digest);
 	}

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 
 from stage import answers, document, eventually, repeat
@@ -475,3 +476,21 @@ def test_check_of_several_files_ends_by_the_worst(scene):
     scene.safestart("check", scene.folder).must(4, "Is a directory")
     os.chmod(scene.nodes, 0o600)
     scene.safestart("check", scene.nodes, user="nobody").must(4, "Permission denied")
+
+
+# ---- The protocol, for other programs ----
+
+def test_every_question_of_its_page_is_answered(scene):
+    scene.write(document("riak-1", "riak-2"))
+    server, = scene.start_on_file(1)
+    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "doc", "control.md")
+    with open(page, encoding="utf-8") as file:
+        questions = [found for line in file for found in re.findall(r"`(\{\"do\".*?\})`", line)]
+    assert len(questions) > 6, questions
+    for question in questions:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.path.join(scene.control, f"api.{server.pid}.sock"))
+            client.sendall(question.encode() + b"\n")
+            answer = json.loads(client.makefile().readline())
+        expected = {"status": "status", "nodes": "nodes", "metrics": "metrics", "request": "ticket", "events": "event"}[json.loads(question)["do"]]
+        assert expected in answer and answer.get("ok", True), (question, answer)
