@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* safestart: see and steer every process that uses libsafestart on this host. */
+#include <jansson.h>
 #include <locale.h>
 #include <safestart/safestart.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
@@ -16,8 +18,22 @@ static int written(int leave)
 	return leave;
 }
 
+static int without_memory = LEAVE_FAILED;
+
+/* Where a buffer can't grow jansson 2.14 loses bytes without a word, and writes behind the end of others. A program may end instead;
+ * files are replaced whole or not at all, and locks go with it. */
+static void *allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	if (memory == NULL && size > 0)
+		exit(say(without_memory, "out of memory")); /* Nobody registered anything to be called. NOLINT(concurrency-mt-unsafe) */
+	return memory;
+}
+
 int main(int argc, char **argv)
 {
+	json_set_alloc_funcs(allocate, free);
 	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says. No other thread is there. NOLINT(concurrency-mt-unsafe) */
 	if (argc < 2) {
 		help_all(stderr);
@@ -35,5 +51,6 @@ int main(int argc, char **argv)
 	if (verb == NULL)
 		return verbs_none(argv[1]);
 	say_verb(verb->name);
+	without_memory = verb == &verb_run ? 125 : LEAVE_FAILED; /* smaller ones are its command's */
 	return written(verb->main(argc - 1, argv + 1));
 }

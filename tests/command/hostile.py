@@ -201,8 +201,6 @@ def test_without_memory_it_ends_in_words(scene):
         which = 1 + os.getpid() % step
         while True:
             told = scene.safestart(*verb, LD_PRELOAD=shim, POOR=str(which), POOR_HIT=hit)
-            if told.code == -6 and "load.c" in told.err:
-                told.code = 4  # jansson 2.14, when it can't grow the buffer of a string, asserts that it has read all of it
             assert 0 <= told.code <= 7, f"{verb}, allocation {which}: {told.code} {told.out} {told.err}"
             assert told.code != 0 or verb[0] != "wait", f"{verb}, allocation {which}: the server has it, and it fails: {told.out}"
             assert verb[0] != "check" or told.out != "[]\n" or told.code == 4, f"{verb}, allocation {which}: {told.code}, and nothing is said of the file"
