@@ -91,8 +91,7 @@ struct hand {
 	int64_t cpu;
 };
 
-/* Threads that are woken together may otherwise run one after another on the processor of whoever woke them. */
-static void spread(unsigned index)
+void bench_stay(unsigned index)
 {
 	cpu_set_t allowed, one;
 
@@ -114,8 +113,9 @@ static void *hand_works(void *argument)
 	struct hand *hand = argument;
 	struct crew *crew = hand->crew;
 
+	/* Woken together they may otherwise run one after another on the processor of whoever woke them. */
 	if (crew->threads > 1)
-		spread(hand->index);
+		bench_stay(hand->index);
 	pthread_barrier_wait(&crew->start);
 	int64_t begun = bench_cpu();
 	crew->work(crew->argument, crew->times);

@@ -42,6 +42,9 @@ void bench_point(const char *plot, const char *series, double x, double y);
 int64_t bench_now(void); /* CLOCK_MONOTONIC, ns */
 int64_t bench_cpu(void); /* CPU time of this thread, ns */
 
+/* This thread stays on that one of the processors it may use, and so do those that it starts from now on. */
+void bench_stay(unsigned index);
+
 /* `work` does something `times` times; on so many threads at once, all started together. CPU ns for one, on average. */
 double bench_threads(unsigned threads, void (*work)(void *argument, size_t times), void *argument, size_t times);
 
