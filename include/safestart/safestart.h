@@ -267,8 +267,8 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size);
 
 /**
- * Wait until a first generation is live. With source=none there is none to wait for: 0 at once; in a forked child an inherited one
- * counts, its data is NULL. Why it is not, says safestart_last_outcome().
+ * Wait until a first generation is live. With source=none there is none to wait for: 0 at once. Why there is none yet, says
+ * safestart_last_outcome(). In a forked child an inherited generation counts, though its data is NULL.
  * Returns: 0; -ETIMEDOUT; -ECANCELED after shutdown; -EDEADLK in a callback, and with thread=no
  *   on the dispatching thread while a LATER run is open; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives.  Since: 1.0
@@ -280,7 +280,8 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * every node counts as added, generations go on counting. Before it the child reads the inherited
  * nodes, with NULL as data (the pools belong to the parent and are never retired
  * here), and requests are kept. Data is NULL until that run has put the child's own generation live, which is not what
- * safestart_wait_ready() waits for; safestart_wait() for a request made here is. Calling it again, or in a process that did not fork, changes nothing.
+ * safestart_wait_ready() waits for; safestart_wait() for a request made here is. Calling it again, or in a process that did not
+ * fork, changes nothing.
  * A child forked inside a callback must not return from it. Not needed by a child that execs or exits
  * at once. (The library looks after liburcu-bp around fork, for the whole process: a host that uses it as
  * well must not call its fork handlers a second time.)
@@ -384,9 +385,9 @@ int safestart_node_announce(struct safestart *ss, const char *id, const char *ad
 int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *ticket);
 
 /**
- * Say how a real request to a node went: 0 worked, anything else is how it failed, an errno or -errno, which is told where the
- * node's state is (1 and -1 say no more than that it failed). The newest report makes the node proven or failing. One load when nothing changes by it. The node has to be
- * from a snapshot that is borrowed or owned. NULL is fine.
+ * Say how a real request to a node went: 0 worked, anything else is how it failed, an errno or -errno, which is told with the
+ * node's state (1 and -1 say no more than that it failed). The newest report makes the node proven or failing. One load when
+ * nothing changes by it. The node has to be from a snapshot that is borrowed or owned. NULL is fine.
  * Returns: 0.
  * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: counts for the child's own process only.  Since: 1.0
  */

@@ -34,7 +34,7 @@ int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, j
 		drains_restore(drains, filesd);
 	/* By now the nodes are changed; a note that stays is of no harm while its node is announced. */
 	if (!note_first && leave == 0 && drains->root != NULL && drains_write(drains, filesd) != 0)
-		(void)say(0, "that was the note of drained nodes only, and it still has this one: %s is as it was to be", filesd->path);
+		(void)say(0, "that was the note of drained nodes only, and it still has this one, which does no harm while the node is announced: %s is as it was to be. When that is mended, announcing the node again removes it", filesd->path);
 	json_object_set_new(told, "file", json_string(filesd->path));
 	json_object_set_new(told, "changed", json_boolean(filesd->changed));
 	return leave;

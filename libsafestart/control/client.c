@@ -137,17 +137,13 @@ enum client_next client_step(struct safestart *ss, struct client *client, bool r
 void client_say_goodbye(struct safestart *ss, struct client *client)
 {
 	int64_t now = loop_now();
-	bool streams = client->rest.kind == VERBS_STREAM;
 	enum client_next next;
 
-	/* What it has asked so far, and no more: some never stop. */
-	if (client->readable)
-		(void)receive(client, now);
-	client->readable = false;
 	do {
+		client->readable = false; /* nothing more is taken in: some never stop asking */
 		next = client_step(ss, client, false, now);
 	} while (next == CLIENT_GOES_ON);
-	if (!streams || client->last || client->hung_up || client->out.length > 0)
+	if (client->rest.kind != VERBS_STREAM || client->last || client->hung_up || client->out.length > 0)
 		return;
 	verbs_end(ss, &client->out);
 	if (!client->out.failed)

@@ -148,13 +148,19 @@ def test_p18_whoever_is_killed_at_random_the_others_are_told_the_truth(scene):
     assert killed > 0
 
 
-def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
+def left_running(scene):
+    """A world in which the caller was killed, and its command runs until `hold` goes."""
     world = World(scene)
     scene.write("", world.path + "/hold")
     first = world.call("--debounce", "0")
     eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
     first.kill()
     first.wait()
+    return world
+
+
+def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
+    world = left_running(scene)
     second = world.call("--debounce", "0")
     eventually("it to be waited for", lambda: "still running; waiting for it to end" in world.told())
     os.remove(world.path + "/hold")
@@ -164,12 +170,7 @@ def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
 
 
 def test_p6_a_command_that_did_not_begin_in_time_is_not_said_to_have_been_ended(scene):
-    world = World(scene)
-    scene.write("", world.path + "/hold")
-    first = world.call("--debounce", "0")
-    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
-    first.kill()
-    first.wait()
+    world = left_running(scene)
     assert world.call("--debounce", "0", "--timeout", "200ms").wait() == 124
     assert "not begun within its --timeout: the command of a caller that was killed is still running" in world.told() and "was ended" not in world.told(), world.told()
     os.remove(world.path + "/hold")
