@@ -14,17 +14,17 @@
 #include <safestart/source.h>
 #include <syslog.h>
 
-#include "conf.h"
-#include "control/events.h"
-#include "gate.h"
+#include "conf/conf.h"
+#include "base/events.h"
+#include "request/gate.h"
 #include "lock/file.h"
 #include "lock/share.h"
-#include "loop.h"
-#include "request.h"
-#include "snapshot.h"
+#include "base/loop.h"
+#include "request/request.h"
+#include "snapshot/snapshot.h"
 #include "source/push.h"
-#include "ticket.h"
-#include "worker.h"
+#include "request/ticket.h"
+#include "base/worker.h"
 
 enum source_kind {
 	SOURCE_PUSH,

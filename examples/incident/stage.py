@@ -147,7 +147,7 @@ class Command:
     """The program `safestart`, told where the servers' sockets are and which file of nodes they read."""
 
     def __init__(self, build, control, nodes_path):
-        self.binary = os.path.join(build, "libsafestart", "command", "safestart")
+        self.binary = os.path.join(build, "command", "safestart")
         self.environment = dict(os.environ, SAFESTART_CONTROL=control, SAFESTART_NODES=nodes_path)
 
     def start(self, *arguments):

@@ -5,7 +5,7 @@
 #define SAFESTART_CONTROL_CLIENT_H
 
 #include "handle.h"
-#include "verbs.h"
+#include "control/verbs.h"
 
 struct client {
 	int fd;      /* -1: nobody. Changed under the lock that fork takes */

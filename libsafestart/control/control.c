@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "control.h"
+#include "control/control.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "crowd.h"
-#include "socket.h"
-#include "thread.h"
-#include "why.h"
+#include "control/clients.h"
+#include "control/socket.h"
+#include "base/thread.h"
+#include "base/message.h"
 
 #define SECOND INT64_C(1000000000)
 #define LOOK_AGAIN_NS (30 * SECOND)

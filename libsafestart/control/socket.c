@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "socket.h"
+#include "control/socket.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,8 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "loop.h"
-#include "why.h"
+#include "base/loop.h"
+#include "base/message.h"
 
 #define NAME_MAX_OURS 60 /* of the handle's name */
 #define SIBLINGS_MAX 99  /* handles of one name in one process, or in processes that are 1 in their containers */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "verbs.h"
+#include "control/verbs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "asked.h"
-#include "picture.h"
-#include "why.h"
+#include "control/protocol.h"
+#include "status/view.h"
+#include "base/message.h"
 
 #define EVENTS_AT_A_TIME 32
 

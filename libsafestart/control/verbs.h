@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
-#include "events.h"
-#include "json.h"
+#include "base/events.h"
+#include "base/json.h"
 
 /* What is left to do for who asked. */
 struct verbs_rest {

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "why.h"
+#include "base/message.h"
 
 static const char magic[] = "safestart lock 1\n";
 

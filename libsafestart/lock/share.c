@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ticket.h"
-#include "why.h"
+#include "request/ticket.h"
+#include "base/message.h"
 
 /* ---- What to do ---- */
 

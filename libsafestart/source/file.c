@@ -7,7 +7,7 @@
  * Kubernetes ConfigMap), deleted and made again, in a directory that does not exist yet. inotify says when to
  * look (watch.c); what is there when it is read is the truth, and `reconcile` reads again in any case.
  */
-#include "file.h"
+#include "source/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "watch.h"
+#include "source/watch.h"
 
 /* What tells one content of the file from another without reading it. */
 struct stamp {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "push.h"
+#include "source/push.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "handle.h"
-#include "thread.h"
-#include "why.h"
+#include "base/thread.h"
+#include "base/message.h"
 
 void push_init(struct push *push)
 {

@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-#include "nodeset.h"
+#include "nodes/nodeset.h"
 
 struct push {
 	pthread_mutex_t lock;    /* also orders a set with the request for it */

@@ -6,7 +6,7 @@
 
 #include "fuzz.h"
 #include "virtual.h"
-#include "why.h"
+#include "base/message.h"
 
 #define THINGS 1024
 

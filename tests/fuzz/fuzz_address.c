@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "fuzz.h"
-#include "node.h"
+#include "nodes/node.h"
 
 static bool all_of(const char *from, const char *to, const char *set)
 {

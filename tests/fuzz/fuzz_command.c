@@ -7,12 +7,12 @@
 #include <locale.h>
 
 #include "command.h"
-#include "filesd.h"
+#include "files/file_sd.h"
 #include "fuzz.h"
-#include "judge.h"
-#include "locate.h"
-#include "metrics.h"
-#include "table.h"
+#include "hosts/summary.h"
+#include "files/position.h"
+#include "verbs/metrics.h"
+#include "hosts/table.h"
 
 static char *text_of(const struct input *input)
 {

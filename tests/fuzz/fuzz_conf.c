@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 
-#include "conf.h"
+#include "conf/conf.h"
 #include "fuzz.h"
 #include "handle.h"
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control/asked.h"
+#include "control/protocol.h"
 #include "control/client.h"
 #include "fuzz.h"
 

@@ -6,7 +6,7 @@
 #include <malloc.h>
 
 #include "fuzz.h"
-#include "nodeset.h"
+#include "nodes/nodeset.h"
 
 /* ---- Memory: the library's is counted by --wrap, jansson's by its own hook ---- */
 

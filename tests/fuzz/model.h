@@ -7,7 +7,7 @@
 #include <safestart/safestart.h>
 #include <stdbool.h>
 
-#include "run.h"
+#include "run/run.h"
 
 #define IDS 16
 #define FAULT 0xff

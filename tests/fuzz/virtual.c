@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "request.h"
-#include "snapshot.h"
+#include "request/request.h"
+#include "snapshot/snapshot.h"
 
 #define NEVER INT64_MAX
 

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* complete: what may stand next on the command line, for the shells: a word a line, with what it means behind a tab; "@files",
+ * "@directories" and "@commands" are for the shell itself to complete. The scripts in completions/ know nothing else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "files/file_sd.h"
+#include "hosts/processes.h"
+
+#define PATIENCE INT64_C(500000000) /* somebody has pressed a key */
+
+static void offer(const char *word, const char *meaning)
+{
+	if (strpbrk(word, " \t\n'\"\\$`") == NULL) /* what would have to be quoted is left to be typed */
+		printf("%s\t%s\n", word, meaning);
+}
+
+static void offer_verbs(void)
+{
+	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
+		if ((*verb)->help != NULL)
+			offer((*verb)->name, (*verb)->help);
+	}
+}
+
+static void offer_options(const struct verb *verb)
+{
+	char word[64];
+
+	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL; row++) {
+		snprintf(word, sizeof(word), "--%s", row->name);
+		offer(word, row->help);
+	}
+	offer("--help", "explain it, with examples");
+}
+
+static void offer_names(void)
+{
+	struct fleet fleet;
+
+	if (fleet_look(&fleet, options_control(), NULL) < 0)
+		return;
+	for (size_t i = 0; i < fleet.count; i++) {
+		if (i == 0 || strcmp(fleet.peers[i - 1].name, fleet.peers[i].name) != 0)
+			offer(fleet.peers[i].name, "");
+	}
+	fleet_free(&fleet);
+}
+
+/* Of the file that is edited, or what the processes know. */
+static void offer_nodes(const char *file)
+{
+	json_t *ids = json_object(), *value, *node;
+	struct filesd filesd;
+	struct filesd_entry entry = {0};
+	struct fleet fleet;
+	const char *id;
+	size_t index;
+
+	if (file != NULL && filesd_open(&filesd, file, false) == 0) {
+		while (filesd_next(&filesd, &entry))
+			json_object_set_new(ids, entry.id, json_string(entry.address));
+		filesd_close(&filesd);
+	} else if (file == NULL && fleet_look(&fleet, options_control(), NULL) == 0) {
+		(void)fleet_ask(&fleet, json_pack("{s:s}", "do", "nodes"), PATIENCE);
+		for (size_t i = 0; i < fleet.count; i++) {
+			json_array_foreach(json_object_get(fleet.peers[i].answer, "nodes"), index, node)
+				json_object_set(ids, answer_text(node, "id"), json_object_get(node, "address"));
+		}
+		fleet_free(&fleet);
+	}
+	json_object_foreach(ids, id, value)
+		offer(id, json_is_string(value) ? json_string_value(value) : "");
+	json_decref(ids);
+}
+
+/* By what the argument is called in the help. */
+static void offer_argument(const char *called, size_t length, const char *file)
+{
+	char what[32];
+
+	snprintf(what, sizeof(what), "%.*s", (int)length, called);
+	if (strcmp(what, "NAME") == 0)
+		offer_names();
+	else if (strcmp(what, "NODE") == 0 || strcmp(what, "ID") == 0)
+		offer_nodes(file);
+	else if (strcmp(what, "FILE") == 0 || strcmp(what, "PATH") == 0)
+		puts("@files\t");
+	else if (strcmp(what, "DIR") == 0)
+		puts("@directories\t");
+	else if (strcmp(what, "COMMAND") == 0)
+		puts("@commands\t");
+	else if (strcmp(what, "VERB") == 0)
+		offer_verbs();
+}
+
+/* The nth of "ID ADDRESS"; the last one when it may come again. */
+static void offer_place(const struct verb *verb, size_t place, const char *file)
+{
+	const char *at = verb->arguments != NULL ? verb->arguments : "";
+
+	for (;;) {
+		at += strspn(at, " []");
+		size_t length = strcspn(at, " []."), whole = strcspn(at, " ]");
+		if (at[0] == '\0')
+			return;
+		if (strncmp(at, "--", 2) == 0) { /* "[--] COMMAND": it need not be typed */
+			at += whole;
+			continue;
+		}
+		bool repeats = strncmp(at + length, "...", 3) == 0;
+		if (place == 0 || repeats) {
+			offer_argument(at, length, file);
+			return;
+		}
+		place--;
+		at += whole;
+	}
+}
+
+static const struct option_row *find_option(const struct verb *verb, const char *word)
+{
+	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL; row++) {
+		if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, row->name) == 0)
+			return row;
+	}
+	return NULL;
+}
+
+/* `words` are what stands behind the verb, the last one being typed. */
+static void complete(const struct verb *verb, int count, char **words)
+{
+	bool edits = find_option(verb, "--file") != NULL;
+	const char *file = edits ? getenv("SAFESTART_NODES") : NULL; /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	size_t place = 0;
+
+	for (int i = 0; i + 1 < count; i++) {
+		const struct option_row *row = find_option(verb, words[i]);
+		if (strcmp(words[i], "--") == 0) {
+			puts(strcmp(verb->name, "run") == 0 ? "@commands\t" : "@files\t");
+			return;
+		}
+		place += words[i][0] != '-';
+		if (row == NULL || row->argument == NULL)
+			continue;
+		if (i + 2 == count) {
+			offer_argument(row->argument, strlen(row->argument), file);
+			return;
+		}
+		i++;
+		if (strcmp(row->name, "control") == 0)
+			common.control = words[i];
+		if (strcmp(row->name, "file") == 0)
+			file = words[i];
+	}
+	if (words[count - 1][0] == '-')
+		offer_options(verb);
+	else
+		offer_place(verb, place, file);
+}
+
+static int complete_main(int argc, char **argv)
+{
+	if (argc <= 2) {
+		offer_verbs();
+		offer("--help", "what there is");
+		offer("--version", "the version");
+		return LEAVE_DONE;
+	}
+	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
+		if (strcmp((*verb)->name, argv[1]) == 0 && (*verb)->help != NULL)
+			complete(*verb, argc - 2, argv + 2);
+	}
+	return LEAVE_DONE;
+}
+
+const struct verb verb_complete = {.name = "complete", .main = complete_main};

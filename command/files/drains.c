@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "files/drains.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+
+#define SUFFIX ".draining"
+#define FORMAT "%Y-%m-%dT%H:%M:%SZ"
+#define KEPT_FOR ((time_t)7 * 24 * 3600) /* after its end: whoever comes back late has its labels still */
+
+int drains_read(struct drains *drains, const char *path, char *why, size_t why_size)
+{
+	json_error_t error;
+	char *beside;
+
+	*drains = (struct drains){0};
+	if (asprintf(&beside, "%s" SUFFIX, path) < 0)
+		return -ENOMEM;
+	if (access(beside, F_OK) < 0 && errno == ENOENT) {
+		drains->root = json_object();
+	} else if ((drains->root = json_load_file(beside, JSON_REJECT_DUPLICATES, &error)) == NULL) {
+		snprintf(why, why_size, "%s: %s", beside, error.text);
+	} else if (!json_is_object(drains->root)) {
+		snprintf(why, why_size, "%s is not as drain writes it", beside);
+		json_decref(drains->root);
+		drains->root = NULL;
+	}
+	free(beside);
+	drains->before = json_deep_copy(drains->root);
+	return drains->root != NULL ? 0 : -EINVAL;
+}
+
+void drains_free(struct drains *drains)
+{
+	json_decref(drains->root);
+	json_decref(drains->before);
+	*drains = (struct drains){0};
+}
+
+time_t drains_until(const json_t *note)
+{
+	const char *text = json_string_value(json_object_get(note, "until"));
+	struct tm until = {0};
+
+	return text != NULL && strptime(text, FORMAT, &until) != NULL ? timegm(&until) : 0;
+}
+
+const json_t *drains_note(const struct drains *drains, const char *id)
+{
+	return json_object_get(drains->root, id);
+}
+
+const json_t *drains_find(const struct drains *drains, const char *id, time_t now)
+{
+	const json_t *note = drains_note(drains, id);
+
+	return note != NULL && drains_until(note) > now ? note : NULL;
+}
+
+static void say_who(char *words, size_t size)
+{
+	char buffer[4096], host[128] = "";
+	struct passwd entry, *found = NULL;
+
+	(void)gethostname(host, sizeof(host) - 1);
+	if (getpwuid_r(getuid(), &entry, buffer, sizeof(buffer), &found) == 0 && found != NULL)
+		snprintf(words, size, "%s@%s", found->pw_name, host);
+	else
+		snprintf(words, size, "user %u@%s", (unsigned)getuid(), host);
+}
+
+bool drains_set(struct drains *drains, const char *id, const struct filesd_entry *entry, time_t until, const char *reason)
+{
+	char text[64], who[256];
+	struct tm utc;
+
+	if (gmtime_r(&until, &utc) == NULL || strftime(text, sizeof(text), FORMAT, &utc) == 0)
+		return false;
+	say_who(who, sizeof(who));
+	json_t *note = json_pack("{s:s,s:s,s:s}", "until", text, "reason", reason, "by", who), *known = json_object_get(drains->root, id);
+	int failed = note == NULL;
+	if (entry != NULL) {
+		failed |= json_object_set_new(note, "address", json_string(entry->address));
+		failed |= json_object_set_new(note, "labels", entry->labels != NULL ? json_deep_copy(entry->labels) : json_object());
+	} else if (json_is_object(known)) {
+		failed |= json_object_update_missing(note, known);
+	}
+	drains->changed = true;
+	failed |= json_object_set_new(drains->root, id, note);
+	return failed == 0;
+}
+
+void drains_end(struct drains *drains, const char *id)
+{
+	drains->changed |= json_object_del(drains->root, id) == 0;
+}
+
+static int write_note(const struct filesd *filesd, const json_t *root)
+{
+	char *text, *whole = NULL;
+
+	if (json_object_size(root) == 0)
+		return filesd_write_beside(filesd, SUFFIX, NULL);
+	text = filesd_json(root, JSON_INDENT(2));
+	int leave = text == NULL || asprintf(&whole, "%s\n", text) < 0 ? say(LEAVE_FAILED, "out of memory") : filesd_write_beside(filesd, SUFFIX, whole);
+	free(text);
+	free(whole);
+	return leave;
+}
+
+int drains_write(struct drains *drains, const struct filesd *filesd)
+{
+	time_t now = time(NULL);
+	const char *id;
+	json_t *note;
+	void *next;
+
+	if (!drains->changed)
+		return 0;
+	json_object_foreach_safe(drains->root, next, id, note) {
+		if (drains_until(note) + KEPT_FOR < now)
+			json_object_del(drains->root, id);
+	}
+	return write_note(filesd, drains->root);
+}
+
+void drains_restore(struct drains *drains, const struct filesd *filesd)
+{
+	if (drains->changed && drains->before != NULL)
+		(void)write_note(filesd, drains->before);
+}

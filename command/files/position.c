@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "files/position.h"
+
+#include <string.h>
+
+/* Over one byte. What continues a character of UTF-8 is no column. */
+static void step(struct locate *walk)
+{
+	char c = *walk->at++;
+
+	if (c == '\n')
+		walk->here = (struct place){walk->here.line + 1, 1};
+	else if (((unsigned char)c & 0xc0) != 0x80)
+		walk->here.column++;
+}
+
+static void skip(struct locate *walk, const char *characters)
+{
+	while (*walk->at != '\0' && strchr(characters, *walk->at) != NULL)
+		step(walk);
+}
+
+static void skip_string(struct locate *walk)
+{
+	step(walk);
+	while (*walk->at != '\0' && *walk->at != '"') {
+		if (*walk->at == '\\')
+			step(walk);
+		if (*walk->at != '\0')
+			step(walk);
+	}
+	if (*walk->at == '"')
+		step(walk);
+}
+
+/* Brackets were matched by the parser: counting them will do, of both kinds together. */
+static void skip_value(struct locate *walk)
+{
+	size_t depth = 0;
+
+	do {
+		if (*walk->at == '"') {
+			skip_string(walk);
+		} else if (*walk->at == '{' || *walk->at == '[') {
+			depth++;
+			step(walk);
+		} else if (*walk->at == '}' || *walk->at == ']') {
+			depth -= depth > 0;
+			step(walk);
+		} else if (depth > 0) {
+			step(walk);
+		} else {
+			do
+				step(walk);
+			while (*walk->at != '\0' && strchr(",:]} \t\r\n", *walk->at) == NULL);
+		}
+	} while (depth > 0 && *walk->at != '\0');
+}
+
+/* To the next value or key of what is walked; false: behind its end. */
+static bool next_inside(struct locate *walk)
+{
+	skip(walk, " \t\r\n,");
+	if (*walk->at != ']' && *walk->at != '}')
+		return *walk->at != '\0';
+	step(walk);
+	return false;
+}
+
+/* A key and its value, or into the value, if it is the targets. */
+static void take_member(struct locate *walk)
+{
+	static const char targets[] = "\"targets\"";
+	bool meant = strncmp(walk->at, targets, sizeof(targets) - 1) == 0;
+
+	skip_value(walk);
+	skip(walk, " \t\r\n:");
+	if (meant && *walk->at == '[') {
+		step(walk);
+		walk->inside = LOCATE_TARGETS;
+	} else if (*walk->at != '\0') {
+		skip_value(walk);
+	}
+}
+
+struct locate locate_begin(const char *text)
+{
+	return (struct locate){.at = text, .here = {1, 1}};
+}
+
+static bool found(struct locate *walk, size_t group, size_t target)
+{
+	walk->group = group;
+	walk->target = target;
+	walk->place = walk->here;
+	if (target == 0 && *walk->at == '{') {
+		step(walk);
+		walk->inside = LOCATE_MEMBERS;
+	} else {
+		skip_value(walk);
+	}
+	return true;
+}
+
+bool locate_next(struct locate *walk)
+{
+	if (walk->inside == LOCATE_BEFORE) {
+		skip(walk, " \t\r\n");
+		if (*walk->at != '[')
+			return false;
+		step(walk);
+		walk->inside = LOCATE_GROUPS;
+	}
+	while (walk->inside != LOCATE_AFTER) {
+		if (!next_inside(walk))
+			walk->inside = walk->inside == LOCATE_TARGETS ? LOCATE_MEMBERS : walk->inside == LOCATE_MEMBERS ? LOCATE_GROUPS : LOCATE_AFTER;
+		else if (walk->inside == LOCATE_GROUPS)
+			return found(walk, walk->group + 1, 0);
+		else if (walk->inside == LOCATE_TARGETS)
+			return found(walk, walk->group, walk->target + 1);
+		else
+			take_member(walk);
+	}
+	return false;
+}
+
+struct place locate_onward(struct locate *walk, size_t group, size_t target)
+{
+	while (walk->group < group || (walk->group == group && walk->target < target)) {
+		if (!locate_next(walk))
+			break;
+	}
+	return walk->group == group && walk->target == target ? walk->place : (struct place){0};
+}
+
+struct place locate_find(const char *text, size_t group, size_t target)
+{
+	struct locate walk = locate_begin(text);
+
+	return locate_onward(&walk, group, target);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "files/replace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <safestart/safestart.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "command.h"
+
+#define BYTES_MAX ((off_t)1 << 30)
+#define LOCK_TIMEOUT_S 30
+
+/* ---- The lock ---- */
+
+static void on_alarm(int signal)
+{
+	(void)signal; /* only to interrupt */
+}
+
+/* The kernel queues those that wait; trying again and again would let one starve. 0 or -errno. */
+static int lock(int fd)
+{
+	const struct sigaction interrupt = {.sa_handler = on_alarm};
+	const struct itimerval limit = {{1, 0}, {LOCK_TIMEOUT_S, 0}}, none = {0}; /* again every second: the first may come too early */
+	struct sigaction before;
+	int error = 0;
+
+	sigaction(SIGALRM, &interrupt, &before);
+	setitimer(ITIMER_REAL, &limit, NULL);
+	if (flock(fd, LOCK_EX) < 0)
+		error = errno == EINTR ? -ETIMEDOUT : -errno;
+	setitimer(ITIMER_REAL, &none, NULL);
+	sigaction(SIGALRM, &before, NULL);
+	return error;
+}
+
+static bool is_still(const char *path, const struct stat *status)
+{
+	struct stat now;
+
+	return stat(path, &now) == 0 && now.st_dev == status->st_dev && now.st_ino == status->st_ino;
+}
+
+/* Some file systems lock only what is open for writing. */
+static int open_file(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	return fd >= 0 ? fd : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
+static int say_open(const char *path, int error)
+{
+	if (error == -ENOENT)
+		return say(LEAVE_FAILED, "there is no file %s; if it is to be a new one: echo '[]' > %s", path, path);
+	if (error == -EACCES)
+		return say(LEAVE_FAILED, "you may not read %s; do it as its owner, or as root", path);
+	if (error == -ETIMEDOUT)
+		return say(LEAVE_NOT_YET, "somebody else has had %s locked for %d s (lslocks tells who); nothing was changed", path, LOCK_TIMEOUT_S);
+	return say(LEAVE_FAILED, "can't use %s: %s; nothing was changed", path, safestart_strerror(error));
+}
+
+static int read_file(int fd, const struct stat *status, char **text, size_t *length)
+{
+	size_t size = (size_t)status->st_size;
+
+	*text = malloc(size + 1);
+	if (*text == NULL)
+		return -ENOMEM;
+	for (*length = 0; *length < size;) {
+		ssize_t n = read(fd, *text + *length, size - *length);
+		if (n < 0 && errno != EINTR) {
+			int error = -errno;
+			free(*text);
+			return error;
+		}
+		if (n == 0)
+			break;
+		*length += n > 0 ? (size_t)n : 0;
+	}
+	(*text)[*length] = '\0';
+	return 0;
+}
+
+/* Whoever had the lock before us has put another file in its place: that is the one to lock. */
+static int open_locked(const char *path, bool locked, int *fd, struct stat *status)
+{
+	for (;;) {
+		*fd = open_file(path);
+		if (*fd < 0)
+			return -errno;
+		int error = locked ? lock(*fd) : 0;
+		if (error == 0 && fstat(*fd, status) < 0)
+			error = -errno;
+		if (error == 0 && !S_ISREG(status->st_mode))
+			error = S_ISDIR(status->st_mode) ? -EISDIR : -EINVAL;
+		if (error == 0 && status->st_size > BYTES_MAX)
+			error = -E2BIG;
+		if (error == 0 && (!locked || is_still(path, status)))
+			return 0;
+		close(*fd);
+		*fd = -1;
+		if (error < 0)
+			return error;
+	}
+}
+
+int replace_begin(const char *given, bool locked, char **path, int *fd, struct stat *status, char **text, size_t *length)
+{
+	*fd = -1;
+	*text = NULL;
+	*path = realpath(given, NULL);
+	int error = *path == NULL ? -errno : open_locked(*path, locked, fd, status);
+	if (error == 0)
+		error = read_file(*fd, status, text, length);
+	if (error == 0)
+		return 0;
+	if (*fd >= 0)
+		close(*fd);
+	free(*path);
+	*fd = -1;
+	*path = NULL;
+	*text = NULL;
+	return say_open(given, error);
+}
+
+/* ---- Replacing ---- */
+
+static int write_all(int fd, const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t n = write(fd, text, length);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			text += n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* Owner first: changing it takes set-uid bits away. */
+static int keep_owner(int fd, const struct stat *like)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if ((status.st_uid != like->st_uid || status.st_gid != like->st_gid) && fchown(fd, like->st_uid, like->st_gid) < 0)
+		return -errno == -EPERM ? -ENOTSUP : -errno;
+	return fchmod(fd, like->st_mode & 07777) < 0 ? -errno : 0;
+}
+
+static int fill(const char *name, int directory, const struct stat *like, const char *text, size_t length)
+{
+	/* Its name is fixed, for whoever holds the lock is alone: what a killed one left is written anew. */
+	(void)unlinkat(directory, name, 0);
+	int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	int error = write_all(fd, text, length);
+	if (error == 0)
+		error = keep_owner(fd, like);
+	if (error == 0 && fsync(fd) < 0)
+		error = -errno;
+	if (close(fd) < 0 && error == 0)
+		error = -errno;
+	return error;
+}
+
+static int say_failed(const char *path, int error, const struct stat *like)
+{
+	if (error == -ENOTSUP)
+		return say(LEAVE_FAILED, "%s belongs to user %u, group %u, and you can't keep that; do it as that user, or as root; nothing was changed", path, (unsigned)like->st_uid,
+			   (unsigned)like->st_gid);
+	if (error == -EACCES || error == -EPERM)
+		return say(LEAVE_FAILED, "you may not write beside %s, and it is replaced by a new file; do it as the owner of its directory, or as root; nothing was changed", path);
+	if (error == -ENOSPC || error == -EDQUOT)
+		return say(LEAVE_FAILED, "there is no room for %s: %s; nothing was changed: make room, and do it again", path, safestart_strerror(error));
+	if (error == -ESTALE)
+		return say(LEAVE_NOT_YET, "%s was replaced meanwhile by somebody who does not lock it; nothing was changed: do it again", path);
+	return say(LEAVE_FAILED, "can't replace %s: %s; nothing was changed", path, safestart_strerror(error));
+}
+
+/* The time of a change as well: it may have been written in place. */
+static bool is_as_read(const char *path, const struct stat *status)
+{
+	struct stat now;
+
+	return is_still(path, status) && stat(path, &now) == 0 && now.st_size == status->st_size && now.st_mtim.tv_sec == status->st_mtim.tv_sec &&
+	       now.st_mtim.tv_nsec == status->st_mtim.tv_nsec;
+}
+
+int replace_file(const char *path, int locked, const struct stat *like, const char *text, size_t length)
+{
+	const char *slash = strrchr(path, '/'); /* realpath() gave it one */
+	char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path)), *name = NULL;
+	int directory = folder != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, error = -ENOMEM;
+
+	(void)signal(SIGXFSZ, SIG_IGN); /* a limit of file size is an error like any other */
+	if (folder != NULL && directory < 0)
+		error = -errno;
+	else if (folder != NULL && asprintf(&name, ".%s.safestart", slash + 1) >= 0)
+		error = fill(name, directory, like, text, length);
+	if (error == 0 && locked >= 0 && !is_as_read(path, like))
+		error = -ESTALE;
+	if (error == 0 && renameat(directory, name, directory, slash + 1) < 0)
+		error = -errno;
+	if (error == 0)
+		(void)fsync(directory); /* it is there; whether it outlives a power cut now is all that is open */
+	else if (name != NULL && directory >= 0 && error != -EACCES)
+		(void)unlinkat(directory, name, 0);
+	if (directory >= 0)
+		close(directory);
+	free(name);
+	free(folder);
+	return error == 0 ? 0 : say_failed(path, error, like);
+}

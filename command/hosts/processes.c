@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "hosts/processes.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <safestart/safestart.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "hosts/connection.h"
+
+#define IN_FLIGHT 256 /* descriptors are few */
+#define SHORTEST INT64_C(200000000)
+
+int64_t clock_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+const char *answer_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text != NULL ? text : "";
+}
+
+double answer_number(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+bool answer_bool(const json_t *object, const char *key, bool otherwise)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return json_is_boolean(value) ? json_is_true(value) : otherwise;
+}
+
+/* ---- Who is there ---- */
+
+/* NAME.PID.sock or NAME.PID-N.sock, from behind: a name may have dots. */
+static bool parse_file(const char *file, struct peer *peer)
+{
+	size_t length = strlen(file);
+
+	if (file[0] == '.' || length < 8 || strcmp(file + length - 5, ".sock") != 0)
+		return false;
+	const char *suffix = file + length - 5, *at = suffix;
+	while (at > file && ((at[-1] >= '0' && at[-1] <= '9') || at[-1] == '-'))
+		at--;
+	if (at == suffix || at[0] == '-' || at - 1 <= file || at[-1] != '.')
+		return false;
+	*peer = (struct peer){.file = strdup(file), .name = strndup(file, (size_t)(at - 1 - file)), .process = strndup(at, (size_t)(suffix - at))};
+	return true;
+}
+
+static void free_peer(struct peer *peer)
+{
+	free(peer->file);
+	free(peer->name);
+	free(peer->process);
+	json_decref(peer->answer);
+}
+
+/* The file is called as the handle, but for characters that do not belong into a file's name. */
+static bool is_called(const char *file_name, const char *name)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+
+	for (; *file_name != '\0' && *name != '\0'; file_name++, name++) {
+		if (*file_name != (strchr(allowed, *name) != NULL ? *name : '_'))
+			return false;
+	}
+	return *file_name == '\0' && *name == '\0';
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct peer *one = a, *other = b;
+	int order = strcmp(one->name, other->name);
+
+	if (order != 0)
+		return order;
+	long difference = strtol(one->process, NULL, 10) - strtol(other->process, NULL, 10);
+	return difference != 0 ? (difference > 0) - (difference < 0) : strcmp(one->process, other->process);
+}
+
+static int add(struct fleet *fleet, struct peer *peer)
+{
+	struct peer *peers = realloc(fleet->peers, (fleet->count + 1) * sizeof(*peers));
+
+	if (peers != NULL)
+		fleet->peers = peers;
+	if (peers == NULL || peer->file == NULL || peer->name == NULL || peer->process == NULL) {
+		free_peer(peer);
+		return -ENOMEM;
+	}
+	fleet->peers[fleet->count++] = *peer;
+	return 0;
+}
+
+int fleet_look(struct fleet *fleet, const char *directory, const char *name)
+{
+	DIR *stream = opendir(directory);
+	struct dirent *entry;
+	struct peer peer;
+	struct stat status;
+	int error = 0;
+
+	*fleet = (struct fleet){.directory = directory};
+	if (stream == NULL)
+		return -errno;
+	/* No other thread has this stream. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	while (error == 0 && (entry = readdir(stream)) != NULL) {
+		if (!parse_file(entry->d_name, &peer))
+			continue;
+		peer.owner = fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status.st_uid : (uid_t)-1;
+		if (peer.name != NULL && name != NULL && !is_called(peer.name, name))
+			free_peer(&peer);
+		else
+			error = add(fleet, &peer);
+	}
+	closedir(stream);
+	if (error < 0)
+		fleet_free(fleet);
+	else if (fleet->count > 0)
+		qsort(fleet->peers, fleet->count, sizeof(*fleet->peers), compare);
+	return error;
+}
+
+void fleet_free(struct fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->count; i++)
+		free_peer(&fleet->peers[i]);
+	free(fleet->peers);
+	*fleet = (struct fleet){.directory = fleet->directory};
+}
+
+static int nobody_called(const char *directory, const char *name)
+{
+	struct fleet all;
+	const char *names[65];
+	size_t count = 0;
+
+	if (fleet_look(&all, directory, NULL) < 0 || all.count == 0)
+		return say(LEAVE_FAILED, "no process has a socket in %s; are the servers running, and opened with control=%s?", directory, directory);
+	for (size_t i = 0; i < all.count && count < 64; i++) {
+		if (count == 0 || strcmp(names[count - 1], all.peers[i].name) != 0)
+			names[count++] = all.peers[i].name;
+	}
+	names[count] = NULL;
+	const char *nearest = options_nearest(name, names);
+	say(LEAVE_FAILED, "no process in %s is called \"%s\"; %s %s%s", directory, name, nearest != NULL ? "did you mean" : "there is", nearest != NULL ? nearest : names[0],
+	    nearest != NULL ? "?" : count > 1 ? ", among others" : "");
+	fleet_free(&all);
+	return LEAVE_FAILED;
+}
+
+int fleet_find(struct fleet *fleet, const char *directory, const char *name)
+{
+	int error = fleet_look(fleet, directory, name);
+	struct stat status;
+
+	if (error == -ENOENT)
+		return say(LEAVE_FAILED, "there is no control directory %s: no server was opened with control=%s yet; another directory is named by --control or $SAFESTART_CONTROL",
+			   directory, directory);
+	if (error == -EACCES && stat(directory, &status) == 0)
+		return say(LEAVE_FAILED, "you may not look into %s: it belongs to user %u; ask as that user, or as root", directory, (unsigned)status.st_uid);
+	if (error < 0)
+		return say(LEAVE_FAILED, "can't look into the control directory %s: %s; another one is named by --control or $SAFESTART_CONTROL", directory, safestart_strerror(error));
+	if (fleet->count == 0 && name != NULL)
+		return nobody_called(directory, name);
+	if (fleet->count == 0)
+		return say(LEAVE_FAILED, "no process has a socket in %s; are the servers running, and opened with control=%s?", directory, directory);
+	return 0;
+}
+
+/* ---- Asking ---- */
+
+struct asking {
+	struct peer *peer;
+	struct link link;
+	bool left;    /* in good order: it took its socket along */
+	bool outcome; /* the answer comes in two lines: the ticket, and how it ended */
+};
+
+static void end(struct peer *peer, enum peer_state state, const char *why)
+{
+	peer->state = state;
+	snprintf(peer->why, sizeof(peer->why), "%s", why);
+}
+
+/* An answer is an object, with what went wrong in words or without. */
+static bool take_answer(char *line, size_t length, void *user_data)
+{
+	struct asking *asking = user_data;
+	struct peer *peer = asking->peer;
+	json_t *answer = json_loadb(line, length, 0, NULL);
+
+	if (!json_is_object(answer)) {
+		json_decref(answer);
+		end(peer, PEER_FAILED, "answers what is no JSON object: not a control socket of this library");
+		return false;
+	}
+	if (asking->outcome && answer_bool(answer, "ok", false) && json_object_get(answer, "outcome") == NULL) {
+		json_decref(answer);
+		return true;
+	}
+	peer->answer = answer;
+	peer->state = PEER_ANSWERED;
+	if (answer_text(answer, "name")[0] != '\0') {
+		char *name = strdup(answer_text(answer, "name"));
+		if (name != NULL) {
+			free(peer->name);
+			peer->name = name;
+		}
+	}
+	if (!answer_bool(answer, "ok", false))
+		end(peer, PEER_REFUSED, answer_text(answer, "message")[0] != '\0' ? answer_text(answer, "message") : "refused without a reason");
+	return false;
+}
+
+static void end_by_error(struct asking *asking, int error)
+{
+	struct peer *peer = asking->peer;
+	char why[160];
+
+	if (error == -ENOENT) {
+		asking->left = true;
+	} else if (error == -ECONNREFUSED) {
+		end(peer, PEER_GONE, "gone: it ended without taking its socket along, as when it is killed");
+	} else if (error == -EPIPE || error == -ECONNRESET) {
+		end(peer, PEER_FAILED, "hung up without an answer");
+	} else if (error == -E2BIG) {
+		end(peer, PEER_FAILED, "its answer has no end: not a control socket of this library");
+	} else if (error == -EACCES || error == -EPERM) {
+		snprintf(why, sizeof(why), "you may not ask it: it belongs to user %u; ask as that user, or as root", (unsigned)peer->owner);
+		end(peer, PEER_FAILED, why);
+	} else {
+		snprintf(why, sizeof(why), "can't be asked: %s", safestart_strerror(error));
+		end(peer, PEER_FAILED, why);
+	}
+}
+
+/* True: it is under way. */
+static bool begin(struct asking *asking, const char *directory, const char *line)
+{
+	int error = link_open(&asking->link, directory, asking->peer->file, line);
+
+	if (error == -EAGAIN)
+		return true; /* its queue is full: tried again until the deadline */
+	if (error < 0)
+		end_by_error(asking, error);
+	return error == 0;
+}
+
+static bool is_over(const struct asking *asking)
+{
+	return asking->left || asking->peer->state != PEER_UNASKED;
+}
+
+static void turn(struct asking *asking, const char *directory, const char *line)
+{
+	if (asking->link.fd < 0) {
+		begin(asking, directory, line);
+		return;
+	}
+	int result = link_turn(&asking->link, take_answer, asking);
+	if (result < 0)
+		end_by_error(asking, result);
+	if (is_over(asking))
+		link_close(&asking->link);
+}
+
+/* Wait until one of those under way has something to do. Who could not even connect is tried again soon. */
+static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled, struct asking **whose, int64_t deadline)
+{
+	int64_t left = (deadline - clock_now()) / 1000000;
+	bool again = false;
+	int count = 0;
+
+	for (size_t i = 0; i < begun; i++) {
+		if (is_over(&asking[i]))
+			continue;
+		again |= asking[i].link.fd < 0;
+		whose[count] = &asking[i];
+		polled[count++] = (struct pollfd){.fd = asking[i].link.fd, .events = link_wants(&asking[i].link)};
+	}
+	left = left < 0 ? 0 : left < 60000 ? left + 1 : 60000;
+	(void)poll(polled, (nfds_t)count, again && left > 10 ? 10 : (int)left);
+	return count;
+}
+
+static void ask_all(struct asking *asking, size_t count, const char *directory, const char *line, struct pollfd *polled, struct asking **whose, int64_t deadline)
+{
+	size_t begun = 0;
+
+	for (;;) {
+		size_t under_way = 0;
+		for (size_t i = 0; i < begun; i++)
+			under_way += !is_over(&asking[i]);
+		for (; begun < count && under_way < IN_FLIGHT; begun++)
+			under_way += begin(&asking[begun], directory, line);
+		if (under_way == 0 || clock_now() >= deadline)
+			return;
+		int waiting = wait_for(asking, begun, polled, whose, deadline);
+		for (int i = 0; i < waiting; i++) {
+			if (polled[i].revents != 0 || polled[i].fd < 0)
+				turn(whose[i], directory, line);
+		}
+	}
+}
+
+/* Who left is taken out; who has not answered is told so. */
+static void settle(struct fleet *fleet, struct asking *asking, int64_t timeout)
+{
+	size_t kept = 0;
+	char why[96];
+
+	snprintf(why, sizeof(why), "no answer within %.3g s: is it stopped?", (double)timeout / 1e9);
+	for (size_t i = 0; i < fleet->count; i++) {
+		struct peer *peer = asking[i].peer;
+		link_close(&asking[i].link);
+		if (peer->state == PEER_UNASKED)
+			end(peer, PEER_SILENT, why);
+		if (asking[i].left)
+			free_peer(peer);
+		else
+			fleet->peers[kept++] = *peer;
+	}
+	fleet->count = kept;
+	if (kept > 0)
+		qsort(fleet->peers, kept, sizeof(*fleet->peers), compare);
+}
+
+int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout)
+{
+	char *text = json_dumps(request, JSON_COMPACT), *line = NULL;
+	struct asking *asking = calloc(fleet->count + 1, sizeof(*asking));
+	struct pollfd *polled = calloc(fleet->count + 1, sizeof(*polled));
+	struct asking **whose = calloc(fleet->count + 1, sizeof(struct asking *));
+	bool fine = text != NULL && asking != NULL && polled != NULL && whose != NULL && asprintf(&line, "%s\n", text) >= 0;
+
+	bool outcome = json_is_true(json_object_get(request, "wait"));
+	for (size_t i = 0; fine && i < fleet->count; i++) {
+		json_decref(fleet->peers[i].answer);
+		fleet->peers[i].answer = NULL;
+		fleet->peers[i].state = PEER_UNASKED;
+		asking[i] = (struct asking){.peer = &fleet->peers[i], .link.fd = -1, .outcome = outcome};
+	}
+	if (timeout < SHORTEST) /* to look once takes a moment, too; to call somebody stopped who had no time to answer is not true */
+		timeout = SHORTEST;
+	if (fine) {
+		ask_all(asking, fleet->count, fleet->directory, line, polled, whose, clock_now() + timeout);
+		settle(fleet, asking, timeout);
+		free(line);
+	}
+	free(whose);
+	free(polled);
+	free(asking);
+	free(text);
+	json_decref(request);
+	return fine ? 0 : -ENOMEM;
+}
+
+void fleet_keep(struct fleet *fleet, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		if (wanted(&fleet->peers[i], user_data))
+			fleet->peers[kept++] = fleet->peers[i];
+		else
+			free_peer(&fleet->peers[i]);
+	}
+	fleet->count = kept;
+}
+
+/* Under the directory's lock, as the library does it: meanwhile another one may have removed it, and somebody may have started
+ * under the very same name. */
+void fleet_sweep(const struct fleet *fleet)
+{
+	int directory = open(fleet->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool locked = directory >= 0 && flock(directory, LOCK_EX | LOCK_NB) == 0;
+
+	for (size_t i = 0; locked && i < fleet->count; i++) {
+		struct link link;
+		if (fleet->peers[i].state != PEER_GONE)
+			continue;
+		if (link_open(&link, fleet->directory, fleet->peers[i].file, "") == -ECONNREFUSED)
+			(void)unlinkat(directory, fleet->peers[i].file, 0);
+		link_close(&link);
+	}
+	if (directory >= 0)
+		close(directory);
+}

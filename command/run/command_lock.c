@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "run/command_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <safestart/safestart.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+
+#define TEXT_SIZE 4096
+#define PATIENCE_MS 1000         /* until who is inside is not just passing through */
+#define WRITER_PATIENCE_MS 30000 /* until who writes the command down is stopped, and not just slow */
+
+enum byte { INSIDE, RUNNING };
+
+/* ---- Commands as text ---- */
+
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static uint64_t hash_arguments(uint64_t hash, char *const *arguments)
+{
+	for (; *arguments != NULL; arguments++)
+		hash = hash_bytes(hash, *arguments, strlen(*arguments) + 1); /* the NUL tells "a b" from "a", "b" */
+	return hash;
+}
+
+#define HASH_START UINT64_C(0xcbf29ce484222325)
+
+void guard_name(char *const *arguments, char *name, size_t size)
+{
+	char directory[TEXT_SIZE] = "", base[41];
+	const char *slash = strrchr(arguments[0], '/');
+	uid_t user = geteuid();
+
+	uint64_t hash = hash_bytes(HASH_START, &user, sizeof(user));
+	if (getcwd(directory, sizeof(directory)) != NULL)
+		hash = hash_bytes(hash, directory, strlen(directory) + 1);
+	hash = hash_arguments(hash, arguments);
+	snprintf(base, sizeof(base), "%s", slash != NULL ? slash + 1 : arguments[0]);
+	for (char *at = base; *at != '\0'; at++) {
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", *at) == NULL)
+			*at = '_';
+	}
+	snprintf(name, size, "%s-%016llx", base, (unsigned long long)hash);
+}
+
+/* One line, as a shell would take it: 'it is' so. What does not fit is left out, the digest before it knows it all. */
+static void quote(char *const *arguments, char *text, size_t size)
+{
+	size_t length = 0;
+
+	for (size_t i = 0; arguments[i] != NULL; i++) {
+		const char *argument = arguments[i];
+		bool plain = argument[0] != '\0' && strspn(argument, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%") == strlen(argument);
+		if (length + 8 >= size)
+			break;
+		length += (size_t)snprintf(text + length, size - length, "%s%s", i > 0 ? " " : "", plain ? "" : "'");
+		for (; *argument != '\0' && length + 8 < size; argument++) {
+			unsigned char character = (unsigned char)*argument;
+			if (character == '\'')
+				length += (size_t)snprintf(text + length, size - length, "'\\''");
+			else
+				text[length++] = (char)(character < 0x20 || character == 0x7f ? '?' : character);
+		}
+		length += (size_t)snprintf(text + length, size - length, "%s", plain ? "" : "'");
+		text[length] = '\0';
+	}
+}
+
+/* ---- The file ---- */
+
+static bool lock_byte(int fd, enum byte byte, int type)
+{
+	struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+/* How others have it: F_RDLCK, F_WRLCK or F_UNLCK. */
+static int held_as(int fd, enum byte byte)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type : F_UNLCK;
+}
+
+/* As the library does with the lock itself: it may lie where anybody can write. */
+static int open_file(const char *path, char *why, size_t why_size)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	struct stat status;
+	int fd = -1;
+
+	for (int tries = 0; fd < 0 && tries < 8; tries++) {
+		fd = open(path, flags);
+		if (fd < 0 && errno == ENOENT)
+			fd = open(path, flags | O_CREAT | O_EXCL, 0600);
+		if (fd < 0 && errno != EEXIST && errno != ENOENT && errno != EINTR)
+			break;
+	}
+	if (fd < 0) {
+		snprintf(why, why_size, "%s can't be opened: %s; name another directory with --lock-dir", path, safestart_strerror(errno));
+		return -1;
+	}
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_nlink > 1 || (status.st_uid != geteuid() && status.st_uid != 0)) {
+		snprintf(why, why_size, "%s is not a file of ours, and is left alone; remove it, or name another directory with --lock-dir", path);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool is_current(int fd, const char *path)
+{
+	struct stat open_file_is, named;
+
+	return fstat(fd, &open_file_is) == 0 && lstat(path, &named) == 0 && open_file_is.st_ino == named.st_ino && open_file_is.st_dev == named.st_dev;
+}
+
+/* Ends in a line end; what a killed writer has left does not, and is nobody's. */
+static bool read_text(int fd, char text[TEXT_SIZE])
+{
+	ssize_t length = pread(fd, text, TEXT_SIZE - 1, 0);
+
+	text[length > 0 ? length : 0] = '\0';
+	return length > 0 && text[length - 1] == '\n';
+}
+
+static bool write_text(int fd, const char *text)
+{
+	size_t length = strlen(text);
+
+	return ftruncate(fd, 0) == 0 && pwrite(fd, text, length, 0) == (ssize_t)length;
+}
+
+static void pause_a_little(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	nanosleep(&(struct timespec){.tv_nsec = 1000000 + now.tv_nsec % 4000000}, NULL); /* the nanoseconds differ enough to pass each other */
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The first line is the command's digest and the command. True: inside; else there may be somebody else, as `theirs` says. */
+static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
+{
+	if (read_text(fd, theirs) && strcmp(ours, theirs) == 0) {
+		if (!lock_byte(fd, INSIDE, F_RDLCK))
+			return false;
+		if (read_text(fd, theirs) && strcmp(ours, theirs) == 0)
+			return true;
+		lock_byte(fd, INSIDE, F_UNLCK);
+		return false;
+	}
+	if (!lock_byte(fd, INSIDE, F_WRLCK))
+		return false;
+	if (!(read_text(fd, theirs) && strcmp(ours, theirs) == 0) && !write_text(fd, ours)) {
+		say(0, "the command can't be written down beside the lock (%s): if another one goes by this name, nobody notices", safestart_strerror(errno));
+		(void)ftruncate(fd, 0); /* empty: it says nothing, and is not half of something */
+	}
+	return lock_byte(fd, INSIDE, F_RDLCK);
+}
+
+static void say_other(const char *ours, const char *theirs, char *why, size_t why_size)
+{
+	const char *words = strchr(theirs, ' ');
+
+	snprintf(why, why_size, "this name is in use for another command:\n  inside: %.*s\n  yours:  %.*s\nGive yours a --name of its own.",
+		 words != NULL ? (int)strcspn(words + 1, "\n") : 0, words != NULL ? words + 1 : "", (int)strcspn(strchr(ours, ' ') + 1, "\n"), strchr(ours, ' ') + 1);
+}
+
+/* Is another command inside, and not only about to be? Who writes it down has the file to himself meanwhile: among many callers, or with a
+ * slow disk, that may take him longer than our patience. */
+static bool is_inside(int fd, const char *ours, const char *theirs)
+{
+	char again[TEXT_SIZE];
+
+	if (held_as(fd, INSIDE) != F_RDLCK)
+		return false;
+	read_text(fd, again);
+	return again[0] != '\0' && strcmp(theirs, again) == 0 && strcmp(ours, again) != 0;
+}
+
+int guard_enter(const char *path, char *const *arguments, char *why, size_t why_size)
+{
+	char ours[TEXT_SIZE], theirs[TEXT_SIZE];
+	int64_t start = now_ms();
+
+	size_t length = (size_t)snprintf(ours, sizeof(ours), "%016llx ", (unsigned long long)hash_arguments(HASH_START, arguments));
+	quote(arguments, ours + length, sizeof(ours) - length - 2);
+	length = strlen(ours);
+	snprintf(ours + length, sizeof(ours) - length, "\n");
+	int fd = open_file(path, why, why_size);
+	while (fd >= 0) {
+		bool late = now_ms() - start >= PATIENCE_MS;
+		/* Empty for so long: who is inside could not write it down. */
+		if (try_to_enter(fd, ours, theirs) || (late && theirs[0] == '\0' && lock_byte(fd, INSIDE, F_RDLCK))) {
+			if (is_current(fd, path))
+				return fd;
+			close(fd); /* somebody has tidied up meanwhile */
+			fd = open_file(path, why, why_size);
+			continue;
+		}
+		if (late && is_inside(fd, ours, theirs)) {
+			say_other(ours, theirs, why, why_size);
+			break;
+		}
+		if (now_ms() - start >= WRITER_PATIENCE_MS) {
+			snprintf(why, why_size, "somebody has been writing the command down in %s for 30 s: is a safestart run stopped? Continue it, or kill it", path);
+			break;
+		}
+		pause_a_little();
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+bool guard_begin(int guard)
+{
+	return lock_byte(guard, RUNNING, F_WRLCK);
+}
+
+void guard_end(int guard)
+{
+	lock_byte(guard, RUNNING, F_UNLCK);
+}
+
+/* ---- The directory ---- */
+
+bool guard_directory(const char *given, char *directory, size_t size, char *why, size_t why_size)
+{
+	const char *locks = getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	struct stat status;
+
+	if (given == NULL && locks != NULL && locks[0] != '\0')
+		given = locks;
+	if (given != NULL)
+		snprintf(directory, size, "%s", given);
+	else if (geteuid() == 0)
+		snprintf(directory, size, "/run/safestart-locks"); /* not the control directory, which may be a service user's */
+	else /* not $XDG_RUNTIME_DIR: cron and services have none, and would run the command beside a shell that does */
+		snprintf(directory, size, "/tmp/safestart-%u", (unsigned)geteuid());
+	if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
+		snprintf(why, why_size, "the directory of the locks, %s, can't be made: %s; name one with --lock-dir or $SAFESTART_LOCKS", directory, safestart_strerror(errno));
+		return false;
+	}
+	/* One that was named may be shared on purpose; ours must be ours. */
+	if (lstat(directory, &status) < 0 || (given == NULL && (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0)))) {
+		snprintf(why, why_size, "the directory of the locks, %s, is not ours; name another with --lock-dir or $SAFESTART_LOCKS", directory);
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "run/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "command.h"
+
+/* In the command's process. Should the keeper be killed, nobody can say how the command ended: it goes with it. (Unless it is another
+ * user's, such as sudo: the kernel forgets about that then.) It begins when the caller has a hold of it. */
+static _Noreturn void become(char *const *arguments, const sigset_t *mask, const struct sigaction *child, pid_t keeper, const int gate[2])
+{
+	char begin;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(gate[1]);
+	if (getppid() != keeper || read(gate[0], &begin, 1) != 1)
+		_exit(125);
+	sigaction(SIGCHLD, child, NULL);
+	pthread_sigmask(SIG_SETMASK, mask, NULL);
+	execvp(arguments[0], arguments);
+	int error = errno;
+	say(0, "%s can't be run: %s", arguments[0], strerrordesc_np(error));
+	_exit(error == ENOENT ? 127 : 126);
+}
+
+/* The caller sends signals and may vanish. False: it has. */
+static bool hear(int fd, pid_t command)
+{
+	int number;
+	ssize_t size = recv(fd, &number, sizeof(number), MSG_DONTWAIT);
+
+	if (size == (ssize_t)sizeof(number))
+		kill(command, number);
+	return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* Without pidfds, on an old kernel, the caller does without. */
+static void hand_over(int fd, pid_t command)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = "";
+	int nothing = 0, pidfd = (int)syscall(SYS_pidfd_open, command, 0);
+	struct iovec text = {.iov_base = &nothing, .iov_len = sizeof(nothing)};
+	struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	if (pidfd < 0)
+		return;
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &pidfd, sizeof(pidfd));
+	(void)sendmsg(fd, &message, MSG_NOSIGNAL);
+	close(pidfd);
+}
+
+static pid_t start(int fd, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
+{
+	pid_t keeper = getpid();
+	int gate[2];
+
+	if (pipe2(gate, O_CLOEXEC) < 0)
+		return -1;
+	pid_t command = fork();
+	if (command == 0)
+		become(arguments, mask, child, keeper, gate);
+	int error = errno;
+	if (command > 0) {
+		/* Who kills the whole group, as timeout(1) does, and a command that is not in it or may not be killed, must leave us: we know
+		 * that it is still there. */
+		setpgid(0, 0);
+		hand_over(fd, command);
+		(void)!write(gate[1], "", 1); /* there is room for one; we have a reading end, too */
+	}
+	close(gate[0]);
+	close(gate[1]);
+	errno = error;
+	return command;
+}
+
+static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
+{
+	sigset_t all, ended;
+	int status = 125 << 8;
+
+	prctl(PR_SET_NAME, "safestart-keep");
+	sigfillset(&all); /* a ^C at the terminal is for the command and its caller */
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	sigemptyset(&ended);
+	sigaddset(&ended, SIGCHLD);
+	int signals = signalfd(-1, &ended, SFD_CLOEXEC);
+	pid_t command = signals >= 0 ? start(fd, arguments, mask, child) : -1;
+	struct pollfd polled[2] = {{.fd = signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+	while (command > 0) {
+		struct signalfd_siginfo info;
+		if (poll(polled, 2, -1) < 0)
+			continue;
+		if (polled[1].revents != 0 && !hear(fd, command))
+			polled[1].fd = -1;
+		if (polled[0].revents != 0 && read(signals, &info, sizeof(info)) > 0 && waitpid(command, &status, WNOHANG) == command)
+			break;
+	}
+	if (command < 0)
+		say(0, "no process to be had: %s", strerrordesc_np(errno));
+	(void)send(fd, &status, sizeof(status), MSG_NOSIGNAL);
+	_exit(0);
+}
+
+int keeper_start(struct keeper *keeper, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(ends[0]);
+		keep(ends[1], arguments, mask, child);
+	}
+	int error = pid < 0 ? -errno : 0;
+	close(ends[1]);
+	if (error < 0) {
+		close(ends[0]);
+		return error;
+	}
+	*keeper = (struct keeper){.pid = pid, .fd = ends[0], .command = -1};
+	return 0;
+}
+
+void keeper_signal(const struct keeper *keeper, int number)
+{
+	if (keeper->killed)
+		(void)syscall(SYS_pidfd_send_signal, keeper->fd, number, NULL, 0);
+	else
+		(void)send(keeper->fd, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The command itself, before it begins, and then how it ended. Nothing: the keeper was killed. */
+static ssize_t receive(struct keeper *keeper, int *status)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	struct iovec text = {.iov_base = status, .iov_len = sizeof(*status)};
+	struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	ssize_t size;
+
+	do {
+		size = recvmsg(keeper->fd, &message, MSG_CMSG_CLOEXEC);
+	} while (size < 0 && errno == EINTR);
+	const struct cmsghdr *header = size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (header != NULL && header->cmsg_type == SCM_RIGHTS)
+		memcpy(&keeper->command, CMSG_DATA(header), sizeof(keeper->command));
+	return size;
+}
+
+bool keeper_hear(struct keeper *keeper, int *code)
+{
+	int status = 125 << 8, had = keeper->command;
+	bool lost = !keeper->killed && receive(keeper, &status) <= 0;
+
+	if (had < 0 && keeper->command >= 0)
+		return false;
+	if (lost && keeper->command >= 0) {
+		/* It may not have gone with its keeper, or not yet, and must not be started beside itself. */
+		say(0, "the keeper of the command was killed; waiting for the command to be gone");
+		close(keeper->fd);
+		keeper->fd = keeper->command;
+		keeper->command = -1;
+		keeper->killed = true;
+		return false;
+	}
+	close(keeper->fd);
+	if (keeper->command >= 0)
+		close(keeper->command);
+	waitpid(keeper->pid, NULL, 0);
+	*keeper = (struct keeper){.fd = -1, .command = -1};
+	*code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return true;
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "verbs/monitor.h"
+#include "files/replace.h"
+#include "hosts/table.h"
+
+enum kind { KIND_FINE, KIND_UNANNOUNCED, KIND_MISSING };
+
+static const char *const kinds[] = {"fine", "unannounced", "missing"};
+
+struct alarm {
+	char *id;
+	enum kind kind;
+	int64_t since;
+	bool raised;
+	bool seen; /* in this judgement */
+};
+
+const char *monitor_address(const struct monitor *monitor, const char *id)
+{
+	const char *announced = json_string_value(json_object_get(monitor->announced, id));
+
+	return announced != NULL ? announced : json_string_value(json_object_get(monitor->expected, id));
+}
+
+/* Under which id that address is announced; NULL: under none. */
+static const char *announced_as(const struct monitor *monitor, const char *address)
+{
+	const char *id;
+	json_t *its;
+
+	json_object_foreach(monitor->announced, id, its) {
+		if (strcmp(json_string_value(its), address) == 0)
+			return id;
+	}
+	return NULL;
+}
+
+/* ---- Words ---- */
+
+static void tell_json(const struct alarm *alarm, const char *address, const char *why, int64_t now, bool begins)
+{
+	(void)print_json(json_pack("{s:s,s:b,s:s,s:s*,s:s*,s:f}", "alarm", kinds[alarm->kind], "begins", begins, "id", alarm->id, "address", address, "why", why[0] != '\0' ? why : NULL,
+				   "seconds", (double)(now - alarm->since) / 1e9),
+			 0);
+}
+
+static void tell(const struct monitor *monitor, const struct alarm *alarm, int64_t now, bool begins)
+{
+	const char *address = monitor_address(monitor, alarm->id);
+	const char *other = begins && alarm->kind == KIND_UNANNOUNCED && address != NULL ? announced_as(monitor, address) : NULL;
+	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : ""), *as = words_clean(other != NULL ? other : "");
+	struct span span = words_span((double)(now - alarm->since) / 1e9);
+	struct probed probed;
+
+	prober_ask(monitor->prober, address != NULL ? address : "", &probed);
+	if (other != NULL) /* it answers: there was nothing to say so far */
+		snprintf(probed.why, sizeof(probed.why), "announced with another id: %.100s", other);
+
+	if (monitor->quiet || id == NULL || at == NULL || as == NULL)
+		;
+	else if (monitor->json)
+		tell_json(alarm, address, probed.why, now, begins);
+	else if (!begins)
+		printf("no longer %s: %s, after %s\n", kinds[alarm->kind], id, span.text);
+	else if (other != NULL) /* to announce it as well would make two nodes of one */
+		printf("unannounced: %s answers at %s and is expected, and %s has that address with another id, %s. Next: give it the same id in both files\n", id, at, monitor->file, as);
+	else if (alarm->kind == KIND_UNANNOUNCED)
+		printf("unannounced: %s answers at %s, is expected, and is not in %s: no server uses it. Next: safestart announce %s %s --file %s\n", id, at, monitor->file, id, at,
+		       monitor->file);
+	else
+		printf("missing: %s is announced, and does not answer at %s: %s. Next: look at the node, or safestart drain %s --for 30m --reason '...' --file %s\n", id, at, probed.why, id,
+		       monitor->file);
+	free(id);
+	free(at);
+	free(as);
+}
+
+/* ---- Judging ---- */
+
+static struct alarm *find_alarm(const struct monitor *monitor, const char *id)
+{
+	for (size_t i = 0; i < monitor->alarm_count; i++) {
+		if (strcmp(monitor->alarms[i].id, id) == 0)
+			return &monitor->alarms[i];
+	}
+	return NULL;
+}
+
+static struct alarm *new_alarm(struct monitor *monitor, const char *id)
+{
+	struct alarm *alarms = realloc(monitor->alarms, (monitor->alarm_count + 1) * sizeof(*alarms));
+	char *copy = strdup(id);
+
+	if (alarms != NULL)
+		monitor->alarms = alarms;
+	if (alarms == NULL || copy == NULL) {
+		free(copy);
+		return NULL; /* looked at again soon */
+	}
+	alarms[monitor->alarm_count] = (struct alarm){.id = copy};
+	return &alarms[monitor->alarm_count++];
+}
+
+static void judge_node(struct monitor *monitor, const char *id, int64_t now, time_t wall)
+{
+	struct probed probed;
+
+	prober_ask(monitor->prober, monitor_address(monitor, id), &probed);
+	bool announced = json_object_get(monitor->announced, id) != NULL, draining = !announced && drains_find(&monitor->drains, id, wall) != NULL;
+	enum kind kind = KIND_FINE;
+	if (probed.times > 0 && announced)
+		kind = probed.answers ? KIND_FINE : KIND_MISSING;
+	else if (probed.times > 0 && probed.answers && !draining)
+		kind = KIND_UNANNOUNCED;
+	struct alarm *alarm = find_alarm(monitor, id);
+
+	monitor->figures.reachable += probed.answers;
+	monitor->figures.draining += draining;
+	/* Not probed yet at its new address: what was so stays so. */
+	if (alarm != NULL && probed.times == 0) {
+		alarm->seen = true;
+		return;
+	}
+	if (alarm != NULL && alarm->kind != kind) {
+		if (alarm->raised)
+			tell(monitor, alarm, now, false);
+		*alarm = (struct alarm){.id = alarm->id};
+	}
+	if (kind == KIND_FINE || (alarm == NULL && (alarm = new_alarm(monitor, id)) == NULL))
+		return;
+	if (alarm->kind == KIND_FINE)
+		*alarm = (struct alarm){.id = alarm->id, .kind = kind, .since = now};
+	alarm->seen = true;
+	if (!alarm->raised && now - alarm->since >= monitor->after) {
+		alarm->raised = true;
+		tell(monitor, alarm, now, true);
+	}
+}
+
+/* Those that are fine again, or expected no longer. */
+static void sweep(struct monitor *monitor, int64_t now)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < monitor->alarm_count; i++) {
+		struct alarm *alarm = &monitor->alarms[i];
+		if (alarm->seen) {
+			alarm->seen = false;
+			monitor->figures.unannounced += alarm->raised && alarm->kind == KIND_UNANNOUNCED;
+			monitor->figures.missing += alarm->raised && alarm->kind == KIND_MISSING;
+			monitor->alarms[kept++] = *alarm;
+			continue;
+		}
+		if (alarm->raised)
+			tell(monitor, alarm, now, false);
+		free(alarm->id);
+	}
+	monitor->alarm_count = kept;
+}
+
+void monitor_judge(struct monitor *monitor, int64_t now, time_t wall)
+{
+	const char *id;
+	json_t *address;
+
+	memset(&monitor->figures, 0, sizeof(monitor->figures));
+	monitor->figures.expected = (unsigned)json_object_size(monitor->expected);
+	json_object_foreach(monitor->expected, id, address)
+		judge_node(monitor, id, now, wall);
+	sweep(monitor, now);
+}
+
+/* ---- For programs ---- */
+
+json_t *monitor_json(const struct monitor *monitor)
+{
+	json_t *lists[] = {NULL, json_array(), json_array()};
+
+	for (size_t i = 0; i < monitor->alarm_count; i++) {
+		if (monitor->alarms[i].raised)
+			json_array_append_new(lists[monitor->alarms[i].kind], json_string(monitor->alarms[i].id));
+	}
+	return json_pack("{s:i,s:i,s:i,s:o,s:o}", "expected", (int)monitor->figures.expected, "reachable", (int)monitor->figures.reachable, "draining", (int)monitor->figures.draining,
+			 "unannounced", lists[KIND_UNANNOUNCED], "missing", lists[KIND_MISSING]);
+}
+
+/* In a label value only these three need escaping. */
+static void print_label(FILE *to, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '\\' || *text == '"')
+			fputc('\\', to);
+		fputs(*text == '\n' ? "\\n" : (char[]){*text, '\0'}, to);
+	}
+}
+
+static void print_alarms(FILE *to, const struct monitor *monitor, enum kind kind, const char *help)
+{
+	fprintf(to, "# HELP safestart_monitor_%s %s\n# TYPE safestart_monitor_%s gauge\n", kinds[kind], help, kinds[kind]);
+	for (size_t i = 0; i < monitor->alarm_count; i++) {
+		const struct alarm *alarm = &monitor->alarms[i];
+		if (!alarm->raised || alarm->kind != kind)
+			continue;
+		fprintf(to, "safestart_monitor_%s{id=\"", kinds[kind]);
+		print_label(to, alarm->id);
+		fputs("\"} 1\n", to);
+	}
+}
+
+static void print_metrics(FILE *to, const struct monitor *monitor)
+{
+	const struct {
+		const char *state;
+		unsigned count;
+	} rows[] = {{"expected", monitor->figures.expected},
+		    {"reachable", monitor->figures.reachable},
+		    {"unannounced", monitor->figures.unannounced},
+		    {"missing", monitor->figures.missing},
+		    {"draining", monitor->figures.draining}};
+
+	fputs("# HELP safestart_monitor_nodes Nodes of the inventory by state.\n# TYPE safestart_monitor_nodes gauge\n", to);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		fprintf(to, "safestart_monitor_nodes{state=\"%s\"} %u\n", rows[i].state, rows[i].count);
+	print_alarms(to, monitor, KIND_UNANNOUNCED, "1 for each node that answers, is expected and is not announced.");
+	print_alarms(to, monitor, KIND_MISSING, "1 for each node that is announced and does not answer.");
+	fprintf(to, "# HELP safestart_monitor_files_readable Whether the inventory, the file of nodes and its note of drained ones could be read.\n# TYPE safestart_monitor_files_readable gauge\n"
+		    "safestart_monitor_files_readable %d\n",
+		monitor->inventory_fine && monitor->file_fine && monitor->drains_fine);
+	fprintf(to, "# HELP safestart_monitor_time_seconds When this was written: an old one means that the monitor does not run.\n# TYPE safestart_monitor_time_seconds gauge\n"
+		    "safestart_monitor_time_seconds %lld\n",
+		(long long)time(NULL));
+}
+
+int monitor_write_metrics(const struct monitor *monitor, const char *path)
+{
+	struct stat like = {.st_mode = 0644, .st_uid = geteuid(), .st_gid = getegid()};
+	char *text = NULL, *here = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	if (to != NULL)
+		print_metrics(to, monitor);
+	if (to == NULL || fclose(to) != 0 || asprintf(&here, "%s%s", strchr(path, '/') == NULL ? "./" : "", path) < 0) {
+		free(text);
+		return say(LEAVE_FAILED, "out of memory");
+	}
+	int leave = replace_file(here, -1, &like, text, size);
+	free(here);
+	free(text);
+	return leave;
+}
+
+void monitor_end(struct monitor *monitor)
+{
+	for (size_t i = 0; i < monitor->alarm_count; i++)
+		free(monitor->alarms[i].id);
+	free(monitor->alarms);
+	json_decref(monitor->expected);
+	json_decref(monitor->announced);
+	drains_free(&monitor->drains);
+	free(monitor->file_real);
+}

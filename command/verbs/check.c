@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* check: would the servers take this file? Judged by the library itself. */
+#include <errno.h>
+#include <fcntl.h>
+#include <safestart/safestart.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "files/file_sd.h"
+#include "files/position.h"
+#include "hosts/table.h"
+
+/* What is to be said of a file. */
+struct verdict {
+	int leave;
+	char why[512];
+	struct place place; /* of what it is refused for; may be unknown */
+	bool unsaid;        /* `why` does not have it */
+	json_t *quarantined;
+	size_t left_out; /* how many entries; not all may have a row there */
+};
+
+static struct words settings;
+static bool quiet;
+
+static const struct option_row options[] = {
+	{"set", "KEY=VALUE", OPTION_LIST, &settings, "a setting of the servers, such as min_nodes=3; again for more"},
+	{"quiet", NULL, OPTION_FLAG, &quiet, "say nothing about files that are fine"},
+	OPTION_JSON,
+	OPTION_END,
+};
+
+/* The whole file, ended by a NUL. NULL: errno says why. A NUL inside is for the library to find: it is told the text only. */
+static char *read_file(const char *path, size_t *length)
+{
+	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	size_t room = 65536;
+	char *text = fd >= 0 ? malloc(room) : NULL;
+	ssize_t n = 0;
+
+	*length = 0;
+	while (text != NULL && (n = read(fd, text + *length, room - *length - 1)) != 0) {
+		if (n < 0)
+			break;
+		*length += (size_t)n;
+		if (room - *length < 2) {
+			char *more = realloc(text, room *= 2);
+			if (more == NULL)
+				n = -1;
+			text = more != NULL ? more : (free(text), NULL);
+		}
+	}
+	int error = errno;
+	if (fd >= 0)
+		close(fd);
+	if (text != NULL && n == 0) {
+		text[*length] = '\0';
+		return text;
+	}
+	free(text);
+	errno = error;
+	return NULL;
+}
+
+/* The settings, checked; NULL: it was said why. */
+static struct safestart_conf *make_conf(void)
+{
+	struct safestart_conf *conf = safestart_conf_new();
+	char why[256], key[64];
+
+	for (size_t i = 0; conf != NULL && i < settings.count; i++) {
+		const char *equals = strchr(settings.at[i], '=');
+		snprintf(key, sizeof(key), "%.*s", (int)(equals != NULL ? equals - settings.at[i] : 0), settings.at[i]);
+		int error = equals != NULL ? safestart_conf_set(conf, key, equals + 1, why, sizeof(why)) : -EINVAL;
+		if (error == 0)
+			continue;
+		(void)say(0, "--set %s: %s", settings.at[i], equals != NULL ? why : "it is KEY=VALUE, such as min_nodes=3");
+		safestart_conf_free(conf);
+		return NULL;
+	}
+	return conf;
+}
+
+/* Everything that would be quarantined, with the reason: a handle that has only this set says so. */
+static json_t *find_quarantined(const char *text)
+{
+	struct safestart_conf *conf = safestart_conf_new();
+	json_t *found = json_array(), *status, *node;
+	struct safestart *ss = NULL;
+	size_t index;
+
+	if (conf == NULL || safestart_conf_set(conf, "thread", "no", NULL, 0) < 0 || safestart_conf_set(conf, "max_nodes", "4294967295", NULL, 0) < 0 ||
+	    safestart_conf_set(conf, "max_bytes", "4GiB", NULL, 0) < 0 || safestart_open(&ss, conf, NULL, 0) < 0)
+		goto done;
+	if (safestart_nodes_replace(ss, text, NULL, NULL, 0) == 0) {
+		char *told = safestart_status_json(ss);
+		status = told != NULL ? json_loads(told, 0, NULL) : NULL;
+		safestart_free(told);
+		json_array_foreach(json_object_get(status, "nodes"), index, node) {
+			if (strcmp(json_string_value(json_object_get(node, "state")), "quarantined") == 0)
+				json_array_append_new(found, json_pack("{s:O,s:O}", "id", json_object_get(node, "id"), "why", json_object_get(node, "why")));
+		}
+		json_decref(status);
+	}
+done:
+	(void)safestart_close(ss);
+	safestart_conf_free(conf);
+	return found;
+}
+
+/* ---- Where it is ---- */
+
+/* Over the words and the number behind them. */
+static bool take(const char **at, const char *words, size_t *number)
+{
+	size_t length = strlen(words);
+	char *end;
+
+	if (strncmp(*at, words, length) != 0 || (*at)[length] < '0' || (*at)[length] > '9')
+		return false;
+	*number = strtoul(*at + length, &end, 10);
+	*at = end;
+	return true;
+}
+
+/* The library says by line and column where JSON is malformed, by group and target where its shape is wrong. No other refusal begins so. */
+static void place_refusal(struct verdict *verdict, const char *text)
+{
+	const char *at = verdict->why, *line = strstr(at, "line ");
+	size_t group, target = 0;
+	struct place place;
+
+	if (take(&at, "group ", &group)) {
+		(void)take(&at, ": target ", &target);
+		verdict->place = locate_find(text, group, target);
+		verdict->unsaid = true;
+	} else if (strncmp(at, "the document ", 13) == 0 && line != NULL && take(&line, "line ", &place.line) && take(&line, ", column ", &place.column)) {
+		verdict->place = place;
+	}
+}
+
+/* What would be quarantined under one id. */
+struct fault {
+	const char *id;
+	json_t *told;
+	struct filesd_entry first;
+	struct place place; /* of the first entry that is wrong by itself; where each is fine and they differ: of the first */
+	size_t count;       /* entries that have the id */
+	bool wrong;         /* there is one */
+	bool twice;         /* a nameless one is called as another's id */
+};
+
+static int by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct fault *)a)->id, ((const struct fault *)b)->id);
+}
+
+/* As many as are quarantined, sorted by id. NULL: no memory. */
+static struct fault *list_faults(const json_t *quarantined)
+{
+	size_t count = json_array_size(quarantined);
+	struct fault *faults = calloc(count + 1, sizeof(*faults));
+
+	if (faults == NULL)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		json_t *told = json_array_get(quarantined, i);
+		faults[i] = (struct fault){.id = json_string_value(json_object_get(told, "id")), .told = told};
+	}
+	qsort(faults, count, sizeof(*faults), by_id);
+	for (size_t i = 1; i < count; i++) {
+		if (by_id(&faults[i - 1], &faults[i]) == 0)
+			faults[i - 1].twice = faults[i].twice = true;
+	}
+	return faults;
+}
+
+/* Would it be quarantined if it were the only one? */
+static bool is_wrong(const struct filesd_entry *entry)
+{
+	/* An id label names a target that is alone in its group. One that is not is given twice, which is one node. */
+	json_t *document = json_pack("[{s:[s,s*],s:O*}]", "targets", entry->address, entry->alone ? NULL : entry->address, "labels", entry->labels);
+	char *text = document != NULL ? json_dumps(document, 0) : NULL;
+	bool wrong = text != NULL && safestart_check(NULL, text, NULL, 0) == -EINVAL;
+
+	free(text);
+	json_decref(document);
+	return wrong;
+}
+
+static void note(struct fault *fault, const struct filesd_entry *entry, struct place place)
+{
+	if (fault->count++ == 0) {
+		fault->first = *entry;
+		fault->place = place;
+		return;
+	}
+	if (fault->count == 2)
+		fault->wrong = is_wrong(&fault->first);
+	if (!fault->wrong && is_wrong(entry)) {
+		fault->wrong = true;
+		fault->place = place;
+	}
+}
+
+/* Every entry whose id is one of a fault; the number of one without a usable id is its name. */
+static void note_entries(struct fault *faults, size_t count, const struct filesd *filesd)
+{
+	struct locate walk = locate_begin(filesd->text);
+	struct filesd_entry entry = {0};
+	char name[64];
+
+	for (size_t number = 1; filesd_next(filesd, &entry); number++) {
+		struct place place = locate_onward(&walk, (size_t)(entry.in - filesd->groups) + 1, entry.target + 1);
+		snprintf(name, sizeof(name), "entry %zu", number);
+		struct fault *fault = bsearch(&(struct fault){.id = entry.id}, faults, count, sizeof(*faults), by_id);
+		bool unnamed = fault == NULL && (fault = bsearch(&(struct fault){.id = name}, faults, count, sizeof(*faults), by_id)) != NULL;
+		if (fault != NULL && (!unnamed || is_wrong(&entry)))
+			note(fault, &entry, place);
+	}
+}
+
+/* Tell each of the quarantined where it is; those of which that is not certain go without. Takes the text. */
+static void place_quarantined(json_t *quarantined, char *text, size_t length)
+{
+	struct fault *faults = list_faults(quarantined);
+	struct filesd filesd;
+	char why[300];
+
+	if (filesd_take(&filesd, text, length, why, sizeof(why)) == 0 && faults != NULL)
+		note_entries(faults, json_array_size(quarantined), &filesd);
+	for (size_t i = 0; faults != NULL && i < json_array_size(quarantined); i++) {
+		const struct fault *fault = &faults[i];
+		if (fault->place.line == 0 || fault->twice)
+			continue;
+		json_object_set_new(fault->told, "line", json_integer((json_int_t)fault->place.line));
+		json_object_set_new(fault->told, "column", json_integer((json_int_t)fault->place.column));
+		json_object_set_new(fault->told, "more", json_integer((json_int_t)fault->count - 1));
+	}
+	filesd_close(&filesd);
+	free(faults);
+}
+
+/* ---- Words ---- */
+
+static void tell_quarantined(const json_t *one)
+{
+	const json_t *line = json_object_get(one, "line"), *column = json_object_get(one, "column"), *more = json_object_get(one, "more");
+
+	fputs("  ", stdout);
+	if (line != NULL && column != NULL && more != NULL) {
+		printf("line %lld, column %lld", (long long)json_integer_value(line), (long long)json_integer_value(column));
+		if (json_integer_value(more) > 0)
+			printf(" (and %lld more with this id)", (long long)json_integer_value(more));
+		fputs(": ", stdout);
+	}
+	words_print(json_string_value(json_object_get(one, "id")));
+	fputs(": ", stdout);
+	words_print(json_string_value(json_object_get(one, "why")));
+	putchar('\n');
+}
+
+static void tell(const char *path, const struct verdict *verdict)
+{
+	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD), colour_on(COLOUR_WARN)};
+	int leave = verdict->leave;
+	size_t listed = json_array_size(verdict->quarantined), count = verdict->left_out, index;
+	const json_t *one;
+
+	if (leave == LEAVE_DONE && quiet)
+		return;
+	words_print(path);
+	fputs(": ", stdout);
+	if (leave == LEAVE_DONE)
+		printf("%sfine%s\n", colours[0], colour_off());
+	if (leave == LEAVE_REFUSED || leave == LEAVE_FAILED) {
+		printf("%s%s%s: ", colours[1], leave == LEAVE_FAILED ? "can't be read" : "would be refused", colour_off());
+		if (verdict->unsaid && verdict->place.line > 0)
+			printf("line %zu, column %zu: ", verdict->place.line, verdict->place.column);
+		words_print(verdict->why);
+		putchar('\n');
+	}
+	if (leave == LEAVE_QUARANTINED)
+		printf("%swould be taken but for %zu entr%s%s\n", colours[2], count, count == 1 ? "y" : "ies", colour_off());
+	json_array_foreach(verdict->quarantined, index, one)
+		tell_quarantined(one);
+	if (leave == LEAVE_QUARANTINED && listed < count) {
+		printf("  %zu of them can't be told by id: ", count - listed);
+		words_print(verdict->why);
+		putchar('\n');
+	}
+}
+
+static json_t *verdict_json(const char *path, const struct verdict *verdict)
+{
+	json_t *told = json_pack("{s:s,s:b,s:i,s:s,s:O}", "file", path, "ok", verdict->leave == LEAVE_DONE, "exit", verdict->leave, "why", verdict->why, "quarantined", verdict->quarantined);
+
+	if (verdict->place.line > 0) {
+		json_object_set_new(told, "line", json_integer((json_int_t)verdict->place.line));
+		json_object_set_new(told, "column", json_integer((json_int_t)verdict->place.column));
+	}
+	return told;
+}
+
+/* ---- The verb ---- */
+
+/* Takes the text. */
+static void judge_text(struct verdict *verdict, const struct safestart_conf *conf, char *text, size_t length)
+{
+	int result = safestart_check(conf, text, verdict->why, sizeof(verdict->why));
+
+	verdict->leave = result == 0 ? LEAVE_DONE : result > 0 ? LEAVE_QUARANTINED : LEAVE_REFUSED;
+	verdict->left_out = result > 0 ? (size_t)result : 0;
+	if (result < 0)
+		place_refusal(verdict, text);
+	if (result != 0) {
+		json_decref(verdict->quarantined);
+		verdict->quarantined = find_quarantined(text);
+	}
+	if (json_array_size(verdict->quarantined) > 0)
+		place_quarantined(verdict->quarantined, text, length);
+	else
+		free(text);
+}
+
+static int check(const struct safestart_conf *conf, const char *path, json_t *told)
+{
+	struct verdict verdict = {.quarantined = json_array()};
+	size_t length;
+	char *text = read_file(path, &length);
+
+	if (text == NULL) {
+		verdict.leave = LEAVE_FAILED;
+		snprintf(verdict.why, sizeof(verdict.why), "%s", safestart_strerror(errno));
+	} else if (strlen(text) != length) {
+		verdict.leave = LEAVE_REFUSED;
+		snprintf(verdict.why, sizeof(verdict.why), "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
+		free(text);
+	} else {
+		judge_text(&verdict, conf, text, length);
+	}
+	if (!common.json)
+		tell(path, &verdict);
+	else if (json_array_append_new(told, verdict_json(path, &verdict)) < 0)
+		verdict.leave = say(LEAVE_FAILED, "out of memory");
+	json_decref(verdict.quarantined);
+	return verdict.leave;
+}
+
+static int check_main(int argc, char **argv)
+{
+	int first, leave;
+
+	if (!options_parse(&verb_check, argc, argv, 1, 10000, &first, &leave))
+		return leave;
+	struct safestart_conf *conf = make_conf();
+	if (conf == NULL)
+		return LEAVE_USAGE;
+	json_t *told = json_array();
+	for (int i = first; i < argc; i++)
+		leave = leave_worse(leave, check(conf, argv[i], told));
+	safestart_conf_free(conf);
+	if (common.json)
+		return print_json(told, leave);
+	json_decref(told);
+	return leave;
+}
+
+const struct verb verb_check = {
+	.name = "check",
+	.main = check_main,
+	.help = "would the servers take this file of nodes?",
+	.arguments = "FILE...",
+	.text = "Judges each FILE (-: standard input) as the library would: malformed JSON, a wrong shape, entries that would be quarantined with "
+		"their reasons, each with its line and column, and the guard rails that need no live set: allow_empty, min_nodes, max_nodes, max_bytes.\n\n"
+		"Lines and columns begin with 1, columns are characters. Of entries that share an id and can't be used the first that is wrong is shown, or the first "
+		"where only their difference is, and how many more have it. With --json: line, column and more.",
+	.options = options,
+	.examples = {"Before a file is rolled out", "safestart check nodes.json", "With what the servers are set to", "safestart check --set min_nodes=3 nodes.json"},
+	.exits = {{0, "all of it would be taken"},
+		  {2, "used in a way that can't be meant"},
+		  {3, "it would be refused"},
+		  {4, "it can't be read"},
+		  {7, "it would be taken, but for some entries"}},
+};

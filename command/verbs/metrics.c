@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* metrics: the figures of every process as one exposition: each family once, each sample with the process it is of. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "hosts/processes.h"
+#include "verbs/metrics.h"
+
+struct family {
+	char *name;
+	char *head; /* its HELP and TYPE, of the first process that has it */
+	FILE *to;   /* its samples, in `text` */
+	char *text;
+	size_t size;
+};
+
+struct exposition {
+	struct family *families; /* in the order they came */
+	size_t count;
+};
+
+static struct family *family(struct exposition *exposition, const char *name, size_t length)
+{
+	for (size_t i = 0; i < exposition->count; i++) {
+		if (strlen(exposition->families[i].name) == length && strncmp(exposition->families[i].name, name, length) == 0)
+			return &exposition->families[i];
+	}
+	if (exposition->count % 64 == 0) {
+		struct family *families = realloc(exposition->families, (exposition->count + 64) * sizeof(*families));
+		if (families == NULL)
+			return NULL;
+		exposition->families = families;
+	}
+	struct family *new = &exposition->families[exposition->count];
+	*new = (struct family){.name = strndup(name, length), .head = strdup("")};
+	new->to = open_memstream(&new->text, &new->size);
+	if (new->name == NULL || new->head == NULL || new->to == NULL) {
+		free(new->name);
+		free(new->head);
+		if (new->to != NULL)
+			fclose(new->to);
+		free(new->text);
+		return NULL;
+	}
+	exposition->count++;
+	return new;
+}
+
+/* "# HELP name …" and "# TYPE name …" of the first who says so. */
+static void take_comment(struct exposition *exposition, const char *line, size_t length)
+{
+	char kind[8];
+	char *head;
+
+	snprintf(kind, sizeof(kind), "%.7s", line);
+	if (strcmp(kind, "# HELP ") != 0 && strcmp(kind, "# TYPE ") != 0)
+		return;
+	struct family *its = family(exposition, line + 7, strcspn(line + 7, " \n"));
+	if (its == NULL || strstr(its->head, kind) != NULL)
+		return;
+	if (asprintf(&head, "%s%.*s\n", its->head, (int)length, line) >= 0) {
+		free(its->head);
+		its->head = head;
+	}
+}
+
+/* `name{a="b"} 1` or `name 1` gets one label more, as the first. */
+static void take_sample(struct exposition *exposition, const char *line, size_t length, const char *process)
+{
+	size_t name = strcspn(line, "{ \n");
+	struct family *its = name < length ? family(exposition, line, name) : NULL;
+
+	if (its == NULL)
+		return;
+	if (line[name] == '{')
+		fprintf(its->to, "%.*s{process=\"%s\"%s%.*s\n", (int)name, line, process, line[name + 1] == '}' ? "" : ",", (int)(length - name - 1), line + name + 1);
+	else
+		fprintf(its->to, "%.*s{process=\"%s\"}%.*s\n", (int)name, line, process, (int)(length - name), line + name);
+}
+
+/* No figure has such characters, and none of them is to reach a terminal. */
+static bool is_clean(const char *line, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if ((unsigned char)line[i] < ' ' || line[i] == '\177')
+			return false;
+	}
+	return true;
+}
+
+static void take_text(struct exposition *exposition, const char *text, const char *process)
+{
+	while (*text != '\0') {
+		size_t length = strcspn(text, "\n");
+		if (!is_clean(text, length))
+			;
+		else if (text[0] == '#')
+			take_comment(exposition, text, length);
+		else if (length > 0)
+			take_sample(exposition, text, length, process);
+		text += length + (text[length] == '\n');
+	}
+}
+
+/* Of one that does not answer there are no other figures, and what is not there raises no alarm. */
+static void tell_whether_it_answers(struct exposition *exposition, const struct peer *peer)
+{
+	char name[256], *text;
+	size_t length = 0;
+
+	for (const char *from = peer->name; *from != '\0' && length + 3 < sizeof(name); from++) { /* in a label value only these need escaping; no newline gets in */
+		if (*from == '\\' || *from == '"')
+			name[length++] = '\\';
+		name[length++] = *from;
+	}
+	name[length] = '\0';
+	if (asprintf(&text, "# HELP safestart_answers Whether the process answered when it was asked for its figures.\n# TYPE safestart_answers gauge\n"
+			    "safestart_answers{name=\"%s\"} %d\n",
+		     name, peer->state == PEER_ANSWERED) < 0)
+		return;
+	take_text(exposition, text, peer->process);
+	free(text);
+}
+
+void metrics_print(FILE *to, const struct fleet *fleet)
+{
+	struct exposition exposition = {0};
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		const struct peer *peer = &fleet->peers[i];
+		if (peer->state != PEER_GONE)
+			tell_whether_it_answers(&exposition, peer);
+		if (peer->state == PEER_ANSWERED)
+			take_text(&exposition, answer_text(peer->answer, "metrics"), peer->process);
+	}
+	for (size_t i = 0; i < exposition.count; i++) {
+		struct family *its = &exposition.families[i];
+		if (fclose(its->to) == 0)
+			fprintf(to, "%s%s", its->head, its->text);
+		free(its->name);
+		free(its->head);
+		free(its->text);
+	}
+	free(exposition.families);
+}
+
+static int64_t timeout = FLEET_TIMEOUT;
+
+static const struct option_row options[] = {
+	OPTION_CONTROL,
+	{"timeout", "TIME", OPTION_DURATION, &timeout, "how long to wait for answers (2s)"},
+	OPTION_END,
+};
+
+static int metrics_main(int argc, char **argv)
+{
+	struct fleet fleet;
+	int first, leave;
+
+	if (!options_parse(&verb_metrics, argc, argv, 0, 1, &first, &leave))
+		return leave;
+	leave = fleet_find(&fleet, options_control(), first < argc ? argv[first] : NULL);
+	if (leave != 0)
+		return leave;
+	bool fine = fleet_ask(&fleet, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
+	bool anybody = false;
+	for (size_t i = 0; fine && i < fleet.count; i++) {
+		const struct peer *peer = &fleet.peers[i];
+		anybody |= peer->state != PEER_GONE;
+		if (peer->state != PEER_ANSWERED && peer->state != PEER_GONE)
+			leave = say(LEAVE_FAILED, "%s %s: %s", peer->name, peer->process, peer->why);
+	}
+	if (fine && !anybody)
+		leave = say(LEAVE_FAILED, "nobody is there any more; are the servers running?");
+	metrics_print(stdout, &fleet);
+	fleet_free(&fleet);
+	return fine ? leave : say(LEAVE_FAILED, "out of memory");
+}
+
+const struct verb verb_metrics = {
+	.name = "metrics",
+	.main = metrics_main,
+	.help = "the figures of every process, in the Prometheus exposition format",
+	.arguments = "[NAME]",
+	.text = "What safestart_metrics_text() says in each process, as one exposition, with a label `process` added to every sample: for node_exporter's "
+		"textfile collector, or an HTTP server that runs it. safestart_answers is 0 for one that did not answer, and so has no other figures.",
+	.options = options,
+	.examples = {"For node_exporter", "safestart metrics >/var/lib/node_exporter/safestart.new; mv /var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
+		     "Who is behind", "safestart metrics | grep behind_seconds"},
+	.exits = {{0, "all of them answered"}, {2, "used in a way that can't be meant"}, {4, "somebody did not answer, or nobody is there; the others' figures are printed"}},
+};

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* monitor: nodes that run and are not announced, and nodes that are announced and do not run. */
+#include <errno.h>
+#include <safestart/safestart.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "files/drains.h"
+#include "files/file_sd.h"
+#include "hosts/processes.h"
+#include "verbs/monitor.h"
+#include "hosts/probe.h"
+#include "hosts/table.h"
+
+static const char *inventory, *file, *metrics_file;
+static int64_t after = -1, interval = INT64_C(10000000000), timeout = INT64_C(2000000000);
+static unsigned max_inflight = 32;
+static bool once;
+static _Atomic bool stopping;
+
+static const struct option_row options[] = {
+	{"inventory", "FILE", OPTION_TEXT, &inventory, "every node that there should be, as file_sd; has to be given"},
+	{"file", "FILE", OPTION_TEXT, &file, "the file_sd file that the servers read ($SAFESTART_NODES)"},
+	{"after", "TIME", OPTION_DURATION, &after, "how long it may be so before it is an alarm (2m; with --once 0)"},
+	{"interval", "TIME", OPTION_DURATION, &interval, "how often each node is probed (10s), a tenth early or late"},
+	{"probe-timeout", "TIME", OPTION_DURATION, &timeout, "how long a node has to answer (2s)"},
+	{"max-inflight", "N", OPTION_COUNT, &max_inflight, "how many are probed at the same time at most (32)"},
+	{"metrics-file", "PATH", OPTION_TEXT, &metrics_file, "figures for node_exporter's textfile collector"},
+	{"once", NULL, OPTION_FLAG, &once, "look once, and exit by what was found"},
+	OPTION_JSON,
+	OPTION_END,
+};
+
+static void on_signal(int signal)
+{
+	(void)signal;
+	stopping = true;
+}
+
+/* ---- The files ---- */
+
+/* Is it another one than was seen? `now`: as it is. */
+static bool has_changed(const char *path, const struct stat *seen, struct stat *now)
+{
+	*now = (struct stat){0};
+	(void)stat(path, now);
+	return now->st_ino != seen->st_ino || now->st_size != seen->st_size || now->st_mtim.tv_sec != seen->st_mtim.tv_sec || now->st_mtim.tv_nsec != seen->st_mtim.tv_nsec ||
+	       now->st_ctim.tv_sec != seen->st_ctim.tv_sec || now->st_ctim.tv_nsec != seen->st_ctim.tv_nsec;
+}
+
+/* id → address; NULL: it can't be read, which was said. `real`: where it really is, to be freed. */
+static json_t *read_nodes(const char *path, char **real)
+{
+	struct filesd filesd;
+	struct filesd_entry entry = {0};
+	char why[512];
+
+	if (filesd_open(&filesd, path, false) != 0)
+		return NULL;
+	int usable = safestart_check(NULL, filesd.text, why, sizeof(why));
+	if (usable > 0 || usable == -EINVAL) /* what can't be probed never answers, and so is no alarm */
+		(void)say(0, "not all of %s can be used, and nobody would be told of what can't: %s; safestart check %s names all", path, why, path);
+	json_t *nodes = json_object();
+	int failed = nodes == NULL;
+	while (filesd_next(&filesd, &entry))
+		failed |= json_object_set_new(nodes, entry.id, json_string(entry.address));
+	if (failed != 0) { /* all of them, or none: one that is left out would never be looked at */
+		(void)say(0, "%s can't be read: out of memory; it is when it changes", path);
+		json_decref(nodes);
+		nodes = NULL;
+	} else if (real != NULL) {
+		free(*real);
+		*real = strdup(filesd.path);
+	}
+	filesd_close(&filesd);
+	return nodes;
+}
+
+/* What is expected has changed, or where it is announced to be: that is what the servers use, and so what is probed. */
+static bool watch(const struct monitor *monitor)
+{
+	const char **addresses = calloc(json_object_size(monitor->expected) + 1, sizeof(*addresses)), *id;
+	json_t *address;
+	size_t count = 0;
+
+	if (addresses == NULL)
+		return false;
+	json_object_foreach(monitor->expected, id, address)
+		addresses[count++] = monitor_address(monitor, id);
+	bool fine = prober_watch(monitor->prober, addresses, count);
+	free(addresses);
+	return fine;
+}
+
+/* What can't be read stays as it was, and is said once. True: there are new ones. */
+static bool reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *fine)
+{
+	struct stat now;
+
+	if (!has_changed(path, seen, &now) && *nodes != NULL)
+		return false;
+	*seen = now;
+	json_t *new = read_nodes(path, real);
+	*fine = new != NULL;
+	if (new == NULL)
+		return false;
+	json_decref(*nodes);
+	*nodes = new;
+	return true;
+}
+
+static void reread_drains(struct monitor *monitor)
+{
+	struct drains drains;
+	char why[512] = "out of memory";
+
+	bool fine = drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0;
+	if (fine) {
+		drains_free(&monitor->drains);
+		monitor->drains = drains;
+	} else if (monitor->drains_fine) {
+		(void)say(0, "the note of drained nodes can't be read, and what it said before goes on, if anything: %s; put it right, or a node may seem forgotten that is away on purpose", why);
+	}
+	monitor->drains_fine = fine;
+}
+
+/* The announced nodes, and the note as it was while they were so: as long as a drained node is out of its file, it is in the note. Who
+ * edits them reads them too, and waits for the disk: sooner or later we are between two edits. */
+static bool reread_announced(struct monitor *monitor)
+{
+	struct stat now;
+	bool changed = false;
+
+	do {
+		changed |= reread(file, &monitor->file_seen, &monitor->announced, &monitor->file_real, &monitor->file_fine);
+		if (monitor->announced != NULL)
+			reread_drains(monitor);
+	} while (!stopping && has_changed(file, &monitor->file_seen, &now));
+	return changed;
+}
+
+/* What is announced and not expected is not probed: a short inventory looks like a site where all is well. */
+static void say_unexpected(const struct monitor *monitor)
+{
+	const char *id, *first = NULL;
+	json_t *address;
+	size_t count = 0;
+
+	json_object_foreach(monitor->announced, id, address) {
+		if (json_object_get(monitor->expected, id) != NULL)
+			continue;
+		first = first != NULL ? first : id;
+		count++;
+	}
+	if (count > 0)
+		(void)say(0, "%zu announced node%s, such as %s, %s not in the inventory %s: nobody would be told if %s did not answer", count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are",
+			  inventory, count == 1 ? "it" : "they");
+}
+
+static bool look_at_files(struct monitor *monitor)
+{
+	bool changed = reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL, &monitor->inventory_fine);
+
+	changed |= reread_announced(monitor);
+	if (monitor->expected == NULL || monitor->announced == NULL)
+		return false;
+	if (changed)
+		say_unexpected(monitor);
+	if (changed || !monitor->watched)
+		monitor->watched = watch(monitor);
+	return monitor->watched;
+}
+
+/* ---- The loop ---- */
+
+static int finish(struct monitor *monitor)
+{
+	int leave = monitor->figures.unannounced > 0 ? LEAVE_UNANNOUNCED : monitor->figures.missing > 0 ? LEAVE_NOT_YET : LEAVE_DONE;
+
+	if (!once)
+		return LEAVE_DONE; /* it was told to stop */
+	if (common.json)
+		return print_json(monitor_json(monitor), leave);
+	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining\n", monitor->figures.expected, monitor->figures.reachable, monitor->figures.unannounced,
+	       monitor->figures.missing, monitor->figures.draining);
+	return leave;
+}
+
+/* A look takes a while where there are thousands: twice a second is enough, but whoever looks once does not wait. */
+static bool wait_a_moment(struct monitor *monitor)
+{
+	const struct timespec half = {.tv_nsec = 500000000};
+
+	if (once)
+		return prober_wait(monitor->prober, clock_now() + half.tv_nsec);
+	(void)nanosleep(&half, NULL);
+	return true;
+}
+
+static int go(struct monitor *monitor)
+{
+	const int64_t second = INT64_C(1000000000), pause = interval < 5 * second ? interval : 5 * second;
+	int64_t first = 0, write_at = 0;
+
+	while (!stopping) {
+		bool all = wait_a_moment(monitor);
+		(void)look_at_files(monitor);
+		if (once && !all)
+			continue;
+		int64_t now = clock_now();
+		first = first != 0 ? first : now;
+		monitor_judge(monitor, now, time(NULL));
+		fflush(stdout);
+		bool last = once && now - first >= after;
+		if (metrics_file != NULL && (once ? last : now >= write_at)) {
+			int leave = monitor_write_metrics(monitor, metrics_file);
+			if (leave != 0 && (once || write_at == 0))
+				return leave; /* a path that never was right */
+			write_at = now + (leave == 0 ? pause : 60 * second); /* the same words every few seconds hide what matters */
+		}
+		if (last)
+			break;
+	}
+	return finish(monitor);
+}
+
+static int monitor_main(int argc, char **argv)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	struct monitor monitor = {.drains_fine = true};
+	int first, leave;
+
+	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &leave))
+		return leave;
+	if (inventory == NULL)
+		return say(LEAVE_USAGE, "which nodes are expected? Name the file_sd file of all of them with --inventory");
+	file = filesd_path(file);
+	if (file == NULL)
+		return LEAVE_USAGE;
+	if (interval <= 0 || timeout <= 0 || max_inflight == 0 || max_inflight > 1000)
+		return say(LEAVE_USAGE, "--interval and --probe-timeout have to be more than 0, and --max-inflight from 1 to 1000");
+	after = after >= 0 ? after : once ? 0 : INT64_C(120000000000);
+	monitor.after = after;
+	monitor.json = common.json;
+	monitor.quiet = once && common.json;
+	monitor.file = file;
+	monitor.prober = prober_start(max_inflight, once && after == 0 ? 0 : interval, timeout);
+	if (monitor.prober == NULL)
+		return say(LEAVE_FAILED, "no thread could be started: %s", safestart_strerror(errno));
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	if (look_at_files(&monitor))
+		leave = go(&monitor);
+	else /* files that can't be read have been said */
+		leave = monitor.expected != NULL && monitor.announced != NULL ? say(LEAVE_FAILED, "out of memory") : LEAVE_FAILED;
+	monitor_end(&monitor);
+	return leave;
+}
+
+const struct verb verb_monitor = {
+	.name = "monitor",
+	.main = monitor_main,
+	.help = "raise an alarm for nodes that run and are not announced",
+	.arguments = NULL,
+	.text = "One a host or site. It probes every node of the inventory by TCP connect and compares with the file that the servers read: unannounced is "
+		"a node that answers, is expected, is not announced and not being drained, for longer than --after; missing is one that is announced "
+		"and does not answer. One that is announced and not in the inventory is not probed, which is said. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
+		"The files are read again when they change. One that can't be read leaves things as they were, and is said once.",
+	.options = options,
+	.examples = {"As a service", "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json --metrics-file /var/lib/node_exporter/safestart.prom",
+		     "At the end of a playbook", "safestart monitor --inventory all.json --file nodes.json --once"},
+	.exits = {{0, "stopped; with --once: nothing was found"},
+		  {1, "--once: nodes are missing"},
+		  {2, "used in a way that can't be meant"},
+		  {4, "a file can't be read or is malformed, or the metrics can't be written"},
+		  {5, "--once: nodes are unannounced"}},
+};

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* nodes: what each process knows of each node: a row a node, a column a process; where those are too many to be read, how many
+ * processes say what. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "hosts/processes.h"
+#include "hosts/summary.h"
+#include "hosts/table.h"
+
+#define COLUMNS_MAX 8 /* more processes than that are counted, not shown one by one */
+#define REASONS_MAX 20
+
+static int64_t timeout = FLEET_TIMEOUT;
+static const char *node_option;
+
+/* ---- Every node once ---- */
+
+struct entry {
+	const char *id;
+	const json_t *node; /* as one of those that answered has it */
+};
+
+struct entries {
+	struct entry *at;
+	size_t count;
+};
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct entry *)a)->id, ((const struct entry *)b)->id);
+}
+
+static bool gather(struct entries *entries, const struct peer *peers, size_t count)
+{
+	const json_t *node;
+	size_t index, room = 0, kept = 0;
+
+	*entries = (struct entries){0};
+	for (size_t i = 0; i < count; i++)
+		room += json_array_size(json_object_get(peers[i].answer, "nodes"));
+	entries->at = calloc(room + 1, sizeof(*entries->at));
+	if (entries->at == NULL)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const json_t *nodes = json_object_get(peers[i].answer, "nodes");
+		json_array_foreach(nodes, index, node)
+			entries->at[entries->count++] = (struct entry){answer_text(node, "id"), node};
+	}
+	qsort(entries->at, entries->count, sizeof(*entries->at), compare);
+	for (size_t i = 0; i < entries->count; i++) {
+		if (kept == 0 || strcmp(entries->at[kept - 1].id, entries->at[i].id) != 0)
+			entries->at[kept++] = entries->at[i];
+	}
+	entries->count = kept;
+	return true;
+}
+
+/* What one process says of each node, by an index of its own: sets are large, and not always in the order of ids. */
+struct column {
+	const struct peer *peer;
+	json_t *by_id; /* id → node, borrowed from the answer */
+};
+
+static struct column *make_columns(const struct peer *peers, size_t count)
+{
+	struct column *columns = calloc(count, sizeof(*columns));
+	json_t *node;
+	size_t index;
+
+	for (size_t i = 0; columns != NULL && i < count; i++) {
+		json_t *nodes = json_object_get(peers[i].answer, "nodes");
+		columns[i] = (struct column){&peers[i], json_object()};
+		json_array_foreach(nodes, index, node)
+			json_object_set(columns[i].by_id, answer_text(node, "id"), node);
+	}
+	return columns;
+}
+
+static void free_columns(struct column *columns, size_t count)
+{
+	for (size_t i = 0; columns != NULL && i < count; i++)
+		json_decref(columns[i].by_id);
+	free(columns);
+}
+
+/* What is said of a node, "-" if it is not there, "?" by a process that did not answer. */
+static const char *state_of(const struct column *column, const char *id)
+{
+	if (column->peer->state != PEER_ANSWERED)
+		return "?";
+	const char *state = answer_text(json_object_get(column->by_id, id), "state");
+	return state[0] != '\0' ? state : "-";
+}
+
+static enum colour colour_of(const char *state)
+{
+	static const struct {
+		const char *state;
+		enum colour colour;
+	} colours[] = {{"proven", COLOUR_GOOD}, {"applied", COLOUR_PLAIN}, {"announced", COLOUR_WARN}, {"retired", COLOUR_FAINT}, {"-", COLOUR_FAINT}, {"quarantined", COLOUR_WARN}, {"failing", COLOUR_BAD}, {"?", COLOUR_BAD}};
+
+	for (size_t i = 0; i < sizeof(colours) / sizeof(colours[0]); i++) {
+		if (strcmp(colours[i].state, state) == 0)
+			return colours[i].colour;
+	}
+	return COLOUR_PLAIN;
+}
+
+/* ---- The table ---- */
+
+static void head(struct table *table, const struct column *columns, size_t count, bool counted)
+{
+	table_cell(table, COLOUR_HEAD, "NODE");
+	table_cell(table, COLOUR_HEAD, "ADDRESS");
+	table_cell(table, COLOUR_HEAD, "INCARNATION");
+	for (size_t i = 0; !counted && i < count; i++)
+		table_cell(table, COLOUR_HEAD, "%s", columns[i].peer->process);
+	if (counted)
+		table_cell(table, COLOUR_HEAD, "%zu PROCESSES", count);
+}
+
+struct tally {
+	const char *state;
+	size_t count;
+};
+#define TALLIES 16
+
+/* What is not as it should be comes first: a line may be cut from its right. */
+static int compare_tallies(const void *a, const void *b)
+{
+	const struct tally *one = a, *other = b;
+	bool one_fine = strcmp(one->state, "proven") == 0 || strcmp(one->state, "applied") == 0, other_fine = strcmp(other->state, "proven") == 0 || strcmp(other->state, "applied") == 0;
+
+	if (one_fine != other_fine)
+		return one_fine - other_fine;
+	return one->count != other->count ? (one->count < other->count) - (one->count > other->count) : strcmp(one->state, other->state);
+}
+
+/* How many say what. */
+static size_t count_states(const struct column *columns, size_t count, const char *id, struct tally tallies[TALLIES])
+{
+	size_t different = 0, at;
+
+	for (size_t k = 0; k < count; k++) {
+		const char *state = state_of(&columns[k], id);
+		for (at = 0; at < different && strcmp(tallies[at].state, state) != 0; at++)
+			;
+		if (at == TALLIES)
+			continue; /* there are seven of them; these are made up */
+		if (at == different)
+			tallies[different++] = (struct tally){state, 0};
+		tallies[at].count++;
+	}
+	qsort(tallies, different, sizeof(*tallies), compare_tallies);
+	return different;
+}
+
+/* "2 × failing (4312, 4313), 197 × proven, 1 × applied (4400)": few are named. The worst gives the colour. */
+static enum colour tell_states(const struct column *columns, size_t count, const char *id, char *words, size_t size)
+{
+	enum colour colour = COLOUR_PLAIN;
+	struct tally tallies[TALLIES] = {0};
+	size_t different = count_states(columns, count, id, tallies);
+	FILE *to = fmemopen(words, size, "w");
+
+	words[0] = '\0';
+	for (size_t i = 0; to != NULL && i < different; i++) {
+		const struct tally *tally = &tallies[i];
+		enum colour its = colour_of(tally->state);
+		colour = its == COLOUR_BAD || (its == COLOUR_WARN && colour != COLOUR_BAD) || (colour == COLOUR_PLAIN && its == COLOUR_GOOD && 2 * tally->count > count) ? its : colour;
+		fprintf(to, "%s%zu × %s", i > 0 ? ", " : "", tally->count, tally->state);
+		const char *before = " (";
+		for (size_t k = 0; tally->count <= 3 && different > 1 && k < count; k++) {
+			if (strcmp(state_of(&columns[k], id), tally->state) == 0) {
+				fprintf(to, "%s%s", before, columns[k].peer->process);
+				before = ", ";
+			}
+		}
+		fputs(before[0] == ',' ? ")" : "", to);
+	}
+	if (to != NULL)
+		fclose(to);
+	return colour;
+}
+
+static void fill(struct table *table, const struct entries *entries, const struct column *columns, size_t count, bool counted)
+{
+	char words[512];
+
+	head(table, columns, count, counted);
+	for (size_t i = 0; i < entries->count; i++) {
+		const struct entry *entry = &entries->at[i];
+		const char *incarnation = answer_text(entry->node, "incarnation");
+		table_cell(table, COLOUR_PLAIN, "%s", entry->id);
+		table_cell(table, COLOUR_PLAIN, "%s", answer_text(entry->node, "address"));
+		table_cell(table, COLOUR_FAINT, "%s", incarnation[0] != '\0' ? incarnation : "-");
+		for (size_t k = 0; !counted && k < count; k++) {
+			const char *state = state_of(&columns[k], entry->id);
+			table_cell(table, colour_of(state), "%s", state);
+		}
+		if (counted) {
+			enum colour colour = tell_states(columns, count, entry->id, words, sizeof(words));
+			table_cell(table, colour, "%s", words);
+		}
+	}
+}
+
+static bool is_troubled(const char *state)
+{
+	return strcmp(state, "proven") != 0 && strcmp(state, "applied") != 0 && strcmp(state, "-") != 0 && strcmp(state, "?") != 0;
+}
+
+/* Why, where something is wrong. */
+static void print_reasons(const struct entries *entries, const struct column *columns, size_t count)
+{
+	size_t told = 0, more = 0;
+
+	for (size_t i = 0; i < entries->count; i++) {
+		for (size_t k = 0; k < count; k++) {
+			const char *id = entries->at[i].id, *state = state_of(&columns[k], id);
+			if (!is_troubled(state))
+				continue;
+			if (told++ >= REASONS_MAX) {
+				more++;
+				continue;
+			}
+			words_print(id);
+			printf(" on %s: ", columns[k].peer->process);
+			words_print(state);
+			fputs(": ", stdout);
+			words_print(answer_text(json_object_get(columns[k].by_id, id), "why"));
+			putchar('\n');
+		}
+	}
+	if (more > 0)
+		printf("and %zu more; safestart nodes --json has all of them\n", more);
+}
+
+/* ---- One name ---- */
+
+static void print_line(const struct entries *entries, const struct column *columns, size_t count)
+{
+	size_t proven = 0, troubled = 0, answered = 0;
+	const char *name = columns[0].peer->name, *example = "";
+
+	for (size_t k = 0; k < count; k++)
+		answered += columns[k].peer->state == PEER_ANSWERED;
+	for (size_t i = 0; i < entries->count; i++) {
+		bool all = true, bad = false;
+		for (size_t k = 0; k < count; k++) {
+			const char *state = state_of(&columns[k], entries->at[i].id);
+			all &= strcmp(state, "proven") == 0 || columns[k].peer->state == PEER_GONE;
+			bad |= is_troubled(state) || (strcmp(state, "-") == 0);
+		}
+		proven += all;
+		troubled += bad;
+		example = bad && example[0] == '\0' ? entries->at[i].id : example;
+	}
+	words_print(name);
+	printf(": %zu node%s on %zu process%s; proven on all of them: %zu", entries->count, entries->count == 1 ? "" : "s", answered, answered == 1 ? "" : "es", proven);
+	if (troubled > 0) {
+		printf("; to be looked at: %zu, such as ", troubled);
+		words_print(example);
+	}
+	putchar('\n');
+	for (size_t k = 0; k < count; k++) {
+		if (columns[k].peer->state == PEER_ANSWERED)
+			continue;
+		words_print(name);
+		printf(" %s: ", columns[k].peer->process);
+		words_print(columns[k].peer->why);
+		putchar('\n');
+	}
+}
+
+static bool print_name(const struct peer *peers, size_t count)
+{
+	struct column *columns = make_columns(peers, count);
+	struct entries entries;
+	struct table table;
+	size_t width = terminal_width();
+	bool counted = count > COLUMNS_MAX;
+
+	if (columns == NULL || !gather(&entries, peers, count)) {
+		free_columns(columns, count);
+		return false;
+	}
+	print_line(&entries, columns, count);
+	table_begin(&table, counted ? 4 : 3 + count);
+	fill(&table, &entries, columns, count, counted);
+	if (!counted && width > 0 && table_width(&table) > width && count > 1) {
+		table_end(&table);
+		table_begin(&table, 4);
+		fill(&table, &entries, columns, count, true);
+	}
+	if (entries.count > 0)
+		table_print(&table);
+	table_end(&table);
+	print_reasons(&entries, columns, count);
+	free(entries.at);
+	free_columns(columns, count);
+	return true;
+}
+
+/* ---- The verb ---- */
+
+static int print_for_programs(const struct fleet *fleet, int leave)
+{
+	json_t *processes = json_array();
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		const struct peer *peer = &fleet->peers[i];
+		json_t *answer = peer->state == PEER_ANSWERED ? json_copy(peer->answer) : json_object();
+		json_object_del(answer, "ok");
+		json_object_set_new(answer, "name", json_string(peer->name));
+		json_object_set_new(answer, "process", json_string(peer->process));
+		if (peer->state != PEER_ANSWERED)
+			json_object_set_new(answer, "error", json_string(peer->why));
+		json_array_append_new(processes, answer);
+	}
+	return print_json(json_pack("{s:s,s:o}", "directory", fleet->directory, "processes", processes), leave);
+}
+
+/* Quarantined somewhere, or somebody did not answer. */
+static int leave_by(const struct fleet *fleet)
+{
+	int leave = LEAVE_DONE;
+	const json_t *node;
+	size_t index;
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		const json_t *nodes = json_object_get(fleet->peers[i].answer, "nodes");
+		if (fleet->peers[i].state != PEER_ANSWERED && fleet->peers[i].state != PEER_GONE)
+			leave = leave_worse(leave, LEAVE_FAILED);
+		json_array_foreach(nodes, index, node) {
+			if (strcmp(answer_text(node, "state"), "quarantined") == 0)
+				leave = leave_worse(leave, LEAVE_QUARANTINED);
+		}
+	}
+	return leave;
+}
+
+static int nodes_main(int argc, char **argv)
+{
+	struct fleet fleet;
+	int first, leave;
+
+	if (!options_parse(&verb_nodes, argc, argv, 0, 1, &first, &leave))
+		return leave;
+	leave = fleet_find(&fleet, options_control(), first < argc ? argv[first] : NULL);
+	if (leave != 0)
+		return leave;
+	bool fine = fleet_ask(&fleet, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option), timeout) == 0;
+	leave = leave_by(&fleet);
+	if (fine && common.json) {
+		leave = print_for_programs(&fleet, leave);
+	} else if (fine) {
+		for (size_t i = 0, count; fine && i < fleet.count; i += count) {
+			count = judge_span(&fleet, i);
+			if (i > 0)
+				putchar('\n');
+			fine = print_name(&fleet.peers[i], count);
+		}
+	}
+	fleet_free(&fleet);
+	return fine ? leave : say(LEAVE_FAILED, "out of memory");
+}
+
+static const struct option_row options[] = {
+	OPTION_CONTROL,
+	OPTION_JSON,
+	{"node", "ID", OPTION_TEXT, &node_option, "only that node"},
+	{"timeout", "TIME", OPTION_DURATION, &timeout, "how long to wait for answers (2s)"},
+	OPTION_END,
+};
+
+const struct verb verb_nodes = {
+	.name = "nodes",
+	.main = nodes_main,
+	.help = "each node in each process: announced, applied, proven, failing",
+	.arguments = "[NAME]",
+	.text = "A row a node, a column a process. Where there are more processes than can be read, the rows say how many of them say what, and name the "
+		"few that differ. Below it stands why, for each node that is not as it should be.\n\n"
+		"announced: in the desired set, not live yet. applied: live, but no request to it has been reported yet. proven: live, and the newest request to it "
+		"worked. failing: the newest request to it failed. quarantined: announced, but unusable or rejected. retired: it has left the set, and a reader is "
+		"still inside. -: not known there. ?: that process does not answer.",
+	.options = options,
+	.examples = {"Is riak-3 used by everybody", "safestart nodes --node riak-3", "The nodes of api, for a program", "safestart nodes --json api"},
+	.exits = {{0, "shown"}, {2, "used in a way that can't be meant"}, {4, "somebody did not answer, or nobody is there"}, {7, "a node is quarantined somewhere"}},
+};

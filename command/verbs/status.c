@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* status: how it stands: a line for each name, then a row for each process. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "hosts/processes.h"
+#include "hosts/summary.h"
+#include "hosts/roster.h"
+#include "hosts/table.h"
+
+static const char *state_name(enum peer_state state)
+{
+	static const char *const names[] = {"unasked", "answered", "gone", "silent", "refused", "failed"};
+
+	return names[state];
+}
+
+/* ---- For people ---- */
+
+static void print_line(const char *name, const struct judgement *judgement)
+{
+	fputs(colour_on(judgement->leave == LEAVE_DONE ? COLOUR_GOOD : judgement->leave == LEAVE_QUARANTINED || judgement->leave == LEAVE_NOT_YET ? COLOUR_WARN : COLOUR_BAD), stdout);
+	words_print(name);
+	fputs(":", stdout);
+	fputs(colour_off(), stdout);
+	putchar(' ');
+	words_print(judgement->line != NULL ? judgement->line : "(out of memory)");
+	if (judgement->next[0] != '\0') {
+		size_t length = judgement->line != NULL ? strlen(judgement->line) : 0;
+		fputs(length > 0 && judgement->line[length - 1] == '?' ? " Next: " : ". Next: ", stdout);
+		words_print(judgement->next);
+		if (strstr(judgement->next, " --force ") != NULL) /* nobody is to lose nodes for having done as he was told */
+			fputs(", if that is meant", stdout);
+	}
+	putchar('\n');
+}
+
+/* "10: 9 proven, 1 failing" */
+static void tell_nodes(const json_t *status, char *words, size_t size)
+{
+	static const char *const states[] = {"proven", "failing", "quarantined", "announced", "retired"};
+	size_t used = (size_t)snprintf(words, size, "%zu", judge_nodes(status, NULL));
+	const char *before = ": ";
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		size_t count = judge_nodes(status, states[i]);
+		if (count > 0 && used < size) {
+			used += (size_t)snprintf(words + used, size - used, "%s%zu %s", before, count, states[i]);
+			before = ", ";
+		}
+	}
+}
+
+static void print_peer(struct table *table, const struct peer *peer, const struct judgement *judgement)
+{
+	static const enum colour colours[] = {COLOUR_PLAIN, COLOUR_WARN, COLOUR_FAINT, COLOUR_WARN, COLOUR_BAD, COLOUR_BAD, COLOUR_BAD};
+	const json_t *status = peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
+	char words[400], nodes[128] = "";
+	enum trouble trouble = judge_peer(peer, judgement, words, sizeof(words));
+	bool has_set = answer_number(status, "generation") > 0;
+
+	if (status != NULL)
+		tell_nodes(status, nodes, sizeof(nodes));
+	table_cell(table, trouble == TROUBLE_GONE ? COLOUR_FAINT : COLOUR_PLAIN, "%s", peer->name);
+	table_cell(table, colours[trouble], "%s", peer->process);
+	table_cell(table, has_set && strcmp(answer_text(status, "digest"), judgement->full) == 0 ? COLOUR_GOOD : COLOUR_WARN, "%.*s", (int)judgement->digits,
+		   has_set ? answer_text(status, "digest") : "-");
+	table_cell(table, COLOUR_PLAIN, "%s", nodes);
+	const char *keep = answer_text(json_object_get(status, "last_good"), "error"); /* no harm before it is started anew */
+	table_cell(table, keep[0] != '\0' && trouble == TROUBLE_NONE ? COLOUR_WARN : colours[trouble], "%s%s%s%s", words[0] != '\0' ? words : "ok",
+		   status != NULL && !answer_bool(status, "serves", true) ? " (serves nobody)" : "", keep[0] != '\0' ? "; last_good is not up to date: " : "", keep);
+}
+
+/* Those in trouble come first: they are what one looks for. */
+static void print_peers(struct table *table, const struct peer *peers, size_t count, const struct judgement *judgement)
+{
+	char words[400];
+
+	for (int fine = 0; fine < 2; fine++) {
+		for (size_t i = 0; i < count; i++) {
+			if ((judge_peer(&peers[i], judgement, words, sizeof(words)) == TROUBLE_NONE) == (fine == 1))
+				print_peer(table, &peers[i], judgement);
+		}
+	}
+}
+
+static unsigned expected_of(const struct roster *roster, const char *name)
+{
+	const struct roster_row *row = roster_find(roster, name);
+
+	return row != NULL ? row->count : 0;
+}
+
+/* Of those on the roster the first one from *index on of which not one process is there; NULL: there is none. Where only one name was
+ * asked for, the others are not looked for. */
+static const struct roster_row *next_absent(const struct roster *roster, const struct fleet *fleet, bool all, size_t *index)
+{
+	while (all && *index < roster->count) {
+		const struct roster_row *row = &roster->rows[(*index)++];
+		bool there = row->count == 0;
+		for (size_t i = 0; !there && i < fleet->count; i++)
+			there = strcmp(fleet->peers[i].name, row->name) == 0;
+		if (!there)
+			return row;
+	}
+	return NULL;
+}
+
+static int print_for_people(const struct fleet *fleet, const struct roster *roster, bool all)
+{
+	static const char *const heads[] = {"NAME", "PROCESS", "SET", "NODES", "STATE"};
+	const struct roster_row *absent;
+	struct judgement judgement;
+	struct table table;
+	int leave = LEAVE_DONE;
+
+	table_begin(&table, 5);
+	for (size_t i = 0; i < 5; i++)
+		table_cell(&table, COLOUR_HEAD, "%s", heads[i]);
+	for (size_t i = 0, count; i < fleet->count; i += count) {
+		count = judge_span(fleet, i);
+		judge(&judgement, &fleet->peers[i], count, expected_of(roster, fleet->peers[i].name));
+		print_line(fleet->peers[i].name, &judgement);
+		print_peers(&table, &fleet->peers[i], count, &judgement);
+		leave = leave_worse(leave, judgement.leave);
+		judge_end(&judgement);
+	}
+	for (size_t i = 0; (absent = next_absent(roster, fleet, all, &i)) != NULL;) {
+		judge(&judgement, NULL, 0, absent->count);
+		print_line(absent->name, &judgement);
+		leave = leave_worse(leave, judgement.leave);
+		judge_end(&judgement);
+	}
+	putchar('\n');
+	table_print(&table);
+	table_end(&table);
+	return leave;
+}
+
+/* ---- For programs ---- */
+
+static json_t *peer_json(const struct peer *peer, const struct judgement *judgement)
+{
+	char words[400];
+	enum trouble trouble = judge_peer(peer, judgement, words, sizeof(words));
+	json_t *status = peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
+
+	return json_pack("{s:s,s:s,s:b,s:s*,s:O*}", "process", peer->process, "state", state_name(peer->state), "ok", trouble == TROUBLE_NONE, "why",
+			 words[0] != '\0' ? words : NULL, "status", status);
+}
+
+static json_t *name_json(const char *called, const struct peer *peers, size_t count, unsigned expected, int *leave)
+{
+	struct judgement judgement;
+	json_t *processes = json_array();
+
+	judge(&judgement, peers, count, expected);
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(processes, peer_json(&peers[i], &judgement));
+	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", called, "summary", judgement.line, "next", judgement.next, "digest", judgement.full,
+				 "on_it", (json_int_t)judgement.on_it, "count", (json_int_t)judgement.processes, "missing", (json_int_t)judgement.missing, "nodes", (json_int_t)judgement.nodes, "ok",
+				 judgement.leave == LEAVE_DONE, "processes", processes);
+	*leave = leave_worse(*leave, judgement.leave);
+	judge_end(&judgement);
+	return name;
+}
+
+static int print_for_programs(const struct fleet *fleet, const struct roster *roster, bool all)
+{
+	const struct roster_row *absent;
+	json_t *names = json_array();
+	int leave = LEAVE_DONE;
+
+	for (size_t i = 0, count; i < fleet->count; i += count) {
+		count = judge_span(fleet, i);
+		json_array_append_new(names, name_json(fleet->peers[i].name, &fleet->peers[i], count, expected_of(roster, fleet->peers[i].name), &leave));
+	}
+	for (size_t i = 0; (absent = next_absent(roster, fleet, all, &i)) != NULL;)
+		json_array_append_new(names, name_json(absent->name, NULL, 0, absent->count, &leave));
+	return print_json(json_pack("{s:s,s:o}", "directory", fleet->directory, "names", names), leave);
+}
+
+/* ---- The verb ---- */
+
+static int64_t timeout = FLEET_TIMEOUT;
+
+static const struct option_row options[] = {
+	OPTION_CONTROL,
+	OPTION_JSON,
+	{"timeout", "TIME", OPTION_DURATION, &timeout, "how long to wait for answers (2s)"},
+	OPTION_END,
+};
+
+static int status_main(int argc, char **argv)
+{
+	struct roster roster;
+	struct fleet fleet;
+	int first, leave;
+
+	if (!options_parse(&verb_status, argc, argv, 0, 1, &first, &leave))
+		return leave;
+	leave = fleet_find(&fleet, options_control(), first < argc ? argv[first] : NULL);
+	if (leave != 0)
+		return leave;
+	int without = roster_read(&roster, &(struct words){0}, options_control(), false);
+	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "status"), timeout) < 0)
+		leave = say(LEAVE_FAILED, "out of memory");
+	else if (common.json)
+		leave = print_for_programs(&fleet, &roster, first == argc);
+	else
+		leave = print_for_people(&fleet, &roster, first == argc);
+	if (!common.json)
+		fleet_sweep(&fleet); /* they were shown */
+	roster_free(&roster);
+	fleet_free(&fleet);
+	return without == 0 || without == LEAVE_ROSTER ? leave : leave_worse(leave, without);
+}
+
+const struct verb verb_status = {
+	.name = "status",
+	.main = status_main,
+	.help = "how it stands: who is on which set of nodes, who is behind and why",
+	.arguments = "[NAME]",
+	.text = "Asks every process that shares the control directory, or those of one NAME, and says first what matters: how many of them have "
+		"the newest set of nodes live, who has not and why, which nodes are failing, and the command to go on with. Then comes a table, a row a process.\n\n"
+		"A generation is named by the first digits of its set's digest, so that it is the same in every process. A process that "
+		"was killed is shown as gone, once; then its socket is swept away. One that does not answer is shown as such.\n\n"
+		"A file `roster` in the control directory says how many processes of a name there have to be, a line each: api 4. Then those that are missing are told.",
+	.options = options,
+	.examples = {"How do all servers here stand", "safestart status", "Only those called api, elsewhere", "safestart status --control /run/api api",
+		     "In a script: is everybody on the newest set", "safestart status --json api | jq -e .names[0].ok"},
+	.exits = {{0, "all of them are on the newest set, though nodes of it may be failing"},
+		  {1, "somebody is not yet, or was told other nodes"},
+		  {2, "used in a way that can't be meant"},
+		  {3, "somebody is behind: the set was refused"},
+		  {4, "somebody is behind: a run failed; or does not answer; or nobody is there"},
+		  {6, "there are fewer processes than the roster says"},
+		  {7, "all well, but nodes are quarantined"}},
+};

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/events.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "request/request.h"
+#include "base/message.h"
+
+struct events *events_new(void)
+{
+	struct events *events = calloc(1, sizeof(*events)); /* pages are touched as events come */
+
+	if (events == NULL)
+		return NULL;
+	pthread_mutex_init(&events->lock, NULL);
+	events->wake_fd = -1;
+	return events;
+}
+
+void events_free(struct events *events)
+{
+	if (events == NULL)
+		return;
+	pthread_mutex_destroy(&events->lock);
+	free(events);
+}
+
+int64_t events_wall_ms(void)
+{
+	struct timespec wall;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return wall.tv_sec > 0 ? (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 : 0;
+}
+
+/* The next free one; the oldest goes. */
+static struct event *next_locked(struct events *events)
+{
+	struct event *event = &events->ring[++events->newest % EVENTS_KEPT];
+
+	event->n = events->newest;
+	event->wall_ms = events_wall_ms();
+	return event;
+}
+
+static void wake_locked(const struct events *events)
+{
+	if (events->watched && events->wake_fd >= 0)
+		request_wake(events->wake_fd);
+}
+
+void events_post_outcome(struct events *events, const struct safestart_outcome *outcome)
+{
+	if (events == NULL)
+		return;
+	pthread_mutex_lock(&events->lock);
+	struct event *event = next_locked(events);
+	event->is_log = false;
+	event->outcome = *outcome;
+	wake_locked(events);
+	pthread_mutex_unlock(&events->lock);
+}
+
+void events_post_log(struct events *events, int level, const char *message)
+{
+	if (events == NULL)
+		return;
+	pthread_mutex_lock(&events->lock);
+	struct event *event = next_locked(events);
+	event->is_log = true;
+	event->level = level;
+	why_copy(event->message, sizeof(event->message), message);
+	wake_locked(events);
+	pthread_mutex_unlock(&events->lock);
+}
+
+void events_wake(struct events *events)
+{
+	if (events == NULL)
+		return;
+	pthread_mutex_lock(&events->lock);
+	wake_locked(events);
+	pthread_mutex_unlock(&events->lock);
+}
+
+void events_listen(struct events *events, int wake_fd)
+{
+	pthread_mutex_lock(&events->lock);
+	events->wake_fd = wake_fd;
+	pthread_mutex_unlock(&events->lock);
+}
+
+void events_watch(struct events *events, bool watched)
+{
+	pthread_mutex_lock(&events->lock);
+	events->watched = watched;
+	pthread_mutex_unlock(&events->lock);
+}
+
+uint64_t events_newest(struct events *events)
+{
+	pthread_mutex_lock(&events->lock);
+	uint64_t newest = events->newest;
+	pthread_mutex_unlock(&events->lock);
+	return newest;
+}
+
+bool events_get(struct events *events, uint64_t n, struct event *to)
+{
+	pthread_mutex_lock(&events->lock);
+	bool there = n <= events->newest;
+	if (there && events->newest - n >= EVENTS_KEPT)
+		n = events->newest - EVENTS_KEPT + 1;
+	if (there)
+		*to = events->ring[n % EVENTS_KEPT];
+	pthread_mutex_unlock(&events->lock);
+	return there;
+}
+
+void events_leave_words(struct events *events, int level, const char *words)
+{
+	pthread_mutex_lock(&events->lock);
+	events->level = level;
+	why_copy(events->words, sizeof(events->words), words);
+	pthread_mutex_unlock(&events->lock);
+}
+
+int events_take_words(struct events *events, char *words, size_t size)
+{
+	int level = -1;
+
+	if (events == NULL)
+		return level;
+	pthread_mutex_lock(&events->lock);
+	if (events->words[0] != '\0') {
+		level = events->level;
+		why_copy(words, size, events->words);
+		events->words[0] = '\0';
+	}
+	pthread_mutex_unlock(&events->lock);
+	return level;
+}
+
+void events_before_fork(struct events *events)
+{
+	if (events != NULL)
+		pthread_mutex_lock(&events->lock);
+}
+
+void events_after_fork_parent(struct events *events)
+{
+	if (events != NULL)
+		pthread_mutex_unlock(&events->lock);
+}
+
+void events_after_fork_child(struct events *events)
+{
+	if (events == NULL)
+		return;
+	events->newest = 0;
+	events->watched = false;
+	events->wake_fd = -1;
+	events->words[0] = '\0';
+	pthread_mutex_unlock(&events->lock);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* words: results for people. Static strings, independent of the locale. */
+#include <errno.h>
+#include <safestart/safestart.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/version.h"
+
+const char *safestart_version(void)
+{
+	return SAFESTART_VERSION;
+}
+
+const char *safestart_strerror(int error)
+{
+	int number = error < 0 && error != INT32_MIN ? -error : error;
+
+	switch (number) { /* what this library means by them, where that is more than the system's words */
+	case 0: return "fine";
+	case EDEADLK: return "would wait for itself: called inside a callback, or by the thread that has to finish a LATER run";
+	case ERANGE: return "a guard rail refused the set";
+	case ETIMEDOUT: return "timed out";
+	case ESTALE: return "too late, the result is ignored";
+	case ECANCELED: return "the handle was shut down";
+	case ENODATA: return "answered, but the answer is no longer kept";
+	default: break;
+	}
+	const char *words = number > 0 ? strerrordesc_np(number) : NULL;
+	return words != NULL ? words : "unknown error";
+}

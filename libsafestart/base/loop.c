@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+int64_t loop_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t loop_deadline(int timeout_ms)
+{
+	return timeout_ms < 0 ? LOOP_NEVER : loop_now() + (int64_t)timeout_ms * 1000000;
+}
+
+int loop_ms_until(int64_t deadline)
+{
+	int64_t ms = deadline == LOOP_NEVER ? -1 : (deadline - loop_now() + 999999) / 1000000;
+
+	return deadline == LOOP_NEVER ? -1 : ms < 0 ? 0 : ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
+static int add(struct loop *loop, int fd, uint32_t events, uint32_t what)
+{
+	struct epoll_event event = {.events = events, .data.u32 = what};
+
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+/* Edge-triggered: every write and every expiry wakes one thread once, and nobody has to read them. What was written
+ * before a thread came out of epoll_wait() it sees; what is written later is an edge of its own. */
+static int listen_to_own(struct loop *loop)
+{
+	int error = add(loop, loop->wake_fd, EPOLLIN | EPOLLET, LOOP_WOKEN);
+
+	return error < 0 ? error : add(loop, loop->timer_fd, EPOLLIN | EPOLLET, LOOP_TIMER);
+}
+
+int loop_init(struct loop *loop)
+{
+	int error = 0;
+
+	*loop = (struct loop){.epoll_fd = -1, .wake_fd = -1, .timer_fd = -1, .hint_fd = -1, .armed_for = LOOP_NEVER};
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd >= 0)
+		loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->wake_fd >= 0)
+		loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->timer_fd < 0)
+		error = -errno;
+	if (error == 0)
+		error = listen_to_own(loop);
+	if (error < 0)
+		loop_clear(loop);
+	return error;
+}
+
+static void close_if_open(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void loop_clear(struct loop *loop)
+{
+	close_if_open(&loop->timer_fd);
+	close_if_open(&loop->wake_fd);
+	close_if_open(&loop->epoll_fd);
+	loop->hint_fd = -1;
+}
+
+unsigned loop_wait(const struct loop *loop, int timeout_ms)
+{
+	struct epoll_event events[3];
+	unsigned what = 0;
+
+	int n = epoll_wait(loop->epoll_fd, events, 3, timeout_ms);
+	for (int i = 0; i < n; i++)
+		what |= events[i].data.u32 | (events[i].data.u32 == LOOP_HINT && (events[i].events & (EPOLLHUP | EPOLLERR)) ? LOOP_HINT_ENDED : 0u);
+	return what;
+}
+
+void loop_expired(struct loop *loop)
+{
+	loop->armed_for = LOOP_NEVER;
+}
+
+void loop_arm(struct loop *loop, int64_t at)
+{
+	struct itimerspec when = {{0, 0}, {0, 0}};
+
+	if (at == loop->armed_for)
+		return;
+	if (at != LOOP_NEVER) {
+		int64_t ns = at > 0 ? at : 1; /* zero would disarm it */
+		when.it_value.tv_sec = ns / 1000000000;
+		when.it_value.tv_nsec = ns % 1000000000;
+	}
+	if (timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+		loop->armed_for = at;
+}
+
+/* One shot: the descriptor stays readable until the source has looked, on the worker, and must not spin us. */
+#define HINT_EVENTS (EPOLLIN | EPOLLONESHOT)
+
+int loop_watch(struct loop *loop, int fd)
+{
+	int error = add(loop, fd, HINT_EVENTS, LOOP_HINT);
+
+	if (error == 0)
+		loop->hint_fd = fd;
+	return error;
+}
+
+void loop_listen(struct loop *loop)
+{
+	struct epoll_event event = {.events = HINT_EVENTS, .data.u32 = LOOP_HINT};
+
+	if (loop->hint_fd >= 0)
+		epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, loop->hint_fd, &event);
+}
+
+void loop_unwatch(struct loop *loop)
+{
+	if (loop->hint_fd >= 0)
+		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, loop->hint_fd, NULL);
+	loop->hint_fd = -1;
+}
+
+/* The new descriptor takes the old one's number in one step. */
+static int take_number(int number, int *new_fd)
+{
+	if (dup3(*new_fd, number, O_CLOEXEC) < 0)
+		return -errno;
+	close(*new_fd);
+	*new_fd = number;
+	return 0;
+}
+
+int loop_after_fork(struct loop *loop)
+{
+	struct loop fresh;
+
+	/* The old epoll descriptor is shared with the parent: not one epoll_ctl on it. The three old numbers
+	 * are taken over first and watched afterwards, for epoll remembers files, not numbers. */
+	int error = loop_init(&fresh);
+	if (error < 0)
+		return error;
+	epoll_ctl(fresh.epoll_fd, EPOLL_CTL_DEL, fresh.wake_fd, NULL);
+	epoll_ctl(fresh.epoll_fd, EPOLL_CTL_DEL, fresh.timer_fd, NULL);
+	error = take_number(loop->epoll_fd, &fresh.epoll_fd);
+	if (error == 0)
+		error = take_number(loop->wake_fd, &fresh.wake_fd);
+	if (error == 0)
+		error = take_number(loop->timer_fd, &fresh.timer_fd);
+	if (error < 0) {
+		if (fresh.epoll_fd != loop->epoll_fd)
+			close(fresh.epoll_fd);
+		if (fresh.wake_fd != loop->wake_fd)
+			close(fresh.wake_fd);
+		close(fresh.timer_fd);
+	}
+	loop->hint_fd = -1;
+	loop->armed_for = LOOP_NEVER;
+	if (error == 0)
+		error = listen_to_own(loop);
+	return error;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* conf: every setting in one table: key, default, parser, one line of help. The library, the README and
+ * whoever prints help read the same table. No thread, no clock. */
+#ifndef SAFESTART_CONF_H
+#define SAFESTART_CONF_H
+
+#include <safestart/safestart.h>
+#include <safestart/source.h>
+#include <stdbool.h>
+
+#include "request/gate.h"
+#include "nodes/nodeset.h"
+
+struct settings {
+	char *name;
+	char *source;    /* as given: "file:PATH" */
+	char *last_good; /* NULL: none */
+	char *control;   /* NULL: none */
+	struct gate_conf gate;
+	int64_t run_timeout;
+	int64_t reconcile;
+	char *lock; /* NULL: none */
+	int64_t lock_timeout;
+	bool lock_share;
+	struct nodeset_rails rails;
+	struct nodeset_limits limits;
+	bool serves;
+	bool thread;
+};
+
+/* A source that was added, with the values given for its settings. */
+struct conf_source {
+	struct safestart_source source;
+	void *user_data;
+	char **values; /* one a setting of its own; NULL: the default */
+	struct conf_source *next;
+};
+
+struct safestart_conf {
+	struct settings settings;
+	bool max_delay_set;
+	struct safestart_callbacks callbacks;
+	void *user_data;
+	struct conf_source *sources;
+};
+
+/* What a source's open gets. */
+struct safestart_source_conf {
+	const char *argument;
+	const struct conf_source *chosen;
+};
+
+/* A copy with everything checked that needs more than one setting. 0; -EINVAL and the reason; -ENOMEM. */
+int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf, char *why, size_t why_size);
+
+/* The source that `source` names: NULL for push and none. */
+const struct conf_source *conf_source(const struct safestart_conf *conf, const char **argument);
+
+#endif

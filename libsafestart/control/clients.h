@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* crowd: who is connected at the control socket: let in or refused, each in turn, and who makes room for whom. The control thread's. */
+#ifndef SAFESTART_CONTROL_CROWD_H
+#define SAFESTART_CONTROL_CROWD_H
+
+#include <pthread.h>
+
+#include "control/client.h"
+
+#define CROWD_MAX 32 /* epoll knows them by their index */
+
+struct crowd {
+	struct safestart *ss;
+	pthread_mutex_t *lock; /* held while a descriptor comes or goes */
+	int epoll_fd;          /* the control's */
+	struct client clients[CROWD_MAX + 1]; /* the last is for who comes when all others are taken */
+};
+
+void crowd_init(struct crowd *crowd, struct safestart *ss, pthread_mutex_t *lock);
+
+/* What epoll says of a client. */
+void crowd_hear(struct crowd *crowd, uint32_t index, uint32_t events);
+
+/* Each client's turn. Returns when to look again; 0: at once. */
+int64_t crowd_take_turns(struct crowd *crowd, int64_t now);
+
+/* Let in who wants to, or refuse them: after everybody's turn, for who has left has made room. 0; -errno: there are no descriptors for
+ * them. */
+int crowd_accept(struct crowd *crowd, int listen_fd, int64_t now);
+
+/* Everybody goes. */
+void crowd_say_goodbye(struct crowd *crowd);
+
+/* In a forked child: they are the parent's. `torn`: leave their memory where it is. The lock is held. */
+void crowd_after_fork_child(struct crowd *crowd, bool torn);
+
+#endif

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* dispatch: every decision of a handle, by one thread at a time: it looks at the door, asks the gate, starts runs, takes
+ * back what was executed, answers tickets, sets the timer, and then carries out what it has posted. With thread=no that is
+ * the application's event loop. With thread=yes two threads of ours sleep in the loop. An event wakes one, which
+ * takes the turn, decides, leaves the turn and carries out the job itself; the other one sees to what happens
+ * meanwhile. So a request wakes a single thread, and a callback that stays inside stops nothing. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "handle.h"
+#include "run/run.h"
+#include "base/thread.h"
+#include "base/message.h"
+
+#define BORROWER_IS_LATE_NS INT64_C(5000000000)
+#define TRY_AGAIN_NS INT64_C(100000000) /* a thread or memory that could not be had */
+#define JOBS_A_DISPATCH 16 /* a run has four at most, with its outcome, last_good and what is retired */
+
+void handle_log(struct safestart *ss, int level, const char *format, ...)
+{
+	const struct safestart_conf *conf = ss->conf;
+	struct worker_visit visit;
+	char line[640];
+	va_list arguments;
+
+	if (conf->callbacks.log == NULL && ss->events == NULL)
+		return;
+	int prefix = snprintf(line, sizeof(line), "%.60s: ", conf->settings.name);
+	va_start(arguments, format);
+	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix, format, arguments);
+	va_end(arguments);
+	why_clean(line);
+	events_post_log(ss->events, level, line + prefix);
+	if (conf->callbacks.log == NULL)
+		return;
+	worker_enter(&visit, ss, NULL, NULL, 0, 0);
+	conf->callbacks.log(level, line, conf->user_data);
+	worker_leave(&visit, NULL);
+}
+
+int handle_starves(struct safestart *ss)
+{
+	ss->starved++;
+	return (ss->starved & (ss->starved - 1)) == 0 ? LOG_ERR : LOG_DEBUG;
+}
+
+/* A descriptor that came with a newly opened source, or could not be had or watched before. */
+static void watch_source(struct safestart *ss)
+{
+	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 || ss->source.ended || ss->loop.hint_fd >= 0)
+		return;
+	int error = loop_watch(&ss->loop, ss->source.fd);
+	if (error < 0 && !ss->source.warned)
+		handle_log(ss, LOG_WARNING, "changes of the source go unnoticed until the next reconcile: its descriptor can't be watched (%s); tried again then", safestart_strerror(error));
+	ss->source.warned = error < 0;
+}
+
+static void run_done(struct job *job)
+{
+	struct safestart_run *run = (struct safestart_run *)(void *)job;
+	struct safestart *ss = run->ss;
+
+	watch_source(ss);
+	if (step_is_parked(run) || (step_is_called(run) && run->current != NULL)) {
+		run->next_parked = ss->parked;
+		ss->parked = run;
+		return;
+	}
+	if (atomic_load(&run->bits) & RUN_CANCELLED) {
+		answer_cancelled(run);
+	} else if (!run->answered && (atomic_load(&run->bits) & RUN_EXPIRED)) {
+		answer_expired(run); /* thread=no: judged when it returned */
+	} else if (!run->answered) {
+		answer_run(run, run->again);
+	}
+	if (run->keep) {
+		ss->keep_wanted = true;
+		chores_keep(ss);
+	}
+	exclusive_leave(run);
+	answer_drop(run);
+}
+
+void dispatch_init(struct safestart *ss)
+{
+	chores_init(ss);
+	ss->run = NULL;
+	ss->parked = NULL;
+	ss->later_open = ss->later_owed = ss->gathers_owed = 0;
+	ss->owed = false;
+	ss->starved = 0;
+	ss->source.ended = ss->source.warned = false;
+	ss->warned_about = UINT64_MAX;
+	ss->random = (uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
+	if (ss->random == 0)
+		ss->random = 1;
+	struct gate_conf gate = handle_settings(ss)->gate;
+	if (handle_settings(ss)->lock_share) /* kept for all processes together, see exclusive.c; the gate only knows ours */
+		gate.debounce = gate.max_delay = gate.min_interval = 0;
+	gate_init(&ss->gate, &gate);
+	exclusive_init(ss);
+	/* push has nothing to load, unless a kept set waits; none never has. A child's first run is due in any case. */
+	bool load = ss->source.kind == SOURCE_ADDED || (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
+	ss->cause = ss->anew ? "forked" : load ? "first load" : NULL;
+	if (ss->cause != NULL)
+		gate_due(&ss->gate, loop_now());
+}
+
+/* ---- One turn ---- */
+
+static void take_finished(struct safestart *ss)
+{
+	struct job *job;
+
+	while ((job = worker_take_finished(&ss->worker)) != NULL) {
+		job->done(job);
+		if (ss->owed) { /* what was in the way has returned */
+			ss->owed = false;
+			ss->cause = "a callback has returned";
+			gate_returned(&ss->gate, loop_now());
+			gate_due(&ss->gate, loop_now()); /* a run that waits for the worker already meets it */
+		}
+	}
+}
+
+static void resume_parked(struct safestart *ss)
+{
+	for (struct safestart_run **at = &ss->parked; *at != NULL;) {
+		struct safestart_run *run = *at;
+		pthread_mutex_lock(&ss->lock); /* the finisher is out of it then */
+		bool called = step_is_called(run);
+		pthread_mutex_unlock(&ss->lock);
+		if (!called) {
+			at = &run->next_parked;
+			continue;
+		}
+		*at = run->next_parked;
+		run->resumed = true;
+		if (dispatch_post(ss, &run->job) < 0) { /* cannot be: there were two threads before */
+			*at = run;
+			return;
+		}
+	}
+}
+
+static void expire_run(struct safestart *ss, int64_t now)
+{
+	struct safestart_run *run = ss->run;
+
+	if (run == NULL)
+		return;
+	pthread_mutex_lock(&ss->lock);
+	step_expire_locked(run, now);
+	/* By us, by a finish that came too late, or by a callback that returned too late. */
+	bool expired = !run->answered && (atomic_load(&run->bits) & RUN_EXPIRED);
+	pthread_mutex_unlock(&ss->lock);
+	if (expired)
+		answer_expired(run);
+}
+
+/* The lock was not to be had, or another process has made the run. */
+static void end_unbegun(struct safestart *ss, struct safestart_run *run)
+{
+	run->outcome = ss->exclusive.end;
+	answer_run(run, run->outcome.verdict >= SAFESTART_FAILED);
+	answer_drop(run);
+	if (ss->exclusive.left) /* who asked too late to be in it */
+		gate_request(&ss->gate, loop_now(), false);
+	ss->exclusive.left = false;
+}
+
+static void start_run(struct safestart *ss, int64_t now)
+{
+	enum exclusive_verdict may = exclusive_ask(ss, now);
+	struct safestart_run *run = may != EXCLUSIVE_WAIT ? run_new(ss) : NULL;
+
+	if (run == NULL) {
+		/* The batch stays open: its tickets are answered by the run that gets the lock, or the memory. */
+		if (may != EXCLUSIVE_WAIT)
+			handle_log(ss, handle_starves(ss), "no memory for a run; tried again in 100ms");
+		if (may == EXCLUSIVE_BEGIN)
+			exclusive_undo(ss);
+		gate_not_started(&ss->gate, may == EXCLUSIVE_WAIT ? ss->exclusive.retry_at : now + TRY_AGAIN_NS);
+		return;
+	}
+	bool batch = exclusive_take(ss, run, may);
+	run->forced = batch && (run->batch.flags & REQUEST_FORCE);
+	run->asked = batch || ss->cause != NULL;
+	run->cause = ss->cause != NULL ? ss->cause : "reconcile";
+	ss->cause = NULL;
+	run->started = now;
+	run->deadline = now + handle_settings(ss)->run_timeout;
+	run->job.done = run_done;
+	run->jobs = 1;
+	pthread_mutex_lock(&ss->lock);
+	run->number = ++ss->runs;
+	ss->run = run;
+	ss->figures.run_started = now;
+	/* A shutdown that came before has answered the batch; the run must not begin. */
+	bool shut = request_is_shut(&ss->door);
+	if (shut)
+		step_cancel_locked(run);
+	pthread_mutex_unlock(&ss->lock);
+	if (may == EXCLUSIVE_ENDED) {
+		end_unbegun(ss, run);
+		return;
+	}
+	int error = dispatch_post(ss, &run->job);
+	if (error < 0)
+		answer_refused_start(run, error);
+	else
+		ss->starved = 0;
+}
+
+/* The door, then the gate. Returns when to look again. */
+static int64_t look(struct safestart *ss)
+{
+	struct gate_verdict verdict;
+	uint32_t flags;
+
+	if (request_is_shut(&ss->door))
+		return LOOP_NEVER;
+	exclusive_greet(ss);
+	do {
+		bool asked = request_look(&ss->door, &flags);
+		/* Not before: a request would pass for older than it is, by as long as a log callback took. */
+		int64_t now = loop_now();
+		if (asked) {
+			gate_request(&ss->gate, now, (flags & REQUEST_URGENT) != 0);
+			ss->exclusive.asked = true;
+		}
+		ss->exclusive.urgent = (flags & REQUEST_URGENT) != 0;
+		verdict = gate_tick(&ss->gate, now);
+		if (verdict.start) {
+			start_run(ss, now);
+			verdict = gate_tick(&ss->gate, now);
+		}
+		/* Not deaf, yet a request slipped in between: look again. */
+	} while (!verdict.deaf && request_listen(&ss->door));
+	return verdict.wake_at;
+}
+
+static int64_t collect(struct safestart *ss, int64_t now)
+{
+	uint64_t generation = 0;
+	bool borrowed;
+
+	if (snapshot_collectable(ss->home) && !ss->retire_job.posted && chores_post(ss, &ss->retire_job, "retiring") < 0)
+		return now + TRY_AGAIN_NS;
+	int error = snapshot_reclaim(ss->home);
+	if (error < 0) {
+		handle_log(ss, handle_starves(ss), "retiring has to wait: no thread to be had (%s)", safestart_strerror(error));
+		return now + TRY_AGAIN_NS;
+	}
+	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
+	if (since == 0 || ss->warned_about == generation)
+		return LOOP_NEVER;
+	if (now - since < BORROWER_IS_LATE_NS)
+		return since + BORROWER_IS_LATE_NS;
+	ss->warned_about = generation;
+	handle_log(ss, LOG_WARNING, "a reader of generation %llu has not called safestart_read_unlock() for %s: its nodes can't be retired; reloads go on",
+		   (unsigned long long)generation, why_duration(now - since).text);
+	return LOOP_NEVER;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Set the timer; leave for status what it may want to know. */
+static void settle_down(struct safestart *ss, int64_t wake_at)
+{
+	pthread_mutex_lock(&ss->lock);
+	/* Also of a run that is settled: should `restart` follow, its deadline is looked for then. */
+	if (ss->run != NULL && !run_gave_up(ss->run) && (!(atomic_load(&ss->run->bits) & RUN_SETTLED) || ss->run->deadline > loop_now()))
+		wake_at = earlier(wake_at, ss->run->deadline);
+	ss->figures.next_start = gate_next_start(&ss->gate);
+	if (request_is_shut(&ss->door))
+		answer_cancel_tickets_locked(ss); /* wakes close, too */
+	ss->drained = request_is_shut(&ss->door) && ss->run == NULL && ss->parked == NULL && worker_is_idle(&ss->worker) &&
+		      snapshot_is_settled(ss->home);
+	pthread_mutex_unlock(&ss->lock);
+	loop_arm(&ss->loop, wake_at);
+}
+
+static void turn(struct safestart *ss, unsigned events)
+{
+	int64_t now = loop_now();
+
+	if (events & LOOP_TIMER)
+		loop_expired(&ss->loop);
+	if (events & LOOP_HINT_ENDED) {
+		loop_unwatch(&ss->loop);
+		ss->source.ended = true;
+		handle_log(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
+	}
+	if ((events & LOOP_HINT) && !ss->hint_job.posted)
+		chores_post(ss, &ss->hint_job, "a change of the source");
+	take_finished(ss);
+	expire_run(ss, now);
+	resume_parked(ss);
+	int64_t wake_at = look(ss);
+	wake_at = earlier(wake_at, collect(ss, now));
+	wake_at = earlier(wake_at, chores_keep_again(ss, now));
+	chores_say(ss);
+	settle_down(ss, wake_at);
+}
+
+/* False: another thread has it. */
+static bool take_turn(struct safestart *ss, bool wait)
+{
+	pthread_mutex_lock(&ss->lock);
+	ss->turn_wanted += wait;
+	while (wait && ss->dispatching)
+		pthread_cond_wait(&ss->changed, &ss->lock);
+	ss->turn_wanted -= wait;
+	bool taken = !ss->dispatching;
+	if (taken) {
+		ss->dispatching = true;
+		ss->dispatcher = pthread_self();
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return taken;
+}
+
+static void leave_turn(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	ss->dispatching = false;
+	/* Whoever waits for an answer is woken by it; a thousand of them are not to wake for each turn until then. */
+	if (ss->turn_wanted > 0)
+		pthread_cond_broadcast(&ss->changed);
+	pthread_mutex_unlock(&ss->lock);
+}
+
+/* ---- Driven by the application, or by whoever closes ---- */
+
+int dispatch_turn(struct safestart *ss, int timeout_ms)
+{
+	THREAD_NOT_CANCELLED; /* the callbacks inside neither: they are on the application's thread */
+	if (!take_turn(ss, false))
+		return -EBUSY;
+	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
+	turn(ss, events);
+	int jobs = 0;
+	while (jobs < JOBS_A_DISPATCH && worker_execute_one(&ss->worker)) {
+		jobs++;
+		turn(ss, 0); /* what it did has to be seen to */
+	}
+	/* Callbacks that ask again, or others who never stop asking, must not keep the application from its own events, or in a wait
+	 * beyond its time: the rest is due at once. */
+	if (jobs == JOBS_A_DISPATCH)
+		handle_wake(ss);
+	pthread_mutex_lock(&ss->lock);
+	bool drained = ss->drained;
+	pthread_mutex_unlock(&ss->lock);
+	leave_turn(ss);
+	return drained ? -ECANCELED : 0;
+}
+
+/* ---- Driven by threads of ours ---- */
+
+static void *serve(void *argument)
+{
+	struct safestart *ss = argument;
+
+	/* Also when it is shut down and nothing is left to do: a snapshot may be released, and close comes at last. */
+	while (!atomic_load(&ss->stop)) {
+		unsigned events = loop_wait(&ss->loop, -1);
+		do { /* once more after each job, for what it did has to be seen to */
+			take_turn(ss, true);
+			turn(ss, events);
+			leave_turn(ss);
+			events = 0;
+		} while (worker_execute_one(&ss->worker));
+	}
+	handle_wake(ss); /* the other one */
+	return NULL;
+}
+
+static int start_thread(struct safestart *ss, pthread_t *thread, bool *started)
+{
+	int error = *started ? 0 : thread_start(thread, "safestart-work", serve, ss);
+
+	*started = error == 0;
+	return error;
+}
+
+int dispatch_start(struct safestart *ss)
+{
+	return start_thread(ss, &ss->first, &ss->first_started);
+}
+
+int dispatch_post(struct safestart *ss, struct job *job)
+{
+	/* There have to be two: one sees to what happens while the other one is inside the job. */
+	int error = ss->driven ? 0 : start_thread(ss, &ss->second, &ss->second_started);
+
+	if (error == 0)
+		worker_post(&ss->worker, job);
+	return error;
+}
+
+static void join(pthread_t thread, bool *started)
+{
+	if (*started)
+		pthread_join(thread, NULL);
+	*started = false;
+}
+
+void dispatch_stop(struct safestart *ss)
+{
+	atomic_store(&ss->stop, true);
+	handle_wake(ss);
+	join(ss->first, &ss->first_started);
+	join(ss->second, &ss->second_started);
+}

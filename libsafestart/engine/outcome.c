@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* answer: a run has ended: the outcome in words, to the gate, the waiters, the log and the application. Dispatching
+ * thread; deliver() on the worker. */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "run/run.h"
+#include "base/message.h"
+
+/* Retries of processes that failed together must not come back together. */
+uint32_t handle_random(struct safestart *ss)
+{
+	ss->random ^= ss->random << 13;
+	ss->random ^= ss->random >> 17;
+	ss->random ^= ss->random << 5;
+	return ss->random;
+}
+
+static void deliver(struct job *job)
+{
+	struct safestart_run *run = (struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery));
+	const struct safestart_conf *conf = run->ss->conf;
+	struct worker_visit visit;
+
+	worker_enter(&visit, run->ss, &run->ss->worker, "outcome", run->number, loop_now());
+	conf->callbacks.outcome(&run->outcome, conf->user_data);
+	worker_leave(&visit, &run->ss->worker);
+}
+
+void answer_drop(struct safestart_run *run)
+{
+	if (--run->jobs == 0)
+		run_free(run);
+}
+
+static void delivered(struct job *job)
+{
+	answer_drop((struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery)));
+}
+
+static void post_outcome(struct safestart_run *run)
+{
+	if (run->ss->conf->callbacks.outcome == NULL)
+		return;
+	run->delivery.execute = deliver;
+	run->delivery.done = delivered;
+	if (dispatch_post(run->ss, &run->delivery) == 0)
+		run->jobs++;
+	else
+		handle_log(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
+}
+
+static int log_level(const struct safestart_outcome *outcome)
+{
+	switch (outcome->verdict) {
+	case SAFESTART_APPLIED: return outcome->quarantined > 0 ? LOG_WARNING : LOG_NOTICE;
+	case SAFESTART_UNCHANGED: return outcome->quarantined > 0 ? LOG_WARNING : LOG_INFO;
+	case SAFESTART_CANCELLED: return LOG_INFO;
+	default: return LOG_ERR;
+	}
+}
+
+static void log_outcome(const struct safestart_run *run, bool repeated)
+{
+	const struct safestart_outcome *outcome = &run->outcome;
+	const char *reason = run->batch.reason;
+
+	char cause[96], elsewhere[32] = "";
+
+	if (outcome->pid != (int32_t)getpid())
+		why_say(elsewhere, sizeof(elsewhere), 0, ", made by pid %d", (int)outcome->pid);
+	if (outcome->requests > 0)
+		why_say(cause, sizeof(cause), 0, "%llu request%s%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s", elsewhere);
+	else
+		why_copy(cause, sizeof(cause), run->cause);
+	/* The same thing again every 30 s hides what matters at 3 a.m. */
+	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%s%s%s%s): %s", (unsigned long long)run->number, cause,
+		   reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "", outcome->message);
+}
+
+static void record_locked(struct safestart *ss, struct safestart_run *run)
+{
+	struct safestart_outcome *outcome = &run->outcome;
+	struct handle_figures *figures = &ss->figures;
+
+	outcome->size = sizeof(*outcome);
+	outcome->run = run->number;
+	outcome->generation = safestart_generation(ss);
+	outcome->requests = run->batch.requests;
+	outcome->ticket = run->batch.ticket;
+	if (outcome->pid == 0)
+		outcome->pid = (int32_t)getpid();
+	if (outcome->attempts == 0)
+		outcome->attempts = 1;
+	ticket_answer(&ss->tickets, outcome);
+	ss->tickets.last = *outcome;
+	ss->tickets.any = true;
+	ss->figures.next_start = gate_next_start(&ss->gate); /* who is answered may ask for the status at once */
+	run->answered = true;
+	if (ss->run == run)
+		ss->run = NULL;
+	figures->runs[outcome->verdict]++;
+	if (outcome->verdict <= SAFESTART_UNCHANGED && outcome->quarantined == 0)
+		figures->behind_since = 0;
+	else if (outcome->verdict != SAFESTART_CANCELLED && figures->behind_since == 0)
+		figures->behind_since = run->started;
+	events_post_outcome(ss->events, outcome); /* before anybody can know that it is answered */
+	pthread_cond_broadcast(&ss->changed);
+}
+
+static void say_when(char *message, size_t size, int64_t pause)
+{
+	size_t length = strlen(message);
+
+	if (pause != GATE_NEVER)
+		why_say(message + length, size - length, 0, "; tried again in %s", why_duration(pause).text);
+}
+
+static bool has_periodic_source(const struct safestart *ss)
+{
+	return ss->source.kind == SOURCE_ADDED && handle_settings(ss)->reconcile > 0;
+}
+
+static const char cancelled_words[] = "cancelled: the handle was shut down";
+
+static void say_cancelled(struct safestart_run *run)
+{
+	run->outcome.verdict = SAFESTART_CANCELLED;
+	run->outcome.error = -ECANCELED;
+	why_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
+}
+
+void answer_run(struct safestart_run *run, bool again)
+{
+	struct safestart *ss = run->ss;
+	int64_t now = loop_now(), reconcile = handle_settings(ss)->reconcile;
+
+	int64_t pause = gate_ended(&ss->gate, now, again, handle_random(ss));
+	if (pause != GATE_NEVER)
+		ss->cause = "retry";
+	if (has_periodic_source(ss))
+		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (handle_random(ss) & 0xffff));
+	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
+		say_when(run->outcome.message, sizeof(run->outcome.message), pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
+	exclusive_publish(run); /* before anybody is told, who may then end this process */
+	pthread_mutex_lock(&ss->lock);
+	/* A retry says another pause each time, which does not make it news. */
+	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
+			ss->tickets.last.error == run->outcome.error && (run->outcome.attempts & (run->outcome.attempts - 1)) != 0;
+	if (atomic_load(&run->bits) & RUN_CANCELLED)
+		say_cancelled(run); /* this very moment: shutdown has answered its ticket, and there is one answer [P6] */
+	record_locked(ss, run);
+	pthread_mutex_unlock(&ss->lock);
+	log_outcome(run, repeated);
+	post_outcome(run);
+}
+
+static void say_expired(struct safestart_run *run, const struct worker_guest *guest, bool waiting)
+{
+	struct safestart_outcome *outcome = &run->outcome;
+	unsigned long long generation = safestart_generation(run->ss);
+	char inside[128];
+
+	outcome->verdict = SAFESTART_TIMED_OUT;
+	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
+	worker_say_guest(guest, loop_now(), inside, sizeof(inside));
+	if (waiting)
+		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: could not begin, %s; generation %llu goes on serving; a run starts %s", inside, generation,
+			guest->busy ? "when it returns" : "at once");
+	else
+		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
+			run_phase_name(run), why_duration(handle_settings(run->ss)->run_timeout).text, generation,
+			guest->what != NULL && guest->run == run->number ? "; it is still inside, a run starts when it returns" : "");
+}
+
+void answer_expired(struct safestart_run *run)
+{
+	struct safestart *ss = run->ss;
+	struct worker_guest guest = worker_guest(&ss->worker);
+	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
+	/* What is inside would only be waited for again: the run is owed to when it returns. */
+	bool wedged = waiting || worker_is_executing(&ss->worker, &run->job);
+
+	say_expired(run, &guest, waiting);
+	ss->owed = ss->owed || wedged;
+	run->jobs++; /* ours, while we look at it */
+	answer_run(run, !wedged);
+	answer_drop(run);
+}
+
+void answer_cancelled(struct safestart_run *run)
+{
+	say_cancelled(run);
+	answer_run(run, false);
+}
+
+/* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in progress, if it was
+ * cancelled, then those of the open batch. A run that has committed or expired is answered for by itself. */
+void answer_cancel_tickets_locked(struct safestart *ss)
+{
+	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = SAFESTART_CANCELLED, .error = -ECANCELED, .attempts = 1};
+
+	if (ss->run != NULL && !(atomic_load(&ss->run->bits) & RUN_CANCELLED))
+		return;
+	why_copy(outcome.message, sizeof(outcome.message), cancelled_words);
+	outcome.generation = safestart_generation(ss);
+	if (ss->run != NULL) {
+		outcome.run = ss->run->number;
+		outcome.requests = ss->run->batch.requests;
+		outcome.ticket = ss->run->batch.ticket;
+		ticket_answer(&ss->tickets, &outcome);
+	}
+	outcome.run = 0;
+	outcome.ticket = request_issued(&ss->door, &outcome.requests);
+	ticket_answer(&ss->tickets, &outcome);
+	pthread_cond_broadcast(&ss->changed);
+	events_wake(ss->events);
+}
+
+void answer_refused_start(struct safestart_run *run, int error)
+{
+	struct safestart *ss = run->ss;
+
+	run->outcome.verdict = SAFESTART_FAILED;
+	run->outcome.error = error;
+	run->outcome.attempts = ++ss->starved;
+	why_say(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
+		safestart_strerror(error), (unsigned long long)safestart_generation(ss));
+	answer_run(run, true);
+	exclusive_leave(run);
+	answer_drop(run);
+}

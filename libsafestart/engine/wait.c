@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* wait: the handle, continued: threads of the application's that wait for an answer, or for the first generation. With
+ * thread=no the one that dispatched last drives the loop meanwhile. */
+#include <errno.h>
+#include <string.h>
+
+#include "handle.h"
+#include "run/run.h"
+#include "base/thread.h"
+#include "base/message.h"
+
+/* Is this the thread that has to do the work, for nobody else will? */
+static bool drives_locked(const struct safestart *ss)
+{
+	return ss->driven && !ss->dispatching && pthread_equal(pthread_self(), ss->dispatcher);
+}
+
+/* Around everything a waiting thread does with the handle: close waits until it has left. */
+static void enter_wait(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	ss->waiters++;
+	pthread_mutex_unlock(&ss->lock);
+}
+
+static void leave_wait_and_unlock(void *argument)
+{
+	struct safestart *ss = argument;
+
+	ss->waiters--;
+	pthread_cond_broadcast(&ss->changed); /* under the lock, which close has to take: afterwards ss need not exist */
+	pthread_mutex_unlock(&ss->lock);
+}
+
+static void leave_wait(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	leave_wait_and_unlock(ss);
+}
+
+/* The one place where a thread of the application's may be cancelled. It wakes with the lock to die, and leaves. */
+static int sleep_locked(struct safestart *ss, int64_t deadline)
+{
+	int error;
+
+	pthread_cleanup_push(leave_wait_and_unlock, ss);
+	error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
+	pthread_cleanup_pop(0);
+	return error;
+}
+
+/* Wait until `met` says other than -EAGAIN; -ETIMEDOUT, -EDEADLK or what it says. */
+static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, void *argument), void *argument, int timeout_ms)
+{
+	int64_t deadline = loop_deadline(timeout_ms);
+	bool polled = false;
+	int result;
+
+	pthread_mutex_lock(&ss->lock);
+	while ((result = met(ss, argument)) == -EAGAIN) {
+		if (drives_locked(ss)) {
+			if (timeout_ms != 0 && ss->later_open > 0)
+				result = -EDEADLK;
+			else if (polled && deadline != LOOP_NEVER && loop_now() >= deadline)
+				result = -ETIMEDOUT;
+			if (result != -EAGAIN)
+				break;
+			pthread_mutex_unlock(&ss->lock);
+			dispatch_turn(ss, loop_ms_until(deadline));
+			pthread_mutex_lock(&ss->lock);
+			polled = true;
+		} else if (sleep_locked(ss, deadline) < 0) {
+			result = met(ss, argument);
+			if (result == -EAGAIN)
+				result = -ETIMEDOUT;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return result;
+}
+
+struct awaited {
+	uint64_t ticket;
+	struct safestart_outcome outcome;
+};
+
+static int is_answered(struct safestart *ss, void *argument)
+{
+	struct awaited *awaited = argument;
+
+	return ticket_find(&ss->tickets, awaited->ticket, &awaited->outcome);
+}
+
+static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
+{
+	struct worker_guest guest = worker_guest(&ss->worker);
+	int64_t now = loop_now();
+
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->verdict = SAFESTART_PENDING;
+	outcome->generation = safestart_generation(ss);
+	pthread_mutex_lock(&ss->lock);
+	int64_t next = ss->figures.next_start;
+	outcome->ticket = ss->tickets.answered;
+	struct exclusive_picture lock = ss->lock_picture;
+	bool running = ss->run != NULL, later = running && step_is_parked(ss->run);
+	const char *phase = running ? run_phase_name(ss->run) : "";
+	if (running)
+		outcome->run = ss->run->number;
+	pthread_mutex_unlock(&ss->lock);
+	char *to = outcome->message;
+	size_t size = sizeof(outcome->message);
+	if (guest.what != NULL)
+		why_say(to, size, 0, "pending: `%s` has been inside for %s", guest.what, why_duration(now - guest.since).text);
+	else if (later)
+		why_say(to, size, 0, "pending: `%s` of run %llu answered SAFESTART_LATER, safestart_run_finish() is awaited", phase, (unsigned long long)outcome->run);
+	else if (running)
+		why_say(to, size, 0, "pending: run %llu is in progress", (unsigned long long)outcome->run);
+	else if (lock.state == EXCLUSIVE_WAITING)
+		why_say(to, size, 0, "pending: the run has been waiting for the lock %.80s for %s: held by %s", handle_settings(ss)->lock, why_duration(now - lock.since).text, lock.holder);
+	else if (next != GATE_NEVER)
+		why_say(to, size, 0, "pending: the run starts in %s", why_duration(next - now).text);
+	else
+		why_say(to, size, 0, "pending: %s", ss->thread ? "the run is about to start" : "nobody has called safestart_dispatch() since");
+}
+
+/* 0: this thread may wait, and in a forked child the handle is its own. */
+static int may_wait(struct safestart *ss)
+{
+	return worker_inside(ss) ? -EDEADLK : fork_revive(ss);
+}
+
+int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, struct safestart_outcome *outcome)
+{
+	struct awaited awaited = {.ticket = ticket};
+
+	if (ss == NULL || ticket == 0 || ticket_check_size(outcome) < 0)
+		return -EINVAL;
+	int error = may_wait(ss);
+	if (error < 0)
+		return error;
+	if (ticket > request_issued(&ss->door, NULL))
+		return -EINVAL;
+	enter_wait(ss);
+	int result = wait_until(ss, is_answered, &awaited, timeout_ms);
+	if (result == -ETIMEDOUT)
+		say_pending(ss, &awaited.outcome);
+	leave_wait(ss);
+	if (result == 0 || result == -ETIMEDOUT)
+		ticket_copy(outcome, &awaited.outcome);
+	return result;
+}
+
+static int is_ready(struct safestart *ss, void *argument)
+{
+	(void)argument;
+	if (safestart_generation(ss) > 0)
+		return 0;
+	return request_is_shut(&ss->door) ? -ECANCELED : -EAGAIN;
+}
+
+int safestart_wait_ready(struct safestart *ss, int timeout_ms)
+{
+	if (ss == NULL)
+		return -EINVAL;
+	int error = may_wait(ss);
+	if (error < 0)
+		return error;
+	if (request_is_shut(&ss->door))
+		return -ECANCELED;
+	if (ss->source.kind == SOURCE_NONE)
+		return 0;
+	enter_wait(ss);
+	error = wait_until(ss, is_ready, NULL, timeout_ms);
+	leave_wait(ss);
+	return error;
+}
+
+int safestart_last_outcome(struct safestart *ss, struct safestart_outcome *outcome)
+{
+	if (ss == NULL || outcome == NULL || ticket_check_size(outcome) < 0)
+		return -EINVAL;
+	int error = fork_revive(ss);
+	if (error < 0)
+		return error;
+	pthread_mutex_lock(&ss->lock);
+	error = ss->tickets.any ? ticket_copy(outcome, &ss->tickets.last) : -EAGAIN;
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}

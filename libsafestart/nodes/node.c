@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "nodes/node.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/message.h"
+
+#define HOST_MAX 255
+
+struct address {
+	char host[HOST_MAX + 1];
+	uint16_t port;
+};
+
+/* ctype.h asks the locale, and the locale is the host's. */
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool is_host_character(char c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+}
+
+static int parse_port(const char *text, uint16_t *port, char *why, size_t why_size)
+{
+	unsigned long value = 0;
+	size_t length = strlen(text);
+
+	for (size_t i = 0; i < length && i < 6; i++) {
+		if (!is_digit(text[i]))
+			length = 0;
+		else
+			value = value * 10 + (unsigned long)(text[i] - '0');
+	}
+	if (length == 0 || length > 5 || value < 1 || value > 65535)
+		return why_say(why, why_size, -EINVAL, "the port \"%.20s\" is not a number from 1 to 65535", text);
+	*port = (uint16_t)value;
+	return 0;
+}
+
+/* "[::1]:8087" → the part between the brackets; a zone ("%eth0") is kept. */
+static int parse_bracketed(const char *text, struct address *to, const char **rest, char *why, size_t why_size)
+{
+	const char *end = strchr(text, ']');
+	struct in6_addr ignored;
+	char bare[INET6_ADDRSTRLEN];
+	bool zone_is_fine = true;
+
+	if (end == NULL || (size_t)(end - text - 1) > HOST_MAX)
+		return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has no closing bracket", text);
+	memcpy(to->host, text + 1, (size_t)(end - text - 1));
+	to->host[end - text - 1] = '\0';
+	size_t length = strcspn(to->host, "%");
+	why_copy(bare, sizeof(bare), to->host);
+	if (length < sizeof(bare))
+		bare[length] = '\0';
+	if (to->host[length] == '%') {
+		zone_is_fine = to->host[length + 1] != '\0';
+		for (const char *c = to->host + length + 1; *c != '\0'; c++)
+			zone_is_fine = zone_is_fine && is_host_character(*c);
+	}
+	if (length >= sizeof(bare) || !zone_is_fine || inet_pton(AF_INET6, bare, &ignored) != 1)
+		return why_say(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address", to->host);
+	*rest = end + 1;
+	return 0;
+}
+
+static int parse_address(const char *text, struct address *to, char *why, size_t why_size)
+{
+	const char *rest = text;
+
+	if (text[0] == '\0')
+		return why_say(why, why_size, -EINVAL, "the address is empty; write host:port");
+	if (text[0] == '[') {
+		int error = parse_bracketed(text, to, &rest, why, why_size);
+		if (error < 0)
+			return error;
+	} else {
+		size_t length = 0;
+		while (is_host_character(text[length]))
+			length++;
+		if (text[0] == ':' && strchr(text + 1, ':') != NULL)
+			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
+		if (length == 0 || (text[length] != ':' && text[length] != '\0'))
+			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" is not host:port", text);
+		if (length > HOST_MAX)
+			return why_say(why, why_size, -EINVAL, "the host in \"%.60s...\" is longer than %d bytes", text, HOST_MAX);
+		memcpy(to->host, text, length);
+		to->host[length] = '\0';
+		rest = text + length;
+		if (*rest == ':' && strchr(rest + 1, ':') != NULL)
+			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
+	}
+	if (*rest != ':')
+		return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has no port; write host:port", text);
+	return parse_port(rest + 1, &to->port, why, why_size);
+}
+
+int node_check_id(const char *id, char *why, size_t why_size)
+{
+	size_t length = strlen(id);
+
+	if (length == 0)
+		return why_say(why, why_size, -EINVAL, "the id is empty");
+	if (length > NODE_ID_MAX)
+		return why_say(why, why_size, -EINVAL, "the id \"%.40s...\" is %zu bytes long; at most %d are taken", id, length, NODE_ID_MAX);
+	if (!why_is_utf8(id))
+		return why_say(why, why_size, -EINVAL, "the id \"%.40s\" is not UTF-8", id);
+	for (const char *c = id; *c != '\0'; c++) {
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return why_say(why, why_size, -EINVAL, "the id has a control character in it (byte %zu)", (size_t)(c - id));
+	}
+	return 0;
+}
+
+static int compare_labels(const void *a, const void *b)
+{
+	return strcmp(((const struct node_label *)a)->name, ((const struct node_label *)b)->name);
+}
+
+static char *put(char *at, const char *text)
+{
+	size_t size = strlen(text) + 1;
+
+	memcpy(at, text, size);
+	return at + size;
+}
+
+static struct safestart_node *allocate(const char *id, const struct address *address, const struct node_label *labels,
+				       size_t label_count)
+{
+	size_t size = strlen(id) + 1 + strlen(address->host) + 1;
+	struct safestart_node *node;
+
+	for (size_t i = 0; i < label_count; i++)
+		size += strlen(labels[i].name) + 1 + strlen(labels[i].value) + 1;
+	if (size > UINT32_MAX || (node = malloc(sizeof(*node) + size)) == NULL)
+		return NULL;
+	atomic_init(&node->refs, 1);
+	atomic_init(&node->report, NODE_REPORT_NONE);
+	node->held = NULL;
+	node->text_size = (uint32_t)size;
+	node->label_count = (uint16_t)label_count;
+	node->port = address->port;
+	char *at = put(node->text, id);
+	node->host_at = (uint32_t)(at - node->text);
+	at = put(at, address->host);
+	node->labels_at = (uint32_t)(at - node->text);
+	for (size_t i = 0; i < label_count; i++)
+		at = put(put(at, labels[i].name), labels[i].value);
+	return node;
+}
+
+int node_new(struct safestart_node **out, const char *id, const char *address, const struct node_label *labels,
+	     size_t label_count, char *why, size_t why_size)
+{
+	struct address parsed = {.port = 0};
+	struct node_label *sorted = NULL;
+	size_t kept = 0;
+
+	int error = parse_address(address, &parsed, why, why_size);
+	if (error == 0)
+		error = node_check_id(id != NULL ? id : address, why, why_size);
+	if (error < 0)
+		return error;
+	if (label_count > NODE_LABELS_MAX)
+		return why_say(why, why_size, -EINVAL, "it has %zu labels; at most %d are taken", label_count, NODE_LABELS_MAX);
+	if (label_count > 0 && (sorted = malloc(label_count * sizeof(*sorted))) == NULL)
+		return why_say(why, why_size, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < label_count; i++) {
+		if (!why_is_utf8(labels[i].name) || !why_is_utf8(labels[i].value)) {
+			free(sorted);
+			return why_say(why, why_size, -EINVAL, "the label \"%.40s\" is not UTF-8", labels[i].name);
+		}
+		if (strcmp(labels[i].name, "id") != 0)
+			sorted[kept++] = labels[i];
+	}
+	if (kept > 1)
+		qsort(sorted, kept, sizeof(*sorted), compare_labels);
+	*out = allocate(id != NULL ? id : address, &parsed, sorted, kept);
+	free(sorted);
+	return *out != NULL ? 0 : why_say(why, why_size, -ENOMEM, "out of memory");
+}
+
+struct safestart_node *node_copy(const struct safestart_node *node)
+{
+	struct safestart_node *copy = malloc(sizeof(*copy) + node->text_size);
+
+	if (copy == NULL)
+		return NULL;
+	atomic_init(&copy->refs, 1);
+	atomic_init(&copy->report, NODE_REPORT_NONE);
+	copy->held = NULL;
+	copy->text_size = node->text_size;
+	copy->host_at = node->host_at;
+	copy->labels_at = node->labels_at;
+	copy->label_count = node->label_count;
+	copy->port = node->port;
+	memcpy(copy->text, node->text, node->text_size);
+	return copy;
+}
+
+struct safestart_node *node_ref(struct safestart_node *node)
+{
+	atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
+	return node;
+}
+
+bool node_unref(struct safestart_node *node)
+{
+	return atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) == 1;
+}
+
+void node_free(struct safestart_node *node)
+{
+	free(node);
+}
+
+bool node_same(const struct safestart_node *a, const struct safestart_node *b)
+{
+	return a == b || (a->port == b->port && a->label_count == b->label_count && a->text_size == b->text_size &&
+			  memcmp(a->text, b->text, a->text_size) == 0);
+}
+
+void node_address(const struct safestart_node *node, char address[NODE_ADDRESS_SIZE])
+{
+	const char *host = node->text + node->host_at;
+
+	snprintf(address, NODE_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)node->port);
+}
+
+const char *safestart_node_id(const struct safestart_node *node)
+{
+	return node->text;
+}
+
+const char *safestart_node_host(const struct safestart_node *node)
+{
+	return node->text + node->host_at;
+}
+
+uint16_t safestart_node_port(const struct safestart_node *node)
+{
+	return node->port;
+}
+
+const char *safestart_node_label_at(const struct safestart_node *node, size_t index, const char **name)
+{
+	const char *at = node->text + node->labels_at;
+
+	if (index >= node->label_count)
+		return NULL;
+	for (size_t i = 0; i < 2 * index; i++)
+		at += strlen(at) + 1;
+	if (name != NULL)
+		*name = at;
+	return at + strlen(at) + 1;
+}
+
+const char *safestart_node_label(const struct safestart_node *node, const char *name)
+{
+	const char *at = node->text + node->labels_at;
+
+	if (name == NULL)
+		return NULL;
+	if (strcmp(name, "id") == 0)
+		return node->text;
+	for (size_t i = 0; i < node->label_count; i++) {
+		const char *value = at + strlen(at) + 1;
+		if (strcmp(at, name) == 0)
+			return value;
+		at = value + strlen(value) + 1;
+	}
+	return NULL;
+}
+
+int safestart_node_report(const struct safestart_node *node, int error)
+{
+	int32_t report = error == 0 ? NODE_REPORT_WORKED : error > 0 ? -error : error;
+
+	if (node == NULL)
+		return 0;
+	/* The one mutable field of an immutable object. Looking first keeps its cache line shared. */
+	_Atomic int32_t *newest = &((struct safestart_node *)(uintptr_t)node)->report;
+	if (atomic_load_explicit(newest, memory_order_relaxed) != report)
+		atomic_store_explicit(newest, report, memory_order_relaxed);
+	return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fork: the handle, continued. Every handle of the process is in one list, the only one that fork handling
+ * needs. Before a fork all locks are taken, so that none is held by a thread the child does not have; the
+ * dispatching thread's and the worker's own data may be torn in the middle of a change, so the child makes it
+ * anew instead of trusting it. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "control/control.h"
+#include "handle.h"
+#include "run/run.h"
+#include "base/thread.h"
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct safestart *list; /* guarded by list_lock */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic bool registered;
+static pthread_mutex_t again = PTHREAD_MUTEX_INITIALIZER; /* around the second try and later ones */
+
+static void before_fork(void)
+{
+	snapshot_pause_graces();
+	pthread_mutex_lock(&list_lock);
+	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
+		pthread_mutex_lock(&ss->push.lock);
+		pthread_mutex_lock(&ss->lock);
+		worker_before_fork(&ss->worker);
+		control_before_fork(ss->control);
+		events_before_fork(ss->events);
+		snapshot_before_fork(ss->home);
+		lock_file_before_fork(&ss->exclusive.file);
+	}
+	snapshot_rcu_before_fork();
+}
+
+static void after_fork_parent(void)
+{
+	snapshot_rcu_after_fork_parent();
+	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
+		lock_file_after_fork_parent(&ss->exclusive.file);
+		snapshot_after_fork_parent(ss->home);
+		events_after_fork_parent(ss->events);
+		control_after_fork_parent(ss->control);
+		worker_after_fork_parent(&ss->worker);
+		pthread_mutex_unlock(&ss->lock);
+		pthread_mutex_unlock(&ss->push.lock);
+	}
+	pthread_mutex_unlock(&list_lock);
+}
+
+/* What the parent's worker had in hand may be torn, and then is left where it is. */
+static void forget_memory(struct safestart *ss, bool torn)
+{
+	if (!torn) {
+		nodeset_unref(ss->memory.gathered);
+		nodeset_unref(ss->memory.tried);
+		nodeset_unref(ss->memory.forced);
+		nodeset_unref(ss->memory.unchanged);
+	}
+	ss->memory = (struct handle_memory){0};
+}
+
+static void make_own(struct safestart *ss)
+{
+	lock_file_after_fork_child(&ss->exclusive.file);
+	snapshot_after_fork_child(ss->home);
+	events_after_fork_child(ss->events);
+	control_after_fork_child(ss->control);
+	bool torn = worker_after_fork_child(&ss->worker);
+	forget_memory(ss, torn);
+	ss->source.inherited = true;
+	ss->source.torn = ss->source.torn || torn || ss->gathers_owed > 0;
+	ss->anew = true;
+	ss->first_started = ss->second_started = false;
+	ss->dispatching = false;
+	ss->dispatcher = pthread_self();
+	ss->turn_wanted = ss->waiters = 0;
+	ss->drained = false;
+	ss->figures.next_start = GATE_NEVER;
+	request_after_fork(&ss->door);
+	dispatch_init(ss);
+	ss->fork_error = loop_after_fork(&ss->loop);
+	thread_cond_init(&ss->changed); /* its waiters do not exist here */
+	pthread_mutex_unlock(&ss->lock);
+	pthread_mutex_unlock(&ss->push.lock);
+}
+
+static void after_fork_child(void)
+{
+	snapshot_rcu_after_fork_child();
+	worker_leave_all();
+	for (struct safestart *ss = list; ss != NULL; ss = ss->next)
+		make_own(ss);
+	pthread_mutex_unlock(&list_lock);
+}
+
+static void register_handlers(void)
+{
+	if (!atomic_load(&registered))
+		atomic_store(&registered, pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0);
+}
+
+int fork_register(struct safestart *ss)
+{
+	/* Once, for that survives a fork in the middle of it; and again if there was no memory then. */
+	pthread_once(&once, register_handlers);
+	if (!atomic_load(&registered)) {
+		pthread_mutex_lock(&again);
+		register_handlers();
+		pthread_mutex_unlock(&again);
+	}
+	if (!atomic_load(&registered))
+		return -ENOMEM;
+	pthread_mutex_lock(&list_lock);
+	ss->next = list;
+	list = ss;
+	pthread_mutex_unlock(&list_lock);
+	return 0;
+}
+
+void fork_unregister(struct safestart *ss)
+{
+	pthread_mutex_lock(&list_lock);
+	for (struct safestart **at = &list; *at != NULL; at = &(*at)->next) {
+		if (*at == ss) {
+			*at = ss->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&list_lock);
+}
+
+int fork_revive(struct safestart *ss)
+{
+	uint32_t epoch = snapshot_epoch();
+	int error = 0;
+
+	if (atomic_load_explicit(&ss->epoch, memory_order_acquire) == epoch)
+		return 0;
+	THREAD_NOT_CANCELLED;
+	pthread_mutex_lock(&ss->lock);
+	if (atomic_load_explicit(&ss->epoch, memory_order_relaxed) != epoch) {
+		if (ss->fork_error < 0)
+			error = ss->fork_error = loop_after_fork(&ss->loop);
+		if (error == 0)
+			handle_wake(ss);
+		if (error == 0 && !request_is_shut(&ss->door))
+			error = control_start(ss);
+		/* Shut down before the fork: nothing is left to do, but to close it. */
+		ss->driven = !ss->thread || request_is_shut(&ss->door);
+		if (error == 0 && !ss->driven)
+			error = dispatch_start(ss);
+		if (error == 0)
+			atomic_store_explicit(&ss->epoch, epoch, memory_order_release);
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}
+
+int safestart_after_fork(struct safestart *ss)
+{
+	return ss != NULL ? fork_revive(ss) : -EINVAL;
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* safestart: the handle: wires the rooms together; open, close, asking. Waiting and fork are next door. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/control.h"
+#include "handle.h"
+#include "run/run.h"
+#include "source/file.h"
+#include "base/thread.h"
+#include "base/message.h"
+
+/* ---- Open ---- */
+
+static enum source_kind kind_of(const char *source)
+{
+	return strcmp(source, "push") == 0 ? SOURCE_PUSH : strcmp(source, "none") == 0 ? SOURCE_NONE : SOURCE_ADDED;
+}
+
+/* Everything that needs no undoing by kind: memory, locks, descriptors. */
+static int build(struct safestart *ss, const struct safestart_conf *conf, char *why, size_t why_size)
+{
+	int error = conf_resolve(&ss->conf, conf, why, why_size);
+	if (error < 0)
+		return error;
+	ss->exclusive.file.path = handle_settings(ss)->lock;
+	ss->thread = handle_settings(ss)->thread;
+	ss->source.kind = kind_of(handle_settings(ss)->source);
+	error = loop_init(&ss->loop);
+	if (error < 0)
+		return why_say(why, why_size, error, "no descriptors to be had: %s", safestart_strerror(error));
+	request_init(&ss->door, ss->loop.wake_fd);
+	ss->driven = !ss->thread;
+	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data);
+	struct safestart_snapshot *first = ss->home != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
+	atomic_init(&ss->view.live, first);
+	ss->farewell = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
+	if (ss->farewell == NULL || ticket_init(&ss->tickets) < 0 || thread_cond_init(&ss->changed) < 0)
+		return why_say(why, why_size, -ENOMEM, "out of memory");
+	first->stage = SNAPSHOT_LIVE;
+	error = control_init(ss, why, why_size);
+	if (error < 0)
+		return error;
+	return ss->source.kind == SOURCE_ADDED ? gather_open_source(ss, why, why_size) : 0;
+}
+
+static void destroy(struct safestart *ss)
+{
+	if (ss->source.kind == SOURCE_ADDED)
+		gather_close_source(ss);
+	snapshot_discard(ss->farewell);
+	if (atomic_load(&ss->view.live) != NULL)
+		snapshot_close(&ss->view);
+	else
+		snapshot_home_unref(ss->home);
+	loop_clear(&ss->loop);
+	lock_file_clear(&ss->exclusive.file);
+	control_clear(ss);
+	nodeset_unref(ss->memory.gathered);
+	nodeset_unref(ss->memory.tried);
+	nodeset_unref(ss->memory.forced);
+	nodeset_unref(ss->memory.unchanged);
+	nodeset_unref(ss->desired);
+	run_free_rejections(ss->rejections);
+	ticket_clear(&ss->tickets);
+	push_clear(&ss->push);
+	worker_clear(&ss->worker);
+	pthread_cond_destroy(&ss->changed);
+	pthread_mutex_destroy(&ss->lock);
+	safestart_conf_free(ss->conf);
+	free(ss);
+}
+
+static struct safestart *new_handle(void)
+{
+	struct safestart *ss = calloc(1, sizeof(*ss));
+
+	if (ss == NULL)
+		return NULL;
+	ss->loop.epoll_fd = ss->loop.wake_fd = ss->loop.timer_fd = ss->loop.hint_fd = -1;
+	ss->source.fd = -1;
+	ss->figures.next_start = GATE_NEVER;
+	pthread_mutex_init(&ss->lock, NULL);
+	worker_init(&ss->worker);
+	push_init(&ss->push);
+	lock_file_init(&ss->exclusive.file, NULL);
+	atomic_init(&ss->epoch, snapshot_epoch());
+	atomic_init(&ss->stop, false);
+	ss->dispatcher = pthread_self();
+	return ss;
+}
+
+int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size)
+{
+	THREAD_NOT_CANCELLED;
+	why_say(why, why_size, 0, "%s", "");
+	if (out == NULL)
+		return why_say(why, why_size, -EINVAL, "there is nowhere to put the handle: out is NULL");
+	*out = NULL;
+	struct safestart *ss = new_handle();
+	if (ss == NULL)
+		return why_say(why, why_size, -ENOMEM, "out of memory");
+	int error = build(ss, conf, why, why_size);
+	if (error == 0) {
+		dispatch_init(ss);
+		handle_wake(ss); /* the first turn begins the first load; its end watches the source */
+		error = fork_register(ss);
+		if (error < 0)
+			why_say(why, why_size, error, "out of memory");
+	}
+	if (error == 0) {
+		error = control_start(ss);
+		if (error < 0)
+			why_say(why, why_size, error, "no thread or descriptors to be had for the control socket: %s", safestart_strerror(error));
+	}
+	*out = ss; /* before the thread: the first callback may come before we have returned */
+	if (error == 0 && ss->thread) {
+		error = dispatch_start(ss);
+		if (error < 0)
+			why_say(why, why_size, error, "no thread to be had: %s", safestart_strerror(error));
+	}
+	if (error < 0) {
+		*out = NULL;
+		control_stop(ss, LOOP_NEVER);
+		fork_unregister(ss);
+		destroy(ss);
+	}
+	return error;
+}
+
+/* ---- Close ---- */
+
+int safestart_shutdown(struct safestart *ss)
+{
+	if (ss == NULL)
+		return -EINVAL;
+	request_shut(&ss->door);
+	pthread_mutex_lock(&ss->lock);
+	if (ss->run != NULL)
+		step_cancel_locked(ss->run);
+	answer_cancel_tickets_locked(ss);
+	pthread_mutex_unlock(&ss->lock);
+	handle_wake(ss);
+	return 0;
+}
+
+static bool has_unfinished(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	bool unfinished = ss->later_owed > 0;
+	pthread_mutex_unlock(&ss->lock);
+	return unfinished;
+}
+
+static int wait_until_drained(struct safestart *ss, int64_t deadline)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&ss->lock);
+	ss->drained = false; /* there may be more to do than when it was found */
+	handle_wake(ss);
+	while (!ss->drained && error == 0)
+		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
+	error = ss->drained ? 0 : -ETIMEDOUT;
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}
+
+static bool has_waiters(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	bool waiters = ss->waiters > 0;
+	pthread_mutex_unlock(&ss->lock);
+	return waiters;
+}
+
+static int wait_for_waiters(struct safestart *ss, int64_t deadline)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&ss->lock);
+	while (ss->waiters > 0 && error == 0)
+		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
+	error = ss->waiters > 0 ? -ETIMEDOUT : 0;
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}
+
+/* Until nothing is left to do: by our threads, or here. */
+static int drain(struct safestart *ss, int64_t deadline)
+{
+	if (!ss->driven)
+		return wait_until_drained(ss, deadline);
+	handle_wake(ss);
+	for (;;) {
+		bool waiters = has_waiters(ss);
+		int result = dispatch_turn(ss, loop_ms_until(deadline));
+		if (result == -ECANCELED)
+			return 0;
+		if (result == -EBUSY && waiters) /* who drives may be one of them: answered, it leaves */
+			result = wait_for_waiters(ss, deadline);
+		if (result < 0)
+			return result;
+		if (has_unfinished(ss))
+			return -EDEADLK;
+		if (loop_now() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
+
+/* The live generation goes the way of every other: replaced, waited for, retired on the worker. */
+static void say_farewell(struct safestart *ss)
+{
+	if (ss->farewell == NULL)
+		return;
+	ss->farewell->generation = safestart_generation(ss);
+	snapshot_publish(&ss->view, ss->farewell, loop_now());
+	ss->farewell = NULL;
+}
+
+/* Who has to be looked for when close gives up. `control`: all else is over. */
+static void say_what_close_waits_for(struct safestart *ss, bool control)
+{
+	struct worker_guest guest = worker_guest(&ss->worker);
+	char inside[128];
+
+	worker_say_guest(&guest, loop_now(), inside, sizeof(inside));
+	pthread_mutex_lock(&ss->lock);
+	unsigned waiters = ss->waiters, owed = ss->later_owed;
+	bool deciding = ss->dispatching;
+	pthread_mutex_unlock(&ss->lock);
+	if (control) {
+		handle_log(ss, LOG_WARNING, "close gave up: removing the control socket in %.200s has not come to its end, perhaps the file system hangs; call it again when it has", handle_settings(ss)->control);
+		return;
+	}
+	if (deciding)
+		return; /* that takes no time, unless it is in `log`, which would hang here, too */
+	if (guest.what != NULL)
+		handle_log(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned", inside);
+	else if (owed > 0)
+		handle_log(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
+	else if (ss->starved > 0)
+		handle_log(ss, LOG_WARNING, "close gave up: no thread could be started to retire what was live; call it again when there are fewer");
+	else if (waiters > 0)
+		handle_log(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
+	else if (worker_is_idle(&ss->worker)) /* otherwise a job is in `log` */
+		handle_log(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
+}
+
+/* A child that does not own it. */
+static bool is_inherited(const struct safestart *ss)
+{
+	return atomic_load(&ss->epoch) != snapshot_epoch();
+}
+
+int safestart_close(struct safestart *ss)
+{
+	bool control = false;
+	int error = 0;
+
+	THREAD_NOT_CANCELLED;
+	if (ss == NULL)
+		return 0;
+	if (worker_inside(ss))
+		return -EDEADLK;
+	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
+	/* A revival that failed half way has started the control thread, and a client of its may complete it up to here. */
+	if (is_inherited(ss))
+		error = control_stop(ss, deadline);
+	if (error < 0)
+		return error;
+	if (is_inherited(ss)) { /* a child that never ran: there is nothing to wait for */
+		fork_unregister(ss);
+		/* Nothing of the application's is called; ours may be. */
+		ss->source.torn = ss->source.torn || (ss->source.open && ss->source.chosen->source.close != file_source.close);
+		destroy(ss);
+		return 0;
+	}
+	safestart_shutdown(ss);
+	error = drain(ss, deadline);
+	if (error == 0)
+		error = wait_for_waiters(ss, deadline);
+	if (error == 0) {
+		error = control_stop(ss, deadline);
+		control = error < 0;
+	}
+	if (error == 0) {
+		say_farewell(ss);
+		error = drain(ss, deadline);
+	}
+	if (error == -ETIMEDOUT || error == -EDEADLK)
+		say_what_close_waits_for(ss, control);
+	if (error < 0)
+		return error;
+	dispatch_stop(ss);
+	fork_unregister(ss);
+	destroy(ss);
+	return 0;
+}
+
+/* ---- Asking ---- */
+
+uint64_t safestart_request_restart(struct safestart *ss)
+{
+	return ss != NULL ? request_enter(&ss->door, 0, NULL) : 0;
+}
+
+uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *reason)
+{
+	if (ss == NULL || (flags & ~(uint32_t)(SAFESTART_FORCE | SAFESTART_URGENT)))
+		return 0;
+	return request_enter(&ss->door, (flags & SAFESTART_FORCE ? REQUEST_FORCE : 0) | (flags & SAFESTART_URGENT ? REQUEST_URGENT : 0), reason);
+}
+
+/* ---- An event loop of the application's ---- */
+
+int safestart_fd(struct safestart *ss)
+{
+	return ss != NULL ? ss->loop.epoll_fd : -EINVAL;
+}
+
+int safestart_dispatch(struct safestart *ss, int timeout_ms)
+{
+	if (ss == NULL)
+		return -EINVAL;
+	if (worker_inside(ss))
+		return -EDEADLK;
+	if (ss->thread)
+		return -EBUSY;
+	int error = fork_revive(ss);
+	return error < 0 ? error : dispatch_turn(ss, timeout_ms);
+}
+
+void safestart_free(void *memory)
+{
+	free(memory);
+}

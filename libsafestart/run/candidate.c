@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* run, second part: the snapshot that could be live, and what the application says of it while it prepares.
+ * Worker; the public functions also on whatever thread works for the application after LATER. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/run.h"
+
+int candidate_build(struct safestart_run *run)
+{
+	const struct safestart_snapshot *current = run->current;
+	struct safestart *ss = run->ss;
+
+	pthread_mutex_lock(&ss->lock);
+	bool anew = ss->anew;
+	pthread_mutex_unlock(&ss->lock);
+	int error = nodeset_plan(&run->plan, current->nodes, current->count, run->wanted, anew);
+	if (error < 0)
+		return error;
+	struct safestart_snapshot *candidate = snapshot_new(ss->home, current->generation + 1, run->plan.count);
+	if (candidate == NULL)
+		return -ENOMEM;
+	run->candidate = candidate;
+	size_t next_change = 0;
+	for (size_t i = 0; i < run->plan.count; i++) {
+		while (next_change < run->plan.change_count && run->plan.changes[next_change].kind == SAFESTART_REMOVED)
+			next_change++;
+		bool changed = next_change < run->plan.change_count && run->plan.changes[next_change].index == i;
+		next_change += changed;
+		/* What a source or a fork handed over never enters a snapshot itself: data will hang on it. */
+		struct safestart_node *node = changed ? node_copy(run->plan.nodes[i]) : node_ref(run->plan.nodes[i]);
+		if (node == NULL)
+			return -ENOMEM;
+		candidate->nodes[candidate->count++] = node;
+	}
+	return 0;
+}
+
+void candidate_carry_reports(struct safestart_run *run)
+{
+	size_t next_change = 0;
+
+	for (size_t i = 0; run->copied && i < run->candidate->count; i++) {
+		struct safestart_node *node = run->candidate->nodes[i];
+		while (next_change < run->plan.change_count && run->plan.changes[next_change].kind == SAFESTART_REMOVED)
+			next_change++;
+		if (next_change < run->plan.change_count && run->plan.changes[next_change].index == i) {
+			next_change++;
+			continue;
+		}
+		const struct safestart_node *live = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+		atomic_store_explicit(&node->report, atomic_load_explicit(&live->report, memory_order_relaxed), memory_order_relaxed);
+	}
+}
+
+size_t candidate_settle(struct safestart_run *run)
+{
+	struct safestart_snapshot *candidate = run->candidate;
+	size_t left = 0, gone = 0, kept = 0;
+
+	for (size_t i = 0; i < run->plan.change_count; i++) {
+		struct nodeset_change change = run->plan.changes[i];
+		if (change.kind == SAFESTART_REMOVED) {
+			run->plan.changes[left++] = change;
+			continue;
+		}
+		struct safestart_node *node = candidate->nodes[change.index], *old = NULL;
+		if (!change.rejected) {
+			change.index -= gone; /* where it will be once the holes are closed */
+			run->plan.changes[left++] = change;
+			continue;
+		}
+		if (change.kind == SAFESTART_CHANGED)
+			old = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+		gone += old == NULL;
+		candidate->nodes[change.index] = old != NULL ? node_ref(old) : NULL;
+		snapshot_drop_node(node, &run->unheld);
+	}
+	for (size_t i = 0; i < candidate->count; i++) {
+		if (candidate->nodes[i] != NULL)
+			candidate->nodes[kept++] = candidate->nodes[i];
+	}
+	candidate->count = kept;
+	run->plan.change_count = left;
+	return left;
+}
+
+void run_free_rejections(struct rejection *rejections)
+{
+	while (rejections != NULL) {
+		struct rejection *next = rejections->next;
+		free(rejections->id);
+		free(rejections->reason);
+		free(rejections);
+		rejections = next;
+	}
+}
+
+struct rejection *run_copy_rejections(const struct rejection *from)
+{
+	struct rejection *copies = NULL, **end = &copies;
+
+	for (; from != NULL; from = from->next) {
+		struct rejection *copy = calloc(1, sizeof(*copy));
+		if (copy == NULL)
+			break;
+		copy->id = strdup(from->id);
+		copy->reason = strdup(from->reason);
+		if (copy->id == NULL || copy->reason == NULL) {
+			run_free_rejections(copy);
+			break;
+		}
+		*end = copy;
+		end = &copy->next;
+	}
+	return copies;
+}
+
+/* ---- What the application calls ---- */
+
+uint64_t safestart_run_number(const struct safestart_run *run)
+{
+	return run->number;
+}
+
+const struct safestart_snapshot *safestart_run_current(const struct safestart_run *run)
+{
+	return run->current;
+}
+
+const struct safestart_snapshot *safestart_run_candidate(const struct safestart_run *run)
+{
+	return run->candidate != NULL ? run->candidate : run->current;
+}
+
+static const struct safestart_node *node_of(const struct safestart_run *run, const struct nodeset_change *change)
+{
+	return change->kind == SAFESTART_REMOVED ? run->current->nodes[change->index] : run->candidate->nodes[change->index];
+}
+
+const struct safestart_node *safestart_run_change(const struct safestart_run *run, size_t index, int *kind)
+{
+	if (index >= run->plan.change_count)
+		return NULL;
+	const struct nodeset_change *change = &run->plan.changes[index];
+	if (kind != NULL)
+		*kind = change->kind;
+	return node_of(run, change);
+}
+
+static bool is_preparing(const struct safestart_run *run)
+{
+	return atomic_load_explicit(&run->phase, memory_order_relaxed) == RUN_PREPARE && !run->committed;
+}
+
+/* What is to become of that node; NULL: nothing. They are in the order of ids. */
+static struct nodeset_change *find_change(const struct safestart_run *run, const char *id)
+{
+	size_t low = 0, high = run->plan.change_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(node_of(run, &run->plan.changes[middle])->text, id);
+		if (order == 0)
+			return &run->plan.changes[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+int safestart_run_reject(struct safestart_run *run, const char *id, const char *reason)
+{
+	if (run == NULL || id == NULL || !is_preparing(run))
+		return -EINVAL;
+	pthread_mutex_lock(&run->lock);
+	bool found = nodeset_find(run->candidate->nodes, run->candidate->count, id, NULL) != NULL;
+	pthread_mutex_unlock(&run->lock);
+	if (!found)
+		return -ENOENT;
+	struct nodeset_change *change = find_change(run, id);
+	if (change == NULL)
+		return -EINVAL;
+	struct rejection *rejection = calloc(1, sizeof(*rejection));
+	if (rejection == NULL)
+		return -ENOMEM;
+	rejection->id = strdup(id);
+	rejection->reason = strdup(reason != NULL ? reason : "rejected by the application");
+	if (rejection->id == NULL || rejection->reason == NULL) {
+		run_free_rejections(rejection);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&run->lock);
+	bool again = change->rejected;
+	if (!again) {
+		change->rejected = true;
+		rejection->next = run->rejections;
+		run->rejections = rejection;
+		run->rejection_count++;
+	}
+	pthread_mutex_unlock(&run->lock);
+	if (again)
+		run_free_rejections(rejection);
+	return 0;
+}
+
+/* The candidate's own node at `index`: readers of the live generation must not see data of one that may never
+ * come. NULL: no memory. run->lock is held. */
+static struct safestart_node *own_node_locked(struct safestart_run *run, size_t index, const struct safestart_node *live)
+{
+	struct safestart_node **slot = &run->candidate->nodes[index];
+
+	if (*slot != live)
+		return *slot;
+	struct safestart_node *copy = node_copy(live);
+	if (copy == NULL)
+		return NULL;
+	copy->held = snapshot_share(live->held);
+	run->copied = true;
+	(void)node_unref(*slot); /* not the last: the live generation has it */
+	*slot = copy;
+	return copy;
+}
+
+int safestart_run_set_node_data(struct safestart_run *run, const struct safestart_node *node, void *data)
+{
+	size_t index;
+
+	if (run == NULL || node == NULL || !is_preparing(run))
+		return -EINVAL;
+	const struct safestart_node *live = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+	int error = -ENOENT;
+	pthread_mutex_lock(&run->lock);
+	if (nodeset_find(run->candidate->nodes, run->candidate->count, node->text, &index) != NULL) {
+		struct safestart_node *own = own_node_locked(run, index, live);
+		error = own != NULL ? snapshot_hold(&own->held, live != NULL ? live->held : NULL, true, data, &run->unheld) : -ENOMEM;
+	}
+	pthread_mutex_unlock(&run->lock);
+	return error;
+}
+
+void safestart_run_set_data(struct safestart_run *run, void *data)
+{
+	if (run == NULL || !is_preparing(run))
+		return;
+	pthread_mutex_lock(&run->lock);
+	if (snapshot_hold(&run->candidate->held, run->current->held, false, data, &run->unheld) < 0) {
+		/* A generation without the data it was meant to have must not go live. */
+		run->data_lost = true;
+		run->stray = data;
+	}
+	pthread_mutex_unlock(&run->lock);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* keep: the file of last_good: the last applied set, readable at any instant whoever is killed when. Worker. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "handle.h"
+#include "base/message.h"
+
+static int read_all(int fd, char *buffer, size_t size, size_t *length)
+{
+	for (*length = 0; *length < size;) {
+		ssize_t n = read(fd, buffer + *length, size - *length);
+		if (n == 0)
+			break;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			*length += (size_t)n;
+	}
+	return 0;
+}
+
+/* What was live can be live again, whatever min_nodes says today; but nothing is not a set to fall back to. */
+static int check(const struct settings *settings, const struct nodeset *set, char *why, size_t why_size)
+{
+	if (set->count == 0 && set->fault_count == 0 && !settings->rails.allow_empty)
+		return why_say(why, why_size, -ERANGE, "it has no nodes");
+	return nodeset_usable(set, why, why_size);
+}
+
+int keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
+{
+	const char *path = settings->last_good;
+	const struct nodeset_limits *limits = &settings->limits;
+	struct stat status;
+	char *buffer = NULL;
+	size_t length;
+	int error = 0;
+
+	*out = NULL;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return why_say(why, why_size, -errno, "%s", safestart_strerror(errno));
+	if (fstat(fd, &status) < 0)
+		error = why_say(why, why_size, -errno, "%s", safestart_strerror(errno));
+	else if (!S_ISREG(status.st_mode))
+		error = why_say(why, why_size, -EINVAL, "it is not a regular file");
+	else if (status.st_size > 0 && (size_t)status.st_size > limits->max_bytes)
+		error = why_say(why, why_size, -E2BIG, "it has more than max_bytes");
+	else if ((buffer = malloc((size_t)status.st_size + 1)) == NULL)
+		error = why_say(why, why_size, -ENOMEM, "out of memory");
+	if (error == 0) {
+		error = read_all(fd, buffer, (size_t)status.st_size, &length);
+		if (error < 0)
+			why_say(why, why_size, error, "%s", safestart_strerror(error));
+	}
+	close(fd);
+	if (error == 0)
+		error = nodeset_parse(out, buffer, length, limits, why, why_size);
+	if (error == 0)
+		error = check(settings, *out, why, why_size);
+	if (error < 0) {
+		nodeset_unref(*out);
+		*out = NULL;
+	}
+	free(buffer);
+	return error;
+}
+
+static int write_all(int fd, const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t n = write(fd, text, length);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			text += n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* The directory that `path` is in; -1: it can't be had. */
+static int open_directory(const char *path)
+{
+	char *directory = strdup(path);
+	char *slash = directory != NULL ? strrchr(directory, '/') : NULL;
+
+	if (slash != NULL)
+		slash[slash == directory ? 1 : 0] = '\0';
+	int fd = directory != NULL ? open(slash != NULL ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	free(directory);
+	return fd;
+}
+
+/* Without it the new name may be gone after a power cut, and the old one too on some file systems. */
+static void sync_directory(const char *path)
+{
+	int fd = open_directory(path);
+
+	if (fd >= 0) {
+		(void)fsync(fd);
+		close(fd);
+	}
+}
+
+/* ---- What the dead have left ---- */
+
+/* BASE.PROCESS.TIME.tmp, as open_beside() names it. */
+static bool is_temporary(const char *name, const char *base)
+{
+	size_t length = strlen(base);
+
+	if (strncmp(name, base, length) != 0 || name[length] != '.')
+		return false;
+	name += length + 1;
+	size_t digits = strspn(name, "0123456789.");
+	return digits > 0 && strcmp(name + digits, "tmp") == 0;
+}
+
+/* Whoever still writes it holds the lock. */
+static void remove_if_dead(int directory, const char *name)
+{
+	int fd = openat(directory, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		unlinkat(directory, name, 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void sweep(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
+	int fd = open_directory(path);
+	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	/* No other thread has this stream. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	while (directory != NULL && (entry = readdir(directory)) != NULL) {
+		if (is_temporary(entry->d_name, base))
+			remove_if_dead(fd, entry->d_name);
+	}
+	if (directory != NULL)
+		closedir(directory);
+	else if (fd >= 0)
+		close(fd);
+}
+
+/* ---- Saving ---- */
+
+/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills a host that has not thought of it: with thread=no it is the host's thread. */
+static bool is_too_long(size_t length)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && length > limit.rlim_cur;
+}
+
+/* A name that nobody else has: two that keep the same file, perhaps both process 1 of a container, must not write into
+ * each other's. */
+static int make_beside(const char *path, char **name)
+{
+	if (asprintf(name, "%s.%ld.%lld.tmp", path, (long)getpid(), (long long)loop_now()) < 0) {
+		*name = NULL;
+		return -ENOMEM;
+	}
+	int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Until it was locked it looked like what the dead have left: a sweeper has it in hand, or has removed it. Where the file system
+ * has no locks nobody sweeps. */
+static bool lock_or_is_swept(int fd)
+{
+	struct stat status;
+
+	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno == EWOULDBLOCK : fstat(fd, &status) == 0 && status.st_nlink == 0;
+}
+
+/* Returns the descriptor, locked. All workers of a server keep the same file at the same moment, and each sweeps first. */
+static int open_beside(const char *path, char **name)
+{
+	int fd = make_beside(path, name);
+
+	for (int tries = 0; fd >= 0 && tries < 100 && lock_or_is_swept(fd); tries++) {
+		unlink(*name);
+		close(fd);
+		free(*name);
+		fd = make_beside(path, name);
+	}
+	return fd;
+}
+
+static int save(const char *path, const char *json, char *why, size_t why_size)
+{
+	char *name;
+
+	int fd = open_beside(path, &name), error = fd;
+	if (fd < 0) {
+		why_say(why, why_size, error, "can't write beside it: %s", safestart_strerror(error));
+	} else {
+		error = write_all(fd, json, strlen(json));
+		if (error == 0 && fsync(fd) < 0)
+			error = -errno;
+		if (error == 0 && rename(name, path) < 0)
+			error = -errno;
+		if (error < 0) {
+			unlink(name);
+			why_say(why, why_size, error, "%s", safestart_strerror(error));
+		}
+		close(fd); /* written and synced: nothing it could still say */
+	}
+	free(name);
+	return error;
+}
+
+int keep_save(const char *path, const char *json, char *why, size_t why_size)
+{
+	if (is_too_long(strlen(json)))
+		return why_say(why, why_size, -EFBIG, "%s: it would have %zu bytes, raise RLIMIT_FSIZE", safestart_strerror(EFBIG), strlen(json));
+	sweep(path);
+	int error = save(path, json, why, why_size);
+	if (error == -ENOENT) /* somebody swept it away before it was locked */
+		error = save(path, json, why, why_size);
+	if (error < 0)
+		return error;
+	why_say(why, why_size, 0, "%s", "");
+	sync_directory(path);
+	return 0;
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "run/run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/message.h"
+
+/* ---- Outcomes ---- */
+
+static enum run_phase conclude(struct safestart_run *run, int verdict, int error, const char *message)
+{
+	if (!step_settle(run))
+		return RUN_END;
+	/* last_good stands in for a source that failed: what the source did is the verdict all the same. */
+	if (run->from_kept && verdict == SAFESTART_APPLIED) {
+		verdict = run->kept_verdict;
+		error = run->gather_error;
+	}
+	run->outcome.verdict = verdict;
+	run->outcome.error = error;
+	run->outcome.status = atomic_load(&run->status);
+	run->outcome.attempts = run->attempts;
+	run->outcome.quarantined = (uint32_t)(run->rejection_count + (run->wanted != NULL ? run->wanted->fault_count : 0));
+	why_copy(run->outcome.message, sizeof(run->outcome.message), message);
+	run->again = run->again || verdict == SAFESTART_FAILED || run->rejections != NULL;
+	return RUN_END;
+}
+
+static size_t live_count(const struct safestart_run *run)
+{
+	return run->current->count;
+}
+
+static enum run_phase conclude_failure(struct safestart_run *run, int verdict, int error, const char *what, const char *words)
+{
+	char message[400];
+
+	if (safestart_generation(run->ss) == 0)
+		why_say(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what, words);
+	else
+		why_say(message, sizeof(message), 0, "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
+			(unsigned long long)safestart_generation(run->ss), run->committed ? run->candidate->count : live_count(run));
+	return conclude(run, verdict, error, message);
+}
+
+static void count_changes(const struct safestart_run *run, size_t counts[SAFESTART_CHANGED + 1])
+{
+	memset(counts, 0, (SAFESTART_CHANGED + 1) * sizeof(counts[0]));
+	for (size_t i = 0; i < run->plan.change_count; i++)
+		counts[run->plan.changes[i].kind]++;
+}
+
+/* "; 2 left out, such as riak-9: the port ..." */
+static void say_left_out(const struct safestart_run *run, char *text, size_t size)
+{
+	size_t faults = run->wanted != NULL ? run->wanted->fault_count : 0, count = faults + run->rejection_count;
+
+	text[0] = '\0';
+	if (run->rejections != NULL)
+		why_say(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->rejections->id, run->rejections->reason);
+	else if (faults > 0)
+		why_say(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->wanted->faults[0].id, run->wanted->faults[0].reason);
+}
+
+static enum run_phase conclude_success(struct safestart_run *run)
+{
+	char message[512], left_out[300], source[300] = "";
+	const struct safestart_callbacks *callbacks = &run->ss->conf->callbacks;
+	size_t counts[SAFESTART_CHANGED + 1];
+	unsigned long long generation = safestart_generation(run->ss);
+	bool restarted = run->phase == RUN_RESTART && callbacks->restart != NULL;
+
+	say_left_out(run, left_out, sizeof(left_out));
+	if (run->from_kept)
+		why_say(source, sizeof(source), 0, "%s; the last good set stands in: ", run->words);
+	if (!run->committed) {
+		why_say(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s", restarted ? "restart carried out" : left_out[0] != '\0' ? "nothing else to apply" : "nothing to apply",
+			run->ss->source.kind == SOURCE_NONE ? "no node set is kept" : generation == 0 ? "no set was handed over yet" : left_out[0] != '\0' ? "the rest of the set is live" : "the set is the one that is live",
+			generation, live_count(run), left_out);
+		return conclude(run, restarted ? SAFESTART_APPLIED : SAFESTART_UNCHANGED, 0, message);
+	}
+	count_changes(run, counts);
+	why_say(message, sizeof(message), 0, "%sgeneration %llu is live: %zu nodes (%zu added, %zu removed, %zu changed)%s", source, generation,
+		run->candidate->count, counts[SAFESTART_ADDED], counts[SAFESTART_REMOVED], counts[SAFESTART_CHANGED], left_out);
+	return conclude(run, SAFESTART_APPLIED, 0, message);
+}
+
+/* ---- Phases ---- */
+
+static enum run_phase to_restart(struct safestart_run *run)
+{
+	/* It came back for last_good alone, in vain. */
+	bool for_kept = run->kept_later && run->wanted == NULL && run->batch.requests == 0;
+
+	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed) || for_kept)
+		return conclude_success(run);
+	if (run->keep) { /* `restart` may stay inside for ever; what is live is kept before */
+		run->keep = false;
+		chores_keep_now(run->ss);
+	}
+	return RUN_RESTART;
+}
+
+static enum run_phase commit(struct safestart_run *run)
+{
+	struct safestart *ss = run->ss;
+	struct rejection *rejections = NULL;
+
+	candidate_carry_reports(run);
+	pthread_mutex_lock(&ss->lock);
+	step_expire_locked(run, loop_now()); /* thread=no: nobody else looked while the source was inside */
+	bool in_time = !run_gave_up(run);
+	if (in_time) {
+		step_set_locked(run, RUN_SETTLED | RUN_COMMITTED);
+		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed); /* the run's own */
+		snapshot_publish(&ss->view, run->candidate, loop_now());
+		run->committed = true;
+		run->keep = !run->from_kept && handle_settings(ss)->last_good != NULL;
+		ss->anew = false;
+		rejections = ss->rejections;
+		ss->rejections = NULL;
+		pthread_cond_broadcast(&ss->changed);
+	}
+	pthread_mutex_unlock(&ss->lock);
+	run_free_rejections(rejections);
+	snapshot_reclaim(ss->home); /* failing, it is tried again by the loop */
+	return in_time ? to_restart(run) : RUN_END;
+}
+
+static int judge(struct safestart_run *run, size_t live, size_t count, char *why, size_t why_size)
+{
+	return nodeset_judge(&handle_settings(run->ss)->rails, live, count, run->forced, why, why_size);
+}
+
+/* How many runs in a row have tried this set, and is it one that was forced? */
+static void recall(struct safestart_run *run)
+{
+	struct handle_memory *memory = &run->ss->memory;
+	bool same = run->wanted == memory->tried || nodeset_equal(run->wanted, memory->tried);
+
+	memory->attempts = same ? memory->attempts + 1 : 1;
+	run->attempts = memory->attempts;
+	nodeset_unref(run->outgoing);
+	run->outgoing = memory->tried;
+	memory->tried = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
+	if (run->wanted == NULL)
+		return; /* a source that fails now and then does not take the force from the set it had */
+	if (nodeset_equal(run->wanted, memory->forced))
+		run->forced = true;
+	nodeset_unref(memory->forced);
+	memory->forced = run->forced ? nodeset_ref(run->wanted) : NULL;
+}
+
+/* The set that last_good keeps, when nothing has been live yet. */
+static struct nodeset *kept_set(struct safestart_run *run)
+{
+	const struct settings *settings = handle_settings(run->ss);
+	struct nodeset *kept = NULL;
+	char why[256];
+
+	if (settings->last_good == NULL || live_count(run) > 0 || safestart_generation(run->ss) > 0)
+		return NULL;
+	int error = keep_load(&kept, settings, why, sizeof(why));
+	run->kept_later = error < 0 && error != -ENOENT && !run_is_refusal(error);
+	if (error < 0 && error != -ENOENT && !run->ss->memory.kept_tried)
+		handle_log(run->ss, LOG_WARNING, "last_good %s can't be used: %s", settings->last_good, why);
+	run->ss->memory.kept_tried = true;
+	return kept;
+}
+
+static void show_desired(struct safestart_run *run)
+{
+	struct safestart *ss = run->ss;
+
+	pthread_mutex_lock(&ss->lock);
+	struct nodeset *old = ss->desired;
+	ss->desired = nodeset_ref(run->wanted);
+	pthread_mutex_unlock(&ss->lock);
+	nodeset_unref(old);
+}
+
+/* Which nodes a guard rail has saved, the first few: before the words that say what to do. */
+static void add_lost(const struct safestart_run *run, char *words, size_t size)
+{
+	char *advice = strchr(words, ';'), tail[160] = "";
+	const char *before = " (such as ";
+	size_t named = 0;
+
+	if (advice != NULL) {
+		why_copy(tail, sizeof(tail), advice);
+		*advice = '\0';
+	}
+	for (size_t i = 0; i < run->plan.change_count && named < 3; i++) {
+		size_t length = strlen(words);
+		if (run->plan.changes[i].kind != SAFESTART_REMOVED)
+			continue;
+		why_say(words + length, size - length, 0, "%s%.24s", before, run->current->nodes[run->plan.changes[i].index]->text);
+		before = ", ";
+		named++;
+	}
+	size_t length = strlen(words);
+	why_say(words + length, size - length, 0, "%s%s", named > 0 ? ")" : "", tail);
+}
+
+/* What is unchanged need not be compared again, however large it is. */
+static bool is_known_unchanged(const struct safestart_run *run)
+{
+	const struct handle_memory *memory = &run->ss->memory;
+
+	return run->wanted == memory->unchanged && run->current->generation == memory->unchanged_from;
+}
+
+static void remember_unchanged(struct safestart_run *run)
+{
+	struct handle_memory *memory = &run->ss->memory;
+
+	nodeset_unref(memory->unchanged);
+	memory->unchanged = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
+	memory->unchanged_from = run->current->generation;
+}
+
+/* Is what was gathered fit to be tried? 0 or -errno and the words. */
+static int check(struct safestart_run *run, int result, size_t kept_count)
+{
+	int error = gather_result(run, result);
+
+	if (error < 0 || run->wanted == NULL)
+		return error;
+	show_desired(run);
+	recall(run);
+	error = nodeset_usable(run->wanted, run->words, sizeof(run->words));
+	if (error == 0 && !is_known_unchanged(run)) {
+		error = candidate_build(run);
+		if (error < 0)
+			why_say(run->words, sizeof(run->words), 0, "out of memory");
+	}
+	if (error == 0)
+		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count, run->candidate != NULL ? run->candidate->count : live_count(run),
+			      run->words, sizeof(run->words));
+	if (error == -ERANGE)
+		add_lost(run, run->words, sizeof(run->words));
+	return error;
+}
+
+/* "refused what file:/etc/app/nodes.json holds" */
+static void say_refused(const struct safestart_run *run, char *text, size_t size)
+{
+	if (run->ss->source.kind == SOURCE_ADDED)
+		why_say(text, size, 0, "refused what %.60s holds", handle_settings(run->ss)->source);
+	else
+		why_say(text, size, 0, "refused");
+}
+
+static void forget_candidate(struct safestart_run *run)
+{
+	struct worker_visit visit;
+
+	worker_enter(&visit, run->ss, &run->ss->worker, "retire", run->number, loop_now());
+	snapshot_discard(run->candidate);
+	worker_leave(&visit, &run->ss->worker);
+	run->candidate = NULL;
+	nodeset_plan_clear(&run->plan);
+}
+
+/* Rejections are shown, also of a run that applies nothing. */
+static void show_rejections(struct safestart_run *run)
+{
+	struct rejection *copy = run_copy_rejections(run->rejections);
+	struct safestart *ss = run->ss;
+
+	pthread_mutex_lock(&ss->lock);
+	struct rejection *old = ss->rejections;
+	ss->rejections = copy;
+	pthread_mutex_unlock(&ss->lock);
+	run_free_rejections(old);
+}
+
+static enum run_phase after_gather(struct safestart_run *run, int result)
+{
+	struct nodeset *kept = kept_set(run);
+
+	run->gather_error = check(run, result, kept != NULL ? kept->count : 0);
+	if (run->gather_error < 0 && run->wanted == NULL)
+		recall(run);
+	int verdict = run_is_refusal(run->gather_error) ? SAFESTART_REFUSED : SAFESTART_FAILED;
+	/* A refused source is not asked again by itself, but what would stand in for it may be had then. */
+	run->again = run->kept_later && (run->gather_error < 0 || run->wanted == NULL);
+	if (kept != NULL && (run->gather_error < 0 || run->wanted == NULL)) {
+		forget_candidate(run);
+		nodeset_unref(run->wanted);
+		run->wanted = kept;
+		run->from_kept = true;
+		run->kept_verdict = run->gather_error < 0 ? verdict : SAFESTART_APPLIED;
+		kept = NULL;
+		if (candidate_build(run) < 0)
+			return conclude_failure(run, SAFESTART_FAILED, -ENOMEM, "last_good can't stand in", "out of memory");
+	} else if (run->gather_error < 0) {
+		char what[128] = "the nodes can't be had";
+		if (verdict == SAFESTART_REFUSED)
+			say_refused(run, what, sizeof(what));
+		return conclude_failure(run, verdict, run->gather_error, what, run->words);
+	}
+	nodeset_unref(kept);
+	if (run->wanted == NULL || (run->plan.change_count == 0 && run->current->generation > 0)) {
+		forget_candidate(run);
+		remember_unchanged(run);
+		show_rejections(run); /* none: a rejected node would be a change */
+		return to_restart(run);
+	}
+	return run->ss->conf->callbacks.prepare != NULL ? RUN_PREPARE : commit(run);
+}
+
+static enum run_phase after_prepare(struct safestart_run *run, int result)
+{
+	char words[300];
+
+	if (result == 0 && run->data_lost)
+		result = -ENOMEM;
+	if (result < 0)
+		return conclude_failure(run, SAFESTART_FAILED, result, "prepare failed", safestart_strerror(result));
+	if (run->rejections == NULL)
+		return commit(run);
+	size_t left = candidate_settle(run);
+	if (run->candidate->count == 0 && run->wanted->count > 0) {
+		show_rejections(run);
+		why_say(words, sizeof(words), 0, "nothing in the set is usable: prepare rejected all %zu nodes, such as %s: %s", run->rejection_count, run->rejections->id, run->rejections->reason);
+		return conclude_failure(run, SAFESTART_REFUSED, -EINVAL, "refused", words);
+	}
+	int error = judge(run, live_count(run), run->candidate->count, words, sizeof(words));
+	if (error < 0) {
+		show_rejections(run);
+		return conclude_failure(run, SAFESTART_REFUSED, error, "refused after prepare rejected nodes", words);
+	}
+	enum run_phase next;
+	if (left == 0 && run->current->generation > 0) {
+		forget_candidate(run);
+		next = to_restart(run);
+	} else {
+		next = commit(run);
+	}
+	show_rejections(run);
+	return next;
+}
+
+static enum run_phase after_restart(struct safestart_run *run, int result)
+{
+	if (result < 0)
+		return conclude_failure(run, SAFESTART_FAILED, result, "restart failed", safestart_strerror(result));
+	return conclude_success(run);
+}
+
+/* ---- The way through, on the worker ---- */
+
+static int call_prepare(struct safestart_run *run)
+{
+	return run->ss->conf->callbacks.prepare(run, run->ss->conf->user_data);
+}
+
+static int call_restart(struct safestart_run *run)
+{
+	return run->ss->conf->callbacks.restart(run, run->ss->conf->user_data);
+}
+
+static const struct phase {
+	const char *name;
+	int (*call)(struct safestart_run *run);
+	enum run_phase (*after)(struct safestart_run *run, int result);
+} phases[] = {
+	[RUN_GATHER] = {"gather", gather_call, after_gather},
+	[RUN_PREPARE] = {"prepare", call_prepare, after_prepare},
+	[RUN_RESTART] = {"restart", call_restart, after_restart},
+};
+
+const char *run_phase_name(const struct safestart_run *run)
+{
+	return phases[atomic_load_explicit(&run->phase, memory_order_relaxed)].name;
+}
+
+/* Returns true when the run is over on the worker; false: parked. */
+static bool advance(struct safestart_run *run)
+{
+	enum run_phase phase = (enum run_phase)atomic_load_explicit(&run->phase, memory_order_relaxed);
+
+	while (phase != RUN_END) {
+		enum step_result then;
+		int result;
+		if (run->resumed) {
+			run->resumed = false;
+			result = run->finish_error;
+			then = run_gave_up(run) ? STEP_GIVE_UP : STEP_GO_ON;
+		} else {
+			struct worker_visit visit;
+			if (!step_begin(run, phase))
+				return true;
+			worker_enter(&visit, run->ss, &run->ss->worker, phases[phase].name, run->number, loop_now());
+			result = phases[phase].call(run);
+			worker_leave(&visit, &run->ss->worker);
+			then = step_returned(run, phase, &result);
+		}
+		if (then == STEP_PARK)
+			return false;
+		if (then == STEP_GIVE_UP)
+			return true;
+		phase = phases[phase].after(run, result);
+	}
+	return true;
+}
+
+/* Give back what the run held. What it hung on a candidate that never became live is retired here. */
+static void tear_down(struct safestart_run *run)
+{
+	struct handle_memory *memory = &run->ss->memory;
+	struct worker_visit visit;
+
+	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) { /* done with this set */
+		memory->attempts = 0;
+		nodeset_unref(memory->forced);
+		memory->forced = NULL;
+	}
+	worker_enter(&visit, run->ss, &run->ss->worker, "retire", run->number, loop_now());
+	if (run->committed)
+		safestart_snapshot_release(run->candidate);
+	else
+		snapshot_discard(run->candidate);
+	snapshot_retire(run->ss->home, run->unheld);
+	run->unheld = NULL;
+	if (run->data_lost && run->ss->conf->callbacks.retire != NULL)
+		run->ss->conf->callbacks.retire(run->stray, run->ss->conf->user_data);
+	worker_leave(&visit, &run->ss->worker);
+	run->candidate = NULL;
+	safestart_snapshot_release(run->current);
+	run->current = NULL;
+	nodeset_unref(run->outgoing);
+	run->outgoing = NULL;
+}
+
+static void execute(struct job *job)
+{
+	struct safestart_run *run = (struct safestart_run *)(void *)job;
+
+	if (run->current == NULL)
+		run->current = safestart_snapshot_acquire(run->ss);
+	if (advance(run))
+		tear_down(run);
+}
+
+struct safestart_run *run_new(struct safestart *ss)
+{
+	struct safestart_run *run = calloc(1, sizeof(*run));
+
+	if (run == NULL)
+		return NULL;
+	run->job.execute = execute;
+	run->ss = ss;
+	atomic_init(&run->bits, 0);
+	atomic_init(&run->phase, RUN_GATHER);
+	atomic_init(&run->status, 0);
+	pthread_mutex_init(&run->lock, NULL);
+	run->outcome.size = sizeof(run->outcome);
+	run->outcome.verdict = SAFESTART_PENDING;
+	return run;
+}
+
+void run_free(struct safestart_run *run)
+{
+	run_free_rejections(run->rejections);
+	nodeset_unref(run->gathered);
+	nodeset_unref(run->wanted);
+	nodeset_unref(run->outgoing);
+	nodeset_plan_clear(&run->plan);
+	pthread_mutex_destroy(&run->lock);
+	free(run);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* step: how far a run has come, and the race between its finish, its deadline and shutdown. Every change is made
+ * under the handle's lock, which is what makes it one step; run->bits may be read without. */
+#include <errno.h>
+
+#include "run/run.h"
+
+static uint32_t bits_of(const struct safestart_run *run)
+{
+	return atomic_load_explicit(&run->bits, memory_order_acquire);
+}
+
+void step_set_locked(struct safestart_run *run, uint32_t bits)
+{
+	atomic_store_explicit(&run->bits, bits_of(run) | bits, memory_order_release);
+}
+
+bool step_is_parked(const struct safestart_run *run)
+{
+	return (bits_of(run) & (RUN_LATER | RUN_CALLED)) == RUN_LATER;
+}
+
+bool step_is_called(const struct safestart_run *run)
+{
+	return (bits_of(run) & RUN_CALLED) != 0;
+}
+
+/* A run that is parked has come to its end, before anybody else ended it. */
+static void leave_later_locked(struct safestart_run *run)
+{
+	if (step_is_parked(run) && !run_gave_up(run))
+		run->ss->later_open--;
+}
+
+bool step_expire_locked(struct safestart_run *run, int64_t now)
+{
+	if (now < run->deadline || (bits_of(run) & (RUN_SETTLED | RUN_EXPIRED | RUN_CANCELLED)))
+		return false;
+	leave_later_locked(run);
+	step_set_locked(run, RUN_EXPIRED);
+	return true;
+}
+
+bool step_cancel_locked(struct safestart_run *run)
+{
+	if (bits_of(run) & (RUN_COMMITTED | RUN_EXPIRED | RUN_CANCELLED))
+		return false;
+	leave_later_locked(run);
+	step_set_locked(run, RUN_CANCELLED);
+	return true;
+}
+
+int safestart_run_cancelled(const struct safestart_run *run)
+{
+	return run_gave_up(run);
+}
+
+void safestart_run_set_status(struct safestart_run *run, int status)
+{
+	atomic_store(&run->status, status);
+}
+
+int safestart_run_finish(struct safestart_run *run, int error)
+{
+	int64_t now = loop_now();
+
+	if (run == NULL)
+		return -EINVAL;
+	struct safestart *ss = run->ss;
+	pthread_mutex_lock(&ss->lock);
+	/* Too late is too late even if the loop has not noticed yet. The loop answers for the expired. */
+	step_expire_locked(run, now);
+	bool late = run_gave_up(run);
+	leave_later_locked(run);
+	if (step_is_parked(run)) {
+		ss->later_owed--;
+		ss->gathers_owed -= run->phase == RUN_GATHER;
+	}
+	if (!late)
+		run->finish_error = error <= 0 ? error : -EINVAL;
+	/* A gather is followed by work the deadline still holds for; prepare and restart are settled by this. */
+	step_set_locked(run, RUN_CALLED | (late || run->phase == RUN_GATHER ? 0 : RUN_SETTLED));
+	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */
+	handle_wake(ss);
+	pthread_cond_broadcast(&ss->changed);
+	pthread_mutex_unlock(&ss->lock);
+	return late ? -ESTALE : 0;
+}
+
+/* A phase begins. False: there is no point. */
+bool step_begin(struct safestart_run *run, enum run_phase phase)
+{
+	struct safestart *ss = run->ss;
+
+	pthread_mutex_lock(&ss->lock);
+	/* A shutdown between commit and restart has left the run alone. */
+	if (!run_gave_up(run) && request_is_shut(&ss->door))
+		step_set_locked(run, RUN_CANCELLED);
+	bool go = !run_gave_up(run);
+	if (go) {
+		if (phase == RUN_RESTART) { /* a deadline of its own; the loop finds it when the old one comes */
+			int64_t now = loop_now();
+			if (run->deadline <= now)
+				handle_wake(ss);
+			run->deadline = now + handle_settings(ss)->run_timeout;
+		}
+		atomic_store_explicit(&run->phase, phase, memory_order_relaxed);
+		atomic_store_explicit(&run->bits, 0, memory_order_release);
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return go;
+}
+
+/* The callback of a phase has returned. */
+enum step_result step_returned(struct safestart_run *run, enum run_phase phase, int *result)
+{
+	struct safestart *ss = run->ss;
+	enum step_result then = STEP_GO_ON;
+	int64_t now = loop_now();
+
+	pthread_mutex_lock(&ss->lock);
+	uint32_t bits = bits_of(run);
+	/* thread=no: nobody could look at the deadline meanwhile. */
+	if (!(bits & RUN_CALLED) && step_expire_locked(run, now))
+		bits = bits_of(run);
+	if (*result == SAFESTART_LATER && !(bits & RUN_CALLED)) {
+		step_set_locked(run, RUN_LATER);
+		ss->later_owed++;
+		ss->gathers_owed += phase == RUN_GATHER;
+		ss->later_open += !run_gave_up(run);
+		then = STEP_PARK;
+	} else if (bits & (RUN_EXPIRED | RUN_CANCELLED)) {
+		then = STEP_GIVE_UP;
+	} else {
+		if (*result == SAFESTART_LATER)
+			*result = run->finish_error;
+		if (phase != RUN_GATHER)
+			step_set_locked(run, RUN_SETTLED);
+	}
+	pthread_mutex_unlock(&ss->lock);
+	if (*result > 0 && then == STEP_GO_ON)
+		*result = -EINVAL; /* a forgotten minus must not pass for success */
+	return then;
+}
+
+/* The outcome is known. False: too late, somebody else has answered. */
+bool step_settle(struct safestart_run *run)
+{
+	int64_t now = loop_now();
+
+	pthread_mutex_lock(&run->ss->lock);
+	step_expire_locked(run, now);
+	bool in_time = !run_gave_up(run);
+	if (in_time)
+		step_set_locked(run, RUN_SETTLED);
+	pthread_mutex_unlock(&run->ss->lock);
+	return in_time;
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _LGPL_SOURCE
+#define URCU_INLINE_SMALL_FUNCTIONS
+#include "snapshot/snapshot.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* liburcu 0.13 lays its readers' records out 32 bytes past the alignment it declares for them, which the undefined
+ * behaviour sanitizer reports at every access. These inlined functions are all that touches them here. */
+#define TOUCHES_RECORD __attribute__((no_sanitize("alignment")))
+static inline void _urcu_bp_read_lock_update(unsigned long tmp) TOUCHES_RECORD;
+static inline void _urcu_bp_read_lock(void) TOUCHES_RECORD;
+#include <urcu-bp.h>
+
+#include "nodes/nodeset.h"
+#include "request/request.h"
+#include "base/thread.h"
+
+/* liburcu 0.13 tells the thread sanitizer nothing: what a reader did happens before the end of the grace
+ * period that waited for it. */
+#ifdef HAVE_TSAN
+#include <sanitizer/tsan_interface.h>
+static char grace_period;
+#define READER_LEAVES() __tsan_release(&grace_period)
+#define READERS_HAVE_LEFT() __tsan_acquire(&grace_period)
+#else
+#define READER_LEAVES() ((void)0)
+#define READERS_HAVE_LEFT() ((void)0)
+#endif
+
+/* Counts forks on the way from the first process to this one. The only global that changes (`entry` below is settled
+ * once): data made by another process must turn NULL for every handle at once. */
+static _Atomic uint32_t fork_epoch;
+
+uint32_t snapshot_epoch(void)
+{
+	return atomic_load_explicit(&fork_epoch, memory_order_relaxed);
+}
+
+/* Held during every grace period of ours, so that a fork can wait for its end before it takes the locks that
+ * everybody else needs. */
+static pthread_mutex_t grace_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void snapshot_wait_for_readers(void)
+{
+	pthread_mutex_lock(&grace_lock);
+	urcu_bp_synchronize_rcu();
+	READERS_HAVE_LEFT();
+	pthread_mutex_unlock(&grace_lock);
+}
+
+/* ---- Reading: any thread, any signal handler ---- */
+
+/* liburcu registers a thread at its first read, under a lock that its own fork handlers leave out: a child forked at that
+ * moment would wait for it for ever. So it is done under one of ours, which fork takes. (A thread that ends while
+ * another forks passes the same lock, and nobody but liburcu can help that.) */
+static pthread_mutex_t registration = PTHREAD_MUTEX_INITIALIZER;
+
+static void __attribute__((noinline, cold)) register_thread(void)
+{
+	sigset_t all, before;
+
+	sigfillset(&all); /* a handler on this thread may read, too */
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	pthread_mutex_lock(&registration);
+	urcu_bp_register();
+	pthread_mutex_unlock(&registration);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* What an outermost reader writes into its record is found here: liburcu's counter, or, where the kernel has no membarrier()
+ * and readers need a fence (and as long as nobody has looked), a zero, which lets nobody in at once. */
+static const unsigned long no_entry;
+static _Atomic(const unsigned long *) entry = &no_entry;
+
+/* Record and counter count nested readers in their lower half; the counter's is 1. */
+static inline uint32_t nested(unsigned long ctr)
+{
+	return (uint32_t)(ctr & URCU_BP_GP_CTR_NEST_MASK);
+}
+
+/* Registered, outermost, no fence needed: with fewer instructions than liburcu's own, for it is most of what a read costs. */
+static inline TOUCHES_RECORD bool reader_enters_at_once(void)
+{
+	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
+	unsigned long ctr = CMM_LOAD_SHARED(*atomic_load_explicit(&entry, memory_order_relaxed));
+
+	if (caa_unlikely(reader == NULL || nested(CMM_LOAD_SHARED(reader->ctr)) >= nested(ctr)))
+		return false;
+	_CMM_STORE_SHARED(reader->ctr, ctr);
+	cmm_barrier(); /* whoever waits for readers makes it one for the processor */
+	return true;
+}
+
+static void __attribute__((noinline, cold)) reader_enters_slowly(void)
+{
+	if (URCU_TLS(urcu_bp_reader) == NULL) {
+		register_thread();
+		if (URCU_TLS(urcu_bp_reader) == NULL)
+			__builtin_unreachable(); /* static analysis can't know */
+	}
+	/* Settled since somebody registered. Not stored again: every reader loads it. */
+	if (urcu_bp_has_sys_membarrier && atomic_load_explicit(&entry, memory_order_relaxed) == &no_entry)
+		atomic_store_explicit(&entry, &urcu_bp_gp.ctr, memory_order_relaxed);
+	urcu_bp_read_lock();
+}
+
+static inline void reader_enters(void)
+{
+	if (caa_unlikely(!reader_enters_at_once()))
+		reader_enters_slowly();
+}
+
+/* What the reader did is over before its record says so: that is all that whoever waits for it relies on, and needs no fence
+ * here (liburcu has one where there is no membarrier()). */
+static inline TOUCHES_RECORD void reader_leaves(void)
+{
+	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
+
+	READER_LEAVES();
+	__atomic_store_n(&reader->ctr, CMM_LOAD_SHARED(reader->ctr) - URCU_BP_GP_COUNT, __ATOMIC_RELEASE);
+}
+
+static struct snapshot_view *view_of(struct safestart *ss)
+{
+	return (struct snapshot_view *)(void *)ss;
+}
+
+/* Called last, so that the way everybody goes needs no stack frame. */
+static const struct safestart_snapshot *__attribute__((noinline, cold)) read_lock_slowly(struct safestart *ss)
+{
+	reader_enters_slowly();
+	return atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
+}
+
+const struct safestart_snapshot *safestart_read_lock(struct safestart *ss)
+{
+	if (caa_unlikely(!reader_enters_at_once()))
+		return read_lock_slowly(ss);
+	return atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
+}
+
+void safestart_read_unlock(struct safestart *ss)
+{
+	(void)ss;
+	reader_leaves();
+}
+
+struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
+{
+	reader_enters();
+	struct safestart_snapshot *live = atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
+	/* Not zero: the live reference goes only after a grace period, which waits for us. */
+	atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
+	reader_leaves();
+	return live;
+}
+
+uint64_t safestart_generation(const struct safestart *ss)
+{
+	if (ss == NULL)
+		return 0;
+	return atomic_load_explicit(&((const struct snapshot_view *)(const void *)ss)->generation, memory_order_acquire);
+}
+
+uint64_t safestart_snapshot_generation(const struct safestart_snapshot *snapshot)
+{
+	return snapshot->generation;
+}
+
+size_t safestart_snapshot_size(const struct safestart_snapshot *snapshot)
+{
+	return snapshot->count;
+}
+
+const struct safestart_node *safestart_snapshot_at(const struct safestart_snapshot *snapshot, size_t index)
+{
+	return index < snapshot->count ? snapshot->nodes[index] : NULL;
+}
+
+const struct safestart_node *safestart_snapshot_find(const struct safestart_snapshot *snapshot, const char *id)
+{
+	return id != NULL ? nodeset_find(snapshot->nodes, snapshot->count, id, NULL) : NULL;
+}
+
+void *safestart_snapshot_data(const struct safestart_snapshot *snapshot)
+{
+	return snapshot_held_data(snapshot->held);
+}
+
+void *safestart_node_data(const struct safestart_node *node)
+{
+	return snapshot_held_data(node->held);
+}
+
+char *safestart_snapshot_json(const struct safestart_snapshot *snapshot)
+{
+	return nodeset_json(snapshot->nodes, snapshot->count);
+}
+
+/* ---- Data ---- */
+
+void *snapshot_held_data(const struct held *held)
+{
+	return held != NULL && held->epoch == snapshot_epoch() ? held->data : NULL;
+}
+
+struct held *snapshot_share(struct held *held)
+{
+	if (held != NULL)
+		atomic_fetch_add_explicit(&held->refs, 1, memory_order_relaxed);
+	return held;
+}
+
+static void held_drop(struct held *held, struct held **unheld)
+{
+	if (held == NULL || atomic_fetch_sub_explicit(&held->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	held->next = *unheld;
+	*unheld = held;
+}
+
+/* The application's callbacks: no lock is held here. */
+void snapshot_retire(const struct snapshot_home *home, struct held *unheld)
+{
+	while (unheld != NULL) {
+		struct held *held = unheld;
+		void (*retire)(void *, void *) = held->of_node ? home->retire_node : home->retire;
+		unheld = held->next;
+		if (retire != NULL && held->data != NULL && held->epoch == snapshot_epoch())
+			retire(held->data, home->user_data);
+		free(held);
+	}
+}
+
+int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **unheld)
+{
+	struct held *held = NULL;
+
+	if (snapshot_held_data(*slot) == data)
+		return 0;
+	if (data != NULL && snapshot_held_data(inherited) == data) {
+		held = snapshot_share(inherited);
+	} else if (data != NULL) {
+		held = calloc(1, sizeof(*held));
+		if (held == NULL)
+			return -ENOMEM;
+		atomic_init(&held->refs, 1);
+		held->epoch = snapshot_epoch();
+		held->of_node = of_node;
+		held->data = data;
+	}
+	held_drop(*slot, unheld);
+	*slot = held;
+	return 0;
+}
+
+/* ---- Snapshots ---- */
+
+struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t generation, size_t count)
+{
+	struct safestart_snapshot *snapshot = calloc(1, sizeof(*snapshot) + count * sizeof(snapshot->nodes[0]));
+
+	if (snapshot == NULL)
+		return NULL;
+	atomic_init(&snapshot->refs, 1);
+	snapshot->stage = SNAPSHOT_CANDIDATE;
+	snapshot->home = home;
+	atomic_fetch_add_explicit(&home->refs, 1, memory_order_relaxed);
+	snapshot->generation = generation;
+	snapshot->epoch = snapshot_epoch();
+	return snapshot;
+}
+
+void snapshot_drop_node(struct safestart_node *node, struct held **unheld)
+{
+	if (!node_unref(node))
+		return;
+	held_drop(node->held, unheld);
+	node_free(node);
+}
+
+static void free_snapshot(struct safestart_snapshot *snapshot, struct held **unheld)
+{
+	for (size_t i = 0; i < snapshot->count; i++)
+		snapshot_drop_node(snapshot->nodes[i], unheld);
+	held_drop(snapshot->held, unheld);
+	free(snapshot);
+}
+
+void snapshot_dispose(struct safestart_snapshot *snapshot)
+{
+	struct snapshot_home *home = snapshot->home;
+	struct held *unheld = NULL;
+
+	free_snapshot(snapshot, &unheld);
+	snapshot_retire(home, unheld);
+	snapshot_home_unref(home);
+}
+
+void snapshot_discard(struct safestart_snapshot *candidate)
+{
+	if (candidate != NULL)
+		snapshot_dispose(candidate);
+}
+
+void safestart_snapshot_release(struct safestart_snapshot *snapshot)
+{
+	if (snapshot == NULL)
+		return;
+	struct snapshot_home *home = snapshot->home;
+	bool last_after_close = false;
+	/* snapshot_close() sets orphaned and waits for a grace period before wake_fd is closed and before it
+	 * looks who is left: inside this section either the loop or we are responsible, never both. */
+	reader_enters();
+	bool orphaned = atomic_load(&home->orphaned);
+	if (atomic_fetch_sub(&snapshot->refs, 1) == 1) {
+		if (orphaned)
+			last_after_close = true;
+		else
+			request_wake(home->wake_fd);
+	}
+	reader_leaves();
+	if (last_after_close)
+		snapshot_dispose(snapshot);
+}
+
+void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *candidate, int64_t now)
+{
+	struct snapshot_home *home = candidate->home;
+
+	candidate->stage = SNAPSHOT_LIVE;
+	struct safestart_snapshot *old = atomic_exchange_explicit(&view->live, candidate, memory_order_acq_rel);
+	atomic_store_explicit(&view->generation, candidate->generation, memory_order_release);
+	pthread_mutex_lock(&home->lock);
+	old->stage = SNAPSHOT_REPLACED;
+	old->replaced_at = now;
+	old->older = home->old;
+	home->old = old;
+	pthread_mutex_unlock(&home->lock);
+}
+
+/* ---- Fork ---- */
+
+void snapshot_pause_graces(void)
+{
+	/* A signal handler on this thread must not want to register it while we hold that lock. */
+	reader_enters();
+	reader_leaves();
+	pthread_mutex_lock(&grace_lock);
+}
+
+/* liburcu's own handlers: they wait for the grace period in progress and block signals meanwhile. Without them a
+ * grace period in the child would wait for readers that do not exist there. */
+void snapshot_rcu_before_fork(void)
+{
+	pthread_mutex_lock(&registration);
+	urcu_bp_before_fork();
+}
+
+void snapshot_rcu_after_fork_parent(void)
+{
+	urcu_bp_after_fork_parent();
+	pthread_mutex_unlock(&registration);
+	pthread_mutex_unlock(&grace_lock);
+}
+
+void snapshot_rcu_after_fork_child(void)
+{
+	urcu_bp_after_fork_child();
+	pthread_mutex_unlock(&registration);
+	pthread_mutex_unlock(&grace_lock);
+	atomic_fetch_add_explicit(&fork_epoch, 1, memory_order_relaxed);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sets for the tests that look inside: parsed, and as one line of text. */
+#ifndef SETS_H
+#define SETS_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "nodes/nodeset.h"
+#include "support/support.h"
+
+static const struct nodeset_limits usual = {.max_bytes = 64 << 20, .max_nodes = 100000};
+
+#define TWO "[{\"targets\":[\"10.0.0.1:8087\"],\"labels\":{\"id\":\"a\",\"zone\":\"z\"}},{\"targets\":[\"10.0.0.2:8087\"]}]"
+
+/* Parse a document that is fine; fails the test with the reason. */
+static struct nodeset *parsed(const char *json)
+{
+	struct nodeset *set = NULL;
+	char why[512] = "";
+
+	ck_assert_msg(nodeset_parse(&set, json, strlen(json), &usual, why, sizeof(why)) == 0, "%s: %s", json, why);
+	ck_assert_ptr_nonnull(set);
+	return set;
+}
+
+/* "id@host:port" of each node and "!id" of each fault, separated by blanks; a static buffer. */
+static const char *picture(const struct nodeset *set)
+{
+	static char text[4096];
+	char address[NODE_ADDRESS_SIZE];
+	size_t at = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < set->count; i++) {
+		node_address(set->nodes[i], address);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s@%s", at ? " " : "", safestart_node_id(set->nodes[i]), address);
+	}
+	for (size_t i = 0; i < set->fault_count; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s!%s", at ? " " : "", set->faults[i].id);
+	return text;
+}
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Forked processes: pre-fork workers, children that exec, killed ones. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/support.h"
+
+#define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
+#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define THREE "[{\"targets\":[\"10.0.0.1:1\",\"10.0.0.2:1\",\"10.0.0.3:1\"]}]"
+
+/* A child says what is wrong by its exit code, the line. */
+#define CHILD_CHECK(condition)            \
+	do {                              \
+		if (!(condition))         \
+			leave_child(__LINE__ & 0xff); \
+	} while (0)
+
+static void await(pid_t child)
+{
+	int status;
+
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %x (line %d mod 256)", (unsigned)status, WEXITSTATUS(status));
+}
+
+START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
+{
+	struct app app;
+
+	app_init(&app);
+	app.hang_data = true;
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	push_and_wait(ss, TWO);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		app_after_fork(&app);
+		const struct safestart_snapshot *live = safestart_read_lock(ss);
+		CHILD_CHECK(safestart_snapshot_size(live) == 2 && safestart_snapshot_generation(live) == 1);
+		CHILD_CHECK(safestart_snapshot_data(live) == NULL && safestart_node_data(safestart_snapshot_at(live, 0)) == NULL);
+		safestart_read_unlock(ss);
+		uint64_t ticket = safestart_request_restart(ss);
+		CHILD_CHECK(ticket == 2);
+		app.prepares = app.retires = app.retired_nodes = 0;
+		CHILD_CHECK(safestart_after_fork(ss) == 0 && safestart_after_fork(ss) == 0);
+		struct safestart_outcome outcome = {.size = sizeof(outcome)};
+		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0);
+		CHILD_CHECK(outcome.verdict == SAFESTART_APPLIED && outcome.generation == 2 && app.prepares == 1);
+		live = safestart_read_lock(ss);
+		CHILD_CHECK(safestart_node_data(safestart_snapshot_at(live, 1)) != NULL);
+		safestart_read_unlock(ss);
+		CHILD_CHECK(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0) == 0);
+		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0 && outcome.generation == 3);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		CHILD_CHECK(app.retires == 2 && app.retired_nodes == 2); /* its own, not the parent's */
+		leave_child(0);
+	}
+	await(child);
+	ck_assert_uint_eq(safestart_generation(ss), 1); /* the parent notices nothing */
+	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
+	close_now(ss);
+	ck_assert_int_eq(app.retired_nodes, 2);
+}
+END_TEST
+
+START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
+{
+	struct app app;
+
+	app_init(&app);
+	app.hang_data = true;
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	push_and_wait(ss, TWO);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		app_after_fork(&app);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		CHILD_CHECK(app.retires == 0 && app.retired_nodes == 0);
+		leave_child(0);
+	}
+	await(child);
+	child = fork();
+	if (child == 0)
+		leave_child(0);
+	await(child);
+	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
+	close_now(ss);
+}
+END_TEST
+
+static void worker(struct safestart *ss, int ready)
+{
+	alarm(60);
+	CHILD_CHECK(safestart_after_fork(ss) == 0);
+	CHILD_CHECK(write(ready, "x", 1) == 1);
+	for (int i = 0; i < 30000 && strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") != 0; i++)
+		pause_a_moment();
+	CHILD_CHECK(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
+	CHILD_CHECK(safestart_close(ss) == 0);
+	leave_child(0);
+}
+
+START_TEST(p17_four_forked_workers_each_follow_later_changes)
+{
+	const char *path = scratch_path("nodes.json");
+	char setting[300];
+	int ready[2];
+	pid_t children[5];
+	char byte;
+
+	write_file(path, TWO);
+	snprintf(setting, sizeof(setting), "source=file:%s", path);
+	struct safestart *ss = open_with(NULL, setting, "debounce=5ms", "reconcile=0", NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	ck_assert_int_eq(pipe(ready), 0);
+	for (int i = 0; i < 5; i++) {
+		children[i] = fork();
+		if (children[i] == 0)
+			worker(ss, ready[1]);
+	}
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	kill(children[4], SIGKILL); /* leaves nothing behind */
+	waitpid(children[4], NULL, 0);
+	replace_file(path, THREE);
+	for (int i = 0; i < 4; i++)
+		await(children[i]);
+	EVENTUALLY(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
+	close(ready[0]), close(ready[1]);
+	close_now(ss);
+}
+END_TEST
+
+struct busy {
+	struct safestart *ss;
+	_Atomic bool stop;
+};
+
+static void *read_on(void *argument)
+{
+	struct busy *busy = argument;
+
+	while (!busy->stop) {
+		safestart_read_lock(busy->ss);
+		safestart_read_unlock(busy->ss);
+		safestart_snapshot_release(safestart_snapshot_acquire(busy->ss));
+	}
+	return NULL;
+}
+
+static void *push_on(void *argument)
+{
+	struct busy *busy = argument;
+
+	for (int i = 0; !busy->stop; i++) {
+		safestart_nodes_replace(busy->ss, i % 2 ? ONE : TWO, NULL, NULL, 0);
+		safestart_free(safestart_status_json(busy->ss));
+	}
+	return NULL;
+}
+
+START_TEST(p17_forking_a_busy_process_hangs_no_child)
+{
+	struct app app;
+	struct busy busy = {0};
+	pthread_t threads[2];
+
+	app_init(&app);
+	app.hang_data = true;
+	struct safestart *ss = open_with(&app, "debounce=0", "max_shrink=100%", NULL);
+	busy.ss = ss;
+	push_and_wait(ss, TWO);
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, read_on, &busy), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, push_on, &busy), 0);
+	for (int i = 0; i < 50; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			app_after_fork(&app);
+			uint64_t ticket;
+			CHILD_CHECK(safestart_nodes_replace(ss, THREE, &ticket, NULL, 0) == 0);
+			struct safestart_outcome outcome = {.size = sizeof(outcome)};
+			CHILD_CHECK(safestart_wait(ss, ticket, -1, &outcome) == 0);
+			if (strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") != 0)
+				fprintf(stderr, "ticket %d, outcome %d of %d, live %s: %s\n", (int)ticket, (int)outcome.ticket, (int)outcome.run, live_ids(ss), outcome.message);
+			CHILD_CHECK(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
+			CHILD_CHECK(safestart_close(ss) == 0);
+			leave_child(0);
+		}
+		await(child);
+	}
+	busy.stop = true;
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own)
+{
+	struct safestart *ss = open_with(NULL, "thread=no", "debounce=0", NULL);
+	int fd = safestart_fd(ss);
+	uint64_t ticket;
+
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, -1, NULL), 0);
+	EVENTUALLY(safestart_dispatch(ss, 0) == 0 && safestart_node_state(ss, "x", NULL, 0) == SAFESTART_NODE_UNKNOWN);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		CHILD_CHECK(safestart_fd(ss) == fd);
+		CHILD_CHECK(safestart_nodes_replace(ss, TWO, &ticket, NULL, 0) == 0);
+		CHILD_CHECK(safestart_wait(ss, ticket, -1, NULL) == 0);
+		CHILD_CHECK(strcmp(live_ids(ss), "a b") == 0);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await(child);
+	ck_assert_str_eq(live_ids(ss), "a");
+	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 10000, NULL), 0);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p17_the_childs_first_run_answers_what_the_parent_had_in_hand)
+{
+	struct app app;
+	uint64_t ticket;
+
+	app_init(&app);
+	app.hold = true;
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	EVENTUALLY(app.prepares == 1);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		app_after_fork(&app);
+		app.hold = false;
+		struct safestart_outcome outcome = {.size = sizeof(outcome)};
+		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0);
+		CHILD_CHECK(outcome.verdict == SAFESTART_APPLIED && outcome.ticket == ticket);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await(child);
+	app.hold = false;
+	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p17_a_child_that_lives_on_last_good_prepares_it_anew)
+{
+	struct app app;
+	const char *keep = scratch_path("kept.json");
+	char setting[300];
+
+	app_init(&app);
+	app.hang_data = true;
+	write_file(keep, TWO);
+	snprintf(setting, sizeof(setting), "last_good=%s", keep);
+	struct safestart *ss = open_with(&app, "debounce=0", setting, NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		app_after_fork(&app);
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		for (int i = 0; i < 30000 && safestart_generation(ss) == 1; i++)
+			pause_a_moment();
+		const struct safestart_snapshot *live = safestart_read_lock(ss);
+		CHILD_CHECK(safestart_snapshot_size(live) == 2 && safestart_node_data(safestart_snapshot_at(live, 0)) != NULL);
+		safestart_read_unlock(ss);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await(child);
+	close_now(ss);
+}
+END_TEST
+
+struct borrower {
+	struct safestart *ss;
+	_Atomic bool inside, leave;
+};
+
+static void *borrow_for_long(void *argument)
+{
+	struct borrower *borrower = argument;
+
+	safestart_read_lock(borrower->ss);
+	borrower->inside = true;
+	while (!borrower->leave)
+		pause_a_moment();
+	safestart_read_unlock(borrower->ss);
+	return NULL;
+}
+
+struct forker {
+	pthread_t thread;
+	_Atomic pid_t task;
+	_Atomic bool over;
+};
+
+static void *fork_once(void *argument)
+{
+	struct forker *forker = argument;
+
+	forker->task = gettid();
+	pid_t child = fork();
+	if (child == 0)
+		leave_child(0);
+	await(child);
+	forker->over = true;
+	return NULL;
+}
+
+/* Until one has to wait: the grace period may not have begun yet for the first. */
+static void fork_until_one_waits(struct forker *forker)
+{
+	for (;;) {
+		forker->task = 0;
+		forker->over = false;
+		ck_assert_int_eq(pthread_create(&forker->thread, NULL, fork_once, forker), 0);
+		int64_t begin = now_ms();
+		EVENTUALLY(forker->over || (now_ms() > begin + 100 && is_asleep(forker->task)));
+		if (!forker->over)
+			return;
+		pthread_join(forker->thread, NULL);
+	}
+}
+
+START_TEST(p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
+{
+	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
+	struct borrower borrower = {.ss = ss};
+	struct forker forker;
+	pthread_t thread;
+
+	push_and_wait(ss, TWO);
+	ck_assert_int_eq(pthread_create(&thread, NULL, borrow_for_long, &borrower), 0);
+	EVENTUALLY(borrower.inside);
+	push_and_wait(ss, ONE); /* its grace period waits for the borrower, and the fork for the grace period */
+	fork_until_one_waits(&forker);
+	for (int i = 0; i < 50; i++)
+		ck_assert_int_eq(push_and_wait(ss, i % 2 ? ONE : TWO).verdict, SAFESTART_APPLIED);
+	borrower.leave = true;
+	pthread_join(thread, NULL);
+	pthread_join(forker.thread, NULL);
+	close_now(ss);
+}
+END_TEST
+
+SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own, p17_a_child_that_never_asks_may_close_or_exit,
+      p17_four_forked_workers_each_follow_later_changes, p17_forking_a_busy_process_hangs_no_child,
+      p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own,
+      p17_the_childs_first_run_answers_what_the_parent_had_in_hand, p17_a_child_that_lives_on_last_good_prepares_it_anew, p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
