@@ -37,38 +37,38 @@ static void offer_options(const struct verb *verb)
 
 static void offer_names(void)
 {
-	struct fleet fleet;
+	struct processes processes;
 
-	if (fleet_look(&fleet, options_control(), NULL) < 0)
+	if (processes_look(&processes, options_control(), NULL) < 0)
 		return;
-	for (size_t i = 0; i < fleet.count; i++) {
-		if (i == 0 || strcmp(fleet.peers[i - 1].name, fleet.peers[i].name) != 0)
-			offer(fleet.peers[i].name, "");
+	for (size_t i = 0; i < processes.count; i++) {
+		if (i == 0 || strcmp(processes.peers[i - 1].name, processes.peers[i].name) != 0)
+			offer(processes.peers[i].name, "");
 	}
-	fleet_free(&fleet);
+	processes_free(&processes);
 }
 
 /* Of the file that is edited, or what the processes know. */
 static void offer_nodes(const char *file)
 {
 	json_t *ids = json_object(), *value, *node;
-	struct filesd filesd;
-	struct filesd_entry entry = {0};
-	struct fleet fleet;
+	struct file_sd file_sd;
+	struct file_sd_entry entry = {0};
+	struct processes processes;
 	const char *id;
 	size_t index;
 
-	if (file != NULL && filesd_open(&filesd, file, false) == 0) {
-		while (filesd_next(&filesd, &entry))
+	if (file != NULL && file_sd_open(&file_sd, file, false) == 0) {
+		while (file_sd_next(&file_sd, &entry))
 			json_object_set_new(ids, entry.id, json_string(entry.address));
-		filesd_close(&filesd);
-	} else if (file == NULL && fleet_look(&fleet, options_control(), NULL) == 0) {
-		(void)fleet_ask(&fleet, json_pack("{s:s}", "do", "nodes"), PATIENCE);
-		for (size_t i = 0; i < fleet.count; i++) {
-			json_array_foreach(json_object_get(fleet.peers[i].answer, "nodes"), index, node)
+		file_sd_close(&file_sd);
+	} else if (file == NULL && processes_look(&processes, options_control(), NULL) == 0) {
+		(void)processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PATIENCE);
+		for (size_t i = 0; i < processes.count; i++) {
+			json_array_foreach(json_object_get(processes.peers[i].answer, "nodes"), index, node)
 				json_object_set(ids, answer_text(node, "id"), json_object_get(node, "address"));
 		}
-		fleet_free(&fleet);
+		processes_free(&processes);
 	}
 	json_object_foreach(ids, id, value)
 		offer(id, json_is_string(value) ? json_string_value(value) : "");

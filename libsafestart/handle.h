@@ -72,11 +72,11 @@ struct handle_figures {
 	int64_t behind_since;                   /* 0: not behind */
 	int64_t run_started;                    /* of the run in progress */
 	int64_t next_start; /* what the gate says: GATE_NEVER if nothing is due */
-	char keep_error[160]; /* last_good could not be written */
+	char last_good_error[160]; /* last_good could not be written */
 };
 
-/* The lock between processes; see exclusive.c. The dispatching thread's. */
-struct exclusive {
+/* The lock between processes; see process_lock.c. The dispatching thread's. */
+struct process_lock {
 	struct lock_file file;
 	unsigned held;     /* runs that have not let go of it */
 	int64_t since;     /* waiting for it; 0: not */
@@ -97,12 +97,12 @@ struct exclusive {
 	uint64_t closed; /* the run that begins is that shared batch's; 0: nobody else's */
 	uint64_t total;  /* requests of all processes in it */
 	bool covered;  /* another process has made the run */
-	struct safestart_outcome end; /* EXCLUSIVE_ENDED */
+	struct safestart_outcome end; /* PROCESS_LOCK_ENDED */
 };
 
 /* For showing. */
-struct exclusive_picture {
-	enum exclusive_state {EXCLUSIVE_FREE, EXCLUSIVE_HELD, EXCLUSIVE_WAITING} state;
+struct process_lock_view {
+	enum process_lock_state {PROCESS_LOCK_FREE, PROCESS_LOCK_HELD, PROCESS_LOCK_WAITING} state;
 	int64_t since; /* not for free */
 	char holder[LOCK_HOLDER_SIZE];
 };
@@ -119,7 +119,7 @@ struct safestart {
 	struct handle_memory memory;
 	struct control *control; /* NULL: no control socket; constant */
 	struct events *events;   /* the same */
-	struct safestart_snapshot *farewell; /* takes the live one's place when closing */
+	struct safestart_snapshot *closing_snapshot; /* takes the live one's place when closing */
 	bool thread;                         /* constant */
 
 	/* The dispatching thread's, see dispatch.c. */
@@ -127,16 +127,16 @@ struct safestart {
 	struct safestart_run *parked; /* runs that answered LATER */
 	struct job retire_job;
 	struct job hint_job;
-	struct job keep_job;
-	bool keep_wanted;      /* last_good is older than what is live */
-	_Atomic uint32_t keep_failures; /* times in a row that it could not be written; by the worker */
-	int64_t keep_at;       /* when it is tried again; LOOP_NEVER: nothing is due */
+	struct job last_good_job;
+	bool last_good_wanted;      /* last_good is older than what is live */
+	_Atomic uint32_t last_good_failures; /* times in a row that it could not be written; by the worker */
+	int64_t last_good_at;       /* when it is tried again; LOOP_NEVER: nothing is due */
 	uint32_t starved;      /* times in a row that a thread, or memory for a run, could not be had */
 	bool owed;             /* a callback was in the way of a run: run when it has returned */
 	const char *cause;     /* of the next run, if nobody asks; NULL: a mere reconcile */
 	uint64_t warned_about; /* generation whose borrower was reported */
 	uint32_t random;
-	struct exclusive exclusive;
+	struct process_lock process_lock;
 
 	/* Guarded by lock. */
 	pthread_mutex_t lock;
@@ -148,7 +148,7 @@ struct safestart {
 	struct nodeset *desired;   /* what the newest run was to apply */
 	struct rejection *rejections;
 	struct handle_figures figures;
-	struct exclusive_picture lock_picture;
+	struct process_lock_view lock_view;
 	unsigned later_open;   /* runs that answered LATER, and neither finish nor deadline nor shutdown has come */
 	unsigned later_owed;   /* and those of which the finish is still owed */
 	unsigned gathers_owed; /* of these, the sources' */
@@ -174,7 +174,7 @@ static inline const struct settings *handle_settings(const struct safestart *ss)
 }
 
 /* A line for the application's log. Dispatching thread or worker, no lock held. */
-void handle_log(struct safestart *ss, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void log_line(struct safestart *ss, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* A job or a run has something for the dispatching thread. */
 static inline void handle_wake(struct safestart *ss)
@@ -190,36 +190,36 @@ void dispatch_stop(struct safestart *ss);
 /* Post a job; with threads, there have to be two of them. 0; -errno: no thread to be had, not posted. Dispatching thread. */
 int dispatch_post(struct safestart *ss, struct job *job);
 
-/* exclusive.c: the lock between processes. May the run that is due begin? */
-enum exclusive_verdict {
-	EXCLUSIVE_BEGIN, /* yes, and it holds the lock, if there is one */
-	EXCLUSIVE_WAIT,  /* ask again at exclusive.retry_at */
-	EXCLUSIVE_ENDED  /* it is over without having begun: exclusive.end */
+/* process_lock.c: the lock between processes. May the run that is due begin? */
+enum process_lock_verdict {
+	PROCESS_LOCK_BEGIN, /* yes, and it holds the lock, if there is one */
+	PROCESS_LOCK_WAIT,  /* ask again at process_lock.retry_at */
+	PROCESS_LOCK_ENDED  /* it is over without having begun: process_lock.end */
 };
-void exclusive_init(struct safestart *ss);
-void exclusive_greet(struct safestart *ss); /* say at once what will be wrong */
-enum exclusive_verdict exclusive_ask(struct safestart *ss, int64_t now);
+void process_lock_init(struct safestart *ss);
+void process_lock_greet(struct safestart *ss); /* say at once what will be wrong */
+enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now);
 /* After BEGIN and ENDED: whom the run answers. False: nobody asked for it. */
-bool exclusive_take(struct safestart *ss, struct safestart_run *run, enum exclusive_verdict verdict);
-void exclusive_publish(struct safestart_run *run); /* its outcome is known */
-void exclusive_leave(struct safestart_run *run);   /* its last callback has returned */
-void exclusive_undo(struct safestart *ss);         /* after BEGIN: there will be no run */
+bool process_lock_take(struct safestart *ss, struct safestart_run *run, enum process_lock_verdict verdict);
+void process_lock_publish(struct safestart_run *run); /* its outcome is known */
+void process_lock_leave(struct safestart_run *run);   /* its last callback has returned */
+void process_lock_undo(struct safestart *ss);         /* after BEGIN: there will be no run */
 
 /* xorshift: spreads what would meet; nothing depends on its quality. Dispatching thread. */
 uint32_t handle_random(struct safestart *ss);
 
-/* answer.c: CANCELLED to every ticket nobody will answer any more. */
-void answer_cancel_tickets_locked(struct safestart *ss);
+/* outcome.c: CANCELLED to every ticket nobody will answer any more. */
+void outcome_cancel_tickets_locked(struct safestart *ss);
 
 /* A thread or memory could not be had, once more: at which level is it said? Dispatching thread. */
 int handle_starves(struct safestart *ss);
 
-/* chores.c. chores_post: what cannot be posted is said; 0 or -errno: try again. */
-void chores_init(struct safestart *ss);
-int chores_post(struct safestart *ss, struct job *job, const char *what);
-void chores_keep(struct safestart *ss); /* write last_good, if it is wanted and not being written */
-void chores_say(struct safestart *ss);  /* what the control thread wants in the log */
-int64_t chores_keep_again(struct safestart *ss, int64_t now); /* the same, if the last time failed; returns when to come again */
+/* housekeeping.c. housekeeping_post: what cannot be posted is said; 0 or -errno: try again. */
+void housekeeping_init(struct safestart *ss);
+int housekeeping_post(struct safestart *ss, struct job *job, const char *what);
+void housekeeping_write_last_good(struct safestart *ss); /* write last_good, if it is wanted and not being written */
+void housekeeping_log(struct safestart *ss);  /* what the control thread wants in the log */
+int64_t housekeeping_retry_last_good(struct safestart *ss, int64_t now); /* the same, if the last time failed; returns when to come again */
 
 /* fork.c */
 int fork_register(struct safestart *ss); /* 0 or -ENOMEM */
@@ -227,10 +227,10 @@ void fork_unregister(struct safestart *ss);
 int fork_revive(struct safestart *ss);   /* 0 at once unless this is a child that does not own it yet */
 
 /* Write last_good now. Worker, in no callback. */
-void chores_keep_now(struct safestart *ss);
+void last_good_write(struct safestart *ss);
 
-/* keep.c: the file of last_good. 0 or -errno and why; -ENOENT: nothing was kept yet. Any thread, no lock held. */
-int keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);
-int keep_save(const char *path, const char *json, char *why, size_t why_size);
+/* last_good.c: the file of last_good. 0 or -errno and why; -ENOENT: nothing was kept yet. Any thread, no lock held. */
+int last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);
+int last_good_save(const char *path, const char *json, char *why, size_t why_size);
 
 #endif

@@ -75,7 +75,7 @@ static void say_who(char *words, size_t size)
 		snprintf(words, size, "user %u@%s", (unsigned)getuid(), host);
 }
 
-bool drains_set(struct drains *drains, const char *id, const struct filesd_entry *entry, time_t until, const char *reason)
+bool drains_set(struct drains *drains, const char *id, const struct file_sd_entry *entry, time_t until, const char *reason)
 {
 	char text[64], who[256];
 	struct tm utc;
@@ -101,20 +101,20 @@ void drains_end(struct drains *drains, const char *id)
 	drains->changed |= json_object_del(drains->root, id) == 0;
 }
 
-static int write_note(const struct filesd *filesd, const json_t *root)
+static int write_note(const struct file_sd *file_sd, const json_t *root)
 {
 	char *text, *whole = NULL;
 
 	if (json_object_size(root) == 0)
-		return filesd_write_beside(filesd, SUFFIX, NULL);
-	text = filesd_json(root, JSON_INDENT(2));
-	int leave = text == NULL || asprintf(&whole, "%s\n", text) < 0 ? say(LEAVE_FAILED, "out of memory") : filesd_write_beside(filesd, SUFFIX, whole);
+		return file_sd_write_beside(file_sd, SUFFIX, NULL);
+	text = file_sd_json(root, JSON_INDENT(2));
+	int leave = text == NULL || asprintf(&whole, "%s\n", text) < 0 ? say(LEAVE_FAILED, "out of memory") : file_sd_write_beside(file_sd, SUFFIX, whole);
 	free(text);
 	free(whole);
 	return leave;
 }
 
-int drains_write(struct drains *drains, const struct filesd *filesd)
+int drains_write(struct drains *drains, const struct file_sd *file_sd)
 {
 	time_t now = time(NULL);
 	const char *id;
@@ -127,11 +127,11 @@ int drains_write(struct drains *drains, const struct filesd *filesd)
 		if (drains_until(note) + KEPT_FOR < now)
 			json_object_del(drains->root, id);
 	}
-	return write_note(filesd, drains->root);
+	return write_note(file_sd, drains->root);
 }
 
-void drains_restore(struct drains *drains, const struct filesd *filesd)
+void drains_restore(struct drains *drains, const struct file_sd *file_sd)
 {
 	if (drains->changed && drains->before != NULL)
-		(void)write_note(filesd, drains->before);
+		(void)write_note(file_sd, drains->before);
 }

@@ -20,9 +20,9 @@ struct drains {
 /* What stands beside `path`, a file's real one; nothing there is an empty one. 0 or -EINVAL and why in words. */
 int drains_read(struct drains *drains, const char *path, char *why, size_t why_size);
 /* 0, or how the program ends. */
-int drains_write(struct drains *drains, const struct filesd *filesd);
+int drains_write(struct drains *drains, const struct file_sd *file_sd);
 /* What was noted when it was read is written again: the node has stayed. */
-void drains_restore(struct drains *drains, const struct filesd *filesd);
+void drains_restore(struct drains *drains, const struct file_sd *file_sd);
 void drains_free(struct drains *drains);
 
 /* The note, if there is one and its time has not passed. / Also if it has. */
@@ -31,7 +31,7 @@ const json_t *drains_note(const struct drains *drains, const char *id);
 time_t drains_until(const json_t *note);
 
 /* Of a node that is `entry` (NULL: it is withdrawn already, what is known of it stays). False: no memory. */
-bool drains_set(struct drains *drains, const char *id, const struct filesd_entry *entry, time_t until, const char *reason);
+bool drains_set(struct drains *drains, const char *id, const struct file_sd_entry *entry, time_t until, const char *reason);
 void drains_end(struct drains *drains, const char *id);
 
 #endif

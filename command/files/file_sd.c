@@ -10,7 +10,7 @@
 #include "command.h"
 #include "files/replace.h"
 
-const char *filesd_path(const char *given)
+const char *file_sd_path(const char *given)
 {
 	const char *path = given != NULL ? given : getenv("SAFESTART_NODES"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
 
@@ -46,19 +46,19 @@ static size_t end_of_value(const char *text, size_t length, size_t at)
 }
 
 /* Groups are objects, as check_shape() has seen. */
-static bool find_groups(struct filesd *filesd)
+static bool find_groups(struct file_sd *file_sd)
 {
 	size_t at = 0;
 
-	filesd->count = json_array_size(filesd->root);
-	filesd->groups = calloc(filesd->count + 1, sizeof(*filesd->groups));
-	for (size_t i = 0; filesd->groups != NULL && i < filesd->count; i++) {
-		const char *brace = memchr(filesd->text + at, '{', filesd->length - at);
-		size_t start = (size_t)(brace - filesd->text);
-		at = end_of_value(filesd->text, filesd->length, start);
-		filesd->groups[i] = (struct filesd_group){.start = start, .end = at, .group = json_array_get(filesd->root, i)};
+	file_sd->count = json_array_size(file_sd->root);
+	file_sd->groups = calloc(file_sd->count + 1, sizeof(*file_sd->groups));
+	for (size_t i = 0; file_sd->groups != NULL && i < file_sd->count; i++) {
+		const char *brace = memchr(file_sd->text + at, '{', file_sd->length - at);
+		size_t start = (size_t)(brace - file_sd->text);
+		at = end_of_value(file_sd->text, file_sd->length, start);
+		file_sd->groups[i] = (struct file_sd_group){.start = start, .end = at, .group = json_array_get(file_sd->root, i)};
 	}
-	return filesd->groups != NULL;
+	return file_sd->groups != NULL;
 }
 
 /* What the library would refuse whole is not edited either: who knows what it was to be. */
@@ -86,87 +86,87 @@ static bool check_shape(const json_t *root)
 	return true;
 }
 
-int filesd_take(struct filesd *filesd, char *text, size_t length, char *why, size_t why_size)
+int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, size_t why_size)
 {
 	json_error_t error;
 
-	*filesd = (struct filesd){.fd = -1, .text = text, .length = length};
+	*file_sd = (struct file_sd){.fd = -1, .text = text, .length = length};
 	if (strlen(text) != length) { /* jansson does not mind one behind a number */
 		snprintf(why, why_size, "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
 		return -EINVAL;
 	}
-	filesd->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-	if (filesd->root == NULL)
+	file_sd->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+	if (file_sd->root == NULL)
 		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column, error.text);
-	else if (!check_shape(filesd->root))
+	else if (!check_shape(file_sd->root))
 		snprintf(why, why_size, "it is no array of groups with targets and labels, as in file_sd (safestart check says more)");
-	else if (find_groups(filesd))
+	else if (find_groups(file_sd))
 		return 0;
 	else
 		return -ENOMEM;
 	return -EINVAL;
 }
 
-int filesd_open(struct filesd *filesd, const char *path, bool locked)
+int file_sd_open(struct file_sd *file_sd, const char *path, bool locked)
 {
 	struct stat status;
 	char *real, *text, why[300];
 	size_t length;
 	int fd;
 
-	*filesd = (struct filesd){.fd = -1};
+	*file_sd = (struct file_sd){.fd = -1};
 	int leave = replace_begin(path, locked, &real, &fd, &status, &text, &length);
 	if (leave != 0)
 		return leave;
-	int error = filesd_take(filesd, text, length, why, sizeof(why));
-	filesd->path = real;
-	filesd->fd = fd;
-	filesd->status = status;
+	int error = file_sd_take(file_sd, text, length, why, sizeof(why));
+	file_sd->path = real;
+	file_sd->fd = fd;
+	file_sd->status = status;
 	if (error == 0)
 		return 0;
-	filesd_close(filesd);
+	file_sd_close(file_sd);
 	if (error == -ENOMEM)
 		return say(LEAVE_FAILED, "out of memory");
 	return say(LEAVE_REFUSED, "%s is malformed: %s; it was not touched: put it right first", path, why);
 }
 
-void filesd_close(struct filesd *filesd)
+void file_sd_close(struct file_sd *file_sd)
 {
-	for (size_t i = 0; filesd->groups != NULL && i < filesd->count; i++)
-		free(filesd->groups[i].text);
-	free(filesd->groups);
-	free(filesd->added);
-	free(filesd->path);
-	free(filesd->text);
-	json_decref(filesd->root);
-	if (filesd->fd >= 0)
-		close(filesd->fd);
-	*filesd = (struct filesd){.fd = -1};
+	for (size_t i = 0; file_sd->groups != NULL && i < file_sd->count; i++)
+		free(file_sd->groups[i].text);
+	free(file_sd->groups);
+	free(file_sd->added);
+	free(file_sd->path);
+	free(file_sd->text);
+	json_decref(file_sd->root);
+	if (file_sd->fd >= 0)
+		close(file_sd->fd);
+	*file_sd = (struct file_sd){.fd = -1};
 }
 
 /* ---- Entries ---- */
 
-bool filesd_next(const struct filesd *filesd, struct filesd_entry *at)
+bool file_sd_next(const struct file_sd *file_sd, struct file_sd_entry *at)
 {
-	size_t index = at->in != NULL ? (size_t)(at->in - filesd->groups) : 0, target = at->in != NULL ? at->target + 1 : 0;
+	size_t index = at->in != NULL ? (size_t)(at->in - file_sd->groups) : 0, target = at->in != NULL ? at->target + 1 : 0;
 
-	for (; index < filesd->count; index++, target = 0) {
-		struct filesd_group *in = &filesd->groups[index];
+	for (; index < file_sd->count; index++, target = 0) {
+		struct file_sd_group *in = &file_sd->groups[index];
 		const json_t *targets = json_object_get(in->group, "targets"), *labels = json_object_get(in->group, "labels");
 		if (in->dropped || target >= json_array_size(targets))
 			continue;
 		const char *address = json_string_value(json_array_get(targets, target)), *id = json_string_value(json_object_get(labels, "id"));
 		bool alone = json_array_size(targets) == 1;
-		*at = (struct filesd_entry){in, target, alone && id != NULL ? id : address, address, labels, alone};
+		*at = (struct file_sd_entry){in, target, alone && id != NULL ? id : address, address, labels, alone};
 		return true;
 	}
 	return false;
 }
 
-bool filesd_find(const struct filesd *filesd, const char *id, struct filesd_entry *entry)
+bool file_sd_find(const struct file_sd *file_sd, const char *id, struct file_sd_entry *entry)
 {
-	*entry = (struct filesd_entry){0};
-	while (filesd_next(filesd, entry)) {
+	*entry = (struct file_sd_entry){0};
+	while (file_sd_next(file_sd, entry)) {
 		if (strcmp(entry->id, id) == 0)
 			return true;
 	}
@@ -176,11 +176,11 @@ bool filesd_find(const struct filesd *filesd, const char *id, struct filesd_entr
 /* ---- Editing ---- */
 
 /* What stands between the beginning of its line and the group. */
-static size_t indent_of(const struct filesd *filesd, const struct filesd_group *group)
+static size_t indent_of(const struct file_sd *file_sd, const struct file_sd_group *group)
 {
 	size_t at = group->start;
 
-	while (at > 0 && (filesd->text[at - 1] == ' ' || filesd->text[at - 1] == '\t'))
+	while (at > 0 && (file_sd->text[at - 1] == ' ' || file_sd->text[at - 1] == '\t'))
 		at--;
 	return group->start - at;
 }
@@ -218,7 +218,7 @@ static char *end_text(struct text *text)
 	return NULL;
 }
 
-char *filesd_json(const json_t *json, size_t flags)
+char *file_sd_json(const json_t *json, size_t flags)
 {
 	char *text = json_dumps(json, flags);
 	json_t *again = text != NULL ? json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL) : NULL;
@@ -232,27 +232,27 @@ char *filesd_json(const json_t *json, size_t flags)
 }
 
 /* As `like` is written: on one line or several, with blanks or without. */
-static char *write_like(const struct filesd *filesd, const struct filesd_group *like, const json_t *group)
+static char *write_like(const struct file_sd *file_sd, const struct file_sd_group *like, const json_t *group)
 {
-	const char *text = like != NULL ? filesd->text + like->start : "", *newline = like != NULL ? memchr(text, '\n', like->end - like->start) : NULL;
-	size_t base = like != NULL ? indent_of(filesd, like) : 0, deeper = newline != NULL ? strspn(newline + 1, " ") : 0;
+	const char *text = like != NULL ? file_sd->text + like->start : "", *newline = like != NULL ? memchr(text, '\n', like->end - like->start) : NULL;
+	size_t base = like != NULL ? indent_of(file_sd, like) : 0, deeper = newline != NULL ? strspn(newline + 1, " ") : 0;
 	bool dense = like != NULL && newline == NULL && memmem(text, like->end - like->start, ": ", 2) == NULL;
-	char *plain = filesd_json(group, newline != NULL ? JSON_INDENT(deeper > base && deeper - base < 31 ? deeper - base : 2) : dense ? JSON_COMPACT : 0);
+	char *plain = file_sd_json(group, newline != NULL ? JSON_INDENT(deeper > base && deeper - base < 31 ? deeper - base : 2) : dense ? JSON_COMPACT : 0);
 	struct text to = {.failed = plain == NULL};
 
 	for (const char *at = plain; at != NULL && *at != '\0'; at++) {
 		add(&to, at, 1);
 		if (*at == '\n' && like != NULL) /* in JSON text only between values */
-			add(&to, filesd->text + like->start - base, base);
+			add(&to, file_sd->text + like->start - base, base);
 	}
 	free(plain);
 	return end_text(&to);
 }
 
 /* The group without one of its targets. */
-static bool drop_target(struct filesd *filesd, const struct filesd_entry *entry)
+static bool drop_target(struct file_sd *file_sd, const struct file_sd_entry *entry)
 {
-	filesd->changed = true;
+	file_sd->changed = true;
 	if (entry->alone) {
 		entry->in->dropped = true;
 		return true;
@@ -262,16 +262,16 @@ static bool drop_target(struct filesd *filesd, const struct filesd_entry *entry)
 	if (json_array_size(targets) == 1) /* among several it meant none of them, and must not become the name of the last */
 		json_object_del(json_object_get(entry->in->group, "labels"), "id");
 	free(entry->in->text);
-	entry->in->text = write_like(filesd, entry->in, entry->in->group);
+	entry->in->text = write_like(file_sd, entry->in, entry->in->group);
 	return entry->in->text != NULL;
 }
 
-bool filesd_remove(struct filesd *filesd, const char *id)
+bool file_sd_remove(struct file_sd *file_sd, const char *id)
 {
-	struct filesd_entry entry;
+	struct file_sd_entry entry;
 
-	while (filesd_find(filesd, id, &entry)) {
-		if (!drop_target(filesd, &entry))
+	while (file_sd_find(file_sd, id, &entry)) {
+		if (!drop_target(file_sd, &entry))
 			return false;
 	}
 	return true;
@@ -290,120 +290,120 @@ static bool same_labels(const json_t *a, const json_t *b)
 	return same;
 }
 
-static bool is_there(const struct filesd *filesd, const char *id, const json_t *group)
+static bool is_there(const struct file_sd *file_sd, const char *id, const json_t *group)
 {
-	struct filesd_entry entry, another;
+	struct file_sd_entry entry, another;
 
-	if (!filesd_find(filesd, id, &entry))
+	if (!file_sd_find(file_sd, id, &entry))
 		return false;
 	another = entry;
-	while (filesd_next(filesd, &another)) {
+	while (file_sd_next(file_sd, &another)) {
 		if (strcmp(another.id, id) == 0)
 			return false; /* twice: to be put right */
 	}
 	return strcmp(entry.address, json_string_value(json_array_get(json_object_get(group, "targets"), 0))) == 0 && same_labels(entry.labels, json_object_get(group, "labels"));
 }
 
-bool filesd_put(struct filesd *filesd, const char *id, json_t *group)
+bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 {
-	struct filesd_entry entry;
+	struct file_sd_entry entry;
 
-	if (is_there(filesd, id, group))
+	if (is_there(file_sd, id, group))
 		return true;
-	filesd->changed = true;
-	if (!filesd_find(filesd, id, &entry) || !entry.alone) {
-		const struct filesd_group *like = filesd->count > 0 ? &filesd->groups[filesd->count - 1] : NULL;
-		return filesd_remove(filesd, id) && (filesd->added = write_like(filesd, like, group)) != NULL;
+	file_sd->changed = true;
+	if (!file_sd_find(file_sd, id, &entry) || !entry.alone) {
+		const struct file_sd_group *like = file_sd->count > 0 ? &file_sd->groups[file_sd->count - 1] : NULL;
+		return file_sd_remove(file_sd, id) && (file_sd->added = write_like(file_sd, like, group)) != NULL;
 	}
 	/* In its place; whatever else has the id goes. */
-	struct filesd_group *place = entry.in;
+	struct file_sd_group *place = entry.in;
 	place->dropped = true;
-	if (!filesd_remove(filesd, id))
+	if (!file_sd_remove(file_sd, id))
 		return false;
 	place->dropped = false;
 	free(place->text);
-	place->text = write_like(filesd, place, group);
+	place->text = write_like(file_sd, place, group);
 	return place->text != NULL;
 }
 
 /* ---- The new text ---- */
 
 /* Behind the bracket that opens the array. */
-static size_t opening_of(const struct filesd *filesd)
+static size_t opening_of(const struct file_sd *file_sd)
 {
-	const char *bracket = memchr(filesd->text, '[', filesd->length);
+	const char *bracket = memchr(file_sd->text, '[', file_sd->length);
 
-	return 1 + (size_t)(bracket - filesd->text);
+	return 1 + (size_t)(bracket - file_sd->text);
 }
 
 /* From the end of the group before to its beginning, or what is usual in this file. */
-static void separate(struct text *to, const struct filesd *filesd, size_t index)
+static void separate(struct text *to, const struct file_sd *file_sd, size_t index)
 {
-	const struct filesd_group *groups = filesd->groups;
-	size_t opening = opening_of(filesd);
+	const struct file_sd_group *groups = file_sd->groups;
+	size_t opening = opening_of(file_sd);
 
-	if (index > 0 && index < filesd->count)
-		add(to, filesd->text + groups[index - 1].end, groups[index].start - groups[index - 1].end);
-	else if (filesd->count > 1)
-		add(to, filesd->text + groups[filesd->count - 2].end, groups[filesd->count - 1].start - groups[filesd->count - 2].end);
-	else if (filesd->count == 1 && memchr(filesd->text + opening, '\n', groups[0].start - opening) != NULL)
-		add(to, ",", 1), add(to, filesd->text + opening, groups[0].start - opening);
+	if (index > 0 && index < file_sd->count)
+		add(to, file_sd->text + groups[index - 1].end, groups[index].start - groups[index - 1].end);
+	else if (file_sd->count > 1)
+		add(to, file_sd->text + groups[file_sd->count - 2].end, groups[file_sd->count - 1].start - groups[file_sd->count - 2].end);
+	else if (file_sd->count == 1 && memchr(file_sd->text + opening, '\n', groups[0].start - opening) != NULL)
+		add(to, ",", 1), add(to, file_sd->text + opening, groups[0].start - opening);
 	else
 		add(to, ", ", 2);
 }
 
-char *filesd_text(const struct filesd *filesd, size_t *length)
+char *file_sd_text(const struct file_sd *file_sd, size_t *length)
 {
-	size_t opening = opening_of(filesd);
-	size_t head = filesd->count > 0 ? filesd->groups[0].start : opening, tail = filesd->count > 0 ? filesd->groups[filesd->count - 1].end : opening;
+	size_t opening = opening_of(file_sd);
+	size_t head = file_sd->count > 0 ? file_sd->groups[0].start : opening, tail = file_sd->count > 0 ? file_sd->groups[file_sd->count - 1].end : opening;
 	struct text to = {0};
 	bool first = true;
 
-	add(&to, filesd->text, head);
-	for (size_t i = 0; i < filesd->count; i++) {
-		const struct filesd_group *group = &filesd->groups[i];
+	add(&to, file_sd->text, head);
+	for (size_t i = 0; i < file_sd->count; i++) {
+		const struct file_sd_group *group = &file_sd->groups[i];
 		if (group->dropped)
 			continue;
 		if (!first)
-			separate(&to, filesd, i);
+			separate(&to, file_sd, i);
 		first = false;
 		if (group->text != NULL)
 			add(&to, group->text, strlen(group->text));
 		else
-			add(&to, filesd->text + group->start, group->end - group->start);
+			add(&to, file_sd->text + group->start, group->end - group->start);
 	}
-	if (filesd->added != NULL && !first)
-		separate(&to, filesd, filesd->count);
-	if (filesd->added != NULL)
-		add(&to, filesd->added, strlen(filesd->added));
-	add(&to, filesd->text + tail, filesd->length - tail);
+	if (file_sd->added != NULL && !first)
+		separate(&to, file_sd, file_sd->count);
+	if (file_sd->added != NULL)
+		add(&to, file_sd->added, strlen(file_sd->added));
+	add(&to, file_sd->text + tail, file_sd->length - tail);
 	*length = to.length;
 	return end_text(&to);
 }
 
-int filesd_write(struct filesd *filesd)
+int file_sd_write(struct file_sd *file_sd)
 {
 	size_t length;
 
-	if (!filesd->changed)
+	if (!file_sd->changed)
 		return 0;
-	char *text = filesd_text(filesd, &length);
+	char *text = file_sd_text(file_sd, &length);
 	if (text == NULL)
 		return say(LEAVE_FAILED, "out of memory");
-	int leave = replace_file(filesd->path, filesd->fd, &filesd->status, text, length);
+	int leave = replace_file(file_sd->path, file_sd->fd, &file_sd->status, text, length);
 	free(text);
 	return leave;
 }
 
-int filesd_write_beside(const struct filesd *filesd, const char *suffix, const char *text)
+int file_sd_write_beside(const struct file_sd *file_sd, const char *suffix, const char *text)
 {
 	char *path;
 	int leave = 0;
 
-	if (asprintf(&path, "%s%s", filesd->path, suffix) < 0)
+	if (asprintf(&path, "%s%s", file_sd->path, suffix) < 0)
 		return say(LEAVE_FAILED, "out of memory");
 	if (text != NULL)
-		leave = replace_file(path, -1, &filesd->status, text, strlen(text));
+		leave = replace_file(path, -1, &file_sd->status, text, strlen(text));
 	else
 		(void)unlink(path);
 	free(path);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Over one byte. What continues a character of UTF-8 is no column. */
-static void step(struct locate *walk)
+static void step(struct position_walk *walk)
 {
 	char c = *walk->at++;
 
@@ -14,13 +14,13 @@ static void step(struct locate *walk)
 		walk->here.column++;
 }
 
-static void skip(struct locate *walk, const char *characters)
+static void skip(struct position_walk *walk, const char *characters)
 {
 	while (*walk->at != '\0' && strchr(characters, *walk->at) != NULL)
 		step(walk);
 }
 
-static void skip_string(struct locate *walk)
+static void skip_string(struct position_walk *walk)
 {
 	step(walk);
 	while (*walk->at != '\0' && *walk->at != '"') {
@@ -34,7 +34,7 @@ static void skip_string(struct locate *walk)
 }
 
 /* Brackets were matched by the parser: counting them will do, of both kinds together. */
-static void skip_value(struct locate *walk)
+static void skip_value(struct position_walk *walk)
 {
 	size_t depth = 0;
 
@@ -58,7 +58,7 @@ static void skip_value(struct locate *walk)
 }
 
 /* To the next value or key of what is walked; false: behind its end. */
-static bool next_inside(struct locate *walk)
+static bool next_inside(struct position_walk *walk)
 {
 	skip(walk, " \t\r\n,");
 	if (*walk->at != ']' && *walk->at != '}')
@@ -68,7 +68,7 @@ static bool next_inside(struct locate *walk)
 }
 
 /* A key and its value, or into the value, if it is the targets. */
-static void take_member(struct locate *walk)
+static void take_member(struct position_walk *walk)
 {
 	static const char targets[] = "\"targets\"";
 	bool meant = strncmp(walk->at, targets, sizeof(targets) - 1) == 0;
@@ -77,46 +77,46 @@ static void take_member(struct locate *walk)
 	skip(walk, " \t\r\n:");
 	if (meant && *walk->at == '[') {
 		step(walk);
-		walk->inside = LOCATE_TARGETS;
+		walk->inside = POSITION_TARGETS;
 	} else if (*walk->at != '\0') {
 		skip_value(walk);
 	}
 }
 
-struct locate locate_begin(const char *text)
+struct position_walk position_begin(const char *text)
 {
-	return (struct locate){.at = text, .here = {1, 1}};
+	return (struct position_walk){.at = text, .here = {1, 1}};
 }
 
-static bool found(struct locate *walk, size_t group, size_t target)
+static bool found(struct position_walk *walk, size_t group, size_t target)
 {
 	walk->group = group;
 	walk->target = target;
 	walk->place = walk->here;
 	if (target == 0 && *walk->at == '{') {
 		step(walk);
-		walk->inside = LOCATE_MEMBERS;
+		walk->inside = POSITION_MEMBERS;
 	} else {
 		skip_value(walk);
 	}
 	return true;
 }
 
-bool locate_next(struct locate *walk)
+bool position_next(struct position_walk *walk)
 {
-	if (walk->inside == LOCATE_BEFORE) {
+	if (walk->inside == POSITION_BEFORE) {
 		skip(walk, " \t\r\n");
 		if (*walk->at != '[')
 			return false;
 		step(walk);
-		walk->inside = LOCATE_GROUPS;
+		walk->inside = POSITION_GROUPS;
 	}
-	while (walk->inside != LOCATE_AFTER) {
+	while (walk->inside != POSITION_AFTER) {
 		if (!next_inside(walk))
-			walk->inside = walk->inside == LOCATE_TARGETS ? LOCATE_MEMBERS : walk->inside == LOCATE_MEMBERS ? LOCATE_GROUPS : LOCATE_AFTER;
-		else if (walk->inside == LOCATE_GROUPS)
+			walk->inside = walk->inside == POSITION_TARGETS ? POSITION_MEMBERS : walk->inside == POSITION_MEMBERS ? POSITION_GROUPS : POSITION_AFTER;
+		else if (walk->inside == POSITION_GROUPS)
 			return found(walk, walk->group + 1, 0);
-		else if (walk->inside == LOCATE_TARGETS)
+		else if (walk->inside == POSITION_TARGETS)
 			return found(walk, walk->group, walk->target + 1);
 		else
 			take_member(walk);
@@ -124,18 +124,18 @@ bool locate_next(struct locate *walk)
 	return false;
 }
 
-struct place locate_onward(struct locate *walk, size_t group, size_t target)
+struct place position_onward(struct position_walk *walk, size_t group, size_t target)
 {
 	while (walk->group < group || (walk->group == group && walk->target < target)) {
-		if (!locate_next(walk))
+		if (!position_next(walk))
 			break;
 	}
 	return walk->group == group && walk->target == target ? walk->place : (struct place){0};
 }
 
-struct place locate_find(const char *text, size_t group, size_t target)
+struct place position_find(const char *text, size_t group, size_t target)
 {
-	struct locate walk = locate_begin(text);
+	struct position_walk walk = position_begin(text);
 
-	return locate_onward(&walk, group, target);
+	return position_onward(&walk, group, target);
 }

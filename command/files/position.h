@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* locate: where in the text of a file_sd document its groups and targets stand, for words to people: no parser keeps that. The text has
+/* position: where in the text of a file_sd document its groups and targets stand, for words to people: no parser keeps that. The text has
  * been taken for JSON by one; of any other text nothing is promised but an end. Pure. */
 #ifndef SAFESTART_COMMAND_LOCATE_H
 #define SAFESTART_COMMAND_LOCATE_H
@@ -13,22 +13,22 @@ struct place {
 };
 
 /* A walk over a document. */
-struct locate {
+struct position_walk {
 	size_t group, target; /* from 1; target 0: the group itself */
 	struct place place;   /* where that begins */
 	const char *at;       /* where the walk is, and ... */
 	struct place here;    /* ... that in lines */
-	enum { LOCATE_BEFORE, LOCATE_GROUPS, LOCATE_MEMBERS, LOCATE_TARGETS, LOCATE_AFTER } inside;
+	enum { POSITION_BEFORE, POSITION_GROUPS, POSITION_MEMBERS, POSITION_TARGETS, POSITION_AFTER } inside;
 };
 
-struct locate locate_begin(const char *text);
+struct position_walk position_begin(const char *text);
 
 /* The next in the order of the text: a group, then each of its targets. False: there is no more. The targets of a group whose key for
  * them is written with escapes are left out, as is what else is no array. */
-bool locate_next(struct locate *walk);
+bool position_next(struct position_walk *walk);
 
 /* One of them, target 0: the group. The walk goes there, from where it is, and no further: asked in order, all cost one walk. */
-struct place locate_onward(struct locate *walk, size_t group, size_t target);
-struct place locate_find(const char *text, size_t group, size_t target);
+struct place position_onward(struct position_walk *walk, size_t group, size_t target);
+struct place position_find(const char *text, size_t group, size_t target);
 
 #endif

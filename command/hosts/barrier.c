@@ -33,7 +33,7 @@ static void lacks(json_t *lacking, const char *name, const char *process, const 
 /* ---- Available ---- */
 
 /* "" when it has it. */
-static int judge_peer(const struct barrier *barrier, const struct peer *peer, char *why, size_t size)
+static int summary_peer(const struct barrier *barrier, const struct peer *peer, char *why, size_t size)
 {
 	const json_t *node = find_node(peer, barrier->node);
 	const char *state = answer_text(node, "state"), *incarnation = answer_text(node, "incarnation");
@@ -69,15 +69,15 @@ static int worse(int one, int other)
 }
 
 /* All processes of one name have to have it, and there have to be enough of them. */
-static int judge_name(const struct barrier *barrier, const struct fleet *fleet, const char *name, unsigned needed, unsigned *judged, json_t *lacking)
+static int summary_name(const struct barrier *barrier, const struct processes *processes, const char *name, unsigned needed, unsigned *judged, json_t *lacking)
 {
 	const struct peer *first = NULL;
 	unsigned there = 0, gone = 0;
 	int leave = 0;
 	char why[512];
 
-	for (size_t i = 0; i < fleet->count; i++) {
-		const struct peer *peer = &fleet->peers[i];
+	for (size_t i = 0; i < processes->count; i++) {
+		const struct peer *peer = &processes->peers[i];
 		if (strcmp(peer->name, name) != 0)
 			continue;
 		if (peer->state == PEER_GONE) {
@@ -88,7 +88,7 @@ static int judge_name(const struct barrier *barrier, const struct fleet *fleet, 
 			continue;
 		there++;
 		first = first == NULL ? peer : first;
-		int its = judge_peer(barrier, peer, why, sizeof(why));
+		int its = summary_peer(barrier, peer, why, sizeof(why));
 		if (peer->owner != first->owner) { /* who may write to the directory could stand in for one that is down */
 			snprintf(why, sizeof(why), "belongs to user %u, and process %s of that name to user %u: one of them is not what it says", (unsigned)peer->owner, first->process,
 				 (unsigned)first->owner);
@@ -109,19 +109,19 @@ static int judge_name(const struct barrier *barrier, const struct fleet *fleet, 
 	return leave;
 }
 
-static int judge_available(const struct barrier *barrier, const struct roster *roster, const struct fleet *fleet, json_t *lacking)
+static int summary_available(const struct barrier *barrier, const struct roster *roster, const struct processes *processes, json_t *lacking)
 {
 	unsigned judged = 0;
 	int leave = 0;
 
 	for (size_t i = 0; i < roster->count; i++)
-		leave = worse(leave, judge_name(barrier, fleet, roster->rows[i].name, roster->rows[i].count, &judged, lacking));
-	for (size_t i = 0; roster->count == 0 && i < fleet->count; i++) {
-		if (i == 0 || strcmp(fleet->peers[i - 1].name, fleet->peers[i].name) != 0)
-			leave = worse(leave, judge_name(barrier, fleet, fleet->peers[i].name, 0, &judged, lacking));
+		leave = worse(leave, summary_name(barrier, processes, roster->rows[i].name, roster->rows[i].count, &judged, lacking));
+	for (size_t i = 0; roster->count == 0 && i < processes->count; i++) {
+		if (i == 0 || strcmp(processes->peers[i - 1].name, processes->peers[i].name) != 0)
+			leave = worse(leave, summary_name(barrier, processes, processes->peers[i].name, 0, &judged, lacking));
 	}
 	if (leave == 0 && judged == 0) { /* all of nobody: they were killed, or serve nobody, or the roster says 0 */
-		lacks(lacking, "", NULL, fleet->count == 0 ? "no process is there" : "no process is there that serves");
+		lacks(lacking, "", NULL, processes->count == 0 ? "no process is there" : "no process is there that serves");
 		leave = LEAVE_ROSTER;
 	}
 	return leave;
@@ -130,13 +130,13 @@ static int judge_available(const struct barrier *barrier, const struct roster *r
 /* ---- Gone ---- */
 
 /* A process that does not answer may hold it still; one that was killed holds nothing. */
-static int judge_gone(const struct barrier *barrier, const struct fleet *fleet, json_t *lacking)
+static int summary_gone(const struct barrier *barrier, const struct processes *processes, json_t *lacking)
 {
 	int leave = LEAVE_DONE; /* not by what could be written down: there may be no memory for it */
 	char why[512];
 
-	for (size_t i = 0; i < fleet->count; i++) {
-		const struct peer *peer = &fleet->peers[i];
+	for (size_t i = 0; i < processes->count; i++) {
+		const struct peer *peer = &processes->peers[i];
 		const json_t *node = find_node(peer, barrier->node);
 		if (peer->state == PEER_GONE || (peer->state == PEER_ANSWERED && node == NULL))
 			continue;
@@ -150,9 +150,9 @@ static int judge_gone(const struct barrier *barrier, const struct fleet *fleet, 
 	return leave;
 }
 
-int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct fleet *fleet, json_t *lacking)
+int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct processes *processes, json_t *lacking)
 {
-	return barrier->gone ? judge_gone(barrier, fleet, lacking) : judge_available(barrier, roster, fleet, lacking);
+	return barrier->gone ? summary_gone(barrier, processes, lacking) : summary_available(barrier, roster, processes, lacking);
 }
 
 /* ---- Waiting ---- */
@@ -199,19 +199,19 @@ static void lacks_directory(json_t *lacking, int error)
 /* Those that are there at this moment. */
 static int look(const struct barrier *barrier, const struct roster *roster, int64_t deadline, json_t *lacking)
 {
-	struct fleet fleet;
+	struct processes processes;
 	int64_t left = deadline - clock_now();
 
 	json_array_clear(lacking);
-	int error = fleet_look(&fleet, options_control(), NULL);
+	int error = processes_look(&processes, options_control(), NULL);
 	if (error == 0)
-		(void)fleet_ask(&fleet, json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node), left < FLEET_TIMEOUT && left > FLEET_TIMEOUT / 8 ? left : FLEET_TIMEOUT);
-	int leave = barrier_judge(barrier, roster, &fleet, lacking);
+		(void)processes_ask(&processes, json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node), left < PROCESSES_TIMEOUT && left > PROCESSES_TIMEOUT / 8 ? left : PROCESSES_TIMEOUT);
+	int leave = barrier_judge(barrier, roster, &processes, lacking);
 	if (error < 0) { /* that nobody could be seen does not say that nobody has it */
 		lacks_directory(lacking, error);
 		leave = leave == LEAVE_DONE ? LEAVE_NOT_YET : leave;
 	}
-	fleet_free(&fleet);
+	processes_free(&processes);
 	return leave;
 }
 
@@ -219,15 +219,15 @@ static int look(const struct barrier *barrier, const struct roster *roster, int6
  * pass for a node that is gone. */
 static int begin(const struct barrier *barrier, struct roster *roster)
 {
-	struct fleet fleet;
+	struct processes processes;
 	int leave = roster_read(roster, &barrier->roster, options_control(), !barrier->gone && !barrier->no_roster);
 
 	if (leave == LEAVE_ROSTER && (barrier->gone || barrier->no_roster))
 		leave = 0;
 	if (leave == 0 && (barrier->gone || roster->count == 0)) {
-		leave = fleet_find(&fleet, options_control(), NULL);
+		leave = processes_find(&processes, options_control(), NULL);
 		if (leave == 0)
-			fleet_free(&fleet);
+			processes_free(&processes);
 	}
 	if (leave == 0 && !barrier->gone && roster->count == 0)
 		(void)say(0, "without a roster a process that is down is not missed");

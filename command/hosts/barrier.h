@@ -33,6 +33,6 @@ int barrier_wait(const struct barrier *barrier, json_t *told);
 
 /* Does every process have to have it, and who has not? Appends to `lacking` objects with name, process and why. Returns 0,
  * LEAVE_NOT_YET, LEAVE_QUARANTINED or LEAVE_ROSTER. */
-int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct fleet *fleet, json_t *lacking);
+int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct processes *processes, json_t *lacking);
 
 #endif

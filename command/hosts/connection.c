@@ -31,12 +31,12 @@ static int address_of(struct sockaddr_un *address, const char *directory, const 
 	return length < (int)sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
-int link_open(struct link *link, const char *directory, const char *file, const char *line)
+int connection_open(struct connection *link, const char *directory, const char *file, const char *line)
 {
 	struct sockaddr_un address;
 	int held, error;
 
-	*link = (struct link){.fd = -1, .out = line};
+	*link = (struct connection){.fd = -1, .out = line};
 	error = address_of(&address, directory, file, &held);
 	if (error == 0) {
 		link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -46,24 +46,24 @@ int link_open(struct link *link, const char *directory, const char *file, const 
 	if (held >= 0)
 		close(held);
 	if (error < 0)
-		link_close(link);
+		connection_close(link);
 	return error;
 }
 
-void link_close(struct link *link)
+void connection_close(struct connection *link)
 {
 	if (link->fd >= 0)
 		close(link->fd);
 	free(link->in);
-	*link = (struct link){.fd = -1};
+	*link = (struct connection){.fd = -1};
 }
 
-short link_wants(const struct link *link)
+short connection_wants(const struct connection *link)
 {
 	return link->fd < 0 || link->out[0] == '\0' ? POLLIN : (short)(POLLIN | POLLOUT);
 }
 
-static int send_more(struct link *link)
+static int send_more(struct connection *link)
 {
 	while (link->out[0] != '\0') {
 		ssize_t n = send(link->fd, link->out, strlen(link->out), MSG_NOSIGNAL);
@@ -75,7 +75,7 @@ static int send_more(struct link *link)
 }
 
 /* Hand on every whole line. True: no more is needed. */
-static bool tell_lines(struct link *link, bool (*tell)(char *, size_t, void *), void *user_data)
+static bool tell_lines(struct connection *link, bool (*tell)(char *, size_t, void *), void *user_data)
 {
 	char *at = link->in, *end = link->in + link->in_used, *newline;
 	bool enough = false;
@@ -92,11 +92,11 @@ static bool tell_lines(struct link *link, bool (*tell)(char *, size_t, void *), 
 	return enough;
 }
 
-static int make_room(struct link *link)
+static int make_room(struct connection *link)
 {
 	if (link->in_room - link->in_used >= 4096)
 		return 0;
-	if (link->in_used >= LINK_LINE_MAX)
+	if (link->in_used >= CONNECTION_LINE_MAX)
 		return -E2BIG;
 	size_t room = link->in_room * 2 + 16384;
 	char *in = realloc(link->in, room);
@@ -108,7 +108,7 @@ static int make_room(struct link *link)
 }
 
 /* One reading a turn, so that nobody who always has more to say keeps the others waiting. */
-int link_turn(struct link *link, bool (*tell)(char *, size_t, void *), void *user_data)
+int connection_turn(struct connection *link, bool (*tell)(char *, size_t, void *), void *user_data)
 {
 	int send_error = send_more(link), error = make_room(link);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* link: one connection to a process' control socket: a line goes out, lines come back. Never blocks; whoever polls it holds the
+/* connection: one connection to a process' control socket: a line goes out, lines come back. Never blocks; whoever polls it holds the
  * deadline. What comes is anybody's bytes: it is bounded here, and parsed elsewhere. */
 #ifndef SAFESTART_COMMAND_LINK_H
 #define SAFESTART_COMMAND_LINK_H
@@ -9,9 +9,9 @@
 #include <stddef.h>
 
 /* 100,000 nodes with their reasons take a third of it. */
-#define LINK_LINE_MAX ((size_t)128 << 20)
+#define CONNECTION_LINE_MAX ((size_t)128 << 20)
 
-struct link {
+struct connection {
 	int fd; /* -1: not open */
 	const char *out; /* what is still to be sent */
 	char *in;
@@ -20,14 +20,14 @@ struct link {
 
 /* Connect to DIRECTORY/FILE and send `line`, which has to live as long as the link. 0; -EAGAIN: too many are connecting, try
  * again; -ECONNREFUSED: nobody listens any more; any other -errno. */
-int link_open(struct link *link, const char *directory, const char *file, const char *line);
-void link_close(struct link *link); /* again is fine */
+int connection_open(struct connection *link, const char *directory, const char *file, const char *line);
+void connection_close(struct connection *link); /* again is fine */
 
-short link_wants(const struct link *link); /* for poll() */
+short connection_wants(const struct connection *link); /* for poll() */
 
 /* poll() says there is something to do. `tell` gets each line that came, without its newline; it may change it, and
  * returns false when it needs no more. 0: go on; 1: it needs no more; -EPIPE: the other side has hung up; -E2BIG: a line
  * that is too long; any other -errno. */
-int link_turn(struct link *link, bool (*tell)(char *line, size_t length, void *user_data), void *user_data);
+int connection_turn(struct connection *link, bool (*tell)(char *line, size_t length, void *user_data), void *user_data);
 
 #endif

@@ -97,21 +97,21 @@ static int compare(const void *a, const void *b)
 	return difference != 0 ? (difference > 0) - (difference < 0) : strcmp(one->process, other->process);
 }
 
-static int add(struct fleet *fleet, struct peer *peer)
+static int add(struct processes *processes, struct peer *peer)
 {
-	struct peer *peers = realloc(fleet->peers, (fleet->count + 1) * sizeof(*peers));
+	struct peer *peers = realloc(processes->peers, (processes->count + 1) * sizeof(*peers));
 
 	if (peers != NULL)
-		fleet->peers = peers;
+		processes->peers = peers;
 	if (peers == NULL || peer->file == NULL || peer->name == NULL || peer->process == NULL) {
 		free_peer(peer);
 		return -ENOMEM;
 	}
-	fleet->peers[fleet->count++] = *peer;
+	processes->peers[processes->count++] = *peer;
 	return 0;
 }
 
-int fleet_look(struct fleet *fleet, const char *directory, const char *name)
+int processes_look(struct processes *processes, const char *directory, const char *name)
 {
 	DIR *stream = opendir(directory);
 	struct dirent *entry;
@@ -119,7 +119,7 @@ int fleet_look(struct fleet *fleet, const char *directory, const char *name)
 	struct stat status;
 	int error = 0;
 
-	*fleet = (struct fleet){.directory = directory};
+	*processes = (struct processes){.directory = directory};
 	if (stream == NULL)
 		return -errno;
 	/* No other thread has this stream. NOLINTNEXTLINE(concurrency-mt-unsafe) */
@@ -130,31 +130,31 @@ int fleet_look(struct fleet *fleet, const char *directory, const char *name)
 		if (peer.name != NULL && name != NULL && !is_called(peer.name, name))
 			free_peer(&peer);
 		else
-			error = add(fleet, &peer);
+			error = add(processes, &peer);
 	}
 	closedir(stream);
 	if (error < 0)
-		fleet_free(fleet);
-	else if (fleet->count > 0)
-		qsort(fleet->peers, fleet->count, sizeof(*fleet->peers), compare);
+		processes_free(processes);
+	else if (processes->count > 0)
+		qsort(processes->peers, processes->count, sizeof(*processes->peers), compare);
 	return error;
 }
 
-void fleet_free(struct fleet *fleet)
+void processes_free(struct processes *processes)
 {
-	for (size_t i = 0; i < fleet->count; i++)
-		free_peer(&fleet->peers[i]);
-	free(fleet->peers);
-	*fleet = (struct fleet){.directory = fleet->directory};
+	for (size_t i = 0; i < processes->count; i++)
+		free_peer(&processes->peers[i]);
+	free(processes->peers);
+	*processes = (struct processes){.directory = processes->directory};
 }
 
 static int nobody_called(const char *directory, const char *name)
 {
-	struct fleet all;
+	struct processes all;
 	const char *names[65];
 	size_t count = 0;
 
-	if (fleet_look(&all, directory, NULL) < 0 || all.count == 0)
+	if (processes_look(&all, directory, NULL) < 0 || all.count == 0)
 		return say(LEAVE_FAILED, "no process has a socket in %s; are the servers running, and opened with control=%s?", directory, directory);
 	for (size_t i = 0; i < all.count && count < 64; i++) {
 		if (count == 0 || strcmp(names[count - 1], all.peers[i].name) != 0)
@@ -164,13 +164,13 @@ static int nobody_called(const char *directory, const char *name)
 	const char *nearest = options_nearest(name, names);
 	say(LEAVE_FAILED, "no process in %s is called \"%s\"; %s %s%s", directory, name, nearest != NULL ? "did you mean" : "there is", nearest != NULL ? nearest : names[0],
 	    nearest != NULL ? "?" : count > 1 ? ", among others" : "");
-	fleet_free(&all);
+	processes_free(&all);
 	return LEAVE_FAILED;
 }
 
-int fleet_find(struct fleet *fleet, const char *directory, const char *name)
+int processes_find(struct processes *processes, const char *directory, const char *name)
 {
-	int error = fleet_look(fleet, directory, name);
+	int error = processes_look(processes, directory, name);
 	struct stat status;
 
 	if (error == -ENOENT)
@@ -180,9 +180,9 @@ int fleet_find(struct fleet *fleet, const char *directory, const char *name)
 		return say(LEAVE_FAILED, "you may not look into %s: it belongs to user %u; ask as that user, or as root", directory, (unsigned)status.st_uid);
 	if (error < 0)
 		return say(LEAVE_FAILED, "can't look into the control directory %s: %s; another one is named by --control or $SAFESTART_CONTROL", directory, safestart_strerror(error));
-	if (fleet->count == 0 && name != NULL)
+	if (processes->count == 0 && name != NULL)
 		return nobody_called(directory, name);
-	if (fleet->count == 0)
+	if (processes->count == 0)
 		return say(LEAVE_FAILED, "no process has a socket in %s; are the servers running, and opened with control=%s?", directory, directory);
 	return 0;
 }
@@ -191,7 +191,7 @@ int fleet_find(struct fleet *fleet, const char *directory, const char *name)
 
 struct asking {
 	struct peer *peer;
-	struct link link;
+	struct connection link;
 	bool left;    /* in good order: it took its socket along */
 	bool outcome; /* the answer comes in two lines: the ticket, and how it ended */
 };
@@ -257,7 +257,7 @@ static void end_by_error(struct asking *asking, int error)
 /* True: it is under way. */
 static bool begin(struct asking *asking, const char *directory, const char *line)
 {
-	int error = link_open(&asking->link, directory, asking->peer->file, line);
+	int error = connection_open(&asking->link, directory, asking->peer->file, line);
 
 	if (error == -EAGAIN)
 		return true; /* its queue is full: tried again until the deadline */
@@ -277,11 +277,11 @@ static void turn(struct asking *asking, const char *directory, const char *line)
 		begin(asking, directory, line);
 		return;
 	}
-	int result = link_turn(&asking->link, take_answer, asking);
+	int result = connection_turn(&asking->link, take_answer, asking);
 	if (result < 0)
 		end_by_error(asking, result);
 	if (is_over(asking))
-		link_close(&asking->link);
+		connection_close(&asking->link);
 }
 
 /* Wait until one of those under way has something to do. Who could not even connect is tried again soon. */
@@ -296,7 +296,7 @@ static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled, 
 			continue;
 		again |= asking[i].link.fd < 0;
 		whose[count] = &asking[i];
-		polled[count++] = (struct pollfd){.fd = asking[i].link.fd, .events = link_wants(&asking[i].link)};
+		polled[count++] = (struct pollfd){.fd = asking[i].link.fd, .events = connection_wants(&asking[i].link)};
 	}
 	left = left < 0 ? 0 : left < 60000 ? left + 1 : 60000;
 	(void)poll(polled, (nfds_t)count, again && left > 10 ? 10 : (int)left);
@@ -324,47 +324,47 @@ static void ask_all(struct asking *asking, size_t count, const char *directory, 
 }
 
 /* Who left is taken out; who has not answered is told so. */
-static void settle(struct fleet *fleet, struct asking *asking, int64_t timeout)
+static void settle(struct processes *processes, struct asking *asking, int64_t timeout)
 {
 	size_t kept = 0;
 	char why[96];
 
 	snprintf(why, sizeof(why), "no answer within %.3g s: is it stopped?", (double)timeout / 1e9);
-	for (size_t i = 0; i < fleet->count; i++) {
+	for (size_t i = 0; i < processes->count; i++) {
 		struct peer *peer = asking[i].peer;
-		link_close(&asking[i].link);
+		connection_close(&asking[i].link);
 		if (peer->state == PEER_UNASKED)
 			end(peer, PEER_SILENT, why);
 		if (asking[i].left)
 			free_peer(peer);
 		else
-			fleet->peers[kept++] = *peer;
+			processes->peers[kept++] = *peer;
 	}
-	fleet->count = kept;
+	processes->count = kept;
 	if (kept > 0)
-		qsort(fleet->peers, kept, sizeof(*fleet->peers), compare);
+		qsort(processes->peers, kept, sizeof(*processes->peers), compare);
 }
 
-int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout)
+int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 {
 	char *text = json_dumps(request, JSON_COMPACT), *line = NULL;
-	struct asking *asking = calloc(fleet->count + 1, sizeof(*asking));
-	struct pollfd *polled = calloc(fleet->count + 1, sizeof(*polled));
-	struct asking **whose = calloc(fleet->count + 1, sizeof(struct asking *));
+	struct asking *asking = calloc(processes->count + 1, sizeof(*asking));
+	struct pollfd *polled = calloc(processes->count + 1, sizeof(*polled));
+	struct asking **whose = calloc(processes->count + 1, sizeof(struct asking *));
 	bool fine = text != NULL && asking != NULL && polled != NULL && whose != NULL && asprintf(&line, "%s\n", text) >= 0;
 
 	bool outcome = json_is_true(json_object_get(request, "wait"));
-	for (size_t i = 0; fine && i < fleet->count; i++) {
-		json_decref(fleet->peers[i].answer);
-		fleet->peers[i].answer = NULL;
-		fleet->peers[i].state = PEER_UNASKED;
-		asking[i] = (struct asking){.peer = &fleet->peers[i], .link.fd = -1, .outcome = outcome};
+	for (size_t i = 0; fine && i < processes->count; i++) {
+		json_decref(processes->peers[i].answer);
+		processes->peers[i].answer = NULL;
+		processes->peers[i].state = PEER_UNASKED;
+		asking[i] = (struct asking){.peer = &processes->peers[i], .link.fd = -1, .outcome = outcome};
 	}
 	if (timeout < SHORTEST) /* to look once takes a moment, too; to call somebody stopped who had no time to answer is not true */
 		timeout = SHORTEST;
 	if (fine) {
-		ask_all(asking, fleet->count, fleet->directory, line, polled, whose, clock_now() + timeout);
-		settle(fleet, asking, timeout);
+		ask_all(asking, processes->count, processes->directory, line, polled, whose, clock_now() + timeout);
+		settle(processes, asking, timeout);
 		free(line);
 	}
 	free(whose);
@@ -375,33 +375,33 @@ int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout)
 	return fine ? 0 : -ENOMEM;
 }
 
-void fleet_keep(struct fleet *fleet, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data)
+void processes_keep(struct processes *processes, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < fleet->count; i++) {
-		if (wanted(&fleet->peers[i], user_data))
-			fleet->peers[kept++] = fleet->peers[i];
+	for (size_t i = 0; i < processes->count; i++) {
+		if (wanted(&processes->peers[i], user_data))
+			processes->peers[kept++] = processes->peers[i];
 		else
-			free_peer(&fleet->peers[i]);
+			free_peer(&processes->peers[i]);
 	}
-	fleet->count = kept;
+	processes->count = kept;
 }
 
 /* Under the directory's lock, as the library does it: meanwhile another one may have removed it, and somebody may have started
  * under the very same name. */
-void fleet_sweep(const struct fleet *fleet)
+void processes_sweep(const struct processes *processes)
 {
-	int directory = open(fleet->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int directory = open(processes->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool locked = directory >= 0 && flock(directory, LOCK_EX | LOCK_NB) == 0;
 
-	for (size_t i = 0; locked && i < fleet->count; i++) {
-		struct link link;
-		if (fleet->peers[i].state != PEER_GONE)
+	for (size_t i = 0; locked && i < processes->count; i++) {
+		struct connection link;
+		if (processes->peers[i].state != PEER_GONE)
 			continue;
-		if (link_open(&link, fleet->directory, fleet->peers[i].file, "") == -ECONNREFUSED)
-			(void)unlinkat(directory, fleet->peers[i].file, 0);
-		link_close(&link);
+		if (connection_open(&link, processes->directory, processes->peers[i].file, "") == -ECONNREFUSED)
+			(void)unlinkat(directory, processes->peers[i].file, 0);
+		connection_close(&link);
 	}
 	if (directory >= 0)
 		close(directory);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* fleet: every process that has its socket in the control directory, asked all at once. Nobody is waited for longer than the one
+/* processes: every process that has its socket in the control directory, asked all at once. Nobody is waited for longer than the one
  * deadline, and whoever does not answer is told, never left out. */
 #ifndef SAFESTART_COMMAND_FLEET_H
 #define SAFESTART_COMMAND_FLEET_H
@@ -29,29 +29,29 @@ struct peer {
 	char why[256];  /* in words, from PEER_GONE on */
 };
 
-struct fleet {
+struct processes {
 	const char *directory;
 	struct peer *peers; /* by name, then by process */
 	size_t count;
 };
 
-#define FLEET_TIMEOUT INT64_C(2000000000)
+#define PROCESSES_TIMEOUT INT64_C(2000000000)
 
 /* Find who is there, or who is there under that name (NULL: any). 0, or how the program ends, having said why. */
-int fleet_find(struct fleet *fleet, const char *directory, const char *name);
+int processes_find(struct processes *processes, const char *directory, const char *name);
 /* The same; nobody at all, or a directory that is not there, is no error. -errno. */
-int fleet_look(struct fleet *fleet, const char *directory, const char *name);
-void fleet_free(struct fleet *fleet);
+int processes_look(struct processes *processes, const char *directory, const char *name);
+void processes_free(struct processes *processes);
 
 /* Ask all of them; returns when everybody has answered, or after `timeout`, a fifth of a second at least. Takes `request`. Who has left in good order
- * meanwhile is no longer in the fleet. 0 or -ENOMEM. */
-int fleet_ask(struct fleet *fleet, json_t *request, int64_t timeout);
+ * meanwhile is no longer in the processes. 0 or -ENOMEM. */
+int processes_ask(struct processes *processes, json_t *request, int64_t timeout);
 
 /* Leave out those that are not wanted. */
-void fleet_keep(struct fleet *fleet, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data);
+void processes_keep(struct processes *processes, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data);
 
 /* Remove the sockets of those that are gone, if that is allowed. */
-void fleet_sweep(const struct fleet *fleet);
+void processes_sweep(const struct processes *processes);
 
 /* Members of an answer, whatever it is: "" and 0 where there is none of that kind. */
 const char *answer_text(const json_t *object, const char *key);

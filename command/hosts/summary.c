@@ -16,16 +16,16 @@ static const json_t *status_of(const struct peer *peer)
 	return peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
 }
 
-size_t judge_span(const struct fleet *fleet, size_t first)
+size_t summary_span(const struct processes *processes, size_t first)
 {
 	size_t count = 1;
 
-	while (first + count < fleet->count && strcmp(fleet->peers[first].name, fleet->peers[first + count].name) == 0)
+	while (first + count < processes->count && strcmp(processes->peers[first].name, processes->peers[first + count].name) == 0)
 		count++;
 	return count;
 }
 
-size_t judge_nodes(const json_t *status, const char *state)
+size_t summary_nodes(const json_t *status, const char *state)
 {
 	const json_t *nodes = json_object_get(status, "nodes"), *node;
 	size_t index, count = 0;
@@ -48,7 +48,7 @@ static bool did_all_it_could(const json_t *status)
 {
 	const char *verdict = answer_text(json_object_get(status, "last"), "verdict");
 
-	return judge_nodes(status, "quarantined") > 0 && !json_is_object(json_object_get(status, "run")) && (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
+	return summary_nodes(status, "quarantined") > 0 && !json_is_object(json_object_get(status, "run")) && (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
 }
 
 static bool somebody_has(const struct peer *peers, size_t count, const char *digest)
@@ -162,11 +162,11 @@ static void reason(const json_t *status, char *words, size_t size)
 }
 
 /* What ails it, without how long: equal words are one entry of the line. */
-static enum trouble ails(const struct peer *peer, const struct judgement *judgement, char *words, size_t size)
+static enum trouble ails(const struct peer *peer, const struct summary *summary, char *words, size_t size)
 {
 	const json_t *status = status_of(peer);
 	const char *source = answer_text(status, "source");
-	size_t quarantined = judge_nodes(status, "quarantined");
+	size_t quarantined = summary_nodes(status, "quarantined");
 
 	words[0] = '\0';
 	if (peer->state == PEER_GONE || status == NULL) {
@@ -182,10 +182,10 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 		reason(status, words, size);
 		return TROUBLE_BEHIND;
 	}
-	bool left_out = quarantined > 0 && strcmp(answer_text(status, "desired_digest"), judgement->full) == 0;
-	if (has_set(status) && !left_out && strcmp(answer_text(status, "digest"), judgement->full) != 0) {
+	bool left_out = quarantined > 0 && strcmp(answer_text(status, "desired_digest"), summary->full) == 0;
+	if (has_set(status) && !left_out && strcmp(answer_text(status, "digest"), summary->full) != 0) {
 		bool file = strncmp(source, "file:", 5) == 0;
-		snprintf(words, size, "on generation %.*s, which is what %.200s%s", (int)judgement->digits, answer_text(status, "digest"), file ? source : "it was told",
+		snprintf(words, size, "on generation %.*s, which is what %.200s%s", (int)summary->digits, answer_text(status, "digest"), file ? source : "it was told",
 			 file ? " held when it read it" : "");
 		return TROUBLE_OTHER;
 	}
@@ -196,10 +196,10 @@ static enum trouble ails(const struct peer *peer, const struct judgement *judgem
 	return TROUBLE_NONE;
 }
 
-enum trouble judge_peer(const struct peer *peer, const struct judgement *judgement, char *words, size_t size)
+enum trouble summary_peer(const struct peer *peer, const struct summary *summary, char *words, size_t size)
 {
 	char what[WORDS];
-	enum trouble trouble = ails(peer, judgement, what, sizeof(what));
+	enum trouble trouble = ails(peer, summary, what, sizeof(what));
 
 	if (trouble == TROUBLE_BEHIND)
 		snprintf(words, size, "behind %s: %.300s", words_span(answer_number(status_of(peer), "behind_seconds")).text, what);
@@ -213,7 +213,7 @@ enum trouble judge_peer(const struct peer *peer, const struct judgement *judgeme
 /* ---- The line ---- */
 
 /* All that ail alike from `first` on become one entry: "4312, 4313 and 7 more behind up to 4m12s: refused: …". */
-static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t first, enum trouble trouble, const char *words, const struct judgement *judgement, bool *told)
+static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t first, enum trouble trouble, const char *words, const struct summary *summary, bool *told)
 {
 	double longest = 0;
 	size_t alike = 0;
@@ -221,7 +221,7 @@ static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t 
 
 	fputs("; ", to);
 	for (size_t i = first; i < count; i++) {
-		if (told[i] || ails(&peers[i], judgement, its, sizeof(its)) != trouble || strcmp(its, words) != 0)
+		if (told[i] || ails(&peers[i], summary, its, sizeof(its)) != trouble || strcmp(its, words) != 0)
 			continue;
 		told[i] = true;
 		double behind = answer_number(status_of(&peers[i]), "behind_seconds");
@@ -242,21 +242,21 @@ static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t 
 }
 
 /* Nobody has the newest set; that is not to say that nobody serves. */
-static void tell_serving(FILE *to, const struct peer *peers, size_t count, const struct judgement *judgement)
+static void tell_serving(FILE *to, const struct peer *peers, size_t count, const struct summary *summary)
 {
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
-		size_t nodes = judge_nodes(status, NULL);
+		size_t nodes = summary_nodes(status, NULL);
 		if (!has_set(status) || nodes == 0)
 			continue;
-		fprintf(to, "; %.*s (%zu node%s) goes on serving", (int)judgement->digits, answer_text(status, "digest"), nodes, nodes == 1 ? "" : "s");
+		fprintf(to, "; %.*s (%zu node%s) goes on serving", (int)summary->digits, answer_text(status, "digest"), nodes, nodes == 1 ? "" : "s");
 		return;
 	}
 }
 
 /* Nodes that are in use and do not work; true: there are some. Whoever looks at night looks for them, though every process has all it
  * should have. */
-static bool tell_failing(FILE *to, const struct judgement *judgement, const struct peer *peers, size_t count)
+static bool tell_failing(FILE *to, const struct summary *summary, const struct peer *peers, size_t count)
 {
 	json_t *ids = json_object(), *node;
 	const char *first = "";
@@ -276,106 +276,106 @@ static bool tell_failing(FILE *to, const struct judgement *judgement, const stru
 	}
 	size_t all = json_object_size(ids);
 	if (on > 0 && all > 1)
-		fprintf(to, "; %.100s and %zu more are failing on %zu of %zu", first, all - 1, on, judgement->processes);
+		fprintf(to, "; %.100s and %zu more are failing on %zu of %zu", first, all - 1, on, summary->processes);
 	else if (on > 0)
-		fprintf(to, "; %.100s is failing on %zu of %zu", first, on, judgement->processes);
+		fprintf(to, "; %.100s is failing on %zu of %zu", first, on, summary->processes);
 	json_decref(ids);
 	return on > 0;
 }
 
-static bool tell(struct judgement *judgement, const struct peer *peers, size_t count)
+static bool tell(struct summary *summary, const struct peer *peers, size_t count)
 {
 	bool *told = calloc(count + 1, sizeof(*told));
 	size_t size, entries = 0;
 	char words[WORDS];
-	FILE *to = told != NULL ? open_memstream(&judgement->line, &size) : NULL;
+	FILE *to = told != NULL ? open_memstream(&summary->line, &size) : NULL;
 
 	if (to == NULL) {
 		free(told);
 		return false;
 	}
-	if (judgement->digest[0] != '\0')
-		fprintf(to, "%zu of %zu on generation %s", judgement->on_it, judgement->processes + judgement->missing, judgement->digest);
+	if (summary->digest[0] != '\0')
+		fprintf(to, "%zu of %zu on generation %s", summary->on_it, summary->processes + summary->missing, summary->digest);
 	else
-		fprintf(to, "%zu process%s, no set of nodes", judgement->processes, judgement->processes == 1 ? "" : "es");
-	if (judgement->on_it > 0)
-		fprintf(to, " (%zu node%s)", judgement->nodes, judgement->nodes == 1 ? "" : "s");
-	if (judgement->missing > 0)
-		fprintf(to, "; %zu %s missing, as the roster has it", judgement->missing, judgement->missing == 1 ? "is" : "are");
+		fprintf(to, "%zu process%s, no set of nodes", summary->processes, summary->processes == 1 ? "" : "es");
+	if (summary->on_it > 0)
+		fprintf(to, " (%zu node%s)", summary->nodes, summary->nodes == 1 ? "" : "s");
+	if (summary->missing > 0)
+		fprintf(to, "; %zu %s missing, as the roster has it", summary->missing, summary->missing == 1 ? "is" : "are");
 	for (int trouble = TROUBLE_UNKNOWN; trouble > TROUBLE_NONE; trouble--) {
 		for (size_t i = 0; i < count; i++) {
-			if (told[i] || (int)ails(&peers[i], judgement, words, sizeof(words)) != trouble)
+			if (told[i] || (int)ails(&peers[i], summary, words, sizeof(words)) != trouble)
 				continue;
-			tell_alike(to, peers, count, i, (enum trouble)trouble, words, judgement, told);
+			tell_alike(to, peers, count, i, (enum trouble)trouble, words, summary, told);
 			entries++;
 		}
 	}
-	if (judgement->on_it == 0)
-		tell_serving(to, peers, count, judgement);
-	if (entries + judgement->missing == 0)
+	if (summary->on_it == 0)
+		tell_serving(to, peers, count, summary);
+	if (entries + summary->missing == 0)
 		fputs(", nothing waiting", to);
-	if (tell_failing(to, judgement, peers, count) && judgement->next[0] == '\0')
-		snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peers[0].name);
+	if (tell_failing(to, summary, peers, count) && summary->next[0] == '\0')
+		snprintf(summary->next, sizeof(summary->next), "safestart nodes %s", peers[0].name);
 	free(told);
-	return fclose(to) == 0 && judgement->line != NULL;
+	return fclose(to) == 0 && summary->line != NULL;
 }
 
 /* ---- What to do ---- */
 
-static void next_when_behind(struct judgement *judgement, const struct peer *peer)
+static void next_when_behind(struct summary *summary, const struct peer *peer)
 {
 	const json_t *status = status_of(peer), *last = json_object_get(status, "last");
 	const char *message = answer_text(last, "message"), *source = answer_text(status, "source"), *verdict = answer_text(last, "verdict");
 
 	if (strstr(message, "SAFESTART_FORCE") != NULL)
-		snprintf(judgement->next, sizeof(judgement->next), "safestart request --force %s", peer->name);
+		snprintf(summary->next, sizeof(summary->next), "safestart request --force %s", peer->name);
 	else if (strcmp(verdict, "refused") == 0 && strncmp(source, "file:", 5) == 0)
-		snprintf(judgement->next, sizeof(judgement->next), "safestart check %s", source + 5);
+		snprintf(summary->next, sizeof(summary->next), "safestart check %s", source + 5);
 	else if (strcmp(verdict, "refused") == 0)
-		snprintf(judgement->next, sizeof(judgement->next), "put right what it is told; safestart events %s says more", peer->name);
+		snprintf(summary->next, sizeof(summary->next), "put right what it is told; safestart events %s says more", peer->name);
 	else
-		snprintf(judgement->next, sizeof(judgement->next), "safestart events %s", peer->name);
+		snprintf(summary->next, sizeof(summary->next), "safestart events %s", peer->name);
 }
 
 /* Who reads the same file as those that are on the newest set has not looked since; asking helps. Another file is another matter. */
-static bool reads_the_same(const struct judgement *judgement, const struct peer *peers, size_t count, const struct peer *peer)
+static bool reads_the_same(const struct summary *summary, const struct peer *peers, size_t count, const struct peer *peer)
 {
 	const char *source = answer_text(status_of(peer), "source");
 
 	for (size_t i = 0; strncmp(source, "file:", 5) == 0 && i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
-		if (has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) == 0 && strcmp(answer_text(status, "source"), source) == 0)
+		if (has_set(status) && strcmp(answer_text(status, "digest"), summary->full) == 0 && strcmp(answer_text(status, "source"), source) == 0)
 			return true;
 	}
 	return false;
 }
 
 /* The worst one decides. */
-static void advise(struct judgement *judgement, const struct peer *peers, size_t count, const struct peer *peer, enum trouble trouble)
+static void advise(struct summary *summary, const struct peer *peers, size_t count, const struct peer *peer, enum trouble trouble)
 {
 	switch (trouble) {
 	case TROUBLE_NONE:
 		break;
 	case TROUBLE_OTHER:
-		snprintf(judgement->next, sizeof(judgement->next), "safestart %s %s", reads_the_same(judgement, peers, count, peer) ? "request" : "nodes", peer->name);
+		snprintf(summary->next, sizeof(summary->next), "safestart %s %s", reads_the_same(summary, peers, count, peer) ? "request" : "nodes", peer->name);
 		break;
 	case TROUBLE_QUARANTINED:
-		snprintf(judgement->next, sizeof(judgement->next), "safestart nodes %s", peer->name);
+		snprintf(summary->next, sizeof(summary->next), "safestart nodes %s", peer->name);
 		break;
 	case TROUBLE_GONE:
-		snprintf(judgement->next, sizeof(judgement->next), "look why %s ended; its socket is swept now", peer->process);
+		snprintf(summary->next, sizeof(summary->next), "look why %s ended; its socket is swept now", peer->process);
 		break;
 	case TROUBLE_BEHIND:
 	case TROUBLE_EMPTY:
-		next_when_behind(judgement, peer);
+		next_when_behind(summary, peer);
 		break;
 	case TROUBLE_UNKNOWN:
 		if (peer->state == PEER_SILENT)
-			snprintf(judgement->next, sizeof(judgement->next), "look what process %s is doing; if it is stopped: kill -CONT %s", peer->process, peer->process);
+			snprintf(summary->next, sizeof(summary->next), "look what process %s is doing; if it is stopped: kill -CONT %s", peer->process, peer->process);
 		else if (strncmp(peer->why, "you may not", 11) == 0)
-			snprintf(judgement->next, sizeof(judgement->next), "safestart status as root");
+			snprintf(summary->next, sizeof(summary->next), "safestart status as root");
 		else
-			snprintf(judgement->next, sizeof(judgement->next), "look whose socket %.200s is, and what its process does", peer->file != NULL ? peer->file : "it");
+			snprintf(summary->next, sizeof(summary->next), "look whose socket %.200s is, and what its process does", peer->file != NULL ? peer->file : "it");
 		break;
 	}
 }
@@ -401,47 +401,47 @@ static int leave_by(const struct peer *peer, enum trouble trouble)
 	return strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED : strcmp(verdict, "failed") == 0 || strcmp(verdict, "timed_out") == 0 ? LEAVE_FAILED : LEAVE_NOT_YET;
 }
 
-void judge(struct judgement *judgement, const struct peer *peers, size_t count, unsigned expected)
+void summarise(struct summary *summary, const struct peer *peers, size_t count, unsigned expected)
 {
 	enum trouble worst = TROUBLE_NONE;
 	size_t serving = 0;
 	char words[WORDS];
 
-	*judgement = (struct judgement){0};
-	snprintf(judgement->full, sizeof(judgement->full), "%s", choose(peers, count));
-	judgement->digits = digits_needed(peers, count, judgement->full);
-	snprintf(judgement->digest, sizeof(judgement->digest), "%.*s", (int)judgement->digits, judgement->full);
+	*summary = (struct summary){0};
+	snprintf(summary->full, sizeof(summary->full), "%s", choose(peers, count));
+	summary->digits = digits_needed(peers, count, summary->full);
+	snprintf(summary->digest, sizeof(summary->digest), "%.*s", (int)summary->digits, summary->full);
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
-		judgement->processes += peers[i].state != PEER_GONE;
+		summary->processes += peers[i].state != PEER_GONE;
 		serving += peers[i].state != PEER_GONE && answer_bool(status, "serves", true);
-		if (judgement->full[0] != '\0' && has_set(status) && strcmp(answer_text(status, "digest"), judgement->full) == 0) {
-			judgement->on_it++;
-			judgement->nodes = judge_nodes(status, NULL);
+		if (summary->full[0] != '\0' && has_set(status) && strcmp(answer_text(status, "digest"), summary->full) == 0) {
+			summary->on_it++;
+			summary->nodes = summary_nodes(status, NULL);
 		}
 	}
-	if (judgement->processes == 0 && count > 0)
-		judgement->leave = LEAVE_FAILED; /* all of them were killed: one that is gone is nothing bad where others are there */
-	judgement->missing = serving < expected ? expected - serving : 0;
-	if (judgement->missing > 0) {
-		judgement->leave = leave_worse(judgement->leave, LEAVE_ROSTER);
-		snprintf(judgement->next, sizeof(judgement->next), "look why %s not running, or put the roster right", judgement->missing == 1 ? "it is" : "they are");
+	if (summary->processes == 0 && count > 0)
+		summary->leave = LEAVE_FAILED; /* all of them were killed: one that is gone is nothing bad where others are there */
+	summary->missing = serving < expected ? expected - serving : 0;
+	if (summary->missing > 0) {
+		summary->leave = leave_worse(summary->leave, LEAVE_ROSTER);
+		snprintf(summary->next, sizeof(summary->next), "look why %s not running, or put the roster right", summary->missing == 1 ? "it is" : "they are");
 	}
 	for (size_t i = 0; i < count; i++) {
-		enum trouble trouble = ails(&peers[i], judgement, words, sizeof(words));
-		judgement->leave = leave_worse(judgement->leave, leave_by(&peers[i], trouble));
+		enum trouble trouble = ails(&peers[i], summary, words, sizeof(words));
+		summary->leave = leave_worse(summary->leave, leave_by(&peers[i], trouble));
 		if (trouble > worst) {
 			worst = trouble;
-			if (judgement->missing == 0 || (trouble != TROUBLE_QUARANTINED && trouble != TROUBLE_OTHER)) /* one that is not there at all matters more */
-				advise(judgement, peers, count, &peers[i], trouble);
+			if (summary->missing == 0 || (trouble != TROUBLE_QUARANTINED && trouble != TROUBLE_OTHER)) /* one that is not there at all matters more */
+				advise(summary, peers, count, &peers[i], trouble);
 		}
 	}
-	if (!tell(judgement, peers, count))
-		judgement->leave = LEAVE_FAILED;
+	if (!tell(summary, peers, count))
+		summary->leave = LEAVE_FAILED;
 }
 
-void judge_end(struct judgement *judgement)
+void summary_end(struct summary *summary)
 {
-	free(judgement->line);
-	judgement->line = NULL;
+	free(summary->line);
+	summary->line = NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* judge: the answers of all processes of one name become the one line that an on-call engineer needs: who is on which set, who is
+/* summary: the answers of all processes of one name become the one line that an on-call engineer needs: who is on which set, who is
  * not and why, and what to do next. Pure: no I/O. */
 #ifndef SAFESTART_COMMAND_JUDGE_H
 #define SAFESTART_COMMAND_JUDGE_H
@@ -7,7 +7,7 @@
 #include "hosts/processes.h"
 #include "hosts/table.h"
 
-struct judgement {
+struct summary {
 	char digest[24];   /* of the set they should be on, as short as it is unambiguous; "": none yet */
 	char full[24];     /* all of it */
 	size_t on_it;      /* how many have it live */
@@ -22,8 +22,8 @@ struct judgement {
 
 /* Of the `count` peers at `peers` (none: of a name that is only on the roster), all of the same name, asked for their status; the roster says that there have to be `expected`
  * that serve, 0: it says nothing. */
-void judge(struct judgement *judgement, const struct peer *peers, size_t count, unsigned expected);
-void judge_end(struct judgement *judgement);
+void summarise(struct summary *summary, const struct peer *peers, size_t count, unsigned expected);
+void summary_end(struct summary *summary);
 
 /* Is that peer all right? In words if not (a buffer of 400). `worst`: how bad, for sorting and colour. */
 enum trouble {
@@ -35,12 +35,12 @@ enum trouble {
 	TROUBLE_EMPTY, /* no set was ever applied */
 	TROUBLE_UNKNOWN /* not to be asked */
 };
-enum trouble judge_peer(const struct peer *peer, const struct judgement *judgement, char *words, size_t size);
+enum trouble summary_peer(const struct peer *peer, const struct summary *summary, char *words, size_t size);
 
 /* How many of its nodes are in that state, or live (NULL). */
-size_t judge_nodes(const json_t *status, const char *state);
+size_t summary_nodes(const json_t *status, const char *state);
 
 /* How many peers from here on have the same name. */
-size_t judge_span(const struct fleet *fleet, size_t first);
+size_t summary_span(const struct processes *processes, size_t first);
 
 #endif

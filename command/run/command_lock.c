@@ -38,7 +38,7 @@ static uint64_t hash_arguments(uint64_t hash, char *const *arguments)
 
 #define HASH_START UINT64_C(0xcbf29ce484222325)
 
-void guard_name(char *const *arguments, char *name, size_t size)
+void command_lock_name(char *const *arguments, char *name, size_t size)
 {
 	char directory[TEXT_SIZE] = "", base[41];
 	const char *slash = strrchr(arguments[0], '/');
@@ -201,7 +201,7 @@ static bool is_inside(int fd, const char *ours, const char *theirs)
 	return again[0] != '\0' && strcmp(theirs, again) == 0 && strcmp(ours, again) != 0;
 }
 
-int guard_enter(const char *path, char *const *arguments, char *why, size_t why_size)
+int command_lock_enter(const char *path, char *const *arguments, char *why, size_t why_size)
 {
 	char ours[TEXT_SIZE], theirs[TEXT_SIZE];
 	int64_t start = now_ms();
@@ -236,19 +236,19 @@ int guard_enter(const char *path, char *const *arguments, char *why, size_t why_
 	return -1;
 }
 
-bool guard_begin(int guard)
+bool command_lock_begin(int command_lock)
 {
-	return lock_byte(guard, RUNNING, F_WRLCK);
+	return lock_byte(command_lock, RUNNING, F_WRLCK);
 }
 
-void guard_end(int guard)
+void command_lock_end(int command_lock)
 {
-	lock_byte(guard, RUNNING, F_UNLCK);
+	lock_byte(command_lock, RUNNING, F_UNLCK);
 }
 
 /* ---- The directory ---- */
 
-bool guard_directory(const char *given, char *directory, size_t size, char *why, size_t why_size)
+bool command_lock_directory(const char *given, char *directory, size_t size, char *why, size_t why_size)
 {
 	const char *locks = getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
 	struct stat status;

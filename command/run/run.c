@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* run: a command that never runs twice at a time, and once for all who ask together: a handle without nodes, with a lock whose
  * outcomes are shared (lock_share=yes), and a `restart` that is the command. One thread: it polls the handle, the signals and
- * the keeper of the command. */
+ * the supervisor of the command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -24,7 +24,7 @@
 #define LEAVE_TIMED_OUT 124 /* as timeout(1) and env(1) have them */
 #define LEAVE_OURS 125
 #define GRACE_MS 10000 /* from SIGTERM to SIGKILL */
-#define GUARD_MS 50    /* between looks whether a command that was left running has ended */
+#define COMMAND_LOCK_MS 50    /* between looks whether a command that was left running has ended */
 #define TELL_MS 30000  /* who waits so long for another one's command is told for whom; with --timeout the handle tells, in proportion */
 #define FOREVER INT64_C(3153600000000000000)
 
@@ -41,8 +41,8 @@ struct caller {
 	sigset_t mask;           /* as we were started: the command gets them so */
 	struct sigaction child;
 	int signals;
-	int guard;
-	struct keeper keeper;
+	int command_lock;
+	struct supervisor supervisor;
 	struct safestart_run *run; /* ours, not finished */
 	bool led;                  /* the run was ours */
 	bool began;                /* and so was the command */
@@ -143,16 +143,16 @@ static void start_command(struct caller *caller)
 		finish(caller, 0, -ETIMEDOUT);
 		return;
 	}
-	if (!guard_begin(caller->guard)) {
+	if (!command_lock_begin(caller->command_lock)) {
 		if (!caller->said_left)
 			say(0, "the command of a caller that was killed is still running; waiting for it to end");
 		caller->said_left = true;
 		return;
 	}
-	int error = keeper_start(&caller->keeper, caller->arguments, &caller->mask, &caller->child);
+	int error = supervisor_start(&caller->supervisor, caller->arguments, &caller->mask, &caller->child);
 	if (error < 0) {
 		say(0, "no process to be had for the command: %s", safestart_strerror(error));
-		guard_end(caller->guard);
+		command_lock_end(caller->command_lock);
 		finish(caller, 0, error);
 		return;
 	}
@@ -163,23 +163,23 @@ static void hear_keeper(struct caller *caller)
 {
 	int status;
 
-	if (!keeper_hear(&caller->keeper, &status))
+	if (!supervisor_hear(&caller->supervisor, &status))
 		return;
-	guard_end(caller->guard);
+	command_lock_end(caller->command_lock);
 	finish(caller, status, 0);
 }
 
 /* Past --timeout it is told to end, and after a while made to. */
 static void hurry_command(struct caller *caller)
 {
-	if (caller->keeper.pid == 0 || !safestart_run_cancelled(caller->run))
+	if (caller->supervisor.pid == 0 || !safestart_run_cancelled(caller->run))
 		return;
 	if (caller->term_at == 0) {
 		caller->term_at = now_ms();
-		keeper_signal(&caller->keeper, SIGTERM);
+		supervisor_signal(&caller->supervisor, SIGTERM);
 	} else if (!caller->killed && now_ms() - caller->term_at >= GRACE_MS) {
 		caller->killed = true;
-		keeper_signal(&caller->keeper, SIGKILL);
+		supervisor_signal(&caller->supervisor, SIGKILL);
 	}
 }
 
@@ -189,10 +189,10 @@ static void hear_signals(struct caller *caller)
 	struct signalfd_siginfo info;
 
 	while (read(caller->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (caller->keeper.pid == 0)
+		if (caller->supervisor.pid == 0)
 			caller->signal = (int)info.ssi_signo;
 		else if (info.ssi_code != SI_KERNEL) /* ^C at the terminal reaches the command by itself */
-			keeper_signal(&caller->keeper, (int)info.ssi_signo);
+			supervisor_signal(&caller->supervisor, (int)info.ssi_signo);
 	}
 }
 
@@ -200,8 +200,8 @@ static void hear_signals(struct caller *caller)
 
 static int poll_timeout(const struct caller *caller)
 {
-	if (caller->run != NULL && caller->keeper.pid == 0)
-		return GUARD_MS;
+	if (caller->run != NULL && caller->supervisor.pid == 0)
+		return COMMAND_LOCK_MS;
 	if (caller->term_at != 0 && !caller->killed) {
 		int64_t left = caller->term_at + GRACE_MS - now_ms();
 		return left > 0 ? (int)left : 0;
@@ -233,19 +233,19 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 	for (;;) {
 		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
 		/* Not when a signal has come in the very moment that the run was ours: it is for us, and nobody would pass it on. */
-		if (caller->run != NULL && caller->keeper.pid == 0 && caller->signal == 0)
+		if (caller->run != NULL && caller->supervisor.pid == 0 && caller->signal == 0)
 			start_command(caller);
 		hurry_command(caller);
 		tell_whom_we_wait_for(caller);
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
 			return result;
-		if (caller->signal != 0 && caller->keeper.pid == 0) {
+		if (caller->signal != 0 && caller->supervisor.pid == 0) {
 			safestart_shutdown(caller->ss); /* nothing is written down: the others run it */
 			finish(caller, 0, -ECANCELED);
 			continue;
 		}
 		struct pollfd polled[3] = {{.fd = safestart_fd(caller->ss), .events = POLLIN}, {.fd = caller->signals, .events = POLLIN},
-					   {.fd = caller->keeper.pid != 0 ? caller->keeper.fd : -1, .events = POLLIN}};
+					   {.fd = caller->supervisor.pid != 0 ? caller->supervisor.fd : -1, .events = POLLIN}};
 		if (poll(polled, 3, poll_timeout(caller)) < 0)
 			continue;
 		if (polled[1].revents != 0)
@@ -332,7 +332,7 @@ static int catch_signals(struct caller *caller)
 		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) /* nohup means it */
 			sigaddset(&caught, numbers[i]);
 	}
-	sigaction(SIGCHLD, &normal, &caller->child); /* or the keeper could not wait for the command */
+	sigaction(SIGCHLD, &normal, &caller->child); /* or the supervisor could not wait for the command */
 	pthread_sigmask(SIG_BLOCK, &caught, &caller->mask);
 	return signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -345,19 +345,19 @@ static bool is_fine_name(const char *name)
 
 static int run_named(struct caller *caller, const char *name, const char *directory)
 {
-	char why[1200], lock[PATH_MAX], guard[PATH_MAX];
+	char why[1200], lock[PATH_MAX], command_lock[PATH_MAX];
 
 	if (!is_fine_name(name))
 		return say(LEAVE_OURS, "--name \"%s\": a name is part of a file's name; write no slash, no dot in front, and at most %d bytes", name, NAME_MAX - 8);
 	snprintf(lock, sizeof(lock), "%s/%s.lock", directory, name);
-	snprintf(guard, sizeof(guard), "%s/%s.command", directory, name);
-	caller->guard = guard_enter(guard, caller->arguments, why, sizeof(why));
-	if (caller->guard < 0)
+	snprintf(command_lock, sizeof(command_lock), "%s/%s.command", directory, name);
+	caller->command_lock = command_lock_enter(command_lock, caller->arguments, why, sizeof(why));
+	if (caller->command_lock < 0)
 		return say(LEAVE_OURS, "%s", why);
 	int leave = LEAVE_OURS;
 	if (open_handle(caller, name, lock))
 		leave = ask_and_wait(caller);
-	close(caller->guard);
+	close(caller->command_lock);
 	return leave;
 }
 
@@ -375,7 +375,7 @@ static void fill_standard_descriptors(void)
 
 int command_run(int argc, char **argv)
 {
-	struct caller caller = {.keeper = {.fd = -1, .command = -1}};
+	struct caller caller = {.supervisor = {.fd = -1, .command = -1}};
 	char name[128], directory[PATH_MAX - NAME_MAX], why[PATH_MAX + 200];
 	int at = command_begins(argc, argv), first, leave;
 
@@ -386,12 +386,12 @@ int command_run(int argc, char **argv)
 	if (at >= argc)
 		return say(LEAVE_OURS, "there is no command; it is: safestart run %s", verb_run.arguments);
 	caller.arguments = argv + at;
-	if (!guard_directory(options.lock_dir, directory, sizeof(directory), why, sizeof(why)))
+	if (!command_lock_directory(options.lock_dir, directory, sizeof(directory), why, sizeof(why)))
 		return say(LEAVE_OURS, "%s", why);
 	caller.signals = catch_signals(&caller);
 	if (caller.signals < 0)
 		return say(LEAVE_OURS, "no descriptor to be had: %s", safestart_strerror(errno));
-	guard_name(caller.arguments, name, sizeof(name));
+	command_lock_name(caller.arguments, name, sizeof(name));
 	return run_named(&caller, options.name != NULL ? options.name : name, directory);
 }
 

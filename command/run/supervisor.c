@@ -15,15 +15,15 @@
 
 #include "command.h"
 
-/* In the command's process. Should the keeper be killed, nobody can say how the command ended: it goes with it. (Unless it is another
+/* In the command's process. Should the supervisor be killed, nobody can say how the command ended: it goes with it. (Unless it is another
  * user's, such as sudo: the kernel forgets about that then.) It begins when the caller has a hold of it. */
-static _Noreturn void become(char *const *arguments, const sigset_t *mask, const struct sigaction *child, pid_t keeper, const int gate[2])
+static _Noreturn void become(char *const *arguments, const sigset_t *mask, const struct sigaction *child, pid_t supervisor, const int gate[2])
 {
 	char begin;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(gate[1]);
-	if (getppid() != keeper || read(gate[0], &begin, 1) != 1)
+	if (getppid() != supervisor || read(gate[0], &begin, 1) != 1)
 		_exit(125);
 	sigaction(SIGCHLD, child, NULL);
 	pthread_sigmask(SIG_SETMASK, mask, NULL);
@@ -65,14 +65,14 @@ static void hand_over(int fd, pid_t command)
 
 static pid_t start(int fd, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
 {
-	pid_t keeper = getpid();
+	pid_t supervisor = getpid();
 	int gate[2];
 
 	if (pipe2(gate, O_CLOEXEC) < 0)
 		return -1;
 	pid_t command = fork();
 	if (command == 0)
-		become(arguments, mask, child, keeper, gate);
+		become(arguments, mask, child, supervisor, gate);
 	int error = errno;
 	if (command > 0) {
 		/* Who kills the whole group, as timeout(1) does, and a command that is not in it or may not be killed, must leave us: we know
@@ -115,7 +115,7 @@ static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
 	_exit(0);
 }
 
-int keeper_start(struct keeper *keeper, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
+int supervisor_start(struct supervisor *supervisor, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
 {
 	int ends[2];
 
@@ -133,20 +133,20 @@ int keeper_start(struct keeper *keeper, char *const *arguments, const sigset_t *
 		close(ends[0]);
 		return error;
 	}
-	*keeper = (struct keeper){.pid = pid, .fd = ends[0], .command = -1};
+	*supervisor = (struct supervisor){.pid = pid, .fd = ends[0], .command = -1};
 	return 0;
 }
 
-void keeper_signal(const struct keeper *keeper, int number)
+void supervisor_signal(const struct supervisor *supervisor, int number)
 {
-	if (keeper->killed)
-		(void)syscall(SYS_pidfd_send_signal, keeper->fd, number, NULL, 0);
+	if (supervisor->killed)
+		(void)syscall(SYS_pidfd_send_signal, supervisor->fd, number, NULL, 0);
 	else
-		(void)send(keeper->fd, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)send(supervisor->fd, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* The command itself, before it begins, and then how it ended. Nothing: the keeper was killed. */
-static ssize_t receive(struct keeper *keeper, int *status)
+/* The command itself, before it begins, and then how it ended. Nothing: the supervisor was killed. */
+static ssize_t receive(struct supervisor *supervisor, int *status)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 	struct iovec text = {.iov_base = status, .iov_len = sizeof(*status)};
@@ -154,35 +154,35 @@ static ssize_t receive(struct keeper *keeper, int *status)
 	ssize_t size;
 
 	do {
-		size = recvmsg(keeper->fd, &message, MSG_CMSG_CLOEXEC);
+		size = recvmsg(supervisor->fd, &message, MSG_CMSG_CLOEXEC);
 	} while (size < 0 && errno == EINTR);
 	const struct cmsghdr *header = size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
 	if (header != NULL && header->cmsg_type == SCM_RIGHTS)
-		memcpy(&keeper->command, CMSG_DATA(header), sizeof(keeper->command));
+		memcpy(&supervisor->command, CMSG_DATA(header), sizeof(supervisor->command));
 	return size;
 }
 
-bool keeper_hear(struct keeper *keeper, int *code)
+bool supervisor_hear(struct supervisor *supervisor, int *code)
 {
-	int status = 125 << 8, had = keeper->command;
-	bool lost = !keeper->killed && receive(keeper, &status) <= 0;
+	int status = 125 << 8, had = supervisor->command;
+	bool lost = !supervisor->killed && receive(supervisor, &status) <= 0;
 
-	if (had < 0 && keeper->command >= 0)
+	if (had < 0 && supervisor->command >= 0)
 		return false;
-	if (lost && keeper->command >= 0) {
-		/* It may not have gone with its keeper, or not yet, and must not be started beside itself. */
-		say(0, "the keeper of the command was killed; waiting for the command to be gone");
-		close(keeper->fd);
-		keeper->fd = keeper->command;
-		keeper->command = -1;
-		keeper->killed = true;
+	if (lost && supervisor->command >= 0) {
+		/* It may not have gone with its supervisor, or not yet, and must not be started beside itself. */
+		say(0, "the supervisor of the command was killed; waiting for the command to be gone");
+		close(supervisor->fd);
+		supervisor->fd = supervisor->command;
+		supervisor->command = -1;
+		supervisor->killed = true;
 		return false;
 	}
-	close(keeper->fd);
-	if (keeper->command >= 0)
-		close(keeper->command);
-	waitpid(keeper->pid, NULL, 0);
-	*keeper = (struct keeper){.fd = -1, .command = -1};
+	close(supervisor->fd);
+	if (supervisor->command >= 0)
+		close(supervisor->command);
+	waitpid(supervisor->pid, NULL, 0);
+	*supervisor = (struct supervisor){.fd = -1, .command = -1};
 	*code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	return true;
 }

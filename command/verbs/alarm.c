@@ -18,7 +18,7 @@ struct alarm {
 	enum kind kind;
 	int64_t since;
 	bool raised;
-	bool seen; /* in this judgement */
+	bool seen; /* in this summary */
 };
 
 const char *monitor_address(const struct monitor *monitor, const char *id)
@@ -107,7 +107,7 @@ static struct alarm *new_alarm(struct monitor *monitor, const char *id)
 	return &alarms[monitor->alarm_count++];
 }
 
-static void judge_node(struct monitor *monitor, const char *id, int64_t now, time_t wall)
+static void summary_node(struct monitor *monitor, const char *id, int64_t now, time_t wall)
 {
 	struct probed probed;
 
@@ -172,7 +172,7 @@ void monitor_judge(struct monitor *monitor, int64_t now, time_t wall)
 	memset(&monitor->figures, 0, sizeof(monitor->figures));
 	monitor->figures.expected = (unsigned)json_object_size(monitor->expected);
 	json_object_foreach(monitor->expected, id, address)
-		judge_node(monitor, id, now, wall);
+		summary_node(monitor, id, now, wall);
 	sweep(monitor, now);
 }
 

@@ -24,19 +24,19 @@ static bool no_incarnation, wait;
 
 /* The note of a drain before the node goes, and the node back before the note goes, so that no monitor ever sees it missing without
  * a reason: it reads both again until the nodes stay as they are meanwhile. */
-int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, json_t *told)
+int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first, json_t *told)
 {
-	int leave = note_first ? drains_write(drains, filesd) : 0;
+	int leave = note_first ? drains_write(drains, file_sd) : 0;
 
 	if (leave == 0)
-		leave = filesd_write(filesd);
+		leave = file_sd_write(file_sd);
 	if (note_first && leave != 0)
-		drains_restore(drains, filesd);
+		drains_restore(drains, file_sd);
 	/* By now the nodes are changed; a note that stays is of no harm while its node is announced. */
-	if (!note_first && leave == 0 && drains->root != NULL && drains_write(drains, filesd) != 0)
-		(void)say(0, "that was the note of drained nodes only, and it still has this one, which does no harm while the node is announced: %s is as it was to be. When that is mended, announcing the node again removes it", filesd->path);
-	json_object_set_new(told, "file", json_string(filesd->path));
-	json_object_set_new(told, "changed", json_boolean(filesd->changed));
+	if (!note_first && leave == 0 && drains->root != NULL && drains_write(drains, file_sd) != 0)
+		(void)say(0, "that was the note of drained nodes only, and it still has this one, which does no harm while the node is announced: %s is as it was to be. When that is mended, announcing the node again removes it", file_sd->path);
+	json_object_set_new(told, "file", json_string(file_sd->path));
+	json_object_set_new(told, "changed", json_boolean(file_sd->changed));
 	return leave;
 }
 
@@ -54,15 +54,15 @@ static bool reads_it(const struct peer *peer, const void *path)
 /* The file is followed by those that read it; to ask them hurries them up where there is nothing to follow it by. */
 static void hurry(const char *path, const char *words)
 {
-	struct fleet fleet;
+	struct processes processes;
 
-	if (fleet_look(&fleet, options_control(), NULL) < 0)
+	if (processes_look(&processes, options_control(), NULL) < 0)
 		return;
-	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "status"), FLEET_TIMEOUT) == 0) {
-		fleet_keep(&fleet, reads_it, path);
-		(void)fleet_ask(&fleet, request_new(false, false, words, 0), FLEET_TIMEOUT);
+	if (processes_ask(&processes, json_pack("{s:s}", "do", "status"), PROCESSES_TIMEOUT) == 0) {
+		processes_keep(&processes, reads_it, path);
+		(void)processes_ask(&processes, request_new(false, false, words, 0), PROCESSES_TIMEOUT);
 	}
-	fleet_free(&fleet);
+	processes_free(&processes);
 }
 
 int edit_wait(const struct barrier *what, const char *verb, json_t *told)
@@ -82,18 +82,18 @@ int edit_tell(json_t *told, int leave)
 	return leave;
 }
 
-bool edit_begin(struct filesd *filesd, struct drains *drains, const char *given, bool strict, int *leave)
+bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict, int *leave)
 {
-	const char *path = filesd_path(given);
+	const char *path = file_sd_path(given);
 	char why[512] = "out of memory";
 
-	*leave = path == NULL ? LEAVE_USAGE : filesd_open(filesd, path, true);
+	*leave = path == NULL ? LEAVE_USAGE : file_sd_open(file_sd, path, true);
 	if (*leave != 0)
 		return false;
-	if (drains_read(drains, filesd->path, why, sizeof(why)) < 0) {
+	if (drains_read(drains, file_sd->path, why, sizeof(why)) < 0) {
 		*leave = say(strict ? LEAVE_FAILED : 0, "the note of drained nodes can't be read, and is left as it is: %s", why);
 		if (strict)
-			filesd_close(filesd);
+			file_sd_close(file_sd);
 	}
 	return *leave == 0;
 }
@@ -119,11 +119,11 @@ static const char *fresh_incarnation(void)
 }
 
 /* What is known of the node: as it is announced, else as it was when it was drained. */
-static json_t *known_labels(const struct filesd *filesd, const struct drains *drains, const char *id)
+static json_t *known_labels(const struct file_sd *file_sd, const struct drains *drains, const char *id)
 {
-	struct filesd_entry entry;
+	struct file_sd_entry entry;
 
-	if (filesd_find(filesd, id, &entry)) {
+	if (file_sd_find(file_sd, id, &entry)) {
 		json_t *copy = entry.labels != NULL ? json_deep_copy(entry.labels) : json_object();
 		if (!entry.alone)
 			json_object_del(copy, "id");
@@ -160,11 +160,11 @@ static json_t *wanted_labels(const json_t *its, const char *id, const char *addr
 }
 
 /* As it is to be; whatever else the group has that we don't know stays. NULL: no memory, or a label that is no UTF-8. */
-static json_t *wanted_group(const struct filesd *filesd, const struct drains *drains, const char *id, const char *address)
+static json_t *wanted_group(const struct file_sd *file_sd, const struct drains *drains, const char *id, const char *address)
 {
-	struct filesd_entry entry;
-	json_t *group = filesd_find(filesd, id, &entry) && entry.alone ? json_deep_copy(entry.in->group) : json_object();
-	json_t *its = known_labels(filesd, drains, id);
+	struct file_sd_entry entry;
+	json_t *group = file_sd_find(file_sd, id, &entry) && entry.alone ? json_deep_copy(entry.in->group) : json_object();
+	json_t *its = known_labels(file_sd, drains, id);
 	int failed = json_object_set_new(group, "targets", json_pack("[s]", address));
 
 	failed |= json_object_set_new(group, "labels", wanted_labels(its, id, address));
@@ -213,28 +213,28 @@ static const struct option_row announce_options[] = {
 	OPTION_END,
 };
 
-static void say_announced(const struct filesd *filesd, const char *id, const char *address)
+static void say_announced(const struct file_sd *file_sd, const char *id, const char *address)
 {
 	words_print(id);
-	if (!filesd->changed)
+	if (!file_sd->changed)
 		printf(" is announced so already; nothing was changed in ");
 	else
 		printf(" is announced at %s%s%s in ", address, incarnation != NULL ? ", incarnation " : "", incarnation != NULL ? incarnation : "");
-	words_print(filesd->path);
+	words_print(file_sd->path);
 	putchar('\n');
 }
 
 static int announce(const char *id, const char *address, json_t *told)
 {
-	struct filesd filesd;
+	struct file_sd file_sd;
 	struct drains drains;
 	int leave;
 
-	if (!edit_begin(&filesd, &drains, file, false, &leave))
+	if (!edit_begin(&file_sd, &drains, file, false, &leave))
 		return leave;
-	json_t *group = wanted_group(&filesd, &drains, id, address);
+	json_t *group = wanted_group(&file_sd, &drains, id, address);
 	leave = group == NULL ? say(LEAVE_FAILED, "out of memory, or something given is not UTF-8; nothing was changed") : check_group(group);
-	if (leave == 0 && !filesd_put(&filesd, id, group))
+	if (leave == 0 && !file_sd_put(&file_sd, id, group))
 		leave = say(LEAVE_FAILED, "out of memory");
 	const char *its = json_string_value(json_object_get(json_object_get(group, "labels"), "incarnation"));
 	if (its != NULL)
@@ -242,12 +242,12 @@ static int announce(const char *id, const char *address, json_t *told)
 	if (leave == 0 && drains.root != NULL)
 		drains_end(&drains, id);
 	if (leave == 0)
-		leave = edit_finish(&filesd, &drains, false, told);
+		leave = edit_finish(&file_sd, &drains, false, told);
 	if (leave == 0 && !common.json)
-		say_announced(&filesd, id, address);
+		say_announced(&file_sd, id, address);
 	json_decref(group);
 	drains_free(&drains);
-	filesd_close(&filesd);
+	file_sd_close(&file_sd);
 	return leave;
 }
 
@@ -306,24 +306,24 @@ static const struct option_row withdraw_options[] = {
 
 static int withdraw(const char *id, json_t *told)
 {
-	struct filesd filesd;
+	struct file_sd file_sd;
 	struct drains drains;
-	struct filesd_entry entry = {0};
+	struct file_sd_entry entry = {0};
 	int leave;
 
-	if (!edit_begin(&filesd, &drains, file, false, &leave))
+	if (!edit_begin(&file_sd, &drains, file, false, &leave))
 		return leave;
-	leave = filesd_remove(&filesd, id) ? edit_finish(&filesd, &drains, false, told) : say(LEAVE_FAILED, "out of memory");
-	if (leave == 0 && filesd.changed && !filesd_next(&filesd, &entry))
+	leave = file_sd_remove(&file_sd, id) ? edit_finish(&file_sd, &drains, false, told) : say(LEAVE_FAILED, "out of memory");
+	if (leave == 0 && file_sd.changed && !file_sd_next(&file_sd, &entry))
 		(void)say(0, "no node is announced any more: the servers refuse an empty set, unless they are set up with allow_empty=yes");
 	if (leave == 0 && !common.json) {
 		words_print(id);
-		printf(filesd.changed ? " is withdrawn from " : " is not in ");
-		words_print(filesd.path);
-		puts(filesd.changed ? "" : "; nothing was changed");
+		printf(file_sd.changed ? " is withdrawn from " : " is not in ");
+		words_print(file_sd.path);
+		puts(file_sd.changed ? "" : "; nothing was changed");
 	}
 	drains_free(&drains);
-	filesd_close(&filesd);
+	file_sd_close(&file_sd);
 	return leave;
 }
 

@@ -135,7 +135,7 @@ static void place_refusal(struct verdict *verdict, const char *text)
 
 	if (take(&at, "group ", &group)) {
 		(void)take(&at, ": target ", &target);
-		verdict->place = locate_find(text, group, target);
+		verdict->place = position_find(text, group, target);
 		verdict->unsaid = true;
 	} else if (strncmp(at, "the document ", 13) == 0 && line != NULL && take(&line, "line ", &place.line) && take(&line, ", column ", &place.column)) {
 		verdict->place = place;
@@ -146,7 +146,7 @@ static void place_refusal(struct verdict *verdict, const char *text)
 struct fault {
 	const char *id;
 	json_t *told;
-	struct filesd_entry first;
+	struct file_sd_entry first;
 	struct place place; /* of the first entry that is wrong by itself; where each is fine and they differ: of the first */
 	size_t count;       /* entries that have the id */
 	bool wrong;         /* there is one */
@@ -179,7 +179,7 @@ static struct fault *list_faults(const json_t *quarantined)
 }
 
 /* Would it be quarantined if it were the only one? */
-static bool is_wrong(const struct filesd_entry *entry)
+static bool is_wrong(const struct file_sd_entry *entry)
 {
 	/* An id label names a target that is alone in its group. One that is not is given twice, which is one node. */
 	json_t *document = json_pack("[{s:[s,s*],s:O*}]", "targets", entry->address, entry->alone ? NULL : entry->address, "labels", entry->labels);
@@ -191,7 +191,7 @@ static bool is_wrong(const struct filesd_entry *entry)
 	return wrong;
 }
 
-static void note(struct fault *fault, const struct filesd_entry *entry, struct place place)
+static void note(struct fault *fault, const struct file_sd_entry *entry, struct place place)
 {
 	if (fault->count++ == 0) {
 		fault->first = *entry;
@@ -207,14 +207,14 @@ static void note(struct fault *fault, const struct filesd_entry *entry, struct p
 }
 
 /* Every entry whose id is one of a fault; the number of one without a usable id is its name. */
-static void note_entries(struct fault *faults, size_t count, const struct filesd *filesd)
+static void note_entries(struct fault *faults, size_t count, const struct file_sd *file_sd)
 {
-	struct locate walk = locate_begin(filesd->text);
-	struct filesd_entry entry = {0};
+	struct position_walk walk = position_begin(file_sd->text);
+	struct file_sd_entry entry = {0};
 	char name[64];
 
-	for (size_t number = 1; filesd_next(filesd, &entry); number++) {
-		struct place place = locate_onward(&walk, (size_t)(entry.in - filesd->groups) + 1, entry.target + 1);
+	for (size_t number = 1; file_sd_next(file_sd, &entry); number++) {
+		struct place place = position_onward(&walk, (size_t)(entry.in - file_sd->groups) + 1, entry.target + 1);
 		snprintf(name, sizeof(name), "entry %zu", number);
 		struct fault *fault = bsearch(&(struct fault){.id = entry.id}, faults, count, sizeof(*faults), by_id);
 		bool unnamed = fault == NULL && (fault = bsearch(&(struct fault){.id = name}, faults, count, sizeof(*faults), by_id)) != NULL;
@@ -227,11 +227,11 @@ static void note_entries(struct fault *faults, size_t count, const struct filesd
 static void place_quarantined(json_t *quarantined, char *text, size_t length)
 {
 	struct fault *faults = list_faults(quarantined);
-	struct filesd filesd;
+	struct file_sd file_sd;
 	char why[300];
 
-	if (filesd_take(&filesd, text, length, why, sizeof(why)) == 0 && faults != NULL)
-		note_entries(faults, json_array_size(quarantined), &filesd);
+	if (file_sd_take(&file_sd, text, length, why, sizeof(why)) == 0 && faults != NULL)
+		note_entries(faults, json_array_size(quarantined), &file_sd);
 	for (size_t i = 0; faults != NULL && i < json_array_size(quarantined); i++) {
 		const struct fault *fault = &faults[i];
 		if (fault->place.line == 0 || fault->twice)
@@ -240,7 +240,7 @@ static void place_quarantined(json_t *quarantined, char *text, size_t length)
 		json_object_set_new(fault->told, "column", json_integer((json_int_t)fault->place.column));
 		json_object_set_new(fault->told, "more", json_integer((json_int_t)fault->count - 1));
 	}
-	filesd_close(&filesd);
+	file_sd_close(&file_sd);
 	free(faults);
 }
 
@@ -308,7 +308,7 @@ static json_t *verdict_json(const char *path, const struct verdict *verdict)
 /* ---- The verb ---- */
 
 /* Takes the text. */
-static void judge_text(struct verdict *verdict, const struct safestart_conf *conf, char *text, size_t length)
+static void summary_text(struct verdict *verdict, const struct safestart_conf *conf, char *text, size_t length)
 {
 	int result = safestart_check(conf, text, verdict->why, sizeof(verdict->why));
 
@@ -340,7 +340,7 @@ static int check(const struct safestart_conf *conf, const char *path, json_t *to
 		snprintf(verdict.why, sizeof(verdict.why), "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
 		free(text);
 	} else {
-		judge_text(&verdict, conf, text, length);
+		summary_text(&verdict, conf, text, length);
 	}
 	if (!common.json)
 		tell(path, &verdict);

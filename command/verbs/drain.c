@@ -42,18 +42,18 @@ static void tell_lacking(const char *id, const json_t *lacking, char *words, siz
 
 /* How many, as far as it matters, are announced and in use on the whole roster, as safestart wait would say; in words about the first one
  * that is not. Whoever drains meanwhile waits for the lock of the file, and then finds one node less in it. */
-static unsigned count_available(const struct filesd *filesd, const char *but, const struct roster *roster, const struct fleet *fleet, char *words, size_t size)
+static unsigned count_available(const struct file_sd *file_sd, const char *but, const struct roster *roster, const struct processes *processes, char *words, size_t size)
 {
-	struct filesd_entry entry = {0};
+	struct file_sd_entry entry = {0};
 	unsigned available = 0;
 
 	words[0] = '\0';
-	while (available < min_available && filesd_next(filesd, &entry)) {
+	while (available < min_available && file_sd_next(file_sd, &entry)) {
 		struct barrier one = {.node = entry.id, .applied = barrier.applied};
 		if (strcmp(entry.id, but) == 0)
 			continue;
 		json_t *lacking = json_array();
-		if (barrier_judge(&one, roster, fleet, lacking) == 0)
+		if (barrier_judge(&one, roster, processes, lacking) == 0)
 			available++;
 		else if (words[0] == '\0')
 			tell_lacking(entry.id, lacking, words, size);
@@ -62,39 +62,39 @@ static unsigned count_available(const struct filesd *filesd, const char *but, co
 	return available;
 }
 
-static int check_available(const struct filesd *filesd, const char *id)
+static int check_available(const struct file_sd *file_sd, const char *id)
 {
 	struct roster roster;
-	struct fleet fleet;
+	struct processes processes;
 	int leave = roster_read(&roster, &barrier.roster, options_control(), !barrier.no_roster);
 
 	if (leave == LEAVE_ROSTER && barrier.no_roster)
 		leave = 0;
 	if (leave == 0)
-		leave = fleet_find(&fleet, options_control(), NULL);
+		leave = processes_find(&processes, options_control(), NULL);
 	if (leave != 0) {
 		roster_free(&roster);
 		return leave;
 	}
-	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "nodes"), FLEET_TIMEOUT) < 0) {
+	if (processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PROCESSES_TIMEOUT) < 0) {
 		leave = say(LEAVE_FAILED, "out of memory");
 	} else {
 		char words[600];
-		unsigned available = count_available(filesd, id, &roster, &fleet, words, sizeof(words));
+		unsigned available = count_available(file_sd, id, &roster, &processes, words, sizeof(words));
 		if (available < min_available)
 			leave = say(LEAVE_REFUSED, "without %s only %u node%s would be available, and %u have to be; nothing was changed%s", id, available, available == 1 ? "" : "s",
 				    min_available, words);
 	}
-	fleet_free(&fleet);
+	processes_free(&processes);
 	roster_free(&roster);
 	return leave;
 }
 
-static void say_drained(const struct filesd *filesd, const struct drains *drains, const char *id)
+static void say_drained(const struct file_sd *file_sd, const struct drains *drains, const char *id)
 {
 	words_print(id);
-	fputs(filesd->changed ? " is withdrawn from " : " was withdrawn already from ", stdout);
-	words_print(filesd->path);
+	fputs(file_sd->changed ? " is withdrawn from " : " was withdrawn already from ", stdout);
+	words_print(file_sd->path);
 	fputs(", no alarm before ", stdout);
 	words_print(json_string_value(json_object_get(drains_note(drains, id), "until")));
 	printf("; it comes back with: safestart announce ");
@@ -105,36 +105,36 @@ static void say_drained(const struct filesd *filesd, const struct drains *drains
 	putchar('\n');
 }
 
-static int drain_locked(struct filesd *filesd, struct drains *drains, const char *id, json_t *told)
+static int drain_locked(struct file_sd *file_sd, struct drains *drains, const char *id, json_t *told)
 {
-	struct filesd_entry entry;
-	bool there = filesd_find(filesd, id, &entry);
+	struct file_sd_entry entry;
+	bool there = file_sd_find(file_sd, id, &entry);
 
 	if (!there && drains_note(drains, id) == NULL)
-		return say(LEAVE_FAILED, "there is no node \"%s\" in %s; safestart nodes lists those that are known", id, filesd->path);
-	int leave = there && min_available > 0 ? check_available(filesd, id) : 0;
+		return say(LEAVE_FAILED, "there is no node \"%s\" in %s; safestart nodes lists those that are known", id, file_sd->path);
+	int leave = there && min_available > 0 ? check_available(file_sd, id) : 0;
 	if (leave != 0)
 		return leave;
-	if (!drains_set(drains, id, there ? &entry : NULL, time(NULL) + (time_t)(span / 1000000000), reason) || !filesd_remove(filesd, id))
+	if (!drains_set(drains, id, there ? &entry : NULL, time(NULL) + (time_t)(span / 1000000000), reason) || !file_sd_remove(file_sd, id))
 		return say(LEAVE_FAILED, "out of memory");
-	leave = edit_finish(filesd, drains, true, told);
+	leave = edit_finish(file_sd, drains, true, told);
 	json_object_set(told, "until", json_object_get(drains_note(drains, id), "until"));
 	if (leave == 0 && !common.json)
-		say_drained(filesd, drains, id);
+		say_drained(file_sd, drains, id);
 	return leave;
 }
 
 static int drain(const char *id, json_t *told)
 {
-	struct filesd filesd;
+	struct file_sd file_sd;
 	struct drains drains;
 	int leave;
 
-	if (!edit_begin(&filesd, &drains, file, true, &leave))
+	if (!edit_begin(&file_sd, &drains, file, true, &leave))
 		return leave;
-	leave = drain_locked(&filesd, &drains, id, told);
+	leave = drain_locked(&file_sd, &drains, id, told);
 	drains_free(&drains);
-	filesd_close(&filesd);
+	file_sd_close(&file_sd);
 	return leave;
 }
 

@@ -8,10 +8,10 @@
 #include "files/file_sd.h"
 
 /* Lock and read both. `strict`: a note of drains that can't be read is the end. False: the program ends with *leave. */
-bool edit_begin(struct filesd *filesd, struct drains *drains, const char *given, bool strict, int *leave);
+bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict, int *leave);
 
 /* Write both, in the order that is asked for, and tell what was done. 0, or how the program ends. */
-int edit_finish(struct filesd *filesd, struct drains *drains, bool note_first, json_t *told);
+int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first, json_t *told);
 
 /* Ask the processes that read the file, then wait. */
 int edit_wait(const struct barrier *what, const char *verb, json_t *told);

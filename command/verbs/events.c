@@ -14,7 +14,7 @@
 #include "hosts/table.h"
 
 #define LOOK_AGAIN_MS 1000                     /* for processes that have come */
-#define ANSWER_MS ((int)(FLEET_TIMEOUT / 1000000)) /* --no-follow: whoever is not done and says nothing for so long does not answer */
+#define ANSWER_MS ((int)(PROCESSES_TIMEOUT / 1000000)) /* --no-follow: whoever is not done and says nothing for so long does not answer */
 
 static bool no_follow;
 
@@ -27,7 +27,7 @@ static const struct option_row options[] = {
 
 struct listener {
 	char *file, *name, *process;
-	struct link link;
+	struct connection link;
 	bool heard;  /* it said anything */
 	bool ended;  /* it said that it is closing, or --no-follow, that this is all; or it refused */
 	char *said;  /* the newest outcome's message */
@@ -125,7 +125,7 @@ static void drop(struct listeners *listeners, size_t index)
 {
 	struct listener *listener = &listeners->at[index];
 
-	link_close(&listener->link);
+	connection_close(&listener->link);
 	free(listener->file);
 	free(listener->name);
 	free(listener->process);
@@ -137,28 +137,28 @@ static void drop(struct listeners *listeners, size_t index)
 static void look(struct listeners *listeners, const char *directory, const char *name, bool first)
 {
 	const char *line = no_follow ? "{\"do\":\"events\",\"follow\":false}\n" : "{\"do\":\"events\"}\n";
-	struct fleet fleet;
+	struct processes processes;
 
-	if (fleet_look(&fleet, directory, name) < 0)
+	if (processes_look(&processes, directory, name) < 0)
 		return;
-	for (size_t i = 0; i < fleet.count; i++) {
-		struct peer *peer = &fleet.peers[i];
+	for (size_t i = 0; i < processes.count; i++) {
+		struct peer *peer = &processes.peers[i];
 		struct listener new = {.file = peer->file, .name = peer->name, .process = peer->process};
 		if (find(listeners, peer->file) != NULL)
 			continue;
-		int error = link_open(&new.link, directory, peer->file, line);
+		int error = connection_open(&new.link, directory, peer->file, line);
 		struct listener *at = error == 0 ? realloc(listeners->at, (listeners->count + 1) * sizeof(*at)) : NULL;
 		if (at == NULL) {
 			if (first && error < 0 && error != -ECONNREFUSED)
 				(void)say(0, "%s %s can't be heard: %s", peer->name, peer->process, safestart_strerror(error));
-			link_close(&new.link);
+			connection_close(&new.link);
 			continue;
 		}
 		listeners->at = at;
 		listeners->at[listeners->count++] = new;
 		peer->file = peer->name = peer->process = NULL; /* taken */
 	}
-	fleet_free(&fleet);
+	processes_free(&processes);
 }
 
 /* Returns how many lines or ends there were. */
@@ -168,12 +168,12 @@ static int turn(struct listeners *listeners, int wait_ms)
 	int ready = 0;
 
 	for (size_t i = 0; polled != NULL && i < listeners->count; i++)
-		polled[i] = (struct pollfd){.fd = listeners->at[i].link.fd, .events = link_wants(&listeners->at[i].link)};
+		polled[i] = (struct pollfd){.fd = listeners->at[i].link.fd, .events = connection_wants(&listeners->at[i].link)};
 	if (polled != NULL)
 		ready = poll(polled, listeners->count, wait_ms);
 	for (size_t i = listeners->count; ready > 0 && i-- > 0;) { /* from behind, for drop() moves the last one */
 		struct listener *listener = &listeners->at[i];
-		if (polled[i].revents == 0 || link_turn(&listener->link, take_line, listener) == 0)
+		if (polled[i].revents == 0 || connection_turn(&listener->link, take_line, listener) == 0)
 			continue;
 		if (!common.json && !listener->ended)
 			(void)say(0, "%s %s has gone", listener->name, listener->process);
@@ -187,16 +187,16 @@ static int turn(struct listeners *listeners, int wait_ms)
 static int events_main(int argc, char **argv)
 {
 	struct listeners listeners = {0};
-	struct fleet fleet;
+	struct processes processes;
 	int first, leave;
 
 	if (!options_parse(&verb_events, argc, argv, 0, 1, &first, &leave))
 		return leave;
 	const char *name = first < argc ? argv[first] : NULL;
-	leave = fleet_find(&fleet, options_control(), name);
+	leave = processes_find(&processes, options_control(), name);
 	if (leave != 0)
 		return leave;
-	fleet_free(&fleet);
+	processes_free(&processes);
 	look(&listeners, options_control(), name, true);
 	if (listeners.count == 0)
 		leave = say(LEAVE_FAILED, "nobody in %s can be heard; see safestart status", options_control());

@@ -124,12 +124,12 @@ static void tell_whether_it_answers(struct exposition *exposition, const struct 
 	free(text);
 }
 
-void metrics_print(FILE *to, const struct fleet *fleet)
+void metrics_print(FILE *to, const struct processes *processes)
 {
 	struct exposition exposition = {0};
 
-	for (size_t i = 0; i < fleet->count; i++) {
-		const struct peer *peer = &fleet->peers[i];
+	for (size_t i = 0; i < processes->count; i++) {
+		const struct peer *peer = &processes->peers[i];
 		if (peer->state != PEER_GONE)
 			tell_whether_it_answers(&exposition, peer);
 		if (peer->state == PEER_ANSWERED)
@@ -146,7 +146,7 @@ void metrics_print(FILE *to, const struct fleet *fleet)
 	free(exposition.families);
 }
 
-static int64_t timeout = FLEET_TIMEOUT;
+static int64_t timeout = PROCESSES_TIMEOUT;
 
 static const struct option_row options[] = {
 	OPTION_CONTROL,
@@ -156,26 +156,26 @@ static const struct option_row options[] = {
 
 static int metrics_main(int argc, char **argv)
 {
-	struct fleet fleet;
+	struct processes processes;
 	int first, leave;
 
 	if (!options_parse(&verb_metrics, argc, argv, 0, 1, &first, &leave))
 		return leave;
-	leave = fleet_find(&fleet, options_control(), first < argc ? argv[first] : NULL);
+	leave = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
 	if (leave != 0)
 		return leave;
-	bool fine = fleet_ask(&fleet, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
+	bool fine = processes_ask(&processes, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
 	bool anybody = false;
-	for (size_t i = 0; fine && i < fleet.count; i++) {
-		const struct peer *peer = &fleet.peers[i];
+	for (size_t i = 0; fine && i < processes.count; i++) {
+		const struct peer *peer = &processes.peers[i];
 		anybody |= peer->state != PEER_GONE;
 		if (peer->state != PEER_ANSWERED && peer->state != PEER_GONE)
 			leave = say(LEAVE_FAILED, "%s %s: %s", peer->name, peer->process, peer->why);
 	}
 	if (fine && !anybody)
 		leave = say(LEAVE_FAILED, "nobody is there any more; are the servers running?");
-	metrics_print(stdout, &fleet);
-	fleet_free(&fleet);
+	metrics_print(stdout, &processes);
+	processes_free(&processes);
 	return fine ? leave : say(LEAVE_FAILED, "out of memory");
 }
 

@@ -7,6 +7,6 @@
 #include "hosts/processes.h"
 
 /* One exposition of what all of them answered to "metrics". */
-void metrics_print(FILE *to, const struct fleet *fleet);
+void metrics_print(FILE *to, const struct processes *processes);
 
 #endif

@@ -57,18 +57,18 @@ static bool has_changed(const char *path, const struct stat *seen, struct stat *
 /* id → address; NULL: it can't be read, which was said. `real`: where it really is, to be freed. */
 static json_t *read_nodes(const char *path, char **real)
 {
-	struct filesd filesd;
-	struct filesd_entry entry = {0};
+	struct file_sd file_sd;
+	struct file_sd_entry entry = {0};
 	char why[512];
 
-	if (filesd_open(&filesd, path, false) != 0)
+	if (file_sd_open(&file_sd, path, false) != 0)
 		return NULL;
-	int usable = safestart_check(NULL, filesd.text, why, sizeof(why));
+	int usable = safestart_check(NULL, file_sd.text, why, sizeof(why));
 	if (usable > 0 || usable == -EINVAL) /* what can't be probed never answers, and so is no alarm */
 		(void)say(0, "not all of %s can be used, and nobody would be told of what can't: %s; safestart check %s names all", path, why, path);
 	json_t *nodes = json_object();
 	int failed = nodes == NULL;
-	while (filesd_next(&filesd, &entry))
+	while (file_sd_next(&file_sd, &entry))
 		failed |= json_object_set_new(nodes, entry.id, json_string(entry.address));
 	if (failed != 0) { /* all of them, or none: one that is left out would never be looked at */
 		(void)say(0, "%s can't be read: out of memory; it is when it changes", path);
@@ -76,9 +76,9 @@ static json_t *read_nodes(const char *path, char **real)
 		nodes = NULL;
 	} else if (real != NULL) {
 		free(*real);
-		*real = strdup(filesd.path);
+		*real = strdup(file_sd.path);
 	}
-	filesd_close(&filesd);
+	file_sd_close(&file_sd);
 	return nodes;
 }
 
@@ -240,7 +240,7 @@ static int monitor_main(int argc, char **argv)
 		return leave;
 	if (inventory == NULL)
 		return say(LEAVE_USAGE, "which nodes are expected? Name the file_sd file of all of them with --inventory");
-	file = filesd_path(file);
+	file = file_sd_path(file);
 	if (file == NULL)
 		return LEAVE_USAGE;
 	if (interval <= 0 || timeout <= 0 || max_inflight == 0 || max_inflight > 1000)

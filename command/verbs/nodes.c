@@ -13,7 +13,7 @@
 #define COLUMNS_MAX 8 /* more processes than that are counted, not shown one by one */
 #define REASONS_MAX 20
 
-static int64_t timeout = FLEET_TIMEOUT;
+static int64_t timeout = PROCESSES_TIMEOUT;
 static const char *node_option;
 
 /* ---- Every node once ---- */
@@ -307,33 +307,33 @@ static bool print_name(const struct peer *peers, size_t count)
 
 /* ---- The verb ---- */
 
-static int print_for_programs(const struct fleet *fleet, int leave)
+static int print_for_programs(const struct processes *processes, int leave)
 {
-	json_t *processes = json_array();
+	json_t *answers = json_array();
 
-	for (size_t i = 0; i < fleet->count; i++) {
-		const struct peer *peer = &fleet->peers[i];
+	for (size_t i = 0; i < processes->count; i++) {
+		const struct peer *peer = &processes->peers[i];
 		json_t *answer = peer->state == PEER_ANSWERED ? json_copy(peer->answer) : json_object();
 		json_object_del(answer, "ok");
 		json_object_set_new(answer, "name", json_string(peer->name));
 		json_object_set_new(answer, "process", json_string(peer->process));
 		if (peer->state != PEER_ANSWERED)
 			json_object_set_new(answer, "error", json_string(peer->why));
-		json_array_append_new(processes, answer);
+		json_array_append_new(answers, answer);
 	}
-	return print_json(json_pack("{s:s,s:o}", "directory", fleet->directory, "processes", processes), leave);
+	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "processes", answers), leave);
 }
 
 /* Quarantined somewhere, or somebody did not answer. */
-static int leave_by(const struct fleet *fleet)
+static int leave_by(const struct processes *processes)
 {
 	int leave = LEAVE_DONE;
 	const json_t *node;
 	size_t index;
 
-	for (size_t i = 0; i < fleet->count; i++) {
-		const json_t *nodes = json_object_get(fleet->peers[i].answer, "nodes");
-		if (fleet->peers[i].state != PEER_ANSWERED && fleet->peers[i].state != PEER_GONE)
+	for (size_t i = 0; i < processes->count; i++) {
+		const json_t *nodes = json_object_get(processes->peers[i].answer, "nodes");
+		if (processes->peers[i].state != PEER_ANSWERED && processes->peers[i].state != PEER_GONE)
 			leave = leave_worse(leave, LEAVE_FAILED);
 		json_array_foreach(nodes, index, node) {
 			if (strcmp(answer_text(node, "state"), "quarantined") == 0)
@@ -345,27 +345,27 @@ static int leave_by(const struct fleet *fleet)
 
 static int nodes_main(int argc, char **argv)
 {
-	struct fleet fleet;
+	struct processes processes;
 	int first, leave;
 
 	if (!options_parse(&verb_nodes, argc, argv, 0, 1, &first, &leave))
 		return leave;
-	leave = fleet_find(&fleet, options_control(), first < argc ? argv[first] : NULL);
+	leave = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
 	if (leave != 0)
 		return leave;
-	bool fine = fleet_ask(&fleet, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option), timeout) == 0;
-	leave = leave_by(&fleet);
+	bool fine = processes_ask(&processes, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option), timeout) == 0;
+	leave = leave_by(&processes);
 	if (fine && common.json) {
-		leave = print_for_programs(&fleet, leave);
+		leave = print_for_programs(&processes, leave);
 	} else if (fine) {
-		for (size_t i = 0, count; fine && i < fleet.count; i += count) {
-			count = judge_span(&fleet, i);
+		for (size_t i = 0, count; fine && i < processes.count; i += count) {
+			count = summary_span(&processes, i);
 			if (i > 0)
 				putchar('\n');
-			fine = print_name(&fleet.peers[i], count);
+			fine = print_name(&processes.peers[i], count);
 		}
 	}
-	fleet_free(&fleet);
+	processes_free(&processes);
 	return fine ? leave : say(LEAVE_FAILED, "out of memory");
 }
 

@@ -73,10 +73,10 @@ static void print_peer(const struct peer *peer)
 }
 
 /* The library's words are for programmers. */
-static void print_next(const struct fleet *fleet)
+static void print_next(const struct processes *processes)
 {
-	for (size_t i = 0; i < fleet->count; i++) {
-		const struct peer *peer = &fleet->peers[i];
+	for (size_t i = 0; i < processes->count; i++) {
+		const struct peer *peer = &processes->peers[i];
 		if (peer->state != PEER_ANSWERED || strstr(answer_text(json_object_get(peer->answer, "outcome"), "message"), "SAFESTART_FORCE") == NULL)
 			continue;
 		fputs("Next, if that is meant: safestart request --force ", stdout);
@@ -99,11 +99,11 @@ static json_t *peer_json(const struct peer *peer)
 }
 
 /* To force is to say that a loss is meant, of that set in those processes: not of everybody who happens to be there. */
-static int check_force(const struct fleet *fleet, const char *name)
+static int check_force(const struct processes *processes, const char *name)
 {
-	for (size_t i = 1; force && name == NULL && i < fleet->count; i++) {
-		if (strcmp(fleet->peers[0].name, fleet->peers[i].name) != 0)
-			return say(LEAVE_USAGE, "--force needs a NAME here: there are %s and %s, and forcing lifts the guard rails of all it reaches", fleet->peers[0].name, fleet->peers[i].name);
+	for (size_t i = 1; force && name == NULL && i < processes->count; i++) {
+		if (strcmp(processes->peers[0].name, processes->peers[i].name) != 0)
+			return say(LEAVE_USAGE, "--force needs a NAME here: there are %s and %s, and forcing lifts the guard rails of all it reaches", processes->peers[0].name, processes->peers[i].name);
 	}
 	return 0;
 }
@@ -122,41 +122,41 @@ static const struct option_row options[] = {
 static int request_main(int argc, char **argv)
 {
 	json_t *told = json_array();
-	struct fleet fleet = {0};
+	struct processes processes = {0};
 	int first, leave;
 
 	if (!options_parse(&verb_request, argc, argv, 0, 1, &first, &leave))
 		goto done;
 	const char *name = first < argc ? argv[first] : NULL;
-	leave = fleet_find(&fleet, options_control(), name);
+	leave = processes_find(&processes, options_control(), name);
 	if (leave == 0)
-		leave = check_force(&fleet, name);
+		leave = check_force(&processes, name);
 	if (leave != 0)
 		goto done;
 	/* Theirs is the timeout of the answer; ours on top is for those that do not even answer. To wait for no time at all is to wait, too:
 	 * what is told is an outcome, if only that there is none yet. */
 	const int64_t patience = wait ? (timeout > 0 ? timeout : 1) : 0;
-	if (fleet_ask(&fleet, request_new(force, urgent, reason, patience), patience + FLEET_TIMEOUT) < 0) {
+	if (processes_ask(&processes, request_new(force, urgent, reason, patience), patience + PROCESSES_TIMEOUT) < 0) {
 		leave = say(LEAVE_FAILED, "out of memory");
 		goto done;
 	}
 	bool anybody = false;
-	for (size_t i = 0; i < fleet.count; i++) {
-		anybody |= fleet.peers[i].state != PEER_GONE;
-		leave = leave_worse(leave, leave_by(&fleet.peers[i]));
+	for (size_t i = 0; i < processes.count; i++) {
+		anybody |= processes.peers[i].state != PEER_GONE;
+		leave = leave_worse(leave, leave_by(&processes.peers[i]));
 		if (common.json)
-			json_array_append_new(told, peer_json(&fleet.peers[i]));
+			json_array_append_new(told, peer_json(&processes.peers[i]));
 		else
-			print_peer(&fleet.peers[i]);
+			print_peer(&processes.peers[i]);
 	}
 	if (!anybody)
 		leave = say(LEAVE_FAILED, "nobody was there to be asked; are the servers running?");
 	if (common.json)
 		leave = print_json(json_incref(told), leave);
 	else
-		print_next(&fleet);
+		print_next(&processes);
 done:
-	fleet_free(&fleet);
+	processes_free(&processes);
 	json_decref(told);
 	return leave;
 }

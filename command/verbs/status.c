@@ -20,19 +20,19 @@ static const char *state_name(enum peer_state state)
 
 /* ---- For people ---- */
 
-static void print_line(const char *name, const struct judgement *judgement)
+static void print_line(const char *name, const struct summary *summary)
 {
-	fputs(colour_on(judgement->leave == LEAVE_DONE ? COLOUR_GOOD : judgement->leave == LEAVE_QUARANTINED || judgement->leave == LEAVE_NOT_YET ? COLOUR_WARN : COLOUR_BAD), stdout);
+	fputs(colour_on(summary->leave == LEAVE_DONE ? COLOUR_GOOD : summary->leave == LEAVE_QUARANTINED || summary->leave == LEAVE_NOT_YET ? COLOUR_WARN : COLOUR_BAD), stdout);
 	words_print(name);
 	fputs(":", stdout);
 	fputs(colour_off(), stdout);
 	putchar(' ');
-	words_print(judgement->line != NULL ? judgement->line : "(out of memory)");
-	if (judgement->next[0] != '\0') {
-		size_t length = judgement->line != NULL ? strlen(judgement->line) : 0;
-		fputs(length > 0 && judgement->line[length - 1] == '?' ? " Next: " : ". Next: ", stdout);
-		words_print(judgement->next);
-		if (strstr(judgement->next, " --force ") != NULL) /* nobody is to lose nodes for having done as he was told */
+	words_print(summary->line != NULL ? summary->line : "(out of memory)");
+	if (summary->next[0] != '\0') {
+		size_t length = summary->line != NULL ? strlen(summary->line) : 0;
+		fputs(length > 0 && summary->line[length - 1] == '?' ? " Next: " : ". Next: ", stdout);
+		words_print(summary->next);
+		if (strstr(summary->next, " --force ") != NULL) /* nobody is to lose nodes for having done as he was told */
 			fputs(", if that is meant", stdout);
 	}
 	putchar('\n');
@@ -42,11 +42,11 @@ static void print_line(const char *name, const struct judgement *judgement)
 static void tell_nodes(const json_t *status, char *words, size_t size)
 {
 	static const char *const states[] = {"proven", "failing", "quarantined", "announced", "retired"};
-	size_t used = (size_t)snprintf(words, size, "%zu", judge_nodes(status, NULL));
+	size_t used = (size_t)snprintf(words, size, "%zu", summary_nodes(status, NULL));
 	const char *before = ": ";
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-		size_t count = judge_nodes(status, states[i]);
+		size_t count = summary_nodes(status, states[i]);
 		if (count > 0 && used < size) {
 			used += (size_t)snprintf(words + used, size - used, "%s%zu %s", before, count, states[i]);
 			before = ", ";
@@ -54,19 +54,19 @@ static void tell_nodes(const json_t *status, char *words, size_t size)
 	}
 }
 
-static void print_peer(struct table *table, const struct peer *peer, const struct judgement *judgement)
+static void print_peer(struct table *table, const struct peer *peer, const struct summary *summary)
 {
 	static const enum colour colours[] = {COLOUR_PLAIN, COLOUR_WARN, COLOUR_FAINT, COLOUR_WARN, COLOUR_BAD, COLOUR_BAD, COLOUR_BAD};
 	const json_t *status = peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
 	char words[400], nodes[128] = "";
-	enum trouble trouble = judge_peer(peer, judgement, words, sizeof(words));
+	enum trouble trouble = summary_peer(peer, summary, words, sizeof(words));
 	bool has_set = answer_number(status, "generation") > 0;
 
 	if (status != NULL)
 		tell_nodes(status, nodes, sizeof(nodes));
 	table_cell(table, trouble == TROUBLE_GONE ? COLOUR_FAINT : COLOUR_PLAIN, "%s", peer->name);
 	table_cell(table, colours[trouble], "%s", peer->process);
-	table_cell(table, has_set && strcmp(answer_text(status, "digest"), judgement->full) == 0 ? COLOUR_GOOD : COLOUR_WARN, "%.*s", (int)judgement->digits,
+	table_cell(table, has_set && strcmp(answer_text(status, "digest"), summary->full) == 0 ? COLOUR_GOOD : COLOUR_WARN, "%.*s", (int)summary->digits,
 		   has_set ? answer_text(status, "digest") : "-");
 	table_cell(table, COLOUR_PLAIN, "%s", nodes);
 	const char *keep = answer_text(json_object_get(status, "last_good"), "error"); /* no harm before it is started anew */
@@ -75,14 +75,14 @@ static void print_peer(struct table *table, const struct peer *peer, const struc
 }
 
 /* Those in trouble come first: they are what one looks for. */
-static void print_peers(struct table *table, const struct peer *peers, size_t count, const struct judgement *judgement)
+static void print_peers(struct table *table, const struct peer *peers, size_t count, const struct summary *summary)
 {
 	char words[400];
 
 	for (int fine = 0; fine < 2; fine++) {
 		for (size_t i = 0; i < count; i++) {
-			if ((judge_peer(&peers[i], judgement, words, sizeof(words)) == TROUBLE_NONE) == (fine == 1))
-				print_peer(table, &peers[i], judgement);
+			if ((summary_peer(&peers[i], summary, words, sizeof(words)) == TROUBLE_NONE) == (fine == 1))
+				print_peer(table, &peers[i], summary);
 		}
 	}
 }
@@ -96,43 +96,43 @@ static unsigned expected_of(const struct roster *roster, const char *name)
 
 /* Of those on the roster the first one from *index on of which not one process is there; NULL: there is none. Where only one name was
  * asked for, the others are not looked for. */
-static const struct roster_row *next_absent(const struct roster *roster, const struct fleet *fleet, bool all, size_t *index)
+static const struct roster_row *next_absent(const struct roster *roster, const struct processes *processes, bool all, size_t *index)
 {
 	while (all && *index < roster->count) {
 		const struct roster_row *row = &roster->rows[(*index)++];
 		bool there = row->count == 0;
-		for (size_t i = 0; !there && i < fleet->count; i++)
-			there = strcmp(fleet->peers[i].name, row->name) == 0;
+		for (size_t i = 0; !there && i < processes->count; i++)
+			there = strcmp(processes->peers[i].name, row->name) == 0;
 		if (!there)
 			return row;
 	}
 	return NULL;
 }
 
-static int print_for_people(const struct fleet *fleet, const struct roster *roster, bool all)
+static int print_for_people(const struct processes *processes, const struct roster *roster, bool all)
 {
 	static const char *const heads[] = {"NAME", "PROCESS", "SET", "NODES", "STATE"};
 	const struct roster_row *absent;
-	struct judgement judgement;
+	struct summary summary;
 	struct table table;
 	int leave = LEAVE_DONE;
 
 	table_begin(&table, 5);
 	for (size_t i = 0; i < 5; i++)
 		table_cell(&table, COLOUR_HEAD, "%s", heads[i]);
-	for (size_t i = 0, count; i < fleet->count; i += count) {
-		count = judge_span(fleet, i);
-		judge(&judgement, &fleet->peers[i], count, expected_of(roster, fleet->peers[i].name));
-		print_line(fleet->peers[i].name, &judgement);
-		print_peers(&table, &fleet->peers[i], count, &judgement);
-		leave = leave_worse(leave, judgement.leave);
-		judge_end(&judgement);
+	for (size_t i = 0, count; i < processes->count; i += count) {
+		count = summary_span(processes, i);
+		summarise(&summary, &processes->peers[i], count, expected_of(roster, processes->peers[i].name));
+		print_line(processes->peers[i].name, &summary);
+		print_peers(&table, &processes->peers[i], count, &summary);
+		leave = leave_worse(leave, summary.leave);
+		summary_end(&summary);
 	}
-	for (size_t i = 0; (absent = next_absent(roster, fleet, all, &i)) != NULL;) {
-		judge(&judgement, NULL, 0, absent->count);
-		print_line(absent->name, &judgement);
-		leave = leave_worse(leave, judgement.leave);
-		judge_end(&judgement);
+	for (size_t i = 0; (absent = next_absent(roster, processes, all, &i)) != NULL;) {
+		summarise(&summary, NULL, 0, absent->count);
+		print_line(absent->name, &summary);
+		leave = leave_worse(leave, summary.leave);
+		summary_end(&summary);
 	}
 	putchar('\n');
 	table_print(&table);
@@ -142,10 +142,10 @@ static int print_for_people(const struct fleet *fleet, const struct roster *rost
 
 /* ---- For programs ---- */
 
-static json_t *peer_json(const struct peer *peer, const struct judgement *judgement)
+static json_t *peer_json(const struct peer *peer, const struct summary *summary)
 {
 	char words[400];
-	enum trouble trouble = judge_peer(peer, judgement, words, sizeof(words));
+	enum trouble trouble = summary_peer(peer, summary, words, sizeof(words));
 	json_t *status = peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
 
 	return json_pack("{s:s,s:s,s:b,s:s*,s:O*}", "process", peer->process, "state", state_name(peer->state), "ok", trouble == TROUBLE_NONE, "why",
@@ -154,38 +154,38 @@ static json_t *peer_json(const struct peer *peer, const struct judgement *judgem
 
 static json_t *name_json(const char *called, const struct peer *peers, size_t count, unsigned expected, int *leave)
 {
-	struct judgement judgement;
+	struct summary summary;
 	json_t *processes = json_array();
 
-	judge(&judgement, peers, count, expected);
+	summarise(&summary, peers, count, expected);
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(processes, peer_json(&peers[i], &judgement));
-	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", called, "summary", judgement.line, "next", judgement.next, "digest", judgement.full,
-				 "on_it", (json_int_t)judgement.on_it, "count", (json_int_t)judgement.processes, "missing", (json_int_t)judgement.missing, "nodes", (json_int_t)judgement.nodes, "ok",
-				 judgement.leave == LEAVE_DONE, "processes", processes);
-	*leave = leave_worse(*leave, judgement.leave);
-	judge_end(&judgement);
+		json_array_append_new(processes, peer_json(&peers[i], &summary));
+	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", called, "summary", summary.line, "next", summary.next, "digest", summary.full,
+				 "on_it", (json_int_t)summary.on_it, "count", (json_int_t)summary.processes, "missing", (json_int_t)summary.missing, "nodes", (json_int_t)summary.nodes, "ok",
+				 summary.leave == LEAVE_DONE, "processes", processes);
+	*leave = leave_worse(*leave, summary.leave);
+	summary_end(&summary);
 	return name;
 }
 
-static int print_for_programs(const struct fleet *fleet, const struct roster *roster, bool all)
+static int print_for_programs(const struct processes *processes, const struct roster *roster, bool all)
 {
 	const struct roster_row *absent;
 	json_t *names = json_array();
 	int leave = LEAVE_DONE;
 
-	for (size_t i = 0, count; i < fleet->count; i += count) {
-		count = judge_span(fleet, i);
-		json_array_append_new(names, name_json(fleet->peers[i].name, &fleet->peers[i], count, expected_of(roster, fleet->peers[i].name), &leave));
+	for (size_t i = 0, count; i < processes->count; i += count) {
+		count = summary_span(processes, i);
+		json_array_append_new(names, name_json(processes->peers[i].name, &processes->peers[i], count, expected_of(roster, processes->peers[i].name), &leave));
 	}
-	for (size_t i = 0; (absent = next_absent(roster, fleet, all, &i)) != NULL;)
+	for (size_t i = 0; (absent = next_absent(roster, processes, all, &i)) != NULL;)
 		json_array_append_new(names, name_json(absent->name, NULL, 0, absent->count, &leave));
-	return print_json(json_pack("{s:s,s:o}", "directory", fleet->directory, "names", names), leave);
+	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "names", names), leave);
 }
 
 /* ---- The verb ---- */
 
-static int64_t timeout = FLEET_TIMEOUT;
+static int64_t timeout = PROCESSES_TIMEOUT;
 
 static const struct option_row options[] = {
 	OPTION_CONTROL,
@@ -197,25 +197,25 @@ static const struct option_row options[] = {
 static int status_main(int argc, char **argv)
 {
 	struct roster roster;
-	struct fleet fleet;
+	struct processes processes;
 	int first, leave;
 
 	if (!options_parse(&verb_status, argc, argv, 0, 1, &first, &leave))
 		return leave;
-	leave = fleet_find(&fleet, options_control(), first < argc ? argv[first] : NULL);
+	leave = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
 	if (leave != 0)
 		return leave;
 	int without = roster_read(&roster, &(struct words){0}, options_control(), false);
-	if (fleet_ask(&fleet, json_pack("{s:s}", "do", "status"), timeout) < 0)
+	if (processes_ask(&processes, json_pack("{s:s}", "do", "status"), timeout) < 0)
 		leave = say(LEAVE_FAILED, "out of memory");
 	else if (common.json)
-		leave = print_for_programs(&fleet, &roster, first == argc);
+		leave = print_for_programs(&processes, &roster, first == argc);
 	else
-		leave = print_for_people(&fleet, &roster, first == argc);
+		leave = print_for_people(&processes, &roster, first == argc);
 	if (!common.json)
-		fleet_sweep(&fleet); /* they were shown */
+		processes_sweep(&processes); /* they were shown */
 	roster_free(&roster);
-	fleet_free(&fleet);
+	processes_free(&processes);
 	return without == 0 || without == LEAVE_ROSTER ? leave : leave_worse(leave, without);
 }
 

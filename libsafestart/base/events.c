@@ -70,7 +70,7 @@ void events_post_log(struct events *events, int level, const char *message)
 	struct event *event = next_locked(events);
 	event->is_log = true;
 	event->level = level;
-	why_copy(event->message, sizeof(event->message), message);
+	message_copy(event->message, sizeof(event->message), message);
 	wake_locked(events);
 	pthread_mutex_unlock(&events->lock);
 }
@@ -122,7 +122,7 @@ void events_leave_words(struct events *events, int level, const char *words)
 {
 	pthread_mutex_lock(&events->lock);
 	events->level = level;
-	why_copy(events->words, sizeof(events->words), words);
+	message_copy(events->words, sizeof(events->words), words);
 	pthread_mutex_unlock(&events->lock);
 }
 
@@ -135,7 +135,7 @@ int events_take_words(struct events *events, char *words, size_t size)
 	pthread_mutex_lock(&events->lock);
 	if (events->words[0] != '\0') {
 		level = events->level;
-		why_copy(words, size, events->words);
+		message_copy(words, size, events->words);
 		events->words[0] = '\0';
 	}
 	pthread_mutex_unlock(&events->lock);

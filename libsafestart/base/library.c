@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* words: results for people. Static strings, independent of the locale. */
+/* library: results for people. Static strings, independent of the locale. */
 #include <errno.h>
 #include <safestart/safestart.h>
 #include <stddef.h>

@@ -28,7 +28,7 @@ static size_t character(const unsigned char *text)
 	return 0;
 }
 
-bool why_is_utf8(const char *text)
+bool message_is_utf8(const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;
 
@@ -41,7 +41,7 @@ bool why_is_utf8(const char *text)
 	return true;
 }
 
-void why_clean(char *text)
+void message_clean(char *text)
 {
 	unsigned char *at = (unsigned char *)text;
 
@@ -68,7 +68,7 @@ static void trim_partial_character(char *text)
 		text[start - 1] = '\0';
 }
 
-int why_say(char *why, size_t why_size, int error, const char *format, ...)
+int message_set(char *why, size_t why_size, int error, const char *format, ...)
 {
 	va_list arguments;
 
@@ -81,11 +81,11 @@ int why_say(char *why, size_t why_size, int error, const char *format, ...)
 		why[0] = '\0';
 	else if ((size_t)length >= why_size)
 		trim_partial_character(why);
-	why_clean(why);
+	message_clean(why);
 	return error;
 }
 
-void why_copy(char *to, size_t size, const char *from)
+void message_copy(char *to, size_t size, const char *from)
 {
 	size_t length = strnlen(from, size - 1);
 
@@ -93,12 +93,12 @@ void why_copy(char *to, size_t size, const char *from)
 	to[length] = '\0';
 	if (from[length] != '\0')
 		trim_partial_character(to);
-	why_clean(to);
+	message_clean(to);
 }
 
-struct why_duration why_duration(long long ns)
+struct message_duration message_duration(long long ns)
 {
-	struct why_duration d;
+	struct message_duration d;
 	long long ms = ns / 1000000, s = ms / 1000;
 
 	if (ns > 0 && ns < 1000000)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* why: errors in words, into the caller's buffer. Pure; used by every room. */
+/* message: errors in words, into the caller's buffer. Pure; used by every room. */
 #ifndef SAFESTART_WHY_H
 #define SAFESTART_WHY_H
 
@@ -8,20 +8,20 @@
 
 /* Write the words and return `error`, so that a failure is one statement. `why` may be NULL. What
  * does not fit is cut between characters, never inside one. The result is UTF-8. */
-int why_say(char *why, size_t why_size, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int message_set(char *why, size_t why_size, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* As strcpy, into `size` bytes, cut between characters; the result is UTF-8. */
-void why_copy(char *to, size_t size, const char *from);
+void message_copy(char *to, size_t size, const char *from);
 
 /* Is it UTF-8? / Make it so, without control characters: what is not becomes '?'. Words always are: bindings and JSON
  * decode them, logs have them in one line. */
-bool why_is_utf8(const char *text);
-void why_clean(char *text);
+bool message_is_utf8(const char *text);
+void message_clean(char *text);
 
 /* A number of nanoseconds for people: "850ms", "4m12s". */
-struct why_duration {
+struct message_duration {
 	char text[32];
 };
-struct why_duration why_duration(long long ns);
+struct message_duration message_duration(long long ns);
 
 #endif

@@ -5,7 +5,7 @@
 
 /* The callbacks this thread is inside of, innermost first; of several handles, when one's callback drives
  * another. Per thread, hence no lock; initial-exec costs nothing. */
-static __thread struct worker_visit *innermost __attribute__((tls_model("initial-exec")));
+static __thread struct callback_frame *innermost __attribute__((tls_model("initial-exec")));
 
 static void forget_jobs(struct worker *worker)
 {
@@ -14,7 +14,7 @@ static void forget_jobs(struct worker *worker)
 	worker->finished = NULL;
 	worker->finished_last = &worker->finished;
 	worker->executing = NULL;
-	worker->guest = (struct worker_guest){0};
+	worker->callback = (struct callback_inside){0};
 }
 
 void worker_init(struct worker *worker)
@@ -114,59 +114,59 @@ bool worker_is_idle(struct worker *worker)
 	return idle;
 }
 
-struct worker_guest worker_guest(struct worker *worker)
+struct callback_inside worker_callback(struct worker *worker)
 {
 	pthread_mutex_lock(&worker->lock);
-	struct worker_guest guest = worker->guest;
-	guest.busy = worker->executing != NULL;
+	struct callback_inside callback = worker->callback;
+	callback.busy = worker->executing != NULL;
 	pthread_mutex_unlock(&worker->lock);
-	return guest;
+	return callback;
 }
 
-void worker_say_guest(const struct worker_guest *guest, int64_t now, char *words, size_t size)
+void callback_describe(const struct callback_inside *callback, int64_t now, char *words, size_t size)
 {
-	if (!guest->busy)
-		why_copy(words, size, "no thread has come to it, perhaps the process was stopped");
-	else if (guest->what == NULL)
-		why_copy(words, size, "another job has not come to its end, perhaps it is inside `log`");
-	else if (guest->run == 0)
-		why_say(words, size, 0, "`%s` has been inside for %s", guest->what, why_duration(now - guest->since).text);
+	if (!callback->busy)
+		message_copy(words, size, "no thread has come to it, perhaps the process was stopped");
+	else if (callback->what == NULL)
+		message_copy(words, size, "another job has not come to its end, perhaps it is inside `log`");
+	else if (callback->run == 0)
+		message_set(words, size, 0, "`%s` has been inside for %s", callback->what, message_duration(now - callback->since).text);
 	else
-		why_say(words, size, 0, "`%s` of run %llu has been inside for %s", guest->what, (unsigned long long)guest->run, why_duration(now - guest->since).text);
+		message_set(words, size, 0, "`%s` of run %llu has been inside for %s", callback->what, (unsigned long long)callback->run, message_duration(now - callback->since).text);
 }
 
-void worker_enter(struct worker_visit *visit, const void *handle, struct worker *worker, const char *what, uint64_t run,
+void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker, const char *what, uint64_t run,
 		  int64_t now)
 {
-	visit->handle = handle;
-	visit->outer = innermost;
-	innermost = visit;
+	frame->handle = handle;
+	frame->outer = innermost;
+	innermost = frame;
 	if (worker == NULL)
 		return;
 	pthread_mutex_lock(&worker->lock);
-	worker->guest = (struct worker_guest){.what = what, .run = run, .since = now};
+	worker->callback = (struct callback_inside){.what = what, .run = run, .since = now};
 	pthread_mutex_unlock(&worker->lock);
 }
 
-void worker_leave(struct worker_visit *visit, struct worker *worker)
+void callback_leave(struct callback_frame *frame, struct worker *worker)
 {
-	innermost = visit->outer;
+	innermost = frame->outer;
 	if (worker == NULL)
 		return;
 	pthread_mutex_lock(&worker->lock);
-	worker->guest = (struct worker_guest){0};
+	worker->callback = (struct callback_inside){0};
 	pthread_mutex_unlock(&worker->lock);
 }
 
-void worker_leave_all(void)
+void callback_forget_all(void)
 {
 	innermost = NULL;
 }
 
-bool worker_inside(const void *handle)
+bool callback_is_inside(const void *handle)
 {
-	for (const struct worker_visit *visit = innermost; visit != NULL; visit = visit->outer) {
-		if (visit->handle == handle)
+	for (const struct callback_frame *frame = innermost; frame != NULL; frame = frame->outer) {
+		if (frame->handle == handle)
 			return true;
 	}
 	return false;

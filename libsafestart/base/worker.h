@@ -18,7 +18,7 @@ struct job {
 };
 
 /* Which callback is inside. */
-struct worker_guest {
+struct callback_inside {
 	const char *what; /* NULL: none */
 	uint64_t run;     /* 0: not a run's */
 	int64_t since;
@@ -30,7 +30,7 @@ struct worker {
 	struct job *first, **last; /* to be executed */
 	struct job *finished, **finished_last;
 	struct job *executing;
-	struct worker_guest guest;
+	struct callback_inside callback;
 };
 
 void worker_init(struct worker *worker);
@@ -48,28 +48,28 @@ struct job *worker_take_finished(struct worker *worker);
 bool worker_is_executing(struct worker *worker, const struct job *job);
 bool worker_is_waiting(struct worker *worker, const struct job *job); /* posted and not begun */
 bool worker_is_idle(struct worker *worker); /* nothing waiting, executing, or finished and not taken */
-struct worker_guest worker_guest(struct worker *worker);
-/* "`prepare` of run 7 has been inside for 31s". Without a guest a job can only be kept by `log`, or by work of ours; without a job
+struct callback_inside worker_callback(struct worker *worker);
+/* "`prepare` of run 7 has been inside for 31s". Without a callback a job can only be kept by `log`, or by work of ours; without a job
  * it is the thread that has not come. */
-void worker_say_guest(const struct worker_guest *guest, int64_t now, char *words, size_t size);
+void callback_describe(const struct callback_inside *callback, int64_t now, char *words, size_t size);
 
 /* ---- Around each callback ---- */
 
-struct worker_visit {
+struct callback_frame {
 	const void *handle;
-	struct worker_visit *outer;
+	struct callback_frame *outer;
 };
 
 /* A callback of `handle` begins on this thread; `worker` NULL: it is the log's, which may overlap. */
-void worker_enter(struct worker_visit *visit, const void *handle, struct worker *worker, const char *what, uint64_t run,
+void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker, const char *what, uint64_t run,
 		  int64_t now);
-void worker_leave(struct worker_visit *visit, struct worker *worker);
+void callback_leave(struct callback_frame *frame, struct worker *worker);
 
 /* In a forked child: the callback the parent was in is not the child's. */
-void worker_leave_all(void);
+void callback_forget_all(void);
 
 /* Is this thread inside a callback of that handle? */
-bool worker_inside(const void *handle);
+bool callback_is_inside(const void *handle);
 
 /* ---- Around fork: the handle's lock is held ---- */
 void worker_before_fork(struct worker *worker);

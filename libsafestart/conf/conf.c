@@ -154,7 +154,7 @@ static int unknown_key(const struct safestart_conf *conf, const char *key, char 
 				nearest = added->source.settings[i].key;
 		}
 	}
-	return why_say(why, why_size, -EINVAL, "there is no setting \"%.40s\"; the nearest is %s", key, nearest);
+	return message_set(why, why_size, -EINVAL, "there is no setting \"%.40s\"; the nearest is %s", key, nearest);
 }
 
 /* A source's own setting is for the source to understand, "" too. */
@@ -163,7 +163,7 @@ static int set_own(char **own, const char *value, char *why, size_t why_size)
 	char *copy = strdup(value);
 
 	if (copy == NULL)
-		return why_say(why, why_size, -ENOMEM, "out of memory");
+		return message_set(why, why_size, -ENOMEM, "out of memory");
 	free(*own);
 	*own = copy;
 	return 0;
@@ -173,9 +173,9 @@ int safestart_conf_set(struct safestart_conf *conf, const char *key, const char 
 {
 	char reason[200];
 
-	why_say(why, why_size, 0, "%s", "");
+	message_set(why, why_size, 0, "%s", "");
 	if (conf == NULL || key == NULL || value == NULL)
-		return why_say(why, why_size, -EINVAL, "conf, key and value must not be NULL");
+		return message_set(why, why_size, -EINVAL, "conf, key and value must not be NULL");
 	const struct row *row = find_row(key);
 	if (row == NULL) {
 		char **own = find_value(conf->sources, key);
@@ -183,7 +183,7 @@ int safestart_conf_set(struct safestart_conf *conf, const char *key, const char 
 	}
 	int error = row->parse(value, field(conf, row), reason, sizeof(reason));
 	if (error < 0)
-		return why_say(why, why_size, error, "%s=%.60s: %s", key, value, reason);
+		return message_set(why, why_size, error, "%s=%.60s: %s", key, value, reason);
 	if (row->offset == FIELD(gate.max_delay))
 		conf->max_delay_set = true;
 	return 0;
@@ -360,20 +360,20 @@ static int check_together(struct safestart_conf *conf, bool max_delay_set, char 
 
 	if (gate->max_delay < gate->debounce) {
 		if (max_delay_set)
-			return why_say(why, why_size, -EINVAL, "max_delay is shorter than debounce: no request could ever wait for quiet; raise max_delay or lower debounce");
+			return message_set(why, why_size, -EINVAL, "max_delay is shorter than debounce: no request could ever wait for quiet; raise max_delay or lower debounce");
 		gate->max_delay = gate->debounce;
 	}
 	if (gate->retry_max < gate->retry_min)
-		return why_say(why, why_size, -EINVAL, "retry_max is shorter than retry_min; raise retry_max or lower retry_min");
+		return message_set(why, why_size, -EINVAL, "retry_max is shorter than retry_min; raise retry_max or lower retry_min");
 	if (conf->settings.lock != NULL && lock_file_check_path(conf->settings.lock, why, why_size) < 0)
 		return -EINVAL;
 	if (conf->settings.lock_share && conf->settings.lock == NULL)
-		return why_say(why, why_size, -EINVAL, "lock_share=yes needs a file to share: set lock=PATH too");
+		return message_set(why, why_size, -EINVAL, "lock_share=yes needs a file to share: set lock=PATH too");
 	if (conf->settings.lock_share && strcmp(conf->settings.source, "none") != 0)
-		return why_say(why, why_size, -EINVAL, "lock_share=yes with source=%.60s: one process' run can't apply nodes in another; set source=none, or leave lock_share out (each process then makes its own run, one after the other)",
+		return message_set(why, why_size, -EINVAL, "lock_share=yes with source=%.60s: one process' run can't apply nodes in another; set source=none, or leave lock_share out (each process then makes its own run, one after the other)",
 			       conf->settings.source);
 	if (strcmp(conf->settings.source, "push") != 0 && strcmp(conf->settings.source, "none") != 0 && conf_source(conf, &argument) == NULL)
-		return why_say(why, why_size, -EINVAL, "source=%.60s: no such source; there are push, none, file:PATH and those added with safestart_conf_add_source()", conf->settings.source);
+		return message_set(why, why_size, -EINVAL, "source=%.60s: no such source; there are push, none, file:PATH and those added with safestart_conf_add_source()", conf->settings.source);
 	return 0;
 }
 
@@ -383,7 +383,7 @@ int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf,
 	const struct safestart_conf *from = conf != NULL ? conf : defaults;
 
 	*out = from != NULL ? copy_conf(from) : NULL;
-	int error = *out != NULL ? check_together(*out, from->max_delay_set, why, why_size) : why_say(why, why_size, -ENOMEM, "out of memory");
+	int error = *out != NULL ? check_together(*out, from->max_delay_set, why, why_size) : message_set(why, why_size, -ENOMEM, "out of memory");
 	safestart_conf_free(defaults);
 	if (error < 0) {
 		safestart_conf_free(*out);
@@ -398,7 +398,7 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 	struct nodeset *set;
 
 	if (json == NULL)
-		return why_say(why, why_size, -EINVAL, "there is no document: json is NULL");
+		return message_set(why, why_size, -EINVAL, "there is no document: json is NULL");
 	int error = conf_resolve(&resolved, conf, why, why_size);
 	if (error < 0)
 		return error;
@@ -410,10 +410,10 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 		error = nodeset_judge(&settings->rails, 0, set->count, false, why, why_size);
 	if (error == 0 && set->fault_count > 0) {
 		error = set->fault_count > INT32_MAX ? INT32_MAX : (int)set->fault_count;
-		why_say(why, why_size, 0, "%zu of %zu entries would be left out: %s", set->fault_count, set->fault_count + set->count, set->first_reason);
+		message_set(why, why_size, 0, "%zu of %zu entries would be left out: %s", set->fault_count, set->fault_count + set->count, set->first_reason);
 	}
 	if (error == 0)
-		why_say(why, why_size, 0, "%zu nodes", set->count);
+		message_set(why, why_size, 0, "%zu nodes", set->count);
 	nodeset_unref(set);
 	safestart_conf_free(resolved);
 	return error;

@@ -53,7 +53,7 @@ int value_string(const char *text, void *to, char *why, size_t why_size)
 	char *copy = NULL;
 
 	if (text[0] != '\0' && (copy = strdup(text)) == NULL)
-		return why_say(why, why_size, -ENOMEM, "out of memory");
+		return message_set(why, why_size, -ENOMEM, "out of memory");
 	free(*(char **)to);
 	*(char **)to = copy;
 	return 0;
@@ -62,7 +62,7 @@ int value_string(const char *text, void *to, char *why, size_t why_size)
 int value_word(const char *text, void *to, char *why, size_t why_size)
 {
 	if (text[0] == '\0')
-		return why_say(why, why_size, -EINVAL, "it must not be empty");
+		return message_set(why, why_size, -EINVAL, "it must not be empty");
 	return value_string(text, to, why, why_size);
 }
 
@@ -71,7 +71,7 @@ int value_duration(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (strcmp(text, "0") != 0 && !parse_number(text, durations, LONGEST, &value))
-		return why_say(why, why_size, -EINVAL, "not a duration; write a whole number and ns, us, ms, s, m or h, such as 100ms (0 needs no unit; at most 100 years, 876000h)");
+		return message_set(why, why_size, -EINVAL, "not a duration; write a whole number and ns, us, ms, s, m or h, such as 100ms (0 needs no unit; at most 100 years, 876000h)");
 	*(int64_t *)to = (int64_t)value;
 	return 0;
 }
@@ -82,7 +82,7 @@ int value_positive_duration(const char *text, void *to, char *why, size_t why_si
 
 	int error = value_duration(text, &value, why, why_size);
 	if (error == 0 && value == 0)
-		error = why_say(why, why_size, -EINVAL, "it must be more than 0");
+		error = message_set(why, why_size, -EINVAL, "it must be more than 0");
 	if (error == 0)
 		*(int64_t *)to = value;
 	return error;
@@ -93,7 +93,7 @@ int value_size(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (!parse_number(text, sizes, SIZE_MAX / 2, &value) || value == 0)
-		return why_say(why, why_size, -EINVAL, "not a size; write a whole number of bytes above 0, or one with KiB, MiB or GiB");
+		return message_set(why, why_size, -EINVAL, "not a size; write a whole number of bytes above 0, or one with KiB, MiB or GiB");
 	*(size_t *)to = (size_t)value;
 	return 0;
 }
@@ -104,7 +104,7 @@ int value_count(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (!parse_number(text, bare, UINT32_MAX, &value))
-		return why_say(why, why_size, -EINVAL, "not a whole number from 0 to %u", UINT32_MAX);
+		return message_set(why, why_size, -EINVAL, "not a whole number from 0 to %u", UINT32_MAX);
 	*(size_t *)to = (size_t)value;
 	return 0;
 }
@@ -115,7 +115,7 @@ int value_percent(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (!parse_number(text, percent, 100, &value))
-		return why_say(why, why_size, -EINVAL, "not a share from 0%% to 100%%, written with the sign");
+		return message_set(why, why_size, -EINVAL, "not a share from 0%% to 100%%, written with the sign");
 	*(unsigned *)to = (unsigned)value;
 	return 0;
 }
@@ -123,7 +123,7 @@ int value_percent(const char *text, void *to, char *why, size_t why_size)
 int value_bool(const char *text, void *to, char *why, size_t why_size)
 {
 	if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
-		return why_say(why, why_size, -EINVAL, "write yes or no");
+		return message_set(why, why_size, -EINVAL, "write yes or no");
 	*(bool *)to = text[0] == 'y';
 	return 0;
 }

@@ -96,7 +96,7 @@ static enum client_next read_line(struct safestart *ss, struct client *client, b
 	char *end = client->in_length > client->in_seen ? memchr(client->in + client->in_seen, '\n', client->in_length - client->in_seen) : NULL;
 	size_t length = end != NULL ? (size_t)(end - client->in) : client->in_length;
 
-	if (length > ASKED_LINE_MAX) {
+	if (length > PROTOCOL_LINE_MAX) {
 		verbs_error(&client->out, -E2BIG, "the line is longer than 65536 bytes; bye");
 		client->last = true;
 		return answered(client, now);
@@ -134,7 +134,7 @@ enum client_next client_step(struct safestart *ss, struct client *client, bool r
 	}
 }
 
-void client_say_goodbye(struct safestart *ss, struct client *client)
+void client_finish(struct safestart *ss, struct client *client)
 {
 	int64_t now = loop_now();
 	enum client_next next;

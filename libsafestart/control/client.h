@@ -34,7 +34,7 @@ enum client_next {
 enum client_next client_step(struct safestart *ss, struct client *client, bool room, int64_t now);
 
 /* For a last time, whatever can be sent without waiting. */
-void client_say_goodbye(struct safestart *ss, struct client *client);
+void client_finish(struct safestart *ss, struct client *client);
 
 uint32_t client_interest(const struct client *client); /* for epoll */
 bool client_is_asking(const struct client *client);    /* there is a line to be answered next */

@@ -19,7 +19,7 @@
 
 /* What epoll says is ready: a client by its index, or one of these. */
 enum ready {
-	READY_WAKE = CROWD_MAX,
+	READY_WAKE = CLIENTS_MAX,
 	READY_LISTEN
 };
 
@@ -34,7 +34,7 @@ struct control {
 	int epoll_fd;
 	int wake_fd;
 	struct control_socket socket;
-	struct crowd crowd; /* its descriptors */
+	struct clients clients; /* its descriptors */
 
 	bool left; /* the thread is about to end. Guarded by the handle's lock */
 
@@ -85,19 +85,19 @@ static void make_socket(struct control *control)
 	if (error == 0) {
 		error = listen_for(control, true, EPOLLIN);
 		if (error < 0) {
-			why_say(why, sizeof(why), error, "no control socket in %.200s: it can't be watched: %s", settings->control, safestart_strerror(error));
+			message_set(why, sizeof(why), error, "no control socket in %.200s: it can't be watched: %s", settings->control, safestart_strerror(error));
 			remove_socket(control);
 		}
 	}
 	if (error == 0) {
 		control->failures = 0;
-		why_say(words, sizeof(words), 0, "control socket %s/%s", settings->control, control->socket.name);
+		message_set(words, sizeof(words), 0, "control socket %s/%s", settings->control, control->socket.name);
 		leave_words(control, LOG_INFO, words);
 		return;
 	}
 	control->failures++;
-	why_say(words, sizeof(words), 0, "%s; until then the command safestart does not see this process, everything else works; tried again in %s", why,
-		why_duration(look_again(control)).text);
+	message_set(words, sizeof(words), 0, "%s; until then the command safestart does not see this process, everything else works; tried again in %s", why,
+		message_duration(look_again(control)).text);
 	leave_words(control, (control->failures & (control->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, words);
 }
 
@@ -133,15 +133,15 @@ static void hear(struct control *control, const struct epoll_event *event)
 	else if (event->data.u32 == READY_LISTEN)
 		control->knocked = true;
 	else
-		crowd_hear(&control->crowd, event->data.u32, event->events);
+		clients_event(&control->clients, event->data.u32, event->events);
 }
 
 static void sleep_and_hear(struct control *control, int64_t until)
 {
-	struct epoll_event events[CROWD_MAX + 2];
+	struct epoll_event events[CLIENTS_MAX + 2];
 
 	set_busy(control, false);
-	int count = epoll_wait(control->epoll_fd, events, CROWD_MAX + 2, until == 0 ? 0 : loop_ms_until(until));
+	int count = epoll_wait(control->epoll_fd, events, CLIENTS_MAX + 2, until == 0 ? 0 : loop_ms_until(until));
 	set_busy(control, true);
 	int64_t now = loop_now();
 	for (int i = 0; i < count; i++)
@@ -154,7 +154,7 @@ static void sleep_and_hear(struct control *control, int64_t until)
 static void open_the_door(struct control *control, int64_t now)
 {
 	control->knocked = false;
-	if (crowd_accept(&control->crowd, control->socket.fd, now) == 0)
+	if (clients_accept(&control->clients, control->socket.fd, now) == 0)
 		return;
 	(void)listen_for(control, false, 0); /* who waits stays readable, and must not spin us */
 	control->accept_at = now + SECOND;
@@ -168,7 +168,7 @@ static void *control_thread(void *argument)
 	set_busy(control, true);
 	while (!atomic_load(&control->stop)) {
 		look_after_socket(control, loop_now());
-		int64_t until = crowd_take_turns(&control->crowd, loop_now());
+		int64_t until = clients_serve(&control->clients, loop_now());
 		if (control->knocked) {
 			open_the_door(control, loop_now());
 			until = 0; /* their turn */
@@ -179,7 +179,7 @@ static void *control_thread(void *argument)
 			until = control->accept_at;
 		sleep_and_hear(control, until);
 	}
-	crowd_say_goodbye(&control->crowd);
+	clients_finish(&control->clients);
 	if (control->socket.fd >= 0)
 		remove_socket(control);
 	pthread_mutex_lock(&ss->lock);
@@ -209,16 +209,16 @@ int control_init(struct safestart *ss, char *why, size_t why_size)
 	if (directory == NULL)
 		return 0;
 	if (stat(directory, &status) == 0 && !S_ISDIR(status.st_mode))
-		return why_say(why, why_size, -ENOTDIR, "control=%.200s: not a directory; name the one that the control socket is to be in", directory);
+		return message_set(why, why_size, -ENOTDIR, "control=%.200s: not a directory; name the one that the control socket is to be in", directory);
 	ss->control = calloc(1, sizeof(*ss->control));
 	if (ss->control == NULL)
-		return why_say(why, why_size, -ENOMEM, "out of memory");
+		return message_set(why, why_size, -ENOMEM, "out of memory");
 	ss->control->ss = ss;
 	pthread_mutex_init(&ss->control->lock, NULL);
 	forget_all(ss->control);
-	crowd_init(&ss->control->crowd, ss, &ss->control->lock);
+	clients_init(&ss->control->clients, ss, &ss->control->lock);
 	ss->events = events_new();
-	return ss->events != NULL ? 0 : why_say(why, why_size, -ENOMEM, "out of memory");
+	return ss->events != NULL ? 0 : message_set(why, why_size, -ENOMEM, "out of memory");
 }
 
 static void close_if_open(int *fd)
@@ -251,7 +251,7 @@ static int start_locked(struct control *control)
 		control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (control->wake_fd < 0 || epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, control->wake_fd, &event) < 0)
 		return -errno;
-	control->crowd.epoll_fd = control->epoll_fd;
+	control->clients.epoll_fd = control->epoll_fd;
 	return thread_start(&control->thread, "safestart-ctl", control_thread, control);
 }
 
@@ -318,7 +318,7 @@ void control_after_fork_child(struct control *control)
 	close_if_open(&control->epoll_fd);
 	close_if_open(&control->wake_fd);
 	close_if_open(&control->socket.fd);
-	crowd_after_fork_child(&control->crowd, control->busy);
+	clients_after_fork_child(&control->clients, control->busy);
 	forget_all(control);
 	pthread_mutex_unlock(&control->lock);
 }

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* asked: what a line at the control socket asks for. Pure: any bytes in, a question or an error in words out. */
+/* protocol: what a line at the control socket asks for. Pure: any bytes in, a question or an error in words out. */
 #ifndef SAFESTART_CONTROL_ASKED_H
 #define SAFESTART_CONTROL_ASKED_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ASKED_LINE_MAX 65536 /* bytes of a line, without its end */
+#define PROTOCOL_LINE_MAX 65536 /* bytes of a line, without its end */
 
-enum asked_verb {
-	ASKED_STATUS,
-	ASKED_NODES,
-	ASKED_METRICS,
-	ASKED_REQUEST,
-	ASKED_EVENTS
+enum protocol_verb {
+	PROTOCOL_STATUS,
+	PROTOCOL_NODES,
+	PROTOCOL_METRICS,
+	PROTOCOL_REQUEST,
+	PROTOCOL_EVENTS
 };
 
-struct asked {
-	enum asked_verb verb;
-	char *id;         /* nodes: of this one only; NULL: of all. asked_clear() */
+struct protocol_request {
+	enum protocol_verb verb;
+	char *id;         /* nodes: of this one only; NULL: of all. protocol_clear() */
 	char reason[128]; /* request; "": none */
 	bool force;
 	bool urgent;
@@ -29,7 +29,7 @@ struct asked {
 };
 
 /* Read a line (no newline in it). 0; -EINVAL; -ENOMEM: why has the words. */
-int asked_read(struct asked *asked, const char *line, size_t length, char *why, size_t why_size);
-void asked_clear(struct asked *asked);
+int protocol_read(struct protocol_request *asked, const char *line, size_t length, char *why, size_t why_size);
+void protocol_clear(struct protocol_request *asked);
 
 #endif

@@ -40,7 +40,7 @@ static int say(char *why, size_t why_size, int error, const char *directory)
 	case ENAMETOOLONG: remedy = "its path is too long; name a shorter one with `control`"; break;
 	default: remedy = NULL; break;
 	}
-	return why_say(why, why_size, error, "no control socket in %.200s: %s%s%s", directory, safestart_strerror(error), remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
+	return message_set(why, why_size, error, "no control socket in %.200s: %s%s%s", directory, safestart_strerror(error), remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
 }
 
 /* ---- Names ---- */
@@ -173,7 +173,7 @@ static void sweep_locked(const struct place *at, const char *stem)
 		}
 		if (count == sizeof(gone) / sizeof(gone[0]))
 			remove_old_locked(at->fd, gone, &count);
-		why_copy(gone[count].name, sizeof(gone[count].name), entry->d_name);
+		message_copy(gone[count].name, sizeof(gone[count].name), entry->d_name);
 		gone[count++].since = status.st_mtim;
 	}
 	remove_old_locked(at->fd, gone, &count);

@@ -29,7 +29,7 @@ static json_t *signed_by(const struct safestart *ss, json_t *line)
 {
 	char name[256];
 
-	why_copy(name, sizeof(name), handle_settings(ss)->name); /* whatever the host called it, JSON wants UTF-8 */
+	message_copy(name, sizeof(name), handle_settings(ss)->name); /* whatever the host called it, JSON wants UTF-8 */
 	return with(with(line, "pid", json_integer(getpid())), "name", json_string(name));
 }
 
@@ -77,49 +77,49 @@ static void answer_metrics(struct safestart *ss, struct json_buffer *to)
 	safestart_free(metrics);
 }
 
-static void tell_node(const struct picture *picture, const char *id, const struct safestart_node *node, void *buffer)
+static void tell_node(const struct status_view *view, const char *id, const struct safestart_node *node, void *buffer)
 {
 	struct json_buffer *to = buffer;
-	bool held = nodeset_find(picture->retiring->nodes, picture->retiring->count, id, NULL) != NULL;
+	bool held = nodeset_find(view->retiring->nodes, view->retiring->count, id, NULL) != NULL;
 
 	if (to->failed)
 		return;
 	if (to->text[to->length - 1] != '[')
 		json_add_text(to, ",", 1);
-	json_add(to, with(picture_node_json(picture, id, node), "held", json_boolean(held)));
+	json_add(to, with(status_view_node_json(view, id, node), "held", json_boolean(held)));
 }
 
 /* Node by node: as JSON in memory a hundred thousand of them would take a hundred times what their text does. */
 static void answer_nodes(struct safestart *ss, const char *id, struct json_buffer *to)
 {
-	char digest[PICTURE_DIGEST_SIZE], desired[PICTURE_DIGEST_SIZE], source[512];
-	struct picture picture;
+	char digest[STATUS_VIEW_DIGEST_SIZE], desired[STATUS_VIEW_DIGEST_SIZE], source[512];
+	struct status_view view;
 
-	if (picture_take(ss, &picture) < 0) {
+	if (status_view_take(ss, &view) < 0) {
 		to->failed = true;
 		return;
 	}
-	picture_digests(&picture, digest, desired);
-	json_t *line = with(with(new_answer(ss), "serves", json_boolean(handle_settings(ss)->serves)), "generation", json_integer((json_int_t)picture.live->generation));
-	why_copy(source, sizeof(source), handle_settings(ss)->source);
+	status_view_digests(&view, digest, desired);
+	json_t *line = with(with(new_answer(ss), "serves", json_boolean(handle_settings(ss)->serves)), "generation", json_integer((json_int_t)view.live->generation));
+	message_copy(source, sizeof(source), handle_settings(ss)->source);
 	line = with(line, "source", json_string(source));
-	json_add_open(to, with(with(line, "digest", json_string(digest)), "desired_digest", picture.desired != NULL ? json_string(desired) : json_null()));
+	json_add_open(to, with(with(line, "digest", json_string(digest)), "desired_digest", view.desired != NULL ? json_string(desired) : json_null()));
 	json_add_text(to, ",\"nodes\":[", 10);
 	if (id == NULL)
-		picture_each(&picture, tell_node, to);
-	else if (picture_node_state(&picture, id, NULL, 0) != SAFESTART_NODE_UNKNOWN)
-		tell_node(&picture, id, picture_find(&picture, id), to);
-	picture_drop(&picture);
+		status_view_each(&view, tell_node, to);
+	else if (status_view_node_state(&view, id, NULL, 0) != SAFESTART_NODE_UNKNOWN)
+		tell_node(&view, id, status_view_find(&view, id), to);
+	status_view_drop(&view);
 	end_line(to, "]}");
 }
 
-static void answer_request(struct safestart *ss, const struct asked *asked, uid_t uid, struct json_buffer *to, struct verbs_rest *rest)
+static void answer_request(struct safestart *ss, const struct protocol_request *asked, uid_t uid, struct json_buffer *to, struct verbs_rest *rest)
 {
 	uint32_t flags = (asked->force ? SAFESTART_FORCE : 0u) | (asked->urgent ? SAFESTART_URGENT : 0u);
 
 	if (uid != 0 && uid != geteuid()) {
 		char words[160];
-		why_say(words, sizeof(words), 0, "user %u may look, but only root and user %u, which this process runs as, may ask for a run", (unsigned)uid, (unsigned)geteuid());
+		message_set(words, sizeof(words), 0, "user %u may look, but only root and user %u, which this process runs as, may ask for a run", (unsigned)uid, (unsigned)geteuid());
 		verbs_error(to, -EPERM, words);
 		return;
 	}
@@ -135,7 +135,7 @@ static void answer_request(struct safestart *ss, const struct asked *asked, uid_
 
 /* From here on who posts an event wakes us: before the first look, so that none is missed. Who does not follow hears of what was before
  * the question, however much comes meanwhile. */
-static void begin_events(struct safestart *ss, const struct asked *asked, struct verbs_rest *rest)
+static void begin_events(struct safestart *ss, const struct protocol_request *asked, struct verbs_rest *rest)
 {
 	uint64_t newest = events_newest(ss->events), kept = newest < EVENTS_KEPT ? newest : EVENTS_KEPT;
 
@@ -144,27 +144,27 @@ static void begin_events(struct safestart *ss, const struct asked *asked, struct
 
 void verbs_answer(struct safestart *ss, uid_t uid, bool heard, const char *line, size_t length, struct json_buffer *to, struct verbs_rest *rest)
 {
-	struct asked asked;
+	struct protocol_request asked;
 	char why[256];
 
-	int error = asked_read(&asked, line, length, why, sizeof(why));
+	int error = protocol_read(&asked, line, length, why, sizeof(why));
 	if (error < 0) {
 		verbs_error(to, error, why);
 		return;
 	}
-	if (!heard && asked.verb != ASKED_REQUEST) {
-		asked_clear(&asked);
+	if (!heard && asked.verb != PROTOCOL_REQUEST) {
+		protocol_clear(&asked);
 		return;
 	}
 	switch (asked.verb) {
-	case ASKED_STATUS: answer_status(ss, to); break;
-	case ASKED_NODES: answer_nodes(ss, asked.id, to); break;
-	case ASKED_METRICS: answer_metrics(ss, to); break;
-	case ASKED_REQUEST: answer_request(ss, &asked, uid, to, rest); break;
-	case ASKED_EVENTS: begin_events(ss, &asked, rest); break;
+	case PROTOCOL_STATUS: answer_status(ss, to); break;
+	case PROTOCOL_NODES: answer_nodes(ss, asked.id, to); break;
+	case PROTOCOL_METRICS: answer_metrics(ss, to); break;
+	case PROTOCOL_REQUEST: answer_request(ss, &asked, uid, to, rest); break;
+	case PROTOCOL_EVENTS: begin_events(ss, &asked, rest); break;
 	default: break;
 	}
-	asked_clear(&asked);
+	protocol_clear(&asked);
 	if (rest->kind != VERBS_NOTHING)
 		events_watch(ss->events, true);
 }
@@ -181,7 +181,7 @@ bool verbs_outcome(struct safestart *ss, const struct verbs_rest *rest, struct j
 		return true;
 	}
 	outcome.ticket = rest->ticket;
-	add_line(to, with(with(new_answer(ss), "ticket", json_integer((json_int_t)rest->ticket)), "outcome", picture_outcome_json(&outcome)));
+	add_line(to, with(with(new_answer(ss), "ticket", json_integer((json_int_t)rest->ticket)), "outcome", status_view_outcome_json(&outcome)));
 	return true;
 }
 
@@ -216,7 +216,7 @@ static void add_event(const struct safestart *ss, const struct event *event, str
 	if (event->is_log)
 		add_line(to, with(with(new_event(ss, "log", event->n, event->wall_ms), "level", json_integer(event->level)), "message", json_string(event->message)));
 	else
-		add_line(to, with(new_event(ss, "outcome", event->n, event->wall_ms), "outcome", picture_outcome_json(&event->outcome)));
+		add_line(to, with(new_event(ss, "outcome", event->n, event->wall_ms), "outcome", status_view_outcome_json(&event->outcome)));
 }
 
 bool verbs_is_over(const struct verbs_rest *rest)

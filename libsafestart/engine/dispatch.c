@@ -19,10 +19,10 @@
 #define TRY_AGAIN_NS INT64_C(100000000) /* a thread or memory that could not be had */
 #define JOBS_A_DISPATCH 16 /* a run has four at most, with its outcome, last_good and what is retired */
 
-void handle_log(struct safestart *ss, int level, const char *format, ...)
+void log_line(struct safestart *ss, int level, const char *format, ...)
 {
 	const struct safestart_conf *conf = ss->conf;
-	struct worker_visit visit;
+	struct callback_frame frame;
 	char line[640];
 	va_list arguments;
 
@@ -32,13 +32,13 @@ void handle_log(struct safestart *ss, int level, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix, format, arguments);
 	va_end(arguments);
-	why_clean(line);
+	message_clean(line);
 	events_post_log(ss->events, level, line + prefix);
 	if (conf->callbacks.log == NULL)
 		return;
-	worker_enter(&visit, ss, NULL, NULL, 0, 0);
+	callback_enter(&frame, ss, NULL, NULL, 0, 0);
 	conf->callbacks.log(level, line, conf->user_data);
-	worker_leave(&visit, NULL);
+	callback_leave(&frame, NULL);
 }
 
 int handle_starves(struct safestart *ss)
@@ -54,7 +54,7 @@ static void watch_source(struct safestart *ss)
 		return;
 	int error = loop_watch(&ss->loop, ss->source.fd);
 	if (error < 0 && !ss->source.warned)
-		handle_log(ss, LOG_WARNING, "changes of the source go unnoticed until the next reconcile: its descriptor can't be watched (%s); tried again then", safestart_strerror(error));
+		log_line(ss, LOG_WARNING, "changes of the source go unnoticed until the next reconcile: its descriptor can't be watched (%s); tried again then", safestart_strerror(error));
 	ss->source.warned = error < 0;
 }
 
@@ -70,23 +70,23 @@ static void run_done(struct job *job)
 		return;
 	}
 	if (atomic_load(&run->bits) & RUN_CANCELLED) {
-		answer_cancelled(run);
+		outcome_cancelled(run);
 	} else if (!run->answered && (atomic_load(&run->bits) & RUN_EXPIRED)) {
-		answer_expired(run); /* thread=no: judged when it returned */
+		outcome_expired(run); /* thread=no: judged when it returned */
 	} else if (!run->answered) {
-		answer_run(run, run->again);
+		outcome_of_run(run, run->again);
 	}
 	if (run->keep) {
-		ss->keep_wanted = true;
-		chores_keep(ss);
+		ss->last_good_wanted = true;
+		housekeeping_write_last_good(ss);
 	}
-	exclusive_leave(run);
-	answer_drop(run);
+	process_lock_leave(run);
+	outcome_drop(run);
 }
 
 void dispatch_init(struct safestart *ss)
 {
-	chores_init(ss);
+	housekeeping_init(ss);
 	ss->run = NULL;
 	ss->parked = NULL;
 	ss->later_open = ss->later_owed = ss->gathers_owed = 0;
@@ -98,10 +98,10 @@ void dispatch_init(struct safestart *ss)
 	if (ss->random == 0)
 		ss->random = 1;
 	struct gate_conf gate = handle_settings(ss)->gate;
-	if (handle_settings(ss)->lock_share) /* kept for all processes together, see exclusive.c; the gate only knows ours */
+	if (handle_settings(ss)->lock_share) /* kept for all processes together, see process_lock.c; the gate only knows ours */
 		gate.debounce = gate.max_delay = gate.min_interval = 0;
 	gate_init(&ss->gate, &gate);
-	exclusive_init(ss);
+	process_lock_init(ss);
 	/* push has nothing to load, unless a kept set waits; none never has. A child's first run is due in any case. */
 	bool load = ss->source.kind == SOURCE_ADDED || (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
 	ss->cause = ss->anew ? "forked" : load ? "first load" : NULL;
@@ -158,35 +158,35 @@ static void expire_run(struct safestart *ss, int64_t now)
 	bool expired = !run->answered && (atomic_load(&run->bits) & RUN_EXPIRED);
 	pthread_mutex_unlock(&ss->lock);
 	if (expired)
-		answer_expired(run);
+		outcome_expired(run);
 }
 
 /* The lock was not to be had, or another process has made the run. */
 static void end_unbegun(struct safestart *ss, struct safestart_run *run)
 {
-	run->outcome = ss->exclusive.end;
-	answer_run(run, run->outcome.verdict >= SAFESTART_FAILED);
-	answer_drop(run);
-	if (ss->exclusive.left) /* who asked too late to be in it */
+	run->outcome = ss->process_lock.end;
+	outcome_of_run(run, run->outcome.verdict >= SAFESTART_FAILED);
+	outcome_drop(run);
+	if (ss->process_lock.left) /* who asked too late to be in it */
 		gate_request(&ss->gate, loop_now(), false);
-	ss->exclusive.left = false;
+	ss->process_lock.left = false;
 }
 
 static void start_run(struct safestart *ss, int64_t now)
 {
-	enum exclusive_verdict may = exclusive_ask(ss, now);
-	struct safestart_run *run = may != EXCLUSIVE_WAIT ? run_new(ss) : NULL;
+	enum process_lock_verdict may = process_lock_ask(ss, now);
+	struct safestart_run *run = may != PROCESS_LOCK_WAIT ? run_new(ss) : NULL;
 
 	if (run == NULL) {
 		/* The batch stays open: its tickets are answered by the run that gets the lock, or the memory. */
-		if (may != EXCLUSIVE_WAIT)
-			handle_log(ss, handle_starves(ss), "no memory for a run; tried again in 100ms");
-		if (may == EXCLUSIVE_BEGIN)
-			exclusive_undo(ss);
-		gate_not_started(&ss->gate, may == EXCLUSIVE_WAIT ? ss->exclusive.retry_at : now + TRY_AGAIN_NS);
+		if (may != PROCESS_LOCK_WAIT)
+			log_line(ss, handle_starves(ss), "no memory for a run; tried again in 100ms");
+		if (may == PROCESS_LOCK_BEGIN)
+			process_lock_undo(ss);
+		gate_not_started(&ss->gate, may == PROCESS_LOCK_WAIT ? ss->process_lock.retry_at : now + TRY_AGAIN_NS);
 		return;
 	}
-	bool batch = exclusive_take(ss, run, may);
+	bool batch = process_lock_take(ss, run, may);
 	run->forced = batch && (run->batch.flags & REQUEST_FORCE);
 	run->asked = batch || ss->cause != NULL;
 	run->cause = ss->cause != NULL ? ss->cause : "reconcile";
@@ -204,13 +204,13 @@ static void start_run(struct safestart *ss, int64_t now)
 	if (shut)
 		step_cancel_locked(run);
 	pthread_mutex_unlock(&ss->lock);
-	if (may == EXCLUSIVE_ENDED) {
+	if (may == PROCESS_LOCK_ENDED) {
 		end_unbegun(ss, run);
 		return;
 	}
 	int error = dispatch_post(ss, &run->job);
 	if (error < 0)
-		answer_refused_start(run, error);
+		outcome_not_started(run, error);
 	else
 		ss->starved = 0;
 }
@@ -223,16 +223,16 @@ static int64_t look(struct safestart *ss)
 
 	if (request_is_shut(&ss->door))
 		return LOOP_NEVER;
-	exclusive_greet(ss);
+	process_lock_greet(ss);
 	do {
 		bool asked = request_look(&ss->door, &flags);
 		/* Not before: a request would pass for older than it is, by as long as a log callback took. */
 		int64_t now = loop_now();
 		if (asked) {
 			gate_request(&ss->gate, now, (flags & REQUEST_URGENT) != 0);
-			ss->exclusive.asked = true;
+			ss->process_lock.asked = true;
 		}
-		ss->exclusive.urgent = (flags & REQUEST_URGENT) != 0;
+		ss->process_lock.urgent = (flags & REQUEST_URGENT) != 0;
 		verdict = gate_tick(&ss->gate, now);
 		if (verdict.start) {
 			start_run(ss, now);
@@ -248,11 +248,11 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	uint64_t generation = 0;
 	bool borrowed;
 
-	if (snapshot_collectable(ss->home) && !ss->retire_job.posted && chores_post(ss, &ss->retire_job, "retiring") < 0)
+	if (snapshot_collectable(ss->home) && !ss->retire_job.posted && housekeeping_post(ss, &ss->retire_job, "retiring") < 0)
 		return now + TRY_AGAIN_NS;
 	int error = snapshot_reclaim(ss->home);
 	if (error < 0) {
-		handle_log(ss, handle_starves(ss), "retiring has to wait: no thread to be had (%s)", safestart_strerror(error));
+		log_line(ss, handle_starves(ss), "retiring has to wait: no thread to be had (%s)", safestart_strerror(error));
 		return now + TRY_AGAIN_NS;
 	}
 	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
@@ -261,8 +261,8 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	if (now - since < BORROWER_IS_LATE_NS)
 		return since + BORROWER_IS_LATE_NS;
 	ss->warned_about = generation;
-	handle_log(ss, LOG_WARNING, "a reader of generation %llu has not called safestart_read_unlock() for %s: its nodes can't be retired; reloads go on",
-		   (unsigned long long)generation, why_duration(now - since).text);
+	log_line(ss, LOG_WARNING, "a reader of generation %llu has not called safestart_read_unlock() for %s: its nodes can't be retired; reloads go on",
+		   (unsigned long long)generation, message_duration(now - since).text);
 	return LOOP_NEVER;
 }
 
@@ -280,7 +280,7 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 		wake_at = earlier(wake_at, ss->run->deadline);
 	ss->figures.next_start = gate_next_start(&ss->gate);
 	if (request_is_shut(&ss->door))
-		answer_cancel_tickets_locked(ss); /* wakes close, too */
+		outcome_cancel_tickets_locked(ss); /* wakes close, too */
 	ss->drained = request_is_shut(&ss->door) && ss->run == NULL && ss->parked == NULL && worker_is_idle(&ss->worker) &&
 		      snapshot_is_settled(ss->home);
 	pthread_mutex_unlock(&ss->lock);
@@ -296,17 +296,17 @@ static void turn(struct safestart *ss, unsigned events)
 	if (events & LOOP_HINT_ENDED) {
 		loop_unwatch(&ss->loop);
 		ss->source.ended = true;
-		handle_log(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
+		log_line(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
 	}
 	if ((events & LOOP_HINT) && !ss->hint_job.posted)
-		chores_post(ss, &ss->hint_job, "a change of the source");
+		housekeeping_post(ss, &ss->hint_job, "a change of the source");
 	take_finished(ss);
 	expire_run(ss, now);
 	resume_parked(ss);
 	int64_t wake_at = look(ss);
 	wake_at = earlier(wake_at, collect(ss, now));
-	wake_at = earlier(wake_at, chores_keep_again(ss, now));
-	chores_say(ss);
+	wake_at = earlier(wake_at, housekeeping_retry_last_good(ss, now));
+	housekeeping_log(ss);
 	settle_down(ss, wake_at);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* answer: a run has ended: the outcome in words, to the gate, the waiters, the log and the application. Dispatching
+/* outcome: a run has ended: the outcome in words, to the gate, the waiters, the log and the application. Dispatching
  * thread; deliver() on the worker. */
 #include <errno.h>
 #include <stddef.h>
@@ -22,14 +22,14 @@ static void deliver(struct job *job)
 {
 	struct safestart_run *run = (struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery));
 	const struct safestart_conf *conf = run->ss->conf;
-	struct worker_visit visit;
+	struct callback_frame frame;
 
-	worker_enter(&visit, run->ss, &run->ss->worker, "outcome", run->number, loop_now());
+	callback_enter(&frame, run->ss, &run->ss->worker, "outcome", run->number, loop_now());
 	conf->callbacks.outcome(&run->outcome, conf->user_data);
-	worker_leave(&visit, &run->ss->worker);
+	callback_leave(&frame, &run->ss->worker);
 }
 
-void answer_drop(struct safestart_run *run)
+void outcome_drop(struct safestart_run *run)
 {
 	if (--run->jobs == 0)
 		run_free(run);
@@ -37,7 +37,7 @@ void answer_drop(struct safestart_run *run)
 
 static void delivered(struct job *job)
 {
-	answer_drop((struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery)));
+	outcome_drop((struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery)));
 }
 
 static void post_outcome(struct safestart_run *run)
@@ -49,7 +49,7 @@ static void post_outcome(struct safestart_run *run)
 	if (dispatch_post(run->ss, &run->delivery) == 0)
 		run->jobs++;
 	else
-		handle_log(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
+		log_line(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
 }
 
 static int log_level(const struct safestart_outcome *outcome)
@@ -70,13 +70,13 @@ static void log_outcome(const struct safestart_run *run, bool repeated)
 	char cause[96], elsewhere[32] = "";
 
 	if (outcome->pid != (int32_t)getpid())
-		why_say(elsewhere, sizeof(elsewhere), 0, ", made by pid %d", (int)outcome->pid);
+		message_set(elsewhere, sizeof(elsewhere), 0, ", made by pid %d", (int)outcome->pid);
 	if (outcome->requests > 0)
-		why_say(cause, sizeof(cause), 0, "%llu request%s%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s", elsewhere);
+		message_set(cause, sizeof(cause), 0, "%llu request%s%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s", elsewhere);
 	else
-		why_copy(cause, sizeof(cause), run->cause);
+		message_copy(cause, sizeof(cause), run->cause);
 	/* The same thing again every 30 s hides what matters at 3 a.m. */
-	handle_log(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%s%s%s%s): %s", (unsigned long long)run->number, cause,
+	log_line(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%s%s%s%s): %s", (unsigned long long)run->number, cause,
 		   reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "", outcome->message);
 }
 
@@ -115,7 +115,7 @@ static void say_when(char *message, size_t size, int64_t pause)
 	size_t length = strlen(message);
 
 	if (pause != GATE_NEVER)
-		why_say(message + length, size - length, 0, "; tried again in %s", why_duration(pause).text);
+		message_set(message + length, size - length, 0, "; tried again in %s", message_duration(pause).text);
 }
 
 static bool has_periodic_source(const struct safestart *ss)
@@ -129,10 +129,10 @@ static void say_cancelled(struct safestart_run *run)
 {
 	run->outcome.verdict = SAFESTART_CANCELLED;
 	run->outcome.error = -ECANCELED;
-	why_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
+	message_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
 }
 
-void answer_run(struct safestart_run *run, bool again)
+void outcome_of_run(struct safestart_run *run, bool again)
 {
 	struct safestart *ss = run->ss;
 	int64_t now = loop_now(), reconcile = handle_settings(ss)->reconcile;
@@ -144,7 +144,7 @@ void answer_run(struct safestart_run *run, bool again)
 		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (handle_random(ss) & 0xffff));
 	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
 		say_when(run->outcome.message, sizeof(run->outcome.message), pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
-	exclusive_publish(run); /* before anybody is told, who may then end this process */
+	process_lock_publish(run); /* before anybody is told, who may then end this process */
 	pthread_mutex_lock(&ss->lock);
 	/* A retry says another pause each time, which does not make it news. */
 	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
@@ -157,7 +157,7 @@ void answer_run(struct safestart_run *run, bool again)
 	post_outcome(run);
 }
 
-static void say_expired(struct safestart_run *run, const struct worker_guest *guest, bool waiting)
+static void say_expired(struct safestart_run *run, const struct callback_inside *callback, bool waiting)
 {
 	struct safestart_outcome *outcome = &run->outcome;
 	unsigned long long generation = safestart_generation(run->ss);
@@ -165,46 +165,46 @@ static void say_expired(struct safestart_run *run, const struct worker_guest *gu
 
 	outcome->verdict = SAFESTART_TIMED_OUT;
 	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
-	worker_say_guest(guest, loop_now(), inside, sizeof(inside));
+	callback_describe(callback, loop_now(), inside, sizeof(inside));
 	if (waiting)
-		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: could not begin, %s; generation %llu goes on serving; a run starts %s", inside, generation,
-			guest->busy ? "when it returns" : "at once");
+		message_set(outcome->message, sizeof(outcome->message), 0, "timed out: could not begin, %s; generation %llu goes on serving; a run starts %s", inside, generation,
+			callback->busy ? "when it returns" : "at once");
 	else
-		why_say(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
-			run_phase_name(run), why_duration(handle_settings(run->ss)->run_timeout).text, generation,
-			guest->what != NULL && guest->run == run->number ? "; it is still inside, a run starts when it returns" : "");
+		message_set(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
+			run_phase_name(run), message_duration(handle_settings(run->ss)->run_timeout).text, generation,
+			callback->what != NULL && callback->run == run->number ? "; it is still inside, a run starts when it returns" : "");
 }
 
-void answer_expired(struct safestart_run *run)
+void outcome_expired(struct safestart_run *run)
 {
 	struct safestart *ss = run->ss;
-	struct worker_guest guest = worker_guest(&ss->worker);
+	struct callback_inside callback = worker_callback(&ss->worker);
 	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
 	/* What is inside would only be waited for again: the run is owed to when it returns. */
 	bool wedged = waiting || worker_is_executing(&ss->worker, &run->job);
 
-	say_expired(run, &guest, waiting);
+	say_expired(run, &callback, waiting);
 	ss->owed = ss->owed || wedged;
 	run->jobs++; /* ours, while we look at it */
-	answer_run(run, !wedged);
-	answer_drop(run);
+	outcome_of_run(run, !wedged);
+	outcome_drop(run);
 }
 
-void answer_cancelled(struct safestart_run *run)
+void outcome_cancelled(struct safestart_run *run)
 {
 	say_cancelled(run);
-	answer_run(run, false);
+	outcome_of_run(run, false);
 }
 
 /* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in progress, if it was
  * cancelled, then those of the open batch. A run that has committed or expired is answered for by itself. */
-void answer_cancel_tickets_locked(struct safestart *ss)
+void outcome_cancel_tickets_locked(struct safestart *ss)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = SAFESTART_CANCELLED, .error = -ECANCELED, .attempts = 1};
 
 	if (ss->run != NULL && !(atomic_load(&ss->run->bits) & RUN_CANCELLED))
 		return;
-	why_copy(outcome.message, sizeof(outcome.message), cancelled_words);
+	message_copy(outcome.message, sizeof(outcome.message), cancelled_words);
 	outcome.generation = safestart_generation(ss);
 	if (ss->run != NULL) {
 		outcome.run = ss->run->number;
@@ -219,16 +219,16 @@ void answer_cancel_tickets_locked(struct safestart *ss)
 	events_wake(ss->events);
 }
 
-void answer_refused_start(struct safestart_run *run, int error)
+void outcome_not_started(struct safestart_run *run, int error)
 {
 	struct safestart *ss = run->ss;
 
 	run->outcome.verdict = SAFESTART_FAILED;
 	run->outcome.error = error;
 	run->outcome.attempts = ++ss->starved;
-	why_say(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
+	message_set(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
 		safestart_strerror(error), (unsigned long long)safestart_generation(ss));
-	answer_run(run, true);
-	exclusive_leave(run);
-	answer_drop(run);
+	outcome_of_run(run, true);
+	process_lock_leave(run);
+	outcome_drop(run);
 }

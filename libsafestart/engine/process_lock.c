@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* exclusive: the handle's side of the lock between processes (lock, lock_timeout, lock_share): may the run that is due begin?
+/* process_lock: the handle's side of the lock between processes (lock, lock_timeout, lock_share): may the run that is due begin?
  * Nothing waits here: the dispatching thread comes again by its timer, with jitter. The lock is held until the run's
  * last callback has returned or, after LATER, was finished: also past its deadline, for it is still doing something. [P1] */
 #include <errno.h>
@@ -14,140 +14,140 @@ static const char *lock_path(const struct safestart *ss)
 	return handle_settings(ss)->lock;
 }
 
-void exclusive_init(struct safestart *ss)
+void process_lock_init(struct safestart *ss)
 {
-	struct lock_file file = ss->exclusive.file;
+	struct lock_file file = ss->process_lock.file;
 
-	ss->exclusive = (struct exclusive){.file = file};
-	ss->lock_picture = (struct exclusive_picture){.state = EXCLUSIVE_FREE};
+	ss->process_lock = (struct process_lock){.file = file};
+	ss->lock_view = (struct process_lock_view){.state = PROCESS_LOCK_FREE};
 }
 
-void exclusive_show(struct safestart *ss, enum exclusive_state state, int64_t since, const char *holder)
+void process_lock_show(struct safestart *ss, enum process_lock_state state, int64_t since, const char *holder)
 {
 	pthread_mutex_lock(&ss->lock);
-	ss->lock_picture.state = state;
-	ss->lock_picture.since = since;
-	why_copy(ss->lock_picture.holder, sizeof(ss->lock_picture.holder), holder);
+	ss->lock_view.state = state;
+	ss->lock_view.since = since;
+	message_copy(ss->lock_view.holder, sizeof(ss->lock_view.holder), holder);
 	pthread_mutex_unlock(&ss->lock);
 }
 
 /* ---- What can come of it ---- */
 
-enum exclusive_verdict exclusive_come_again(struct safestart *ss, int64_t at)
+enum process_lock_verdict process_lock_come_again(struct safestart *ss, int64_t at)
 {
-	ss->exclusive.retry_at = at;
-	return EXCLUSIVE_WAIT;
+	ss->process_lock.retry_at = at;
+	return PROCESS_LOCK_WAIT;
 }
 
 /* In proportion to what was waited already, so that nobody waits much longer than the lock is held, and a crowd does not spin. */
-int64_t exclusive_pause(struct safestart *ss, int64_t waited)
+int64_t process_lock_pause(struct safestart *ss, int64_t waited)
 {
-	int64_t pause = waited / 8 < EXCLUSIVE_PAUSE_MIN_NS ? EXCLUSIVE_PAUSE_MIN_NS : waited / 8 > EXCLUSIVE_PAUSE_MAX_NS ? EXCLUSIVE_PAUSE_MAX_NS : waited / 8;
+	int64_t pause = waited / 8 < PROCESS_LOCK_PAUSE_MIN_NS ? PROCESS_LOCK_PAUSE_MIN_NS : waited / 8 > PROCESS_LOCK_PAUSE_MAX_NS ? PROCESS_LOCK_PAUSE_MAX_NS : waited / 8;
 
 	return pause / 2 + (int64_t)((double)pause / 2 * ((double)handle_random(ss) / UINT32_MAX));
 }
 
-static enum exclusive_verdict give_up(struct safestart *ss, int verdict, int error)
+static enum process_lock_verdict give_up(struct safestart *ss, int verdict, int error)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 
-	ex->since = 0;
-	ex->end.verdict = verdict;
-	ex->end.error = error;
-	ex->end.attempts = ++ex->failures;
-	exclusive_show(ss, EXCLUSIVE_FREE, 0, "");
-	return EXCLUSIVE_ENDED;
+	lock->since = 0;
+	lock->end.verdict = verdict;
+	lock->end.error = error;
+	lock->end.attempts = ++lock->failures;
+	process_lock_show(ss, PROCESS_LOCK_FREE, 0, "");
+	return PROCESS_LOCK_ENDED;
 }
 
 /* Where there are nodes, what of them. */
 static const char *say_serving(const struct safestart *ss, char *text, size_t size)
 {
-	why_copy(text, size, "");
+	message_copy(text, size, "");
 	if (ss->source.kind != SOURCE_NONE)
-		why_say(text, size, 0, "; generation %llu goes on serving", (unsigned long long)safestart_generation(ss));
+		message_set(text, size, 0, "; generation %llu goes on serving", (unsigned long long)safestart_generation(ss));
 	return text;
 }
 
-enum exclusive_verdict exclusive_fail(struct safestart *ss, int error, const char *why)
+enum process_lock_verdict process_lock_fail(struct safestart *ss, int error, const char *why)
 {
 	char more[64];
 
-	why_say(ss->exclusive.end.message, sizeof(ss->exclusive.end.message), 0, "the lock %.60s can't be used: %s%s", lock_path(ss), why, say_serving(ss, more, sizeof(more)));
+	message_set(ss->process_lock.end.message, sizeof(ss->process_lock.end.message), 0, "the lock %.60s can't be used: %s%s", lock_path(ss), why, say_serving(ss, more, sizeof(more)));
 	return give_up(ss, SAFESTART_FAILED, error);
 }
 
 /* Somebody else has it. */
-enum exclusive_verdict exclusive_busy(struct safestart *ss, int64_t now, int64_t timeout)
+enum process_lock_verdict process_lock_busy(struct safestart *ss, int64_t now, int64_t timeout)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	char holder[LOCK_HOLDER_SIZE], since[48] = "";
 
-	int64_t held = lock_file_holder(&ex->file, now, holder, sizeof(holder));
+	int64_t held = lock_file_holder(&lock->file, now, holder, sizeof(holder));
 	if (held > 0)
-		why_say(since, sizeof(since), 0, " for %s", why_duration(held).text);
-	if (ex->since == 0) {
-		ex->since = now;
-		ex->said = false;
+		message_set(since, sizeof(since), 0, " for %s", message_duration(held).text);
+	if (lock->since == 0) {
+		lock->since = now;
+		lock->said = false;
 	}
-	if (now - ex->since >= timeout) {
+	if (now - lock->since >= timeout) {
 		char more[64];
-		why_say(ex->end.message, sizeof(ex->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s%s",
-			lock_path(ss), why_duration(timeout).text, holder, since, say_serving(ss, more, sizeof(more)));
+		message_set(lock->end.message, sizeof(lock->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s%s",
+			lock_path(ss), message_duration(timeout).text, holder, since, say_serving(ss, more, sizeof(more)));
 		return give_up(ss, SAFESTART_TIMED_OUT, -EBUSY);
 	}
-	exclusive_show(ss, EXCLUSIVE_WAITING, ex->since, holder);
-	if (!ex->said && now - ex->since >= timeout / 4) {
-		ex->said = true;
+	process_lock_show(ss, PROCESS_LOCK_WAITING, lock->since, holder);
+	if (!lock->said && now - lock->since >= timeout / 4) {
+		lock->said = true;
 		/* The same thing again every 30 s hides what matters. */
-		handle_log(ss, (ex->failures & (ex->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
-			   why_duration(now - ex->since).text, holder, since, why_duration(timeout).text);
+		log_line(ss, (lock->failures & (lock->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
+			   message_duration(now - lock->since).text, holder, since, message_duration(timeout).text);
 	}
-	int64_t at = now + exclusive_pause(ss, now - ex->since);
-	return exclusive_come_again(ss, at - ex->since > timeout ? ex->since + timeout : at);
+	int64_t at = now + process_lock_pause(ss, now - lock->since);
+	return process_lock_come_again(ss, at - lock->since > timeout ? lock->since + timeout : at);
 }
 
-enum exclusive_verdict exclusive_begin(struct safestart *ss, int64_t now)
+enum process_lock_verdict process_lock_begin(struct safestart *ss, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 
-	ex->since = ex->retry_at = 0;
-	ex->failures = 0;
-	if (ex->held++ == 0) {
-		lock_file_sign(&ex->file, handle_settings(ss)->name, true, now);
-		exclusive_show(ss, EXCLUSIVE_HELD, now, "");
+	lock->since = lock->retry_at = 0;
+	lock->failures = 0;
+	if (lock->held++ == 0) {
+		lock_file_sign(&lock->file, handle_settings(ss)->name, true, now);
+		process_lock_show(ss, PROCESS_LOCK_HELD, now, "");
 	}
-	return EXCLUSIVE_BEGIN;
+	return PROCESS_LOCK_BEGIN;
 }
 
 /* LOCK_RUN of the file that the path names: 0, -EAGAIN or -errno. A run of ours that is not over yet has it already. */
-int exclusive_take_run(struct exclusive *ex)
+int process_lock_take_run(struct process_lock *lock)
 {
-	int error = ex->held > 0 ? 0 : lock_file_try(&ex->file, LOCK_RUN);
+	int error = lock->held > 0 ? 0 : lock_file_try(&lock->file, LOCK_RUN);
 
-	if (error == 0 && ex->held == 0 && !lock_file_is_current(&ex->file)) {
-		lock_file_release(&ex->file, LOCK_RUN);
+	if (error == 0 && lock->held == 0 && !lock_file_is_current(&lock->file)) {
+		lock_file_release(&lock->file, LOCK_RUN);
 		error = -EAGAIN;
 	}
 	return error;
 }
 
-enum exclusive_verdict exclusive_ask_alone(struct safestart *ss, int64_t now)
+enum process_lock_verdict process_lock_ask_alone(struct safestart *ss, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	int64_t min_interval = handle_settings(ss)->lock_share ? handle_settings(ss)->gate.min_interval : 0; /* else the gate keeps it */
 
-	if (min_interval > 0 && ex->ended != 0 && now - ex->ended < min_interval)
-		return exclusive_come_again(ss, ex->ended + min_interval);
-	int error = exclusive_take_run(ex);
+	if (min_interval > 0 && lock->ended != 0 && now - lock->ended < min_interval)
+		return process_lock_come_again(ss, lock->ended + min_interval);
+	int error = process_lock_take_run(lock);
 	if (error == -EAGAIN)
-		return exclusive_busy(ss, now, handle_settings(ss)->lock_timeout);
-	return error < 0 ? exclusive_fail(ss, error, safestart_strerror(error)) : exclusive_begin(ss, now);
+		return process_lock_busy(ss, now, handle_settings(ss)->lock_timeout);
+	return error < 0 ? process_lock_fail(ss, error, safestart_strerror(error)) : process_lock_begin(ss, now);
 }
 
 /* More requests out of the door, into what was taken out before. */
-void exclusive_take_more(struct safestart *ss)
+void process_lock_take_more(struct safestart *ss)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	struct request_batch more = {0};
 
 	/* Whoever tells how many have asked looks at both under the lock, and must not miss those that are on their way from the door
@@ -156,89 +156,89 @@ void exclusive_take_more(struct safestart *ss)
 	bool any = request_close(&ss->door, &more);
 	ss->figures.requests += more.requests;
 	pthread_mutex_unlock(&ss->lock);
-	if (!any && ex->taken)
+	if (!any && lock->taken)
 		return;
-	ex->batch.ticket = more.ticket;
-	ex->batch.requests += more.requests;
-	ex->batch.flags |= more.flags;
-	if (ex->batch.reason[0] == '\0')
-		memcpy(ex->batch.reason, more.reason, sizeof(more.reason));
-	ex->taken = true;
+	lock->batch.ticket = more.ticket;
+	lock->batch.requests += more.requests;
+	lock->batch.flags |= more.flags;
+	if (lock->batch.reason[0] == '\0')
+		memcpy(lock->batch.reason, more.reason, sizeof(more.reason));
+	lock->taken = true;
 }
 
 /* ---- For dispatch and answer ---- */
 
-void exclusive_greet(struct safestart *ss)
+void process_lock_greet(struct safestart *ss)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	char why[256];
 
-	if (ex->greeted || lock_path(ss) == NULL)
+	if (lock->greeted || lock_path(ss) == NULL)
 		return;
-	ex->greeted = true;
-	if (lock_file_ready(&ex->file, why, sizeof(why)) < 0)
-		handle_log(ss, LOG_WARNING, "the lock %s can't be used: %s; until it can, every run fails", lock_path(ss), why);
+	lock->greeted = true;
+	if (lock_file_ready(&lock->file, why, sizeof(why)) < 0)
+		log_line(ss, LOG_WARNING, "the lock %s can't be used: %s; until it can, every run fails", lock_path(ss), why);
 }
 
-enum exclusive_verdict exclusive_ask(struct safestart *ss, int64_t now)
+enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	const struct settings *settings = handle_settings(ss);
 	char why[256];
 
 	if (settings->lock == NULL)
-		return EXCLUSIVE_BEGIN;
-	if (now < ex->retry_at && !(settings->lock_share && ex->asked))
-		return EXCLUSIVE_WAIT;
-	int error = ex->held > 0 ? 0 : lock_file_ready(&ex->file, why, sizeof(why));
+		return PROCESS_LOCK_BEGIN;
+	if (now < lock->retry_at && !(settings->lock_share && lock->asked))
+		return PROCESS_LOCK_WAIT;
+	int error = lock->held > 0 ? 0 : lock_file_ready(&lock->file, why, sizeof(why));
 	if (error < 0)
-		return exclusive_fail(ss, error, why);
-	return settings->lock_share ? exclusive_ask_shared(ss, now) : exclusive_ask_alone(ss, now);
+		return process_lock_fail(ss, error, why);
+	return settings->lock_share ? process_lock_ask_shared(ss, now) : process_lock_ask_alone(ss, now);
 }
 
-bool exclusive_take(struct safestart *ss, struct safestart_run *run, enum exclusive_verdict verdict)
+bool process_lock_take(struct safestart *ss, struct safestart_run *run, enum process_lock_verdict verdict)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 
 	/* A run that begins covers everybody who has asked; one that others have made only those who were in its batch. */
-	if (verdict == EXCLUSIVE_BEGIN || !(ex->taken || ex->covered))
-		exclusive_take_more(ss);
+	if (verdict == PROCESS_LOCK_BEGIN || !(lock->taken || lock->covered))
+		process_lock_take_more(ss);
 	else
-		ex->left = ex->left || ex->asked;
-	if (!ex->taken)
-		ex->batch.ticket = ss->tickets.answered; /* changed by this thread only, but for a shutdown, which has answered all */
-	run->batch = ex->batch;
-	run->locked = verdict == EXCLUSIVE_BEGIN && handle_settings(ss)->lock != NULL;
-	run->shared = verdict == EXCLUSIVE_BEGIN ? ex->closed : 0;
-	run->shared_id = ex->me.id;
+		lock->left = lock->left || lock->asked;
+	if (!lock->taken)
+		lock->batch.ticket = ss->tickets.answered; /* changed by this thread only, but for a shutdown, which has answered all */
+	run->batch = lock->batch;
+	run->locked = verdict == PROCESS_LOCK_BEGIN && handle_settings(ss)->lock != NULL;
+	run->shared = verdict == PROCESS_LOCK_BEGIN ? lock->closed : 0;
+	run->shared_id = lock->me.id;
 	bool any = run->batch.requests > 0;
 	if (run->shared != 0)
-		run->batch.requests = ex->total;
-	if (ex->covered)
-		run->batch.requests = ex->end.requests;
-	if (verdict == EXCLUSIVE_BEGIN)
-		ex->left = false;
-	ex->batch = (struct request_batch){0};
-	ex->taken = ex->asked = ex->covered = false;
-	ex->closed = ex->me.sequence = 0;
+		run->batch.requests = lock->total;
+	if (lock->covered)
+		run->batch.requests = lock->end.requests;
+	if (verdict == PROCESS_LOCK_BEGIN)
+		lock->left = false;
+	lock->batch = (struct request_batch){0};
+	lock->taken = lock->asked = lock->covered = false;
+	lock->closed = lock->me.sequence = 0;
 	return any;
 }
 
-void exclusive_undo(struct safestart *ss)
+void process_lock_undo(struct safestart *ss)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 
-	if (handle_settings(ss)->lock == NULL || --ex->held > 0)
+	if (handle_settings(ss)->lock == NULL || --lock->held > 0)
 		return;
-	ex->ended = loop_now();
-	lock_file_sign(&ex->file, handle_settings(ss)->name, false, ex->ended);
-	lock_file_release(&ex->file, LOCK_RUN);
-	exclusive_show(ss, EXCLUSIVE_FREE, 0, "");
+	lock->ended = loop_now();
+	lock_file_sign(&lock->file, handle_settings(ss)->name, false, lock->ended);
+	lock_file_release(&lock->file, LOCK_RUN);
+	process_lock_show(ss, PROCESS_LOCK_FREE, 0, "");
 }
 
-void exclusive_leave(struct safestart_run *run)
+void process_lock_leave(struct safestart_run *run)
 {
 	if (run->locked)
-		exclusive_undo(run->ss);
+		process_lock_undo(run->ss);
 	run->locked = false;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* together: the handle's side of lock_share: asks lock/share what to do, does it with the lock's file, and tells exclusive what came of
+/* shared_batch: the handle's side of lock_share: asks lock/share what to do, does it with the lock's file, and tells process_lock what came of
  * it. Dispatching thread; nothing waits, and nothing is logged while LOCK_STATE is held. */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,12 +32,12 @@ struct shared {
 };
 
 /* What can't be read is not there. */
-static void look(const struct exclusive *ex, struct shared *shared)
+static void look(const struct process_lock *lock, struct shared *shared)
 {
 	char open[SHARE_OPEN_SIZE] = "", done[SHARE_DONE_SIZE] = "";
 
-	(void)lock_file_read(&ex->file, LOCK_OPEN, open, sizeof(open));
-	(void)lock_file_read(&ex->file, LOCK_DONE, done, sizeof(done));
+	(void)lock_file_read(&lock->file, LOCK_OPEN, open, sizeof(open));
+	(void)lock_file_read(&lock->file, LOCK_DONE, done, sizeof(done));
 	share_read_open(&shared->open, open);
 	share_read_done(&shared->done, done);
 }
@@ -48,188 +48,188 @@ static struct share_verdict decide(const struct safestart *ss, const struct shar
 	const struct gate_conf *gate = &handle_settings(ss)->gate;
 	const struct share_conf conf = {.debounce = gate->debounce, .max_delay = gate->max_delay, .min_interval = gate->min_interval};
 
-	return share_decide(&shared->open, &shared->done, &ss->exclusive.me, &conf, loop_now());
+	return share_decide(&shared->open, &shared->done, &ss->process_lock.me, &conf, loop_now());
 }
 
 /* LOCK_STATE is held. First the file, then the door: what can't be written stays where it is. */
 static int enter_shared(struct safestart *ss, struct shared *shared)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	char bytes[SHARE_OPEN_SIZE];
 	int64_t now = loop_now();
 	uint64_t requests;
 
 	request_issued(&ss->door, &requests);
-	bool again = ex->me.sequence != 0 && ex->me.id == shared->open.id && ex->me.sequence == shared->open.sequence;
+	bool again = lock->me.sequence != 0 && lock->me.id == shared->open.id && lock->me.sequence == shared->open.sequence;
 	if (!again) /* the first time, or the state we were in is gone */
-		requests += ex->batch.requests;
+		requests += lock->batch.requests;
 	uint64_t fresh = share_hash((const char *)(uint64_t[]){(uint64_t)now, (uint64_t)getpid(), handle_random(ss)}, 3 * sizeof(uint64_t)) | 1;
-	struct share_me me = ex->me;
-	share_enter(&shared->open, &shared->done, &me, requests, ex->urgent || (ex->batch.flags & REQUEST_URGENT) != 0, now, fresh);
+	struct share_me me = lock->me;
+	share_enter(&shared->open, &shared->done, &me, requests, lock->urgent || (lock->batch.flags & REQUEST_URGENT) != 0, now, fresh);
 	share_print_open(&shared->open, bytes);
-	int error = lock_file_write(&ex->file, LOCK_OPEN, bytes, sizeof(bytes));
+	int error = lock_file_write(&lock->file, LOCK_OPEN, bytes, sizeof(bytes));
 	if (error < 0)
 		return error;
-	ex->me = me;
-	exclusive_take_more(ss);
-	ex->asked = false;
+	lock->me = me;
+	process_lock_take_more(ss);
+	lock->asked = false;
 	return 0;
 }
 
-static enum exclusive_verdict leave_shared(struct safestart *ss, const struct share_outcome *outcome)
+static enum process_lock_verdict leave_shared(struct safestart *ss, const struct share_outcome *outcome)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 
-	ex->me.seen = outcome->sequence;
-	ex->covered = true;
-	ex->since = ex->retry_at = 0;
-	ex->failures = outcome->verdict >= SAFESTART_FAILED ? ex->failures + 1 : 0;
-	ex->end = (struct safestart_outcome){.requests = outcome->requests, .attempts = ex->failures, .verdict = outcome->verdict, .error = outcome->error,
+	lock->me.seen = outcome->sequence;
+	lock->covered = true;
+	lock->since = lock->retry_at = 0;
+	lock->failures = outcome->verdict >= SAFESTART_FAILED ? lock->failures + 1 : 0;
+	lock->end = (struct safestart_outcome){.requests = outcome->requests, .attempts = lock->failures, .verdict = outcome->verdict, .error = outcome->error,
 					     .status = outcome->status, .pid = outcome->pid};
-	why_copy(ex->end.message, sizeof(ex->end.message), outcome->message);
-	exclusive_show(ss, EXCLUSIVE_FREE, 0, "");
-	return EXCLUSIVE_ENDED;
+	message_copy(lock->end.message, sizeof(lock->end.message), outcome->message);
+	process_lock_show(ss, PROCESS_LOCK_FREE, 0, "");
+	return PROCESS_LOCK_ENDED;
 }
 
 /* Looking now and then, for somebody in more of a hurry may end the window; at its end a little apart: who comes first leads. */
-static enum exclusive_verdict wait_for_window(struct safestart *ss, int64_t at, int64_t now)
+static enum process_lock_verdict wait_for_window(struct safestart *ss, int64_t at, int64_t now)
 {
 	int64_t spread = (at - now) / 8;
 
-	if (ss->exclusive.since != 0)
-		exclusive_show(ss, EXCLUSIVE_FREE, 0, "");
-	ss->exclusive.since = 0;
-	if (at - now > EXCLUSIVE_PAUSE_MAX_NS)
-		return exclusive_come_again(ss, now + exclusive_pause(ss, INT64_MAX));
-	return exclusive_come_again(ss, at + (int64_t)((double)spread * ((double)handle_random(ss) / UINT32_MAX)));
+	if (ss->process_lock.since != 0)
+		process_lock_show(ss, PROCESS_LOCK_FREE, 0, "");
+	ss->process_lock.since = 0;
+	if (at - now > PROCESS_LOCK_PAUSE_MAX_NS)
+		return process_lock_come_again(ss, now + process_lock_pause(ss, INT64_MAX));
+	return process_lock_come_again(ss, at + (int64_t)((double)spread * ((double)handle_random(ss) / UINT32_MAX)));
 }
 
 /* Outcomes can't be shared: then each process runs for itself, one after the other. */
-static enum exclusive_verdict go_alone(struct safestart *ss, int error, int64_t now)
+static enum process_lock_verdict go_alone(struct safestart *ss, int error, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 
-	if (!ex->warned)
-		handle_log(ss, LOG_WARNING, "the lock %s can't be written (%s): runs stay exclusive, but each process makes its own; make room, or name a lock elsewhere", handle_settings(ss)->lock,
+	if (!lock->warned)
+		log_line(ss, LOG_WARNING, "the lock %s can't be written (%s): runs stay exclusive, but each process makes its own; make room, or name a lock elsewhere", handle_settings(ss)->lock,
 			   safestart_strerror(error));
-	ex->warned = true;
-	return exclusive_ask_alone(ss, now);
+	lock->warned = true;
+	return process_lock_ask_alone(ss, now);
 }
 
 /* LOCK_STATE and LOCK_RUN are held. */
-static enum exclusive_verdict lead(struct safestart *ss, struct shared *shared, int64_t now)
+static enum process_lock_verdict lead(struct safestart *ss, struct shared *shared, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	char bytes[SHARE_OPEN_SIZE];
 
-	uint64_t closed = share_close(&shared->open, &shared->done, &ex->total);
+	uint64_t closed = share_close(&shared->open, &shared->done, &lock->total);
 	share_print_open(&shared->open, bytes);
 	/* Written before anything of the run begins; if it can't be, others may still enter, and must not leave with what comes. */
-	if (lock_file_write(&ex->file, LOCK_OPEN, bytes, sizeof(bytes)) == 0)
-		ex->closed = closed;
-	return exclusive_begin(ss, now);
+	if (lock_file_write(&lock->file, LOCK_OPEN, bytes, sizeof(bytes)) == 0)
+		lock->closed = closed;
+	return process_lock_begin(ss, now);
 }
 
 /* What comes of a look at the state that changes it. Only what needs LOCK_STATE is done while it is held: the rest logs. */
 struct changed {
 	enum {CHANGED_DECIDED, CHANGED_BUSY, CHANGED_ALONE, CHANGED_FAILED} how;
-	enum exclusive_verdict verdict; /* DECIDED */
+	enum process_lock_verdict verdict; /* DECIDED */
 	int error;                      /* ALONE, FAILED */
 };
 
 /* LOCK_STATE is held, and LOCK_RUN may be had: whoever had it may have ended since. */
 static struct changed try_to_lead(struct safestart *ss, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	struct shared shared;
 
-	int error = exclusive_take_run(ex);
+	int error = process_lock_take_run(lock);
 	if (error < 0)
 		return (struct changed){.how = error == -EAGAIN ? CHANGED_BUSY : CHANGED_FAILED, .error = error};
-	look(ex, &shared);
+	look(lock, &shared);
 	struct share_verdict verdict = decide(ss, &shared);
 	if (verdict.action == SHARE_LEAD)
 		return (struct changed){.verdict = lead(ss, &shared, now)};
-	if (ex->held == 0)
-		lock_file_release(&ex->file, LOCK_RUN);
+	if (lock->held == 0)
+		lock_file_release(&lock->file, LOCK_RUN);
 	/* Else somebody writes it who holds no lock. */
-	return (struct changed){.verdict = verdict.action == SHARE_LEAVE ? leave_shared(ss, verdict.outcome) : exclusive_come_again(ss, now + EXCLUSIVE_PAUSE_MIN_NS)};
+	return (struct changed){.verdict = verdict.action == SHARE_LEAVE ? leave_shared(ss, verdict.outcome) : process_lock_come_again(ss, now + PROCESS_LOCK_PAUSE_MIN_NS)};
 }
 
 /* LOCK_STATE is held. */
 static struct changed change(struct safestart *ss, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	struct shared shared;
 
-	look(ex, &shared);
+	look(lock, &shared);
 	struct share_verdict verdict = decide(ss, &shared);
-	bool in_open = ex->me.sequence != 0 && ex->me.id == shared.open.id && ex->me.sequence == shared.open.sequence;
-	if (verdict.action == SHARE_ENTER || (ex->asked && in_open && verdict.action != SHARE_LEAVE)) {
+	bool in_open = lock->me.sequence != 0 && lock->me.id == shared.open.id && lock->me.sequence == shared.open.sequence;
+	if (verdict.action == SHARE_ENTER || (lock->asked && in_open && verdict.action != SHARE_LEAVE)) {
 		int error = enter_shared(ss, &shared);
 		if (error < 0)
 			return (struct changed){.how = CHANGED_ALONE, .error = error};
 		verdict = decide(ss, &shared);
 	}
-	ex->left = ex->left || ex->asked;
-	ex->asked = false;
+	lock->left = lock->left || lock->asked;
+	lock->asked = false;
 	switch (verdict.action) {
 	case SHARE_LEAVE: return (struct changed){.verdict = leave_shared(ss, verdict.outcome)};
 	case SHARE_WAIT: return (struct changed){.verdict = wait_for_window(ss, verdict.at, now)};
 	case SHARE_LEAD: return try_to_lead(ss, now);
 	case SHARE_ENTER: break; /* cannot be: it has just entered */
 	}
-	return (struct changed){.verdict = exclusive_come_again(ss, now + EXCLUSIVE_PAUSE_MIN_NS)};
+	return (struct changed){.verdict = process_lock_come_again(ss, now + PROCESS_LOCK_PAUSE_MIN_NS)};
 }
 
-static enum exclusive_verdict change_shared(struct safestart *ss, int64_t now)
+static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now)
 {
 	int64_t timeout = handle_settings(ss)->lock_timeout;
 
-	int error = lock_file_try(&ss->exclusive.file, LOCK_STATE);
+	int error = lock_file_try(&ss->process_lock.file, LOCK_STATE);
 	if (error == -EAGAIN) /* it is held for microseconds, unless somebody is stopped: lock_timeout=0 does not mean these */
-		return exclusive_busy(ss, now, timeout > STATE_TIMEOUT_NS ? timeout : STATE_TIMEOUT_NS);
+		return process_lock_busy(ss, now, timeout > STATE_TIMEOUT_NS ? timeout : STATE_TIMEOUT_NS);
 	if (error < 0)
-		return exclusive_fail(ss, error, safestart_strerror(error));
+		return process_lock_fail(ss, error, safestart_strerror(error));
 	struct changed changed = change(ss, now);
-	lock_file_release(&ss->exclusive.file, LOCK_STATE);
+	lock_file_release(&ss->process_lock.file, LOCK_STATE);
 	switch (changed.how) {
-	case CHANGED_BUSY: return exclusive_busy(ss, now, timeout);
+	case CHANGED_BUSY: return process_lock_busy(ss, now, timeout);
 	case CHANGED_ALONE: return go_alone(ss, changed.error, now);
-	case CHANGED_FAILED: return exclusive_fail(ss, changed.error, safestart_strerror(changed.error));
+	case CHANGED_FAILED: return process_lock_fail(ss, changed.error, safestart_strerror(changed.error));
 	case CHANGED_DECIDED: break;
 	}
 	return changed.verdict;
 }
 
-enum exclusive_verdict exclusive_ask_shared(struct safestart *ss, int64_t now)
+enum process_lock_verdict process_lock_ask_shared(struct safestart *ss, int64_t now)
 {
-	struct exclusive *ex = &ss->exclusive;
+	struct process_lock *lock = &ss->process_lock;
 	struct shared shared;
 	uint64_t waiting;
 
-	int error = lock_file_allocate(&ex->file);
+	int error = lock_file_allocate(&lock->file);
 	if (error < 0)
 		return go_alone(ss, error, now);
-	ex->warned = false;
-	ex->me.boot = ex->me.boot != 0 ? ex->me.boot : boot_hash();
+	lock->warned = false;
+	lock->me.boot = lock->me.boot != 0 ? lock->me.boot : boot_hash();
 	request_issued(&ss->door, &waiting);
-	ex->me.retries = !ex->taken && waiting == 0;
+	lock->me.retries = !lock->taken && waiting == 0;
 	/* Most looks change nothing, and need no lock: what is half written has the wrong checksum. */
-	look(ex, &shared);
+	look(lock, &shared);
 	struct share_verdict verdict = decide(ss, &shared);
 	if (verdict.action == SHARE_LEAVE)
 		return leave_shared(ss, verdict.outcome);
-	if (verdict.action == SHARE_WAIT && !ex->asked)
+	if (verdict.action == SHARE_WAIT && !lock->asked)
 		return wait_for_window(ss, verdict.at, now);
-	if (verdict.action == SHARE_LEAD && !ex->asked && ex->held == 0 && !lock_file_is_free(&ex->file, LOCK_RUN))
-		return exclusive_busy(ss, now, handle_settings(ss)->lock_timeout);
+	if (verdict.action == SHARE_LEAD && !lock->asked && lock->held == 0 && !lock_file_is_free(&lock->file, LOCK_RUN))
+		return process_lock_busy(ss, now, handle_settings(ss)->lock_timeout);
 	return change_shared(ss, now);
 }
 
-void exclusive_publish(struct safestart_run *run)
+void process_lock_publish(struct safestart_run *run)
 {
-	struct exclusive *ex = &run->ss->exclusive;
+	struct process_lock *lock = &run->ss->process_lock;
 	struct share_outcome outcome = {.sequence = run->shared, .requests = run->batch.requests, .verdict = run->outcome.verdict, .error = run->outcome.error,
 					.status = run->outcome.status, .pid = getpid()};
 	char bytes[SHARE_DONE_SIZE];
@@ -238,13 +238,13 @@ void exclusive_publish(struct safestart_run *run)
 	/* Cancelled is what this handle is: others still want it done, and somebody will. */
 	if (run->shared == 0 || run->outcome.verdict == SAFESTART_CANCELLED)
 		return;
-	why_copy(outcome.message, sizeof(outcome.message), run->outcome.message);
-	look(ex, &shared);
+	message_copy(outcome.message, sizeof(outcome.message), run->outcome.message);
+	look(lock, &shared);
 	share_publish(&shared.done, run->shared_id, &outcome, loop_now());
 	share_print_done(&shared.done, bytes);
-	int error = lock_file_write(&ex->file, LOCK_DONE, bytes, sizeof(bytes));
+	int error = lock_file_write(&lock->file, LOCK_DONE, bytes, sizeof(bytes));
 	if (error < 0)
-		handle_log(run->ss, LOG_WARNING, "the outcome can't be written to the lock %s (%s): who waits there makes a run of their own", handle_settings(run->ss)->lock, safestart_strerror(error));
-	ex->me.seen = run->shared;
+		log_line(run->ss, LOG_WARNING, "the outcome can't be written to the lock %s (%s): who waits there makes a run of their own", handle_settings(run->ss)->lock, safestart_strerror(error));
+	lock->me.seen = run->shared;
 	run->shared = 0;
 }

@@ -94,7 +94,7 @@ static int is_answered(struct safestart *ss, void *argument)
 
 static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 {
-	struct worker_guest guest = worker_guest(&ss->worker);
+	struct callback_inside callback = worker_callback(&ss->worker);
 	int64_t now = loop_now();
 
 	memset(outcome, 0, sizeof(*outcome));
@@ -103,7 +103,7 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	pthread_mutex_lock(&ss->lock);
 	int64_t next = ss->figures.next_start;
 	outcome->ticket = ss->tickets.answered;
-	struct exclusive_picture lock = ss->lock_picture;
+	struct process_lock_view lock = ss->lock_view;
 	bool running = ss->run != NULL, later = running && step_is_parked(ss->run);
 	const char *phase = running ? run_phase_name(ss->run) : "";
 	if (running)
@@ -111,24 +111,24 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	pthread_mutex_unlock(&ss->lock);
 	char *to = outcome->message;
 	size_t size = sizeof(outcome->message);
-	if (guest.what != NULL)
-		why_say(to, size, 0, "pending: `%s` has been inside for %s", guest.what, why_duration(now - guest.since).text);
+	if (callback.what != NULL)
+		message_set(to, size, 0, "pending: `%s` has been inside for %s", callback.what, message_duration(now - callback.since).text);
 	else if (later)
-		why_say(to, size, 0, "pending: `%s` of run %llu answered SAFESTART_LATER, safestart_run_finish() is awaited", phase, (unsigned long long)outcome->run);
+		message_set(to, size, 0, "pending: `%s` of run %llu answered SAFESTART_LATER, safestart_run_finish() is awaited", phase, (unsigned long long)outcome->run);
 	else if (running)
-		why_say(to, size, 0, "pending: run %llu is in progress", (unsigned long long)outcome->run);
-	else if (lock.state == EXCLUSIVE_WAITING)
-		why_say(to, size, 0, "pending: the run has been waiting for the lock %.80s for %s: held by %s", handle_settings(ss)->lock, why_duration(now - lock.since).text, lock.holder);
+		message_set(to, size, 0, "pending: run %llu is in progress", (unsigned long long)outcome->run);
+	else if (lock.state == PROCESS_LOCK_WAITING)
+		message_set(to, size, 0, "pending: the run has been waiting for the lock %.80s for %s: held by %s", handle_settings(ss)->lock, message_duration(now - lock.since).text, lock.holder);
 	else if (next != GATE_NEVER)
-		why_say(to, size, 0, "pending: the run starts in %s", why_duration(next - now).text);
+		message_set(to, size, 0, "pending: the run starts in %s", message_duration(next - now).text);
 	else
-		why_say(to, size, 0, "pending: %s", ss->thread ? "the run is about to start" : "nobody has called safestart_dispatch() since");
+		message_set(to, size, 0, "pending: %s", ss->thread ? "the run is about to start" : "nobody has called safestart_dispatch() since");
 }
 
 /* 0: this thread may wait, and in a forked child the handle is its own. */
 static int may_wait(struct safestart *ss)
 {
-	return worker_inside(ss) ? -EDEADLK : fork_revive(ss);
+	return callback_is_inside(ss) ? -EDEADLK : fork_revive(ss);
 }
 
 int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, struct safestart_outcome *outcome)

@@ -42,9 +42,9 @@ int lock_file_check_path(const char *path, char *why, size_t why_size)
 	const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
 
 	if (base[0] == '\0' || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
-		return why_say(why, why_size, -EINVAL, "lock=%.60s names a directory; name a file in it", path);
+		return message_set(why, why_size, -EINVAL, "lock=%.60s names a directory; name a file in it", path);
 	if (strlen(base) > NAME_MAX || strlen(path) >= PATH_MAX)
-		return why_say(why, why_size, -EINVAL, "lock=%.60s… is longer than a path can be", path);
+		return message_set(why, why_size, -EINVAL, "lock=%.60s… is longer than a path can be", path);
 	return 0;
 }
 
@@ -62,7 +62,7 @@ static int say_cannot_open(int error, char *why, size_t why_size)
 			     : error == -EROFS ? "the file system is read-only; name one that can be written, such as in /run"
 			     : safestart_strerror(error);
 
-	return why_say(why, why_size, error, "%s", remedy);
+	return message_set(why, why_size, error, "%s", remedy);
 }
 
 /* Not O_CREAT at once: the kernel refuses that for files of others in a directory with the sticky bit. */
@@ -84,12 +84,12 @@ static int open_or_create(struct lock_file *file)
 static int check_file(const struct stat *status, char *why, size_t why_size)
 {
 	if (!S_ISREG(status->st_mode))
-		return why_say(why, why_size, -EINVAL, "it is not a regular file, and is left alone; name another");
+		return message_set(why, why_size, -EINVAL, "it is not a regular file, and is left alone; name another");
 	if (status->st_uid != geteuid() && status->st_uid != 0)
-		return why_say(why, why_size, -EPERM, "it belongs to user %u, who could replace or hold it as he likes: only our own and root's are used; remove it, or name another in a directory that nobody else can write",
+		return message_set(why, why_size, -EPERM, "it belongs to user %u, who could replace or hold it as he likes: only our own and root's are used; remove it, or name another in a directory that nobody else can write",
 			       (unsigned)status->st_uid);
 	if (status->st_nlink > 1)
-		return why_say(why, why_size, -EPERM, "the file has %lu names (hard links), so it may be somebody's data, and is left alone; remove this one, or name another", (unsigned long)status->st_nlink);
+		return message_set(why, why_size, -EPERM, "the file has %lu names (hard links), so it may be somebody's data, and is left alone; remove this one, or name another", (unsigned long)status->st_nlink);
 	return 0;
 }
 
@@ -101,16 +101,16 @@ static int check_content(const struct lock_file *file, char *why, size_t why_siz
 
 	int error = lock_file_read(file, LOCK_HEAD, head, sizeof(head));
 	if (error < 0)
-		return why_say(why, why_size, error, "it can't be read: %s", safestart_strerror(error));
+		return message_set(why, why_size, error, "it can't be read: %s", safestart_strerror(error));
 	while (empty < sizeof(head) && head[empty] == '\0')
 		empty++;
 	if (empty == sizeof(head) || memcmp(head, magic, length) == 0)
 		return 0;
 	if (memcmp(head, magic, length - 2) == 0)
-		return why_say(why, why_size, -EINVAL, "another version of libsafestart has made it, and it can't be shared with that; name another file");
+		return message_set(why, why_size, -EINVAL, "another version of libsafestart has made it, and it can't be shared with that; name another file");
 	if (head[0] != '\0' && memcmp(head, magic, strnlen(head, length)) == 0)
-		return why_say(why, why_size, -EINVAL, "it was cut off; remove it when nothing uses it");
-	return why_say(why, why_size, -EINVAL, "what it holds is not a lock of libsafestart's, and is left alone; name another file, or remove it if it is not needed");
+		return message_set(why, why_size, -EINVAL, "it was cut off; remove it when nothing uses it");
+	return message_set(why, why_size, -EINVAL, "what it holds is not a lock of libsafestart's, and is left alone; name another file, or remove it if it is not needed");
 }
 
 bool lock_file_is_current(const struct lock_file *file)
@@ -133,7 +133,7 @@ static int prepare(struct lock_file *file, char *why, size_t why_size)
 			return say_cannot_open(error, why, why_size);
 	}
 	if (fstat(file->fd, &status) < 0)
-		return why_say(why, why_size, -errno, "%s", safestart_strerror(errno));
+		return message_set(why, why_size, -errno, "%s", safestart_strerror(errno));
 	int error = check_file(&status, why, why_size);
 	return error == 0 ? check_content(file, why, why_size) : error;
 }
@@ -233,8 +233,8 @@ void lock_file_sign(const struct lock_file *file, const char *name, bool holds, 
 {
 	char head[LOCK_HEAD_SIZE] = "", clean[80];
 
-	why_copy(clean, sizeof(clean), name);
-	why_clean(clean);
+	message_copy(clean, sizeof(clean), name);
+	message_clean(clean);
 	snprintf(head, sizeof(head), "%s%s%s (pid %ld)%s%lld.%03lld s after boot\n", magic, holds ? HELD : "free; was " HELD, clean, (long)getpid(), holds ? SINCE : " until ",
 		 (long long)(now / 1000000000), (long long)(now / 1000000 % 1000));
 	(void)lock_file_write(file, LOCK_HEAD, head, sizeof(head)); /* the lock does without */
@@ -256,7 +256,7 @@ int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder
 	const size_t skip = sizeof(magic) - 1 + strlen(HELD);
 	int64_t since = 0;
 
-	why_copy(holder, size, "a process that has left no name");
+	message_copy(holder, size, "a process that has left no name");
 	if (file->fd < 0 || lock_file_read(file, LOCK_HEAD, head, LOCK_HEAD_SIZE) < 0 || strncmp(head, magic, sizeof(magic) - 1) != 0 ||
 	    strncmp(head + sizeof(magic) - 1, HELD, strlen(HELD)) != 0)
 		return 0;
@@ -268,8 +268,8 @@ int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder
 		since = held_for(at, now);
 		*at = '\0';
 	}
-	why_copy(holder, size, head + skip);
-	why_clean(holder);
+	message_copy(holder, size, head + skip);
+	message_clean(holder);
 	return since;
 }
 

@@ -254,7 +254,7 @@ void share_print_done(struct share_done *done, char bytes[SHARE_DONE_SIZE])
 	size_t length = (size_t)snprintf(bytes, SHARE_DONE_SIZE, "\nstate %llx, the last run ended at %lld\n", (unsigned long long)done->id, (long long)done->ended);
 
 	for (size_t i = 0; i < done->count; i++) {
-		why_clean(done->outcomes[i].message);
+		message_clean(done->outcomes[i].message);
 		size_t more = print_outcome(&done->outcomes[i], line, sizeof(line));
 		if (length + more + SEAL_SIZE + 1 > SHARE_DONE_SIZE)
 			done->count = i;
@@ -290,7 +290,7 @@ static void take_message(struct cursor *cursor, char *message, size_t size)
 	message[length] = '\0';
 	cursor->at += length;
 	take_word(cursor, "\n");
-	why_clean(message);
+	message_clean(message);
 }
 
 static void take_outcome(struct cursor *cursor, struct share_outcome *outcome)

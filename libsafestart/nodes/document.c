@@ -33,7 +33,7 @@ struct reading {
 
 static int no_memory(const struct reading *reading)
 {
-	return why_say(reading->why, reading->why_size, -ENOMEM, "out of memory while reading the nodes");
+	return message_set(reading->why, reading->why_size, -ENOMEM, "out of memory while reading the nodes");
 }
 
 static const char *entry_id(const struct entry *entry)
@@ -92,16 +92,16 @@ static int look_at(const char *text, size_t length, const struct reading *readin
 	size_t size = reading->why_size;
 
 	if (length > reading->limits->max_bytes)
-		return why_say(why, size, -E2BIG, "the document has more than max_bytes (%zu); raise the setting if that is meant", reading->limits->max_bytes);
+		return message_set(why, size, -E2BIG, "the document has more than max_bytes (%zu); raise the setting if that is meant", reading->limits->max_bytes);
 	if (length == 0)
-		return why_say(why, size, -EINVAL, "the document is empty; a set without nodes is []");
+		return message_set(why, size, -EINVAL, "the document is empty; a set without nodes is []");
 	if (only_white_space(text, length))
-		return why_say(why, size, -EINVAL, "the document is nothing but white space; a set without nodes is []");
+		return message_set(why, size, -EINVAL, "the document is nothing but white space; a set without nodes is []");
 	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		return why_say(why, size, -EINVAL, "the document begins with a byte order mark; write UTF-8 without it");
+		return message_set(why, size, -EINVAL, "the document begins with a byte order mark; write UTF-8 without it");
 	const char *nul = memchr(text, '\0', length);
 	if (nul != NULL)
-		return why_say(why, size, -EINVAL, "the document has a NUL byte at offset %zu", (size_t)(nul - text));
+		return message_set(why, size, -EINVAL, "the document has a NUL byte at offset %zu", (size_t)(nul - text));
 	return 0;
 }
 
@@ -124,13 +124,13 @@ static int load(json_t **out, const char *text, size_t length, const struct read
 		return 0;
 	switch (json_error_code(&error)) {
 	case json_error_premature_end_of_input:
-		return why_say(why, size, -EINVAL, "the document ends too early at line %d, column %d: %s (is it still being written?)", error.line, error.column, error.text);
+		return message_set(why, size, -EINVAL, "the document ends too early at line %d, column %d: %s (is it still being written?)", error.line, error.column, error.text);
 	case json_error_stack_overflow:
-		return why_say(why, size, -EINVAL, "the document is nested too deeply (line %d, column %d)", error.line, error.column);
+		return message_set(why, size, -EINVAL, "the document is nested too deeply (line %d, column %d)", error.line, error.column);
 	case json_error_invalid_utf8:
-		return why_say(why, size, -EINVAL, "the document is not UTF-8: line %d, column %d: %s", error.line, error.column, error.text);
+		return message_set(why, size, -EINVAL, "the document is not UTF-8: line %d, column %d: %s", error.line, error.column, error.text);
 	default:
-		return why_say(why, size, -EINVAL, "the document is not JSON: line %d, column %d: %s", error.line, error.column, error.text);
+		return message_set(why, size, -EINVAL, "the document is not JSON: line %d, column %d: %s", error.line, error.column, error.text);
 	}
 }
 
@@ -185,7 +185,7 @@ static int read_target(struct reading *reading, const char *address, const char 
 	/* A group's labels are repeated for each of its targets: a small document can mean a huge set. */
 	reading->text_size += error == 0 ? entry->node->text_size : 0;
 	if (reading->text_size > reading->limits->max_bytes)
-		return why_say(reading->why, reading->why_size, -E2BIG, "the nodes with their labels have more than max_bytes (%zu); raise the setting if that is meant", reading->limits->max_bytes);
+		return message_set(reading->why, reading->why_size, -E2BIG, "the nodes with their labels have more than max_bytes (%zu); raise the setting if that is meant", reading->limits->max_bytes);
 	return 0;
 }
 
@@ -199,13 +199,13 @@ static int read_labels(struct reading *reading, const json_t *object, size_t gro
 	if (object == NULL)
 		return 0;
 	if (!json_is_object(object))
-		return why_say(reading->why, reading->why_size, -EINVAL, "group %zu: labels is %s, not an object", group, type_name(object));
+		return message_set(reading->why, reading->why_size, -EINVAL, "group %zu: labels is %s, not an object", group, type_name(object));
 	*out = calloc(json_object_size(object) + 1, sizeof(**out));
 	if (*out == NULL)
 		return no_memory(reading);
 	json_object_foreach((json_t *)(uintptr_t)object, name, value) {
 		if (!json_is_string(value))
-			return why_say(reading->why, reading->why_size, -EINVAL, "group %zu: the label \"%.40s\" is %s, not a string", group, name, type_name(value));
+			return message_set(reading->why, reading->why_size, -EINVAL, "group %zu: the label \"%.40s\" is %s, not a string", group, name, type_name(value));
 		(*out)[(*count)++] = (struct node_label){.name = name, .value = json_string_value(value)};
 	}
 	return 0;
@@ -217,20 +217,20 @@ static int read_group(struct reading *reading, const json_t *object, size_t grou
 	size_t label_count, target_count;
 
 	if (!json_is_object(object))
-		return why_say(reading->why, reading->why_size, -EINVAL, "group %zu is %s, not an object with targets and labels", group, type_name(object));
+		return message_set(reading->why, reading->why_size, -EINVAL, "group %zu is %s, not an object with targets and labels", group, type_name(object));
 	const json_t *targets = json_object_get(object, "targets");
 	if (!json_is_array(targets))
-		return why_say(reading->why, reading->why_size, -EINVAL, "group %zu: targets is %s, not an array of strings", group, type_name(targets));
+		return message_set(reading->why, reading->why_size, -EINVAL, "group %zu: targets is %s, not an array of strings", group, type_name(targets));
 	target_count = json_array_size(targets);
 	if (target_count > reading->limits->max_nodes - reading->count)
-		return why_say(reading->why, reading->why_size, -E2BIG, "the set has more than max_nodes (%zu) entries; raise the setting if that is meant", reading->limits->max_nodes);
+		return message_set(reading->why, reading->why_size, -E2BIG, "the set has more than max_nodes (%zu) entries; raise the setting if that is meant", reading->limits->max_nodes);
 	int error = read_labels(reading, json_object_get(object, "labels"), group, &labels, &label_count);
 	/* With several targets an id label can't mean one of them. */
 	const char *id = target_count == 1 ? json_string_value(json_object_get(json_object_get(object, "labels"), "id")) : NULL;
 	for (size_t i = 0; error == 0 && i < target_count; i++) {
 		const json_t *target = json_array_get(targets, i);
 		if (!json_is_string(target))
-			error = why_say(reading->why, reading->why_size, -EINVAL, "group %zu: target %zu is %s, not a string", group, i + 1, type_name(target));
+			error = message_set(reading->why, reading->why_size, -EINVAL, "group %zu: target %zu is %s, not a string", group, i + 1, type_name(target));
 		else
 			error = read_target(reading, json_string_value(target), id, labels, label_count);
 	}
@@ -241,7 +241,7 @@ static int read_group(struct reading *reading, const json_t *object, size_t grou
 static int read_document(struct reading *reading, const json_t *root)
 {
 	if (!json_is_array(root))
-		return why_say(reading->why, reading->why_size, -EINVAL, "the document is %s, not an array of groups; a set without nodes is []", type_name(root));
+		return message_set(reading->why, reading->why_size, -EINVAL, "the document is %s, not an array of groups; a set without nodes is []", type_name(root));
 	for (size_t i = 0; i < json_array_size(root); i++) {
 		int error = read_group(reading, json_array_get(root, i), i + 1);
 		if (error < 0)

@@ -39,7 +39,7 @@ static int parse_port(const char *text, uint16_t *port, char *why, size_t why_si
 			value = value * 10 + (unsigned long)(text[i] - '0');
 	}
 	if (length == 0 || length > 5 || value < 1 || value > 65535)
-		return why_say(why, why_size, -EINVAL, "the port \"%.20s\" is not a number from 1 to 65535", text);
+		return message_set(why, why_size, -EINVAL, "the port \"%.20s\" is not a number from 1 to 65535", text);
 	*port = (uint16_t)value;
 	return 0;
 }
@@ -53,11 +53,11 @@ static int parse_bracketed(const char *text, struct address *to, const char **re
 	bool zone_is_fine = true;
 
 	if (end == NULL || (size_t)(end - text - 1) > HOST_MAX)
-		return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has no closing bracket", text);
+		return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has no closing bracket", text);
 	memcpy(to->host, text + 1, (size_t)(end - text - 1));
 	to->host[end - text - 1] = '\0';
 	size_t length = strcspn(to->host, "%");
-	why_copy(bare, sizeof(bare), to->host);
+	message_copy(bare, sizeof(bare), to->host);
 	if (length < sizeof(bare))
 		bare[length] = '\0';
 	if (to->host[length] == '%') {
@@ -66,7 +66,7 @@ static int parse_bracketed(const char *text, struct address *to, const char **re
 			zone_is_fine = zone_is_fine && is_host_character(*c);
 	}
 	if (length >= sizeof(bare) || !zone_is_fine || inet_pton(AF_INET6, bare, &ignored) != 1)
-		return why_say(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address", to->host);
+		return message_set(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address", to->host);
 	*rest = end + 1;
 	return 0;
 }
@@ -76,7 +76,7 @@ static int parse_address(const char *text, struct address *to, char *why, size_t
 	const char *rest = text;
 
 	if (text[0] == '\0')
-		return why_say(why, why_size, -EINVAL, "the address is empty; write host:port");
+		return message_set(why, why_size, -EINVAL, "the address is empty; write host:port");
 	if (text[0] == '[') {
 		int error = parse_bracketed(text, to, &rest, why, why_size);
 		if (error < 0)
@@ -86,19 +86,19 @@ static int parse_address(const char *text, struct address *to, char *why, size_t
 		while (is_host_character(text[length]))
 			length++;
 		if (text[0] == ':' && strchr(text + 1, ':') != NULL)
-			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
+			return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
 		if (length == 0 || (text[length] != ':' && text[length] != '\0'))
-			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" is not host:port", text);
+			return message_set(why, why_size, -EINVAL, "the address \"%.60s\" is not host:port", text);
 		if (length > HOST_MAX)
-			return why_say(why, why_size, -EINVAL, "the host in \"%.60s...\" is longer than %d bytes", text, HOST_MAX);
+			return message_set(why, why_size, -EINVAL, "the host in \"%.60s...\" is longer than %d bytes", text, HOST_MAX);
 		memcpy(to->host, text, length);
 		to->host[length] = '\0';
 		rest = text + length;
 		if (*rest == ':' && strchr(rest + 1, ':') != NULL)
-			return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
+			return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
 	}
 	if (*rest != ':')
-		return why_say(why, why_size, -EINVAL, "the address \"%.60s\" has no port; write host:port", text);
+		return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has no port; write host:port", text);
 	return parse_port(rest + 1, &to->port, why, why_size);
 }
 
@@ -107,14 +107,14 @@ int node_check_id(const char *id, char *why, size_t why_size)
 	size_t length = strlen(id);
 
 	if (length == 0)
-		return why_say(why, why_size, -EINVAL, "the id is empty");
+		return message_set(why, why_size, -EINVAL, "the id is empty");
 	if (length > NODE_ID_MAX)
-		return why_say(why, why_size, -EINVAL, "the id \"%.40s...\" is %zu bytes long; at most %d are taken", id, length, NODE_ID_MAX);
-	if (!why_is_utf8(id))
-		return why_say(why, why_size, -EINVAL, "the id \"%.40s\" is not UTF-8", id);
+		return message_set(why, why_size, -EINVAL, "the id \"%.40s...\" is %zu bytes long; at most %d are taken", id, length, NODE_ID_MAX);
+	if (!message_is_utf8(id))
+		return message_set(why, why_size, -EINVAL, "the id \"%.40s\" is not UTF-8", id);
 	for (const char *c = id; *c != '\0'; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			return why_say(why, why_size, -EINVAL, "the id has a control character in it (byte %zu)", (size_t)(c - id));
+			return message_set(why, why_size, -EINVAL, "the id has a control character in it (byte %zu)", (size_t)(c - id));
 	}
 	return 0;
 }
@@ -170,13 +170,13 @@ int node_new(struct safestart_node **out, const char *id, const char *address, c
 	if (error < 0)
 		return error;
 	if (label_count > NODE_LABELS_MAX)
-		return why_say(why, why_size, -EINVAL, "it has %zu labels; at most %d are taken", label_count, NODE_LABELS_MAX);
+		return message_set(why, why_size, -EINVAL, "it has %zu labels; at most %d are taken", label_count, NODE_LABELS_MAX);
 	if (label_count > 0 && (sorted = malloc(label_count * sizeof(*sorted))) == NULL)
-		return why_say(why, why_size, -ENOMEM, "out of memory");
+		return message_set(why, why_size, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < label_count; i++) {
-		if (!why_is_utf8(labels[i].name) || !why_is_utf8(labels[i].value)) {
+		if (!message_is_utf8(labels[i].name) || !message_is_utf8(labels[i].value)) {
 			free(sorted);
-			return why_say(why, why_size, -EINVAL, "the label \"%.40s\" is not UTF-8", labels[i].name);
+			return message_set(why, why_size, -EINVAL, "the label \"%.40s\" is not UTF-8", labels[i].name);
 		}
 		if (strcmp(labels[i].name, "id") != 0)
 			sorted[kept++] = labels[i];
@@ -185,7 +185,7 @@ int node_new(struct safestart_node **out, const char *id, const char *address, c
 		qsort(sorted, kept, sizeof(*sorted), compare_labels);
 	*out = allocate(id != NULL ? id : address, &parsed, sorted, kept);
 	free(sorted);
-	return *out != NULL ? 0 : why_say(why, why_size, -ENOMEM, "out of memory");
+	return *out != NULL ? 0 : message_set(why, why_size, -ENOMEM, "out of memory");
 }
 
 struct safestart_node *node_copy(const struct safestart_node *node)

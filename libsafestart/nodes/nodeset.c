@@ -267,7 +267,7 @@ int nodeset_usable(const struct nodeset *set, char *why, size_t why_size)
 {
 	if (set->count > 0 || set->fault_count == 0)
 		return 0;
-	return why_say(why, why_size, -EINVAL, "nothing in the set is usable: %zu of %zu entries are faulty, the first: %s",
+	return message_set(why, why_size, -EINVAL, "nothing in the set is usable: %zu of %zu entries are faulty, the first: %s",
 		       set->fault_count, set->fault_count, set->first_reason);
 }
 
@@ -277,18 +277,18 @@ int nodeset_judge(const struct nodeset_rails *rails, size_t live, size_t count, 
 		if (rails->allow_empty)
 			return 0;
 		if (live == 0)
-			return why_say(why, why_size, -ERANGE, "the set is empty; if that is meant, set allow_empty=yes (force does not empty)");
-		return why_say(why, why_size, -ERANGE,
+			return message_set(why, why_size, -ERANGE, "the set is empty; if that is meant, set allow_empty=yes (force does not empty)");
+		return message_set(why, why_size, -ERANGE,
 			       "the set is empty: would lose all %zu nodes; if that is meant, set allow_empty=yes (force does not empty)", live);
 	}
 	if (forced)
 		return 0;
 	if (count < live && (double)(live - count) * 100 > (double)live * rails->max_shrink)
-		return why_say(why, why_size, -ERANGE,
+		return message_set(why, why_size, -ERANGE,
 			       "would lose %zu of %zu nodes, max_shrink is %u%%; if that is meant, ask with SAFESTART_FORCE",
 			       live - count, live, rails->max_shrink);
 	if (count < rails->min_nodes)
-		return why_say(why, why_size, -ERANGE,
+		return message_set(why, why_size, -ERANGE,
 			       "would leave %zu nodes, min_nodes is %zu; if that is meant, ask with SAFESTART_FORCE", count, rails->min_nodes);
 	return 0;
 }

@@ -28,7 +28,7 @@ static void before_fork(void)
 		control_before_fork(ss->control);
 		events_before_fork(ss->events);
 		snapshot_before_fork(ss->home);
-		lock_file_before_fork(&ss->exclusive.file);
+		lock_file_before_fork(&ss->process_lock.file);
 	}
 	snapshot_rcu_before_fork();
 }
@@ -37,7 +37,7 @@ static void after_fork_parent(void)
 {
 	snapshot_rcu_after_fork_parent();
 	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
-		lock_file_after_fork_parent(&ss->exclusive.file);
+		lock_file_after_fork_parent(&ss->process_lock.file);
 		snapshot_after_fork_parent(ss->home);
 		events_after_fork_parent(ss->events);
 		control_after_fork_parent(ss->control);
@@ -62,7 +62,7 @@ static void forget_memory(struct safestart *ss, bool torn)
 
 static void make_own(struct safestart *ss)
 {
-	lock_file_after_fork_child(&ss->exclusive.file);
+	lock_file_after_fork_child(&ss->process_lock.file);
 	snapshot_after_fork_child(ss->home);
 	events_after_fork_child(ss->events);
 	control_after_fork_child(ss->control);
@@ -88,7 +88,7 @@ static void make_own(struct safestart *ss)
 static void after_fork_child(void)
 {
 	snapshot_rcu_after_fork_child();
-	worker_leave_all();
+	callback_forget_all();
 	for (struct safestart *ss = list; ss != NULL; ss = ss->next)
 		make_own(ss);
 	pthread_mutex_unlock(&list_lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* safestart: the handle: wires the rooms together; open, close, asking. Waiting and fork are next door. */
+/* open: the handle: wires the rooms together; open, close, asking. Waiting and fork are next door. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,20 +24,20 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	int error = conf_resolve(&ss->conf, conf, why, why_size);
 	if (error < 0)
 		return error;
-	ss->exclusive.file.path = handle_settings(ss)->lock;
+	ss->process_lock.file.path = handle_settings(ss)->lock;
 	ss->thread = handle_settings(ss)->thread;
 	ss->source.kind = kind_of(handle_settings(ss)->source);
 	error = loop_init(&ss->loop);
 	if (error < 0)
-		return why_say(why, why_size, error, "no descriptors to be had: %s", safestart_strerror(error));
+		return message_set(why, why_size, error, "no descriptors to be had: %s", safestart_strerror(error));
 	request_init(&ss->door, ss->loop.wake_fd);
 	ss->driven = !ss->thread;
 	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data);
 	struct safestart_snapshot *first = ss->home != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
 	atomic_init(&ss->view.live, first);
-	ss->farewell = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
-	if (ss->farewell == NULL || ticket_init(&ss->tickets) < 0 || thread_cond_init(&ss->changed) < 0)
-		return why_say(why, why_size, -ENOMEM, "out of memory");
+	ss->closing_snapshot = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
+	if (ss->closing_snapshot == NULL || ticket_init(&ss->tickets) < 0 || thread_cond_init(&ss->changed) < 0)
+		return message_set(why, why_size, -ENOMEM, "out of memory");
 	first->stage = SNAPSHOT_LIVE;
 	error = control_init(ss, why, why_size);
 	if (error < 0)
@@ -49,13 +49,13 @@ static void destroy(struct safestart *ss)
 {
 	if (ss->source.kind == SOURCE_ADDED)
 		gather_close_source(ss);
-	snapshot_discard(ss->farewell);
+	snapshot_discard(ss->closing_snapshot);
 	if (atomic_load(&ss->view.live) != NULL)
 		snapshot_close(&ss->view);
 	else
 		snapshot_home_unref(ss->home);
 	loop_clear(&ss->loop);
-	lock_file_clear(&ss->exclusive.file);
+	lock_file_clear(&ss->process_lock.file);
 	control_clear(ss);
 	nodeset_unref(ss->memory.gathered);
 	nodeset_unref(ss->memory.tried);
@@ -84,7 +84,7 @@ static struct safestart *new_handle(void)
 	pthread_mutex_init(&ss->lock, NULL);
 	worker_init(&ss->worker);
 	push_init(&ss->push);
-	lock_file_init(&ss->exclusive.file, NULL);
+	lock_file_init(&ss->process_lock.file, NULL);
 	atomic_init(&ss->epoch, snapshot_epoch());
 	atomic_init(&ss->stop, false);
 	ss->dispatcher = pthread_self();
@@ -94,31 +94,31 @@ static struct safestart *new_handle(void)
 int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size)
 {
 	THREAD_NOT_CANCELLED;
-	why_say(why, why_size, 0, "%s", "");
+	message_set(why, why_size, 0, "%s", "");
 	if (out == NULL)
-		return why_say(why, why_size, -EINVAL, "there is nowhere to put the handle: out is NULL");
+		return message_set(why, why_size, -EINVAL, "there is nowhere to put the handle: out is NULL");
 	*out = NULL;
 	struct safestart *ss = new_handle();
 	if (ss == NULL)
-		return why_say(why, why_size, -ENOMEM, "out of memory");
+		return message_set(why, why_size, -ENOMEM, "out of memory");
 	int error = build(ss, conf, why, why_size);
 	if (error == 0) {
 		dispatch_init(ss);
 		handle_wake(ss); /* the first turn begins the first load; its end watches the source */
 		error = fork_register(ss);
 		if (error < 0)
-			why_say(why, why_size, error, "out of memory");
+			message_set(why, why_size, error, "out of memory");
 	}
 	if (error == 0) {
 		error = control_start(ss);
 		if (error < 0)
-			why_say(why, why_size, error, "no thread or descriptors to be had for the control socket: %s", safestart_strerror(error));
+			message_set(why, why_size, error, "no thread or descriptors to be had for the control socket: %s", safestart_strerror(error));
 	}
 	*out = ss; /* before the thread: the first callback may come before we have returned */
 	if (error == 0 && ss->thread) {
 		error = dispatch_start(ss);
 		if (error < 0)
-			why_say(why, why_size, error, "no thread to be had: %s", safestart_strerror(error));
+			message_set(why, why_size, error, "no thread to be had: %s", safestart_strerror(error));
 	}
 	if (error < 0) {
 		*out = NULL;
@@ -139,7 +139,7 @@ int safestart_shutdown(struct safestart *ss)
 	pthread_mutex_lock(&ss->lock);
 	if (ss->run != NULL)
 		step_cancel_locked(ss->run);
-	answer_cancel_tickets_locked(ss);
+	outcome_cancel_tickets_locked(ss);
 	pthread_mutex_unlock(&ss->lock);
 	handle_wake(ss);
 	return 0;
@@ -210,42 +210,42 @@ static int drain(struct safestart *ss, int64_t deadline)
 }
 
 /* The live generation goes the way of every other: replaced, waited for, retired on the worker. */
-static void say_farewell(struct safestart *ss)
+static void publish_closing_snapshot(struct safestart *ss)
 {
-	if (ss->farewell == NULL)
+	if (ss->closing_snapshot == NULL)
 		return;
-	ss->farewell->generation = safestart_generation(ss);
-	snapshot_publish(&ss->view, ss->farewell, loop_now());
-	ss->farewell = NULL;
+	ss->closing_snapshot->generation = safestart_generation(ss);
+	snapshot_publish(&ss->view, ss->closing_snapshot, loop_now());
+	ss->closing_snapshot = NULL;
 }
 
 /* Who has to be looked for when close gives up. `control`: all else is over. */
 static void say_what_close_waits_for(struct safestart *ss, bool control)
 {
-	struct worker_guest guest = worker_guest(&ss->worker);
+	struct callback_inside callback = worker_callback(&ss->worker);
 	char inside[128];
 
-	worker_say_guest(&guest, loop_now(), inside, sizeof(inside));
+	callback_describe(&callback, loop_now(), inside, sizeof(inside));
 	pthread_mutex_lock(&ss->lock);
 	unsigned waiters = ss->waiters, owed = ss->later_owed;
 	bool deciding = ss->dispatching;
 	pthread_mutex_unlock(&ss->lock);
 	if (control) {
-		handle_log(ss, LOG_WARNING, "close gave up: removing the control socket in %.200s has not come to its end, perhaps the file system hangs; call it again when it has", handle_settings(ss)->control);
+		log_line(ss, LOG_WARNING, "close gave up: removing the control socket in %.200s has not come to its end, perhaps the file system hangs; call it again when it has", handle_settings(ss)->control);
 		return;
 	}
 	if (deciding)
 		return; /* that takes no time, unless it is in `log`, which would hang here, too */
-	if (guest.what != NULL)
-		handle_log(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned", inside);
+	if (callback.what != NULL)
+		log_line(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned", inside);
 	else if (owed > 0)
-		handle_log(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
+		log_line(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
 	else if (ss->starved > 0)
-		handle_log(ss, LOG_WARNING, "close gave up: no thread could be started to retire what was live; call it again when there are fewer");
+		log_line(ss, LOG_WARNING, "close gave up: no thread could be started to retire what was live; call it again when there are fewer");
 	else if (waiters > 0)
-		handle_log(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
+		log_line(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
 	else if (worker_is_idle(&ss->worker)) /* otherwise a job is in `log` */
-		handle_log(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
+		log_line(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
 }
 
 /* A child that does not own it. */
@@ -262,7 +262,7 @@ int safestart_close(struct safestart *ss)
 	THREAD_NOT_CANCELLED;
 	if (ss == NULL)
 		return 0;
-	if (worker_inside(ss))
+	if (callback_is_inside(ss))
 		return -EDEADLK;
 	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
 	/* A revival that failed half way has started the control thread, and a client of its may complete it up to here. */
@@ -286,7 +286,7 @@ int safestart_close(struct safestart *ss)
 		control = error < 0;
 	}
 	if (error == 0) {
-		say_farewell(ss);
+		publish_closing_snapshot(ss);
 		error = drain(ss, deadline);
 	}
 	if (error == -ETIMEDOUT || error == -EDEADLK)
@@ -324,7 +324,7 @@ int safestart_dispatch(struct safestart *ss, int timeout_ms)
 {
 	if (ss == NULL)
 		return -EINVAL;
-	if (worker_inside(ss))
+	if (callback_is_inside(ss))
 		return -EDEADLK;
 	if (ss->thread)
 		return -EBUSY;

@@ -83,7 +83,7 @@ static bool leave_reason(struct request_door *door, uint64_t ticket, const char 
 	if (!atomic_compare_exchange_strong_explicit(&reason->owner, &free, ticket * 2, memory_order_acquire,
 						     memory_order_relaxed))
 		return false;
-	why_copy(reason->text, sizeof(reason->text), text);
+	message_copy(reason->text, sizeof(reason->text), text);
 	atomic_store_explicit(&reason->owner, ticket * 2 + 1, memory_order_release);
 	return true;
 }

@@ -75,7 +75,7 @@ size_t candidate_settle(struct safestart_run *run)
 			old = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
 		gone += old == NULL;
 		candidate->nodes[change.index] = old != NULL ? node_ref(old) : NULL;
-		snapshot_drop_node(node, &run->unheld);
+		snapshot_drop_node(node, &run->to_retire);
 	}
 	for (size_t i = 0; i < candidate->count; i++) {
 		if (candidate->nodes[i] != NULL)
@@ -236,7 +236,7 @@ int safestart_run_set_node_data(struct safestart_run *run, const struct safestar
 	pthread_mutex_lock(&run->lock);
 	if (nodeset_find(run->candidate->nodes, run->candidate->count, node->text, &index) != NULL) {
 		struct safestart_node *own = own_node_locked(run, index, live);
-		error = own != NULL ? snapshot_hold(&own->held, live != NULL ? live->held : NULL, true, data, &run->unheld) : -ENOMEM;
+		error = own != NULL ? snapshot_hold(&own->held, live != NULL ? live->held : NULL, true, data, &run->to_retire) : -ENOMEM;
 	}
 	pthread_mutex_unlock(&run->lock);
 	return error;
@@ -247,7 +247,7 @@ void safestart_run_set_data(struct safestart_run *run, void *data)
 	if (run == NULL || !is_preparing(run))
 		return;
 	pthread_mutex_lock(&run->lock);
-	if (snapshot_hold(&run->candidate->held, run->current->held, false, data, &run->unheld) < 0) {
+	if (snapshot_hold(&run->candidate->held, run->current->held, false, data, &run->to_retire) < 0) {
 		/* A generation without the data it was meant to have must not go live. */
 		run->data_lost = true;
 		run->stray = data;

@@ -33,7 +33,7 @@ int gather_open_source(struct safestart *ss, char *why, size_t why_size)
 	source->state = NULL;
 	int error = source->chosen->source.open(&source->state, &conf, reason, sizeof(reason), source->chosen->user_data);
 	if (error < 0)
-		return why_say(why, why_size, error, "source=%.60s: %s", handle_settings(ss)->source, reason[0] != '\0' ? reason : safestart_strerror(error));
+		return message_set(why, why_size, error, "source=%.60s: %s", handle_settings(ss)->source, reason[0] != '\0' ? reason : safestart_strerror(error));
 	source->open = true;
 	source->inherited = source->torn = false;
 	take_descriptor(source);
@@ -84,13 +84,13 @@ int safestart_gather_fail(struct safestart_gather *gather, int error, const char
 {
 	struct safestart_run *run = run_of(gather);
 
-	why_copy(run->words, sizeof(run->words), message);
+	message_copy(run->words, sizeof(run->words), message);
 	return error < 0 ? error : -EIO;
 }
 
 void safestart_gather_warn(struct safestart_gather *gather, const char *message)
 {
-	handle_log(run_of(gather)->ss, LOG_WARNING, "%s", message);
+	log_line(run_of(gather)->ss, LOG_WARNING, "%s", message);
 }
 
 int safestart_gather_forced(const struct safestart_gather *gather)
@@ -158,7 +158,7 @@ int gather_call(struct safestart_run *run)
 		if (run->gathered == NULL && is_anew(ss)) /* what was inherited is all there is to prepare */
 			run->gathered = nodeset_new(run->current->nodes, run->current->count);
 		if (run->gathered == NULL)
-			why_copy(run->words, sizeof(run->words), "nothing was pushed yet");
+			message_copy(run->words, sizeof(run->words), "nothing was pushed yet");
 		return 0;
 	default:
 		return ask_source(run);
@@ -174,18 +174,18 @@ int gather_result(struct safestart_run *run, int result)
 		if (memory->gathered != NULL)
 			run->wanted = nodeset_ref(memory->gathered);
 		else
-			why_copy(run->words, sizeof(run->words), memory->words);
+			message_copy(run->words, sizeof(run->words), memory->words);
 		return memory->error;
 	}
 	if (run->ss->source.kind == SOURCE_ADDED && result == 0 && run->gathered == NULL)
-		result = why_say(run->words, sizeof(run->words), -EPROTO, "the source said it is done, but handed over no document");
+		result = message_set(run->words, sizeof(run->words), -EPROTO, "the source said it is done, but handed over no document");
 	if (result < 0 && run->words[0] == '\0')
-		why_copy(run->words, sizeof(run->words), safestart_strerror(result));
+		message_copy(run->words, sizeof(run->words), safestart_strerror(result));
 	nodeset_unref(memory->gathered);
 	memory->gathered = result == 0 && run->gathered != NULL ? nodeset_ref(run->gathered) : NULL;
 	/* A source may call a refused document unchanged; a failed gather it has to repeat. */
 	memory->error = run_is_refusal(result) ? result : 0;
-	why_copy(memory->words, sizeof(memory->words), run->words);
+	message_copy(memory->words, sizeof(memory->words), run->words);
 	run->wanted = result == 0 && run->gathered != NULL ? nodeset_ref(run->gathered) : NULL;
 	return result;
 }

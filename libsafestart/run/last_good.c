@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* keep: the file of last_good: the last applied set, readable at any instant whoever is killed when. Worker. */
+/* last_good: the file of last_good: the last applied set, readable at any instant whoever is killed when. Worker. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,11 +32,11 @@ static int read_all(int fd, char *buffer, size_t size, size_t *length)
 static int check(const struct settings *settings, const struct nodeset *set, char *why, size_t why_size)
 {
 	if (set->count == 0 && set->fault_count == 0 && !settings->rails.allow_empty)
-		return why_say(why, why_size, -ERANGE, "it has no nodes");
+		return message_set(why, why_size, -ERANGE, "it has no nodes");
 	return nodeset_usable(set, why, why_size);
 }
 
-int keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
+int last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
 {
 	const char *path = settings->last_good;
 	const struct nodeset_limits *limits = &settings->limits;
@@ -48,19 +48,19 @@ int keep_load(struct nodeset **out, const struct settings *settings, char *why, 
 	*out = NULL;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
-		return why_say(why, why_size, -errno, "%s", safestart_strerror(errno));
+		return message_set(why, why_size, -errno, "%s", safestart_strerror(errno));
 	if (fstat(fd, &status) < 0)
-		error = why_say(why, why_size, -errno, "%s", safestart_strerror(errno));
+		error = message_set(why, why_size, -errno, "%s", safestart_strerror(errno));
 	else if (!S_ISREG(status.st_mode))
-		error = why_say(why, why_size, -EINVAL, "it is not a regular file");
+		error = message_set(why, why_size, -EINVAL, "it is not a regular file");
 	else if (status.st_size > 0 && (size_t)status.st_size > limits->max_bytes)
-		error = why_say(why, why_size, -E2BIG, "it has more than max_bytes");
+		error = message_set(why, why_size, -E2BIG, "it has more than max_bytes");
 	else if ((buffer = malloc((size_t)status.st_size + 1)) == NULL)
-		error = why_say(why, why_size, -ENOMEM, "out of memory");
+		error = message_set(why, why_size, -ENOMEM, "out of memory");
 	if (error == 0) {
 		error = read_all(fd, buffer, (size_t)status.st_size, &length);
 		if (error < 0)
-			why_say(why, why_size, error, "%s", safestart_strerror(error));
+			message_set(why, why_size, error, "%s", safestart_strerror(error));
 	}
 	close(fd);
 	if (error == 0)
@@ -207,7 +207,7 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 
 	int fd = open_beside(path, &name), error = fd;
 	if (fd < 0) {
-		why_say(why, why_size, error, "can't write beside it: %s", safestart_strerror(error));
+		message_set(why, why_size, error, "can't write beside it: %s", safestart_strerror(error));
 	} else {
 		error = write_all(fd, json, strlen(json));
 		if (error == 0 && fsync(fd) < 0)
@@ -216,7 +216,7 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 			error = -errno;
 		if (error < 0) {
 			unlink(name);
-			why_say(why, why_size, error, "%s", safestart_strerror(error));
+			message_set(why, why_size, error, "%s", safestart_strerror(error));
 		}
 		close(fd); /* written and synced: nothing it could still say */
 	}
@@ -224,17 +224,17 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 	return error;
 }
 
-int keep_save(const char *path, const char *json, char *why, size_t why_size)
+int last_good_save(const char *path, const char *json, char *why, size_t why_size)
 {
 	if (is_too_long(strlen(json)))
-		return why_say(why, why_size, -EFBIG, "%s: it would have %zu bytes, raise RLIMIT_FSIZE", safestart_strerror(EFBIG), strlen(json));
+		return message_set(why, why_size, -EFBIG, "%s: it would have %zu bytes, raise RLIMIT_FSIZE", safestart_strerror(EFBIG), strlen(json));
 	sweep(path);
 	int error = save(path, json, why, why_size);
 	if (error == -ENOENT) /* somebody swept it away before it was locked */
 		error = save(path, json, why, why_size);
 	if (error < 0)
 		return error;
-	why_say(why, why_size, 0, "%s", "");
+	message_set(why, why_size, 0, "%s", "");
 	sync_directory(path);
 	return 0;
 }

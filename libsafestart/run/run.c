@@ -23,7 +23,7 @@ static enum run_phase conclude(struct safestart_run *run, int verdict, int error
 	run->outcome.status = atomic_load(&run->status);
 	run->outcome.attempts = run->attempts;
 	run->outcome.quarantined = (uint32_t)(run->rejection_count + (run->wanted != NULL ? run->wanted->fault_count : 0));
-	why_copy(run->outcome.message, sizeof(run->outcome.message), message);
+	message_copy(run->outcome.message, sizeof(run->outcome.message), message);
 	run->again = run->again || verdict == SAFESTART_FAILED || run->rejections != NULL;
 	return RUN_END;
 }
@@ -38,9 +38,9 @@ static enum run_phase conclude_failure(struct safestart_run *run, int verdict, i
 	char message[400];
 
 	if (safestart_generation(run->ss) == 0)
-		why_say(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what, words);
+		message_set(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what, words);
 	else
-		why_say(message, sizeof(message), 0, "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
+		message_set(message, sizeof(message), 0, "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
 			(unsigned long long)safestart_generation(run->ss), run->committed ? run->candidate->count : live_count(run));
 	return conclude(run, verdict, error, message);
 }
@@ -59,9 +59,9 @@ static void say_left_out(const struct safestart_run *run, char *text, size_t siz
 
 	text[0] = '\0';
 	if (run->rejections != NULL)
-		why_say(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->rejections->id, run->rejections->reason);
+		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->rejections->id, run->rejections->reason);
 	else if (faults > 0)
-		why_say(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->wanted->faults[0].id, run->wanted->faults[0].reason);
+		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->wanted->faults[0].id, run->wanted->faults[0].reason);
 }
 
 static enum run_phase conclude_success(struct safestart_run *run)
@@ -74,15 +74,15 @@ static enum run_phase conclude_success(struct safestart_run *run)
 
 	say_left_out(run, left_out, sizeof(left_out));
 	if (run->from_kept)
-		why_say(source, sizeof(source), 0, "%s; the last good set stands in: ", run->words);
+		message_set(source, sizeof(source), 0, "%s; the last good set stands in: ", run->words);
 	if (!run->committed) {
-		why_say(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s", restarted ? "restart carried out" : left_out[0] != '\0' ? "nothing else to apply" : "nothing to apply",
+		message_set(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s", restarted ? "restart carried out" : left_out[0] != '\0' ? "nothing else to apply" : "nothing to apply",
 			run->ss->source.kind == SOURCE_NONE ? "no node set is kept" : generation == 0 ? "no set was handed over yet" : left_out[0] != '\0' ? "the rest of the set is live" : "the set is the one that is live",
 			generation, live_count(run), left_out);
 		return conclude(run, restarted ? SAFESTART_APPLIED : SAFESTART_UNCHANGED, 0, message);
 	}
 	count_changes(run, counts);
-	why_say(message, sizeof(message), 0, "%sgeneration %llu is live: %zu nodes (%zu added, %zu removed, %zu changed)%s", source, generation,
+	message_set(message, sizeof(message), 0, "%sgeneration %llu is live: %zu nodes (%zu added, %zu removed, %zu changed)%s", source, generation,
 		run->candidate->count, counts[SAFESTART_ADDED], counts[SAFESTART_REMOVED], counts[SAFESTART_CHANGED], left_out);
 	return conclude(run, SAFESTART_APPLIED, 0, message);
 }
@@ -98,7 +98,7 @@ static enum run_phase to_restart(struct safestart_run *run)
 		return conclude_success(run);
 	if (run->keep) { /* `restart` may stay inside for ever; what is live is kept before */
 		run->keep = false;
-		chores_keep_now(run->ss);
+		last_good_write(run->ss);
 	}
 	return RUN_RESTART;
 }
@@ -162,10 +162,10 @@ static struct nodeset *kept_set(struct safestart_run *run)
 
 	if (settings->last_good == NULL || live_count(run) > 0 || safestart_generation(run->ss) > 0)
 		return NULL;
-	int error = keep_load(&kept, settings, why, sizeof(why));
+	int error = last_good_load(&kept, settings, why, sizeof(why));
 	run->kept_later = error < 0 && error != -ENOENT && !run_is_refusal(error);
 	if (error < 0 && error != -ENOENT && !run->ss->memory.kept_tried)
-		handle_log(run->ss, LOG_WARNING, "last_good %s can't be used: %s", settings->last_good, why);
+		log_line(run->ss, LOG_WARNING, "last_good %s can't be used: %s", settings->last_good, why);
 	run->ss->memory.kept_tried = true;
 	return kept;
 }
@@ -189,19 +189,19 @@ static void add_lost(const struct safestart_run *run, char *words, size_t size)
 	size_t named = 0;
 
 	if (advice != NULL) {
-		why_copy(tail, sizeof(tail), advice);
+		message_copy(tail, sizeof(tail), advice);
 		*advice = '\0';
 	}
 	for (size_t i = 0; i < run->plan.change_count && named < 3; i++) {
 		size_t length = strlen(words);
 		if (run->plan.changes[i].kind != SAFESTART_REMOVED)
 			continue;
-		why_say(words + length, size - length, 0, "%s%.24s", before, run->current->nodes[run->plan.changes[i].index]->text);
+		message_set(words + length, size - length, 0, "%s%.24s", before, run->current->nodes[run->plan.changes[i].index]->text);
 		before = ", ";
 		named++;
 	}
 	size_t length = strlen(words);
-	why_say(words + length, size - length, 0, "%s%s", named > 0 ? ")" : "", tail);
+	message_set(words + length, size - length, 0, "%s%s", named > 0 ? ")" : "", tail);
 }
 
 /* What is unchanged need not be compared again, however large it is. */
@@ -234,7 +234,7 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 	if (error == 0 && !is_known_unchanged(run)) {
 		error = candidate_build(run);
 		if (error < 0)
-			why_say(run->words, sizeof(run->words), 0, "out of memory");
+			message_set(run->words, sizeof(run->words), 0, "out of memory");
 	}
 	if (error == 0)
 		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count, run->candidate != NULL ? run->candidate->count : live_count(run),
@@ -248,18 +248,18 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 static void say_refused(const struct safestart_run *run, char *text, size_t size)
 {
 	if (run->ss->source.kind == SOURCE_ADDED)
-		why_say(text, size, 0, "refused what %.60s holds", handle_settings(run->ss)->source);
+		message_set(text, size, 0, "refused what %.60s holds", handle_settings(run->ss)->source);
 	else
-		why_say(text, size, 0, "refused");
+		message_set(text, size, 0, "refused");
 }
 
 static void forget_candidate(struct safestart_run *run)
 {
-	struct worker_visit visit;
+	struct callback_frame frame;
 
-	worker_enter(&visit, run->ss, &run->ss->worker, "retire", run->number, loop_now());
+	callback_enter(&frame, run->ss, &run->ss->worker, "retire", run->number, loop_now());
 	snapshot_discard(run->candidate);
-	worker_leave(&visit, &run->ss->worker);
+	callback_leave(&frame, &run->ss->worker);
 	run->candidate = NULL;
 	nodeset_plan_clear(&run->plan);
 }
@@ -325,7 +325,7 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 	size_t left = candidate_settle(run);
 	if (run->candidate->count == 0 && run->wanted->count > 0) {
 		show_rejections(run);
-		why_say(words, sizeof(words), 0, "nothing in the set is usable: prepare rejected all %zu nodes, such as %s: %s", run->rejection_count, run->rejections->id, run->rejections->reason);
+		message_set(words, sizeof(words), 0, "nothing in the set is usable: prepare rejected all %zu nodes, such as %s: %s", run->rejection_count, run->rejections->id, run->rejections->reason);
 		return conclude_failure(run, SAFESTART_REFUSED, -EINVAL, "refused", words);
 	}
 	int error = judge(run, live_count(run), run->candidate->count, words, sizeof(words));
@@ -391,12 +391,12 @@ static bool advance(struct safestart_run *run)
 			result = run->finish_error;
 			then = run_gave_up(run) ? STEP_GIVE_UP : STEP_GO_ON;
 		} else {
-			struct worker_visit visit;
+			struct callback_frame frame;
 			if (!step_begin(run, phase))
 				return true;
-			worker_enter(&visit, run->ss, &run->ss->worker, phases[phase].name, run->number, loop_now());
+			callback_enter(&frame, run->ss, &run->ss->worker, phases[phase].name, run->number, loop_now());
 			result = phases[phase].call(run);
-			worker_leave(&visit, &run->ss->worker);
+			callback_leave(&frame, &run->ss->worker);
 			then = step_returned(run, phase, &result);
 		}
 		if (then == STEP_PARK)
@@ -412,23 +412,23 @@ static bool advance(struct safestart_run *run)
 static void tear_down(struct safestart_run *run)
 {
 	struct handle_memory *memory = &run->ss->memory;
-	struct worker_visit visit;
+	struct callback_frame frame;
 
 	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) { /* done with this set */
 		memory->attempts = 0;
 		nodeset_unref(memory->forced);
 		memory->forced = NULL;
 	}
-	worker_enter(&visit, run->ss, &run->ss->worker, "retire", run->number, loop_now());
+	callback_enter(&frame, run->ss, &run->ss->worker, "retire", run->number, loop_now());
 	if (run->committed)
 		safestart_snapshot_release(run->candidate);
 	else
 		snapshot_discard(run->candidate);
-	snapshot_retire(run->ss->home, run->unheld);
-	run->unheld = NULL;
+	snapshot_retire(run->ss->home, run->to_retire);
+	run->to_retire = NULL;
 	if (run->data_lost && run->ss->conf->callbacks.retire != NULL)
 		run->ss->conf->callbacks.retire(run->stray, run->ss->conf->user_data);
-	worker_leave(&visit, &run->ss->worker);
+	callback_leave(&frame, &run->ss->worker);
 	run->candidate = NULL;
 	safestart_snapshot_release(run->current);
 	run->current = NULL;

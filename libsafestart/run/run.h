@@ -37,7 +37,7 @@ struct safestart_run {
 	bool asked; /* by a request, a hint, a retry; not: a mere reconcile */
 	const char *cause; /* in words, for a run without requests */
 	bool answered; /* dispatching thread */
-	bool locked;   /* it holds the lock between processes. These three are exclusive.c's, dispatching thread */
+	bool locked;   /* it holds the lock between processes. These three are process_lock.c's, dispatching thread */
 	uint64_t shared, shared_id; /* the batch of all processes that it answers; 0: there is none, or it is answered */
 	int64_t started;
 	int64_t deadline; /* guarded by the handle's lock */
@@ -71,7 +71,7 @@ struct safestart_run {
 	struct rejection *rejections;
 	size_t rejection_count;
 	bool copied;         /* unchanged nodes that got data are copies of the live ones */
-	struct held *unheld; /* data that was replaced or rejected: retired when the run is torn down */
+	struct held *to_retire; /* data that was replaced or rejected: retired when the run is torn down */
 	bool data_lost;      /* set_data had no memory: the run fails */
 	void *stray;         /* the data then; retired with the rest */
 
@@ -123,14 +123,14 @@ void step_set_locked(struct safestart_run *run, uint32_t bits);
 bool step_is_parked(const struct safestart_run *run);
 bool step_is_called(const struct safestart_run *run);
 
-/* ---- answer.c: the dispatching thread's ---- */
+/* ---- outcome.c: the dispatching thread's ---- */
 
 /* The outcome is known: tell the gate, the waiters, the log and the application. */
-void answer_run(struct safestart_run *run, bool again);
-void answer_expired(struct safestart_run *run);   /* past its deadline */
-void answer_cancelled(struct safestart_run *run); /* shut down; its ticket is answered already */
-void answer_refused_start(struct safestart_run *run, int error); /* no thread to be had */
-void answer_drop(struct safestart_run *run);      /* one of run->jobs is done with it */
+void outcome_of_run(struct safestart_run *run, bool again);
+void outcome_expired(struct safestart_run *run);   /* past its deadline */
+void outcome_cancelled(struct safestart_run *run); /* shut down; its ticket is answered already */
+void outcome_not_started(struct safestart_run *run, int error); /* no thread to be had */
+void outcome_drop(struct safestart_run *run);      /* one of run->jobs is done with it */
 
 /* For showing: without memory for all of them, the first ones. */
 struct rejection *run_copy_rejections(const struct rejection *from);

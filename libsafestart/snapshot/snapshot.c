@@ -215,28 +215,28 @@ struct held *snapshot_share(struct held *held)
 	return held;
 }
 
-static void held_drop(struct held *held, struct held **unheld)
+static void held_drop(struct held *held, struct held **to_retire)
 {
 	if (held == NULL || atomic_fetch_sub_explicit(&held->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	held->next = *unheld;
-	*unheld = held;
+	held->next = *to_retire;
+	*to_retire = held;
 }
 
 /* The application's callbacks: no lock is held here. */
-void snapshot_retire(const struct snapshot_home *home, struct held *unheld)
+void snapshot_retire(const struct snapshot_home *home, struct held *to_retire)
 {
-	while (unheld != NULL) {
-		struct held *held = unheld;
+	while (to_retire != NULL) {
+		struct held *held = to_retire;
 		void (*retire)(void *, void *) = held->of_node ? home->retire_node : home->retire;
-		unheld = held->next;
+		to_retire = held->next;
 		if (retire != NULL && held->data != NULL && held->epoch == snapshot_epoch())
 			retire(held->data, home->user_data);
 		free(held);
 	}
 }
 
-int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **unheld)
+int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **to_retire)
 {
 	struct held *held = NULL;
 
@@ -253,7 +253,7 @@ int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void
 		held->of_node = of_node;
 		held->data = data;
 	}
-	held_drop(*slot, unheld);
+	held_drop(*slot, to_retire);
 	*slot = held;
 	return 0;
 }
@@ -275,29 +275,29 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 	return snapshot;
 }
 
-void snapshot_drop_node(struct safestart_node *node, struct held **unheld)
+void snapshot_drop_node(struct safestart_node *node, struct held **to_retire)
 {
 	if (!node_unref(node))
 		return;
-	held_drop(node->held, unheld);
+	held_drop(node->held, to_retire);
 	node_free(node);
 }
 
-static void free_snapshot(struct safestart_snapshot *snapshot, struct held **unheld)
+static void free_snapshot(struct safestart_snapshot *snapshot, struct held **to_retire)
 {
 	for (size_t i = 0; i < snapshot->count; i++)
-		snapshot_drop_node(snapshot->nodes[i], unheld);
-	held_drop(snapshot->held, unheld);
+		snapshot_drop_node(snapshot->nodes[i], to_retire);
+	held_drop(snapshot->held, to_retire);
 	free(snapshot);
 }
 
 void snapshot_dispose(struct safestart_snapshot *snapshot)
 {
 	struct snapshot_home *home = snapshot->home;
-	struct held *unheld = NULL;
+	struct held *to_retire = NULL;
 
-	free_snapshot(snapshot, &unheld);
-	snapshot_retire(home, unheld);
+	free_snapshot(snapshot, &to_retire);
+	snapshot_retire(home, to_retire);
 	snapshot_home_unref(home);
 }
 

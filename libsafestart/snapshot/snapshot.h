@@ -80,12 +80,12 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 void snapshot_discard(struct safestart_snapshot *candidate);
 
 /* Give back one node; what it alone held joins the list. Call the callbacks for a list: as above. */
-void snapshot_drop_node(struct safestart_node *node, struct held **unheld);
-void snapshot_retire(const struct snapshot_home *home, struct held *unheld);
+void snapshot_drop_node(struct safestart_node *node, struct held **to_retire);
+void snapshot_retire(const struct snapshot_home *home, struct held *to_retire);
 
-/* Hang data on a slot; what the slot had joins the list `unheld` if nobody else holds it. The pointer `inherited`
+/* Hang data on a slot; what the slot had joins the list `to_retire` if nobody else holds it. The pointer `inherited`
  * holds, if it is the same, is shared instead of owned twice. 0 or -ENOMEM. Guarded by the caller. */
-int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **unheld);
+int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **to_retire);
 void *snapshot_held_data(const struct held *held);
 struct held *snapshot_share(struct held *held); /* NULL is fine */
 

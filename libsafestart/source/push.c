@@ -31,14 +31,14 @@ struct nodeset *push_desired(struct push *push)
 static int check(struct safestart *ss, char *why, size_t why_size)
 {
 	if (ss == NULL)
-		return why_say(why, why_size, -EINVAL, "there is no handle: ss is NULL");
+		return message_set(why, why_size, -EINVAL, "there is no handle: ss is NULL");
 	if (ss->source.kind != SOURCE_PUSH)
-		return why_say(why, why_size, -ENOTSUP, "nodes can't be pushed: they come from source=%.60s", handle_settings(ss)->source);
+		return message_set(why, why_size, -ENOTSUP, "nodes can't be pushed: they come from source=%.60s", handle_settings(ss)->source);
 	int error = fork_revive(ss);
 	if (error < 0)
-		return why_say(why, why_size, error, "this forked process can't run yet: %s", safestart_strerror(error));
+		return message_set(why, why_size, error, "this forked process can't run yet: %s", safestart_strerror(error));
 	if (request_is_shut(&ss->door))
-		return why_say(why, why_size, -ECANCELED, "the handle was shut down");
+		return message_set(why, why_size, -ECANCELED, "the handle was shut down");
 	return 0;
 }
 
@@ -61,12 +61,12 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 {
 	struct nodeset *set;
 
-	why_say(why, why_size, 0, "%s", "");
+	message_set(why, why_size, 0, "%s", "");
 	int error = check(ss, why, why_size);
 	if (error < 0)
 		return error;
 	if (json == NULL)
-		return why_say(why, why_size, -EINVAL, "there is no document: json is NULL");
+		return message_set(why, why_size, -EINVAL, "there is no document: json is NULL");
 	error = nodeset_parse(&set, json, strlen(json), &handle_settings(ss)->limits, why, why_size);
 	if (error < 0)
 		return error;
@@ -81,7 +81,7 @@ static struct nodeset *kept_base(struct safestart *ss)
 	struct nodeset *kept = NULL, *desired = push_desired(&ss->push);
 
 	if (desired == NULL && safestart_generation(ss) == 0 && handle_settings(ss)->last_good != NULL)
-		(void)keep_load(&kept, handle_settings(ss), NULL, 0); /* the first run says what is wrong with it */
+		(void)last_good_load(&kept, handle_settings(ss), NULL, 0); /* the first run says what is wrong with it */
 	nodeset_unref(desired);
 	return kept;
 }

@@ -12,14 +12,14 @@ START_TEST(saying_returns_the_error_and_writes_the_words)
 {
 	char why[32];
 
-	ck_assert_int_eq(why_say(why, sizeof(why), -EINVAL, "%d nodes of %s", 3, "x"), -EINVAL);
+	ck_assert_int_eq(message_set(why, sizeof(why), -EINVAL, "%d nodes of %s", 3, "x"), -EINVAL);
 	ck_assert_str_eq(why, "3 nodes of x");
-	ck_assert_int_eq(why_say(NULL, 0, -ENOMEM, "nobody listens"), -ENOMEM);
-	ck_assert_int_eq(why_say(NULL, 10, -ENOMEM, "nobody listens"), -ENOMEM);
+	ck_assert_int_eq(message_set(NULL, 0, -ENOMEM, "nobody listens"), -ENOMEM);
+	ck_assert_int_eq(message_set(NULL, 10, -ENOMEM, "nobody listens"), -ENOMEM);
 	strcpy(why, "as it was");
-	ck_assert_int_eq(why_say(why, 0, -EIO, "no room"), -EIO);
+	ck_assert_int_eq(message_set(why, 0, -EIO, "no room"), -EIO);
 	ck_assert_str_eq(why, "as it was");
-	ck_assert_int_eq(why_say(why, 1, 0, "no room"), 0);
+	ck_assert_int_eq(message_set(why, 1, 0, "no room"), 0);
 	ck_assert_str_eq(why, "");
 }
 END_TEST
@@ -44,8 +44,8 @@ START_TEST(what_does_not_fit_is_cut_between_characters)
 			size_t fits = whole_characters(texts[i], size - 1);
 			memset(said, '#', sizeof(said));
 			memset(copied, '#', sizeof(copied));
-			why_say(said, size, 0, "%s", texts[i]);
-			why_copy(copied, size, texts[i]);
+			message_set(said, size, 0, "%s", texts[i]);
+			message_copy(copied, size, texts[i]);
 			ck_assert_msg(strlen(said) == fits && memcmp(said, texts[i], fits) == 0, "%s in %zu: %s", texts[i], size, said);
 			ck_assert_msg(strcmp(copied, said) == 0, "%s in %zu: %s", texts[i], size, copied);
 			ck_assert_int_eq(said[size], '#');
@@ -59,11 +59,11 @@ START_TEST(bytes_that_are_not_utf8_are_cut_without_harm)
 {
 	char said[6];
 
-	why_copy(said, sizeof(said), "\x80\x80\x80\x80\x80\x80\x80");
+	message_copy(said, sizeof(said), "\x80\x80\x80\x80\x80\x80\x80");
 	ck_assert_uint_le(strlen(said), 5);
-	why_copy(said, sizeof(said), "\xff\xff\xff\xff\xff\xff\xff");
+	message_copy(said, sizeof(said), "\xff\xff\xff\xff\xff\xff\xff");
 	ck_assert_uint_le(strlen(said), 5);
-	why_copy(said, 2, "\xf0\x9d");
+	message_copy(said, 2, "\xf0\x9d");
 	ck_assert_str_eq(said, "");
 }
 END_TEST
@@ -72,9 +72,9 @@ START_TEST(words_are_one_line_of_utf8)
 {
 	char said[64];
 
-	why_say(said, sizeof(said), 0, "a\nforged line\x1b[2J%s", "\xed\xa0\x80\xc0\xaf");
+	message_set(said, sizeof(said), 0, "a\nforged line\x1b[2J%s", "\xed\xa0\x80\xc0\xaf");
 	ck_assert_str_eq(said, "a?forged line?[2J?????");
-	ck_assert(why_is_utf8("h\xc3\xa9") && !why_is_utf8("\xc3") && !why_is_utf8("\xf5\x80\x80\x80"));
+	ck_assert(message_is_utf8("h\xc3\xa9") && !message_is_utf8("\xc3") && !message_is_utf8("\xf5\x80\x80\x80"));
 }
 END_TEST
 
@@ -91,9 +91,9 @@ START_TEST(durations_are_for_people)
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		ck_assert_str_eq(why_duration(rows[i].ns).text, rows[i].text);
+		ck_assert_str_eq(message_duration(rows[i].ns).text, rows[i].text);
 }
 END_TEST
 
-SUITE("why", saying_returns_the_error_and_writes_the_words, what_does_not_fit_is_cut_between_characters,
+SUITE("message", saying_returns_the_error_and_writes_the_words, what_does_not_fit_is_cut_between_characters,
       bytes_that_are_not_utf8_are_cut_without_harm, words_are_one_line_of_utf8, durations_are_for_people)

@@ -78,10 +78,10 @@ END_TEST
 START_TEST(what_closes_meanwhile_tells_the_rest_and_ends_once)
 {
 	begin("{\"do\":\"events\",\"follow\":false}\n");
-	client_say_goodbye(ss, &client);
+	client_finish(ss, &client);
 	end(100, 0);
 	begin("{\"do\":\"events\"}\n");
-	client_say_goodbye(ss, &client);
+	client_finish(ss, &client);
 	end(100, 1);
 }
 END_TEST
@@ -93,7 +93,7 @@ START_TEST(who_follows_waits_for_more)
 		;
 	post("after", 2);
 	ck_assert_int_eq(client_step(ss, &client, true, 0), CLIENT_GOES_ON);
-	client_say_goodbye(ss, &client);
+	client_finish(ss, &client);
 	end(100, 3);
 }
 END_TEST

@@ -376,19 +376,19 @@ int __wrap_gather_call(struct safestart_run *handle)
 
 /* ---- last_good: a file without a disk ---- */
 
-int __wrap_keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);
-int __wrap_keep_save(const char *path, const char *json, char *why, size_t why_size);
+int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);
+int __wrap_last_good_save(const char *path, const char *json, char *why, size_t why_size);
 
-int __wrap_keep_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
+int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
 {
 	*out = NULL;
 	if (application.kept[0] == '\0')
-		return why_say(why, why_size, -ENOENT, "nothing was kept");
+		return message_set(why, why_size, -ENOENT, "nothing was kept");
 	return nodeset_parse(out, application.kept, strlen(application.kept), &settings->limits, why, why_size);
 }
 
 /* Only what is live is kept. */
-int __wrap_keep_save(const char *path, const char *json, char *why, size_t why_size)
+int __wrap_last_good_save(const char *path, const char *json, char *why, size_t why_size)
 {
 	const struct nodeset_limits limits = {.max_bytes = 1 << 20, .max_nodes = 1000};
 	bool fails = application.keep_fails;
@@ -405,7 +405,7 @@ int __wrap_keep_save(const char *path, const char *json, char *why, size_t why_s
 	}
 	nodeset_unref(set);
 	application.keep_fails = model.keep_due = false;
-	return fails ? why_say(why, why_size, -ENOSPC, "the disk is full") : 0;
+	return fails ? message_set(why, why_size, -ENOSPC, "the disk is full") : 0;
 }
 
 void application_reset(void)

@@ -27,51 +27,51 @@ static char *text_of(const struct input *input)
 /* ---- A file ---- */
 
 /* id → address of all entries; *count: how many there are. */
-static json_t *entries_of(const struct filesd *filesd, size_t *count)
+static json_t *entries_of(const struct file_sd *file_sd, size_t *count)
 {
-	struct filesd_entry entry = {0};
+	struct file_sd_entry entry = {0};
 	json_t *entries = json_object();
 
-	for (*count = 0; filesd_next(filesd, &entry); ++*count)
+	for (*count = 0; file_sd_next(file_sd, &entry); ++*count)
 		json_object_set_new(entries, entry.id, json_string(entry.address));
 	return entries;
 }
 
 /* Every group that was not touched stands in the new text as it did. */
-static void hold_untouched(const struct filesd *filesd, const char *text)
+static void hold_untouched(const struct file_sd *file_sd, const char *text)
 {
-	for (size_t i = 0; i < filesd->count; i++) {
-		const struct filesd_group *group = &filesd->groups[i];
+	for (size_t i = 0; i < file_sd->count; i++) {
+		const struct file_sd_group *group = &file_sd->groups[i];
 		if (group->dropped || group->text != NULL)
 			continue;
-		text = memmem(text, strlen(text), filesd->text + group->start, group->end - group->start);
+		text = memmem(text, strlen(text), file_sd->text + group->start, group->end - group->start);
 		HOLD(text != NULL);
 		text += group->end - group->start;
 	}
 }
 
-static void edit(struct filesd *filesd, const char *id, const char *address)
+static void edit(struct file_sd *file_sd, const char *id, const char *address)
 {
 	size_t count, length;
 	char why[300];
-	json_t *wanted = entries_of(filesd, &count), *group = json_pack("{s:[s],s:{s:s}}", "targets", address, "labels", "id", id);
-	struct filesd edited;
+	json_t *wanted = entries_of(file_sd, &count), *group = json_pack("{s:[s],s:{s:s}}", "targets", address, "labels", "id", id);
+	struct file_sd edited;
 
 	if (address[0] != '\0') {
-		HOLD(filesd_put(filesd, id, group));
+		HOLD(file_sd_put(file_sd, id, group));
 		json_object_set_new(wanted, id, json_string(address));
 	} else {
-		HOLD(filesd_remove(filesd, id));
+		HOLD(file_sd_remove(file_sd, id));
 		json_object_del(wanted, id);
 	}
-	char *text = filesd_text(filesd, &length);
+	char *text = file_sd_text(file_sd, &length);
 	HOLD(text != NULL && strlen(text) == length);
-	hold_untouched(filesd, text);
-	HOLD(filesd->changed || strcmp(text, filesd->text) == 0);
-	HOLD(filesd_take(&edited, text, length, why, sizeof(why)) == 0);
+	hold_untouched(file_sd, text);
+	HOLD(file_sd->changed || strcmp(text, file_sd->text) == 0);
+	HOLD(file_sd_take(&edited, text, length, why, sizeof(why)) == 0);
 	json_t *found = entries_of(&edited, &count);
 	HOLD(json_equal(found, wanted));
-	filesd_close(&edited);
+	file_sd_close(&edited);
 	json_decref(found);
 	json_decref(wanted);
 	json_decref(group);
@@ -81,13 +81,13 @@ static void try_file(struct input *input)
 {
 	static const char *const ids[] = {"a", "b:1", "new"}, *const addresses[] = {"", "a:1", "b:1", "c:1"};
 	const char *id = ids[input_byte(input) % 3], *address = addresses[input_byte(input) % 4];
-	struct filesd filesd;
+	struct file_sd file_sd;
 	char why[300];
 	size_t length = input->left;
 
-	if (filesd_take(&filesd, text_of(input), length, why, sizeof(why)) == 0)
-		edit(&filesd, id, address);
-	filesd_close(&filesd);
+	if (file_sd_take(&file_sd, text_of(input), length, why, sizeof(why)) == 0)
+		edit(&file_sd, id, address);
+	file_sd_close(&file_sd);
 }
 
 /* ---- Places ---- */
@@ -110,7 +110,7 @@ static const char *at_place(const char *text, struct place place)
 }
 
 /* There begins what the parser found there. */
-static void hold_value(const char *text, const json_t *root, const struct locate *walk)
+static void hold_value(const char *text, const json_t *root, const struct position_walk *walk)
 {
 	const char *at = at_place(text, walk->place);
 	const json_t *group = json_array_get(root, walk->group - 1);
@@ -137,19 +137,19 @@ static void try_places(struct input *input)
 {
 	char *text = text_of(input);
 	json_t *root = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-	struct locate walk = locate_begin(text);
+	struct position_walk walk = position_begin(text);
 	const char *before = text;
 	size_t count = 0;
 
-	for (; locate_next(&walk); count++) {
+	for (; position_next(&walk); count++) {
 		HOLD(walk.at > before && walk.place.line > 0);
 		before = walk.at;
-		struct place found = locate_find(text, walk.group, walk.target);
+		struct place found = position_find(text, walk.group, walk.target);
 		HOLD(found.line == walk.place.line && found.column == walk.place.column);
 		if (root != NULL)
 			hold_value(text, root, &walk);
 	}
-	HOLD(!locate_next(&walk) && locate_find(text, walk.group + 1, 0).line == 0);
+	HOLD(!position_next(&walk) && position_find(text, walk.group + 1, 0).line == 0);
 	HOLD(root == NULL || strchr(text, '\\') != NULL || count == count_places(root));
 	HOLD(root == NULL || walk.group == json_array_size(root));
 	HOLD(walk.at <= text + strlen(text));
@@ -163,7 +163,7 @@ static void try_places(struct input *input)
 static void try_answers(struct input *input)
 {
 	struct peer peers[8] = {0};
-	struct judgement judgement;
+	struct summary summary;
 	size_t count = 0;
 	char *text = text_of(input), *rest = text, *line, words[400];
 
@@ -172,14 +172,14 @@ static void try_answers(struct input *input)
 		bool fine = json_is_object(answer);
 		peers[count++] = (struct peer){.name = (char *)"api", .process = (char *)"1", .state = fine ? PEER_ANSWERED : PEER_GONE, .answer = answer, .why = "gone"};
 	}
-	judge(&judgement, peers, count, 3);
-	HOLD(judgement.line != NULL && judgement.on_it <= judgement.processes && judgement.leave >= 0 && judgement.leave <= 7);
+	summarise(&summary, peers, count, 3);
+	HOLD(summary.line != NULL && summary.on_it <= summary.processes && summary.leave >= 0 && summary.leave <= 7);
 	for (size_t i = 0; i < count; i++) {
-		enum trouble trouble = judge_peer(&peers[i], &judgement, words, sizeof(words));
+		enum trouble trouble = summary_peer(&peers[i], &summary, words, sizeof(words));
 		HOLD(trouble == TROUBLE_NONE || words[0] != '\0');
 		json_decref(peers[i].answer);
 	}
-	judge_end(&judgement);
+	summary_end(&summary);
 	free(text);
 }
 
@@ -189,13 +189,13 @@ static void try_metrics(struct input *input)
 {
 	char *text = text_of(input), *printed = NULL;
 	struct peer peers[2] = {{.name = (char *)"api", .process = (char *)"1", .state = PEER_ANSWERED}, {.name = (char *)"a\"\\", .process = (char *)"2", .state = PEER_ANSWERED}};
-	const struct fleet fleet = {.peers = peers, .count = 2};
+	const struct processes processes = {.peers = peers, .count = 2};
 	size_t size;
 	FILE *to = open_memstream(&printed, &size);
 
 	peers[0].answer = peers[1].answer = json_pack("{s:s}", "metrics", text); /* NULL where that is no UTF-8 */
 	HOLD(to != NULL);
-	metrics_print(to, &fleet);
+	metrics_print(to, &processes);
 	fclose(to);
 	for (const char *at = printed; *at != '\0'; at++)
 		HOLD(((unsigned char)*at >= ' ' && *at != '\177') || *at == '\n');

@@ -16,23 +16,23 @@
 static void hold_asked(const char *line, size_t length)
 {
 	char *copy = malloc(length > 0 ? length : 1), *why = dirty(200); /* exactly as long as it is */
-	struct asked asked;
+	struct protocol_request asked;
 
 	HOLD(copy != NULL);
 	memcpy(copy, line, length);
-	int error = asked_read(&asked, copy, length, why, 200);
+	int error = protocol_read(&asked, copy, length, why, 200);
 	HOLD(error == 0 || error == -EINVAL);
 	if (error < 0) {
 		hold_words(why, 200);
 		HOLD(why[0] != '\0' && asked.id == NULL);
 	} else {
-		HOLD(memchr(copy, '\0', length) == NULL && asked.verb <= ASKED_EVENTS && asked.timeout_ms >= -1);
+		HOLD(memchr(copy, '\0', length) == NULL && asked.verb <= PROTOCOL_EVENTS && asked.timeout_ms >= -1);
 		HOLD(is_clean(asked.reason) && strlen(asked.reason) < sizeof(asked.reason));
 		json_t *root = json_loadb(copy, length, JSON_REJECT_DUPLICATES, NULL);
 		HOLD(json_is_object(root) && json_is_string(json_object_get(root, "do")));
 		json_decref(root);
 	}
-	asked_clear(&asked);
+	protocol_clear(&asked);
 	free(copy);
 	free(why);
 }
@@ -109,7 +109,7 @@ static void feed(struct safestart *ss, struct input *input)
 		client.readable = true;
 		next = steps(ss, &client, ends[1]);
 		HOLD(next == CLIENT_IS_OVER || client.rest.kind != VERBS_NOTHING);
-		client_say_goodbye(ss, &client);
+		client_finish(ss, &client);
 		hold_answers(ends[1]);
 	}
 	client_clear(&client);

@@ -184,5 +184,5 @@ START_TEST(p17_a_forked_child_has_barriers_of_its_own)
 }
 END_TEST
 
-SUITE("crowd", p5_in_a_crowd_asking_writes_nothing, in_a_crowd_who_would_change_something_does, without_membarrier_every_request_writes,
+SUITE("saturated", p5_in_a_crowd_asking_writes_nothing, in_a_crowd_who_would_change_something_does, without_membarrier_every_request_writes,
       p17_a_forked_child_has_barriers_of_its_own)
