@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* command: the program `safestart`, for shells, playbooks and operators. Public functions of the library only. A verb is one
- * file with one `struct verb`, which the parser, --help, the man page and the completions all read. */
+/* command: the program `safestart`, for shells, playbooks and operators. Public functions of the
+ * library only. A verb is one file with one `struct verb`, which the parser, --help, the man page
+ * and the completions all read. */
 #ifndef SAFESTART_COMMAND_H
 #define SAFESTART_COMMAND_H
 
@@ -65,8 +66,9 @@ extern const struct verb *const verbs[];
 const struct verb *verbs_find(const char *name); /* NULL: there is none */
 int verbs_none(const char *name);                /* says so; returns how the program ends */
 
-extern const struct verb verb_announce, verb_check, verb_complete, verb_drain, verb_events, verb_metrics, verb_monitor, verb_nodes, verb_request, verb_run, verb_status,
-	verb_wait, verb_withdraw;
+extern const struct verb verb_announce, verb_check, verb_complete, verb_drain, verb_events,
+	verb_metrics, verb_monitor, verb_nodes, verb_request, verb_run, verb_status, verb_wait,
+	verb_withdraw;
 
 int command_run(int argc, char **argv);
 
@@ -79,13 +81,24 @@ struct common {
 };
 extern struct common common;
 
-#define OPTION_CONTROL {"control", "DIR", OPTION_TEXT, &common.control, "directory of the control sockets"}
-#define OPTION_JSON {"json", NULL, OPTION_FLAG, &common.json, "for programs: JSON on standard output"}
-#define OPTION_END {NULL, NULL, OPTION_FLAG, NULL, NULL}
+#define OPTION_CONTROL                                                                             \
+	{                                                                                          \
+		"control", "DIR", OPTION_TEXT, &common.control, "directory of the control sockets" \
+	}
+#define OPTION_JSON                                                                              \
+	{                                                                                        \
+		"json", NULL, OPTION_FLAG, &common.json, "for programs: JSON on standard output" \
+	}
+#define OPTION_END                                  \
+	{                                           \
+		NULL, NULL, OPTION_FLAG, NULL, NULL \
+	}
 
-/* Reads the options into where the rows say; options may stand anywhere before "--". What is left are argv[*first] and
- * what follows, between `least` and `most`. False: the program is to end with *leave, and it was said why. */
-bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first, int *leave);
+/* Reads the options into where the rows say; options may stand anywhere before "--". What is left
+ * are argv[*first] and what follows, between `least` and `most`. False: the program is to end with
+ * *leave, and it was said why. */
+bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first,
+		   int *leave);
 
 /* A duration as the library's settings take it. 0 or -EINVAL. */
 int options_duration(const char *text, int64_t *ns);
@@ -105,7 +118,8 @@ void say_verb(const char *name); /* whose words they are */
 /* Of two ends the one that matters more. */
 int leave_worse(int one, int other);
 
-/* One JSON text on standard output; takes it. Returns `leave`, or how the program ends without memory. */
+/* One JSON text on standard output; takes it. Returns `leave`, or how the program ends without
+ * memory. */
 int print_json(json_t *json, int leave);
 
 #endif

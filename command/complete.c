@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* complete: what may stand next on the command line, for the shells: a word a line, with what it means behind a tab; "@files",
- * "@directories" and "@commands" are for the shell itself to complete. The scripts in completions/ know nothing else. */
+/* complete: what may stand next on the command line, for the shells: a word a line, with what it
+ * means behind a tab; "@files",
+ * "@directories" and "@commands" are for the shell itself to complete. The scripts in completions/
+ * know nothing else. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +14,8 @@
 
 static void offer(const char *word, const char *meaning)
 {
-	if (strpbrk(word, " \t\n'\"\\$`") == NULL) /* what would have to be quoted is left to be typed */
+	/* What would have to be quoted is left to be typed. */
+	if (strpbrk(word, " \t\n'\"\\$`") == NULL)
 		printf("%s\t%s\n", word, meaning);
 }
 
@@ -28,7 +31,8 @@ static void offer_options(const struct verb *verb)
 {
 	char word[64];
 
-	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL; row++) {
+	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL;
+	     row++) {
 		snprintf(word, sizeof(word), "--%s", row->name);
 		offer(word, row->help);
 	}
@@ -65,8 +69,10 @@ static void offer_nodes(const char *file)
 	} else if (file == NULL && processes_look(&processes, options_control(), NULL) == 0) {
 		(void)processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PATIENCE);
 		for (size_t i = 0; i < processes.count; i++) {
-			json_array_foreach(json_object_get(processes.peers[i].answer, "nodes"), index, node)
-				json_object_set(ids, answer_text(node, "id"), json_object_get(node, "address"));
+			json_array_foreach(json_object_get(processes.peers[i].answer, "nodes"),
+					   index, node)
+				json_object_set(ids, answer_text(node, "id"),
+						json_object_get(node, "address"));
 		}
 		processes_free(&processes);
 	}
@@ -121,7 +127,8 @@ static void offer_place(const struct verb *verb, size_t place, const char *file)
 
 static const struct option_row *find_option(const struct verb *verb, const char *word)
 {
-	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL; row++) {
+	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL;
+	     row++) {
 		if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, row->name) == 0)
 			return row;
 	}
@@ -132,7 +139,8 @@ static const struct option_row *find_option(const struct verb *verb, const char 
 static void complete(const struct verb *verb, int count, char **words)
 {
 	bool edits = find_option(verb, "--file") != NULL;
-	const char *file = edits ? getenv("SAFESTART_NODES") : NULL; /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	const char *file = edits ? getenv("SAFESTART_NODES")
+				 : NULL; /* NOLINT(concurrency-mt-unsafe): nobody sets it */
 	size_t place = 0;
 
 	for (int i = 0; i + 1 < count; i++) {

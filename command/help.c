@@ -16,17 +16,19 @@ static const struct exit_row exits[] = {
 };
 
 static const char directory_text[] =
-	"The processes are found by their sockets in one directory, the setting `control` of libsafestart: --control, else $SAFESTART_CONTROL, else /run/safestart.";
+	"The processes are found by their sockets in one directory, the setting `control` of "
+	"libsafestart: --control, else $SAFESTART_CONTROL, else /run/safestart.";
 
-/* Words, broken at blanks before column 78, each line indented; the first one begins at `column`. An empty line separates
- * paragraphs. */
+/* Words, broken at blanks before column 78, each line indented; the first one begins at `column`.
+ * An empty line separates paragraphs. */
 static void fill(FILE *to, const char *text, int indent, int column)
 {
 	for (const char *word = text; *word != '\0';) {
 		size_t length = strcspn(word, " \n");
 		int wide = 0;
+		/* Characters, not bytes: all of ours are one column wide. */
 		for (size_t i = 0; i < length; i++)
-			wide += (word[i] & 0xc0) != 0x80; /* characters, not bytes: all of ours are one column wide */
+			wide += (word[i] & 0xc0) != 0x80;
 		if (column > indent && column + 1 + wide > 78) {
 			fputc('\n', to);
 			column = 0;
@@ -53,7 +55,9 @@ void help_all(FILE *to)
 		if ((*verb)->help != NULL)
 			fprintf(to, "  %-10s %s\n", (*verb)->name, (*verb)->help);
 	}
-	fputs("\nsafestart help VERB explains one, with examples; safestart --version tells the version.\n\n", to);
+	fputs("\nsafestart help VERB explains one, with examples; safestart --version tells the "
+	      "version.\n\n",
+	      to);
 	fill(to, directory_text, 0, 0);
 	fputs("\nexit codes\n", to);
 	for (const struct exit_row *row = exits; row->meaning != NULL; row++)
@@ -62,7 +66,8 @@ void help_all(FILE *to)
 
 static bool has_option(const struct verb *verb, const char *name)
 {
-	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL; row++) {
+	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL;
+	     row++) {
 		if (strcmp(row->name, name) == 0)
 			return true;
 	}
@@ -73,13 +78,15 @@ static void help_option(FILE *to, const struct option_row *row)
 {
 	char name[64];
 
-	snprintf(name, sizeof(name), "--%s%s%s", row->name, row->argument != NULL ? " " : "", row->argument != NULL ? row->argument : "");
+	snprintf(name, sizeof(name), "--%s%s%s", row->name, row->argument != NULL ? " " : "",
+		 row->argument != NULL ? row->argument : "");
 	fill(to, row->help, 25, fprintf(to, "  %-22s", name));
 }
 
 void help_verb(const struct verb *verb, FILE *to)
 {
-	fprintf(to, "usage: safestart %s%s%s%s\n\n", verb->name, verb->options != NULL ? " [OPTION...]" : "", verb->arguments != NULL ? " " : "",
+	fprintf(to, "usage: safestart %s%s%s%s\n\n", verb->name,
+		verb->options != NULL ? " [OPTION...]" : "", verb->arguments != NULL ? " " : "",
 		verb->arguments != NULL ? verb->arguments : "");
 	fill(to, verb->text != NULL ? verb->text : verb->help, 0, 0);
 	if (verb->options != NULL)
@@ -116,8 +123,8 @@ static void roff_word(FILE *to, const char *word, size_t length)
 	}
 }
 
-/* A dot or a quote begins a request only at the beginning of a line. Sentences begin on a line of their own, and lines are
- * short: so the tools that judge pages want it. */
+/* A dot or a quote begins a request only at the beginning of a line. Sentences begin on a line of
+ * their own, and lines are short: so the tools that judge pages want it. */
 static void roff(FILE *to, const char *text)
 {
 	size_t column = 0;
@@ -131,7 +138,11 @@ static void roff(FILE *to, const char *text)
 		fputs(column > 0 ? " " : "", to);
 		roff_word(to, word, length);
 		column += length + 1;
-		bool ends = length > 0 && strchr(".?!", word[length - (length > 1 && word[length - 1] == ')' ? 2 : 1)]) != NULL;
+		bool ends =
+			length > 0 &&
+			strchr(".?!",
+			       word[length - (length > 1 && word[length - 1] == ')' ? 2 : 1)]) !=
+				NULL;
 		word += length;
 		blanks = strspn(word, " \n");
 		if (blanks == 2 && word[0] == '\n')
@@ -146,7 +157,8 @@ static void roff(FILE *to, const char *text)
 
 static void man_option(FILE *to, const struct option_row *row)
 {
-	fprintf(to, ".It Fl Fl %s%s%s\n", row->name, row->argument != NULL ? " Ar " : "", row->argument != NULL ? row->argument : "");
+	fprintf(to, ".It Fl Fl %s%s%s\n", row->name, row->argument != NULL ? " Ar " : "",
+		row->argument != NULL ? row->argument : "");
 	roff(to, row->help);
 }
 
@@ -178,7 +190,9 @@ static void man_examples(FILE *to)
 	const char *before = ".Sh EXAMPLES\n";
 
 	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
-		for (size_t i = 0; (*verb)->help != NULL && (*verb)->examples[i] != NULL && (*verb)->examples[i + 1] != NULL; i += 2) {
+		for (size_t i = 0; (*verb)->help != NULL && (*verb)->examples[i] != NULL &&
+				   (*verb)->examples[i + 1] != NULL;
+		     i += 2) {
 			fputs(before, to);
 			roff(to, (*verb)->examples[i]);
 			fputs(".Dl $ ", to);
@@ -192,7 +206,8 @@ static void man_examples(FILE *to)
 void help_man(FILE *to)
 {
 	fputs(".Dd November 23, 2026\n.Dt SAFESTART 1\n.Os libsafestart\n.Sh NAME\n.Nm safestart\n"
-	      ".Nd see and steer every process that uses libsafestart\n.Sh SYNOPSIS\n.Nm\n.Ar verb\n.Op Ar option ...\n.Op Ar argument ...\n"
+	      ".Nd see and steer every process that uses libsafestart\n.Sh SYNOPSIS\n.Nm\n.Ar "
+	      "verb\n.Op Ar option ...\n.Op Ar argument ...\n"
 	      ".Sh DESCRIPTION\n",
 	      to);
 	roff(to, directory_text);
@@ -201,9 +216,11 @@ void help_man(FILE *to)
 			man_verb(to, *verb);
 	}
 	fputs(".Sh ENVIRONMENT\n.Bl -tag -width Ds\n"
-	      ".It Ev SAFESTART_CONTROL\nthe control directory, where\n.Fl Fl control\nis not given.\n"
+	      ".It Ev SAFESTART_CONTROL\nthe control directory, where\n.Fl Fl control\nis not "
+	      "given.\n"
 	      ".It Ev SAFESTART_NODES\nthe file of nodes, where\n.Fl Fl file\nis not given.\n"
-	      ".It Ev NO_COLOR\nif it is set, nothing is drawn in colour.\n.El\n.Sh EXIT STATUS\n.Bl -tag -width Ds -compact\n",
+	      ".It Ev NO_COLOR\nif it is set, nothing is drawn in colour.\n.El\n.Sh EXIT "
+	      "STATUS\n.Bl -tag -width Ds -compact\n",
 	      to);
 	for (const struct exit_row *row = exits; row->meaning != NULL; row++) {
 		fprintf(to, ".It %d\n", row->code);

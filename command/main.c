@@ -20,21 +20,26 @@ static int written(int leave)
 
 static int without_memory = LEAVE_FAILED;
 
-/* Where a buffer can't grow jansson 2.14 loses bytes without a word, and writes behind the end of others. A program may end instead;
- * files are replaced whole or not at all, and locks go with it. */
+/* Where a buffer can't grow jansson 2.14 loses bytes without a word, and writes behind the end of
+ * others. A program may end instead; files are replaced whole or not at all, and locks go with it.
+ */
 static void *allocate(size_t size)
 {
 	void *memory = malloc(size);
 
 	if (memory == NULL && size > 0)
-		exit(say(without_memory, "out of memory")); /* Nobody registered anything to be called. NOLINT(concurrency-mt-unsafe) */
+		exit(say(without_memory,
+			 "out of memory")); /* Nobody registered anything to be called.
+					       NOLINT(concurrency-mt-unsafe) */
 	return memory;
 }
 
 int main(int argc, char **argv)
 {
 	json_set_alloc_funcs(allocate, free);
-	(void)setlocale(LC_CTYPE, "C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says. No other thread is there. NOLINT(concurrency-mt-unsafe) */
+	(void)setlocale(LC_CTYPE,
+			"C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says. No other
+				       thread is there. NOLINT(concurrency-mt-unsafe) */
 	if (argc < 2) {
 		help_all(stderr);
 		return LEAVE_USAGE;
@@ -51,6 +56,7 @@ int main(int argc, char **argv)
 	if (verb == NULL)
 		return verbs_none(argv[1]);
 	say_verb(verb->name);
-	without_memory = verb == &verb_run ? 125 : LEAVE_FAILED; /* smaller ones are its command's */
+	/* Smaller ones are its command's. */
+	without_memory = verb == &verb_run ? 125 : LEAVE_FAILED;
 	return written(verb->main(argc - 1, argv + 1));
 }

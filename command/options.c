@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* options: what stands behind a verb on the command line, read by getopt_long() into where the verb's rows say. */
+/* options: what stands behind a verb on the command line, read by getopt_long() into where the
+ * verb's rows say. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -28,7 +29,8 @@ int say(int leave, const char *format, ...)
 	char line[4096];
 
 	/* In one piece: many of us may write to the same terminal or file. */
-	int prefix = snprintf(line, sizeof(line), "safestart%s%s: ", verb_name != NULL ? " " : "", verb_name != NULL ? verb_name : "");
+	int prefix = snprintf(line, sizeof(line), "safestart%s%s: ", verb_name != NULL ? " " : "",
+			      verb_name != NULL ? verb_name : "");
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
@@ -41,7 +43,9 @@ int say(int leave, const char *format, ...)
 
 int leave_worse(int one, int other)
 {
-	static const int order[] = {LEAVE_DONE, LEAVE_QUARANTINED, LEAVE_NOT_YET, LEAVE_UNANNOUNCED, LEAVE_ROSTER, LEAVE_REFUSED, LEAVE_FAILED, LEAVE_USAGE};
+	static const int order[] = {LEAVE_DONE,        LEAVE_QUARANTINED, LEAVE_NOT_YET,
+				    LEAVE_UNANNOUNCED, LEAVE_ROSTER,      LEAVE_REFUSED,
+				    LEAVE_FAILED,      LEAVE_USAGE};
 	int worse = LEAVE_DONE;
 
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
@@ -63,7 +67,11 @@ int print_json(json_t *json, int leave)
 
 const char *options_control(void)
 {
-	const char *directory = common.control != NULL ? common.control : getenv("SAFESTART_CONTROL"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	const char *directory =
+		common.control != NULL
+			? common.control
+			: getenv("SAFESTART_CONTROL"); /* NOLINT(concurrency-mt-unsafe):
+							  nobody sets it */
 
 	return directory != NULL && directory[0] != '\0' ? directory : "/run/safestart";
 }
@@ -108,7 +116,12 @@ int options_duration(const char *text, int64_t *ns)
 	static const struct {
 		const char *name;
 		int64_t factor;
-	} units[] = {{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", INT64_C(60000000000)}, {"h", INT64_C(3600000000000)}};
+	} units[] = {{"ns", 1},
+		     {"us", 1000},
+		     {"ms", 1000000},
+		     {"s", 1000000000},
+		     {"m", INT64_C(60000000000)},
+		     {"h", INT64_C(3600000000000)}};
 	const int64_t longest = INT64_C(876000) * INT64_C(3600000000000);
 	size_t digits = strspn(text, "0123456789");
 
@@ -120,7 +133,8 @@ int options_duration(const char *text, int64_t *ns)
 		return -EINVAL;
 	int64_t number = strtoll(text, NULL, 10);
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(text + digits, units[i].name) == 0 && number <= longest / units[i].factor) {
+		if (strcmp(text + digits, units[i].name) == 0 &&
+		    number <= longest / units[i].factor) {
 			*ns = number * units[i].factor;
 			return 0;
 		}
@@ -154,19 +168,19 @@ static bool take_word(struct words *words, const char *text)
 static int take(const struct option_row *row, const char *text)
 {
 	switch (row->kind) {
-	case OPTION_FLAG:
-		*(bool *)row->to = true;
-		break;
-	case OPTION_TEXT:
-		*(const char **)row->to = text;
-		break;
+	case OPTION_FLAG: *(bool *)row->to = true; break;
+	case OPTION_TEXT: *(const char **)row->to = text; break;
 	case OPTION_DURATION:
 		if (options_duration(text, row->to) < 0)
-			return say(LEAVE_USAGE, "--%s: \"%s\" is not a duration; write a whole number and ns, us, ms, s, m or h, such as 90s", row->name, text);
+			return say(LEAVE_USAGE,
+				   "--%s: \"%s\" is not a duration; write a whole number and ns, "
+				   "us, ms, s, m or h, such as 90s",
+				   row->name, text);
 		break;
 	case OPTION_COUNT:
 		if (!take_count(text, row->to))
-			return say(LEAVE_USAGE, "--%s: \"%s\" is not a whole number", row->name, text);
+			return say(LEAVE_USAGE, "--%s: \"%s\" is not a whole number", row->name,
+				   text);
 		break;
 	case OPTION_LIST:
 		if (!take_word(row->to, text))
@@ -177,15 +191,18 @@ static int take(const struct option_row *row, const char *text)
 }
 
 /* getopt_long() has seen an option it does not know, or one without its argument. */
-static int wrong_option(const struct verb *verb, const char *given, const struct option *options, int what)
+static int wrong_option(const struct verb *verb, const char *given, const struct option *options,
+			int what)
 {
 	const char *names[OPTIONS_MAX + 1], *nearest;
 	char word[64];
 	size_t count = 0;
 
 	if (what == ':')
-		return say(LEAVE_USAGE, "%s needs a value; see safestart help %s", given, verb->name);
-	snprintf(word, sizeof(word), "%.*s", (int)strcspn(given + strspn(given, "-"), "="), given + strspn(given, "-"));
+		return say(LEAVE_USAGE, "%s needs a value; see safestart help %s", given,
+			   verb->name);
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(given + strspn(given, "-"), "="),
+		 given + strspn(given, "-"));
 	for (; options[count].name != NULL; count++) {
 		names[count] = options[count].name;
 		if (strncmp(given, "--", 2) == 0 && strcmp(word, names[count]) == 0)
@@ -194,25 +211,35 @@ static int wrong_option(const struct verb *verb, const char *given, const struct
 	names[count] = NULL;
 	nearest = options_nearest(word, names);
 	if (nearest != NULL)
-		return say(LEAVE_USAGE, "there is no option %s; did you mean --%s? See safestart help %s", given, nearest, verb->name);
-	return say(LEAVE_USAGE, "there is no option %s; safestart help %s lists them", given, verb->name);
+		return say(LEAVE_USAGE,
+			   "there is no option %s; did you mean --%s? See safestart help %s", given,
+			   nearest, verb->name);
+	return say(LEAVE_USAGE, "there is no option %s; safestart help %s lists them", given,
+		   verb->name);
 }
 
-/* The word that getopt_long() stumbled over. Of -json it has read the j, and is still in the word. */
+/* The word that getopt_long() stumbled over. Of -json it has read the j, and is still in the word.
+ */
 static const char *stumbled(int argc, char **argv)
 {
-	bool inside = optopt != 0 && optind < argc && argv[optind][0] == '-' && argv[optind][1] == optopt && argv[optind][2] != '\0';
+	bool inside = optopt != 0 && optind < argc && argv[optind][0] == '-' &&
+		      argv[optind][1] == optopt && argv[optind][2] != '\0';
 
 	return argv[inside ? optind : optind - 1];
 }
 
-bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first, int *leave)
+bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first,
+		   int *leave)
 {
 	struct option options[OPTIONS_MAX + 1] = {{"help", no_argument, NULL, 'h'}};
 	int index = 0, count = 1, what;
 
-	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL && count < OPTIONS_MAX; row++)
-		options[count++] = (struct option){row->name, row->argument != NULL ? required_argument : no_argument, NULL, 'o'};
+	for (const struct option_row *row = verb->options;
+	     row != NULL && row->name != NULL && count < OPTIONS_MAX; row++)
+		options[count++] =
+			(struct option){row->name,
+					row->argument != NULL ? required_argument : no_argument,
+					NULL, 'o'};
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
 	*leave = LEAVE_USAGE;
@@ -223,15 +250,20 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 			*leave = LEAVE_DONE;
 			return false;
 		}
-		*leave = what == 'o' && verb->options != NULL ? take(&verb->options[index - 1], optarg) : wrong_option(verb, stumbled(argc, argv), options, what);
+		*leave = what == 'o' && verb->options != NULL
+				 ? take(&verb->options[index - 1], optarg)
+				 : wrong_option(verb, stumbled(argc, argv), options, what);
 		if (*leave != 0)
 			return false;
 	}
 	*first = optind;
 	*leave = LEAVE_DONE;
 	if (argc - optind < least || argc - optind > most) {
-		*leave = say(LEAVE_USAGE, "%s%s%s; it is: safestart %s %s", argc - optind < least ? "something is missing" : "there is no place for ",
-			     argc - optind < least ? "" : argv[optind + most], "", verb->name, verb->arguments != NULL ? verb->arguments : "");
+		*leave = say(LEAVE_USAGE, "%s%s%s; it is: safestart %s %s",
+			     argc - optind < least ? "something is missing"
+						   : "there is no place for ",
+			     argc - optind < least ? "" : argv[optind + most], "", verb->name,
+			     verb->arguments != NULL ? verb->arguments : "");
 		return false;
 	}
 	return true;

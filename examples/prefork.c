@@ -4,10 +4,10 @@
  *
  *   prefork nodes.json [WORKERS]
  *
- * The master opens the handle, forks the workers and looks after them. A worker makes the handle its
- * own with safestart_after_fork(): from there it has its own threads and its own generations. Edit the
- * file (or send SIGHUP to the master) and every worker says what it has now. Kill a worker and
- * another one takes its place. SIGTERM ends all of it.
+ * The master opens the handle, forks the workers and looks after them. A worker makes the handle
+ * its own with safestart_after_fork(): from there it has its own threads and its own generations.
+ * Edit the file (or send SIGHUP to the master) and every worker says what it has now. Kill a worker
+ * and another one takes its place. SIGTERM ends all of it.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
@@ -56,17 +56,19 @@ static void print_nodes(int number)
 	size_t used = 0;
 
 	for (size_t i = 0; (node = safestart_snapshot_at(nodes, i)) && used < sizeof(line); i++)
-		used += (size_t)snprintf(line + used, sizeof(line) - used, " %s", safestart_node_id(node));
-	printf("worker %d (process %d): generation %" PRIu64 ", %zu nodes:%s\n", number, (int)getpid(),
-	       safestart_snapshot_generation(nodes), safestart_snapshot_size(nodes), used ? line : "");
+		used += (size_t)snprintf(line + used, sizeof(line) - used, " %s",
+					 safestart_node_id(node));
+	printf("worker %d (process %d): generation %" PRIu64 ", %zu nodes:%s\n", number,
+	       (int)getpid(), safestart_snapshot_generation(nodes), safestart_snapshot_size(nodes),
+	       used ? line : "");
 	safestart_read_unlock(handle);
 }
 
 /* Never returns: a worker must not come back into the master's code. */
 static void work(int number, const sigset_t *stop)
 {
-	const struct timespec pause = { .tv_nsec = 50000000 };
-	struct sigaction hangup = { .sa_handler = on_hangup };
+	const struct timespec pause = {.tv_nsec = 50000000};
+	struct sigaction hangup = {.sa_handler = on_hangup};
 	uint64_t seen = 0;
 	sigset_t hup;
 	int r;
@@ -75,7 +77,8 @@ static void work(int number, const sigset_t *stop)
 	while ((r = safestart_after_fork(handle)) == -EAGAIN)
 		nanosleep(&pause, NULL);
 	if (r < 0) {
-		fprintf(stderr, "worker %d: can't follow the node set: %s\n", number, safestart_strerror(r));
+		fprintf(stderr, "worker %d: can't follow the node set: %s\n", number,
+			safestart_strerror(r));
 		_exit(1);
 	}
 	sigaction(SIGHUP, &hangup, NULL);
@@ -113,7 +116,7 @@ static int start_worker(struct worker *worker, int number, const sigset_t *stop)
 
 static void reap(struct worker *workers, int count, const sigset_t *stop)
 {
-	const struct timespec pause = { .tv_sec = 1 };
+	const struct timespec pause = {.tv_sec = 1};
 	pid_t pid;
 	int status;
 
@@ -140,7 +143,7 @@ static void forward(const struct worker *workers, int count, int signal)
 
 static void supervise(int count, const sigset_t *signals, const sigset_t *stop)
 {
-	struct worker workers[WORKERS_MAX] = { { 0 } };
+	struct worker workers[WORKERS_MAX] = {{0}};
 
 	for (int i = 0; i < count; i++)
 		start_worker(&workers[i], i + 1, stop);
@@ -181,7 +184,8 @@ int main(int argc, char **argv)
 	sigset_t signals, stop;
 
 	if (argc < 2 || count < 1 || count > WORKERS_MAX) {
-		fprintf(stderr, "usage: prefork NODES.JSON [WORKERS]   (1 to %d workers)\n", WORKERS_MAX);
+		fprintf(stderr, "usage: prefork NODES.JSON [WORKERS]   (1 to %d workers)\n",
+			WORKERS_MAX);
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -197,8 +201,12 @@ int main(int argc, char **argv)
 		return 1;
 	/* Workers forked before the first load are fine, they only begin with an empty set. */
 	if (safestart_wait_ready(handle, 5000) < 0)
-		fprintf(stderr, "prefork: no nodes yet; the workers start without and get them as soon as %s can be used\n", argv[1]);
-	printf("master: process %d, generation %" PRIu64 "\n", (int)getpid(), safestart_generation(handle));
+		fprintf(stderr,
+			"prefork: no nodes yet; the workers start without and get them as soon as "
+			"%s can be used\n",
+			argv[1]);
+	printf("master: process %d, generation %" PRIu64 "\n", (int)getpid(),
+	       safestart_generation(handle));
 	supervise(count, &signals, &stop);
 	while (safestart_close(handle) == -ETIMEDOUT)
 		;

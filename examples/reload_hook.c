@@ -6,8 +6,9 @@
  *
  * The library starts no thread for its decisions and callbacks: they happen inside
  * safestart_dispatch(), which the server calls when safestart_fd() is readable. `prepare` must
- * not block such a server, so it only begins to dial what was added and answers SAFESTART_LATER; the
- * event loop finishes the run when every node has connected or failed. Clients are served all the while.
+ * not block such a server, so it only begins to dial what was added and answers SAFESTART_LATER;
+ * the event loop finishes the run when every node has connected or failed. Clients are served all
+ * the while.
  *
  * SIGHUP asks for a reload. Talk to it with `nc 127.0.0.1 PORT`: nodes, reload, status, quit.
  */
@@ -30,7 +31,12 @@
 #define DIAL_MS 2000
 
 /* What a descriptor in the epoll set belongs to; the first member of each struct below. */
-enum watch { WATCH_LIBRARY, WATCH_LISTENER, WATCH_CLIENT, WATCH_DIAL };
+enum watch {
+	WATCH_LIBRARY,
+	WATCH_LISTENER,
+	WATCH_CLIENT,
+	WATCH_DIAL
+};
 
 /* One node being connected to. The socket becomes the node's data once it is connected. */
 struct dial {
@@ -55,7 +61,8 @@ static int epoll_fd = -1;
 static struct client *clients;
 
 static struct {
-	struct safestart_run *run; /* answered LATER, to be finished when its last dial is over; NULL: none */
+	/* Answered LATER, to be finished when its last dial is over; NULL: none. */
+	struct safestart_run *run;
 	struct dial *dials;
 } hooked;
 
@@ -77,7 +84,7 @@ static int64_t now_ms(void)
 
 static int watch(int fd, uint32_t events, void *what)
 {
-	struct epoll_event event = { .events = events, .data.ptr = what };
+	struct epoll_event event = {.events = events, .data.ptr = what};
 
 	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -106,8 +113,9 @@ static void reject(struct dial *dial, int error)
 {
 	char reason[128];
 
-	snprintf(reason, sizeof(reason), "can't connect to %s port %u: %s", safestart_node_host(dial->node),
-		 (unsigned)safestart_node_port(dial->node), safestart_strerror(error));
+	snprintf(reason, sizeof(reason), "can't connect to %s port %u: %s",
+		 safestart_node_host(dial->node), (unsigned)safestart_node_port(dial->node),
+		 safestart_strerror(error));
 	safestart_run_reject(hooked.run, safestart_node_id(dial->node), reason);
 }
 
@@ -130,10 +138,12 @@ static void dial_end(struct dial *dial, int error)
 	free(dial);
 }
 
-/* A number as host keeps the example short; names would be looked up by an asynchronous resolver here. */
+/* A number as host keeps the example short; names would be looked up by an asynchronous resolver
+ * here. */
 static int dial_begin(struct dial *dial)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(safestart_node_port(dial->node)) };
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons(safestart_node_port(dial->node))};
 
 	if (inet_pton(AF_INET, safestart_node_host(dial->node), &to.sin_addr) != 1)
 		return EAFNOSUPPORT;
@@ -152,7 +162,7 @@ static int add_dial(const struct safestart_node *node)
 
 	if (!dial)
 		return -ENOMEM;
-	*dial = (struct dial){ WATCH_DIAL, -1, now_ms() + DIAL_MS, node, hooked.dials };
+	*dial = (struct dial){WATCH_DIAL, -1, now_ms() + DIAL_MS, node, hooked.dials};
 	hooked.dials = dial;
 	error = dial_begin(dial);
 	if (error)
@@ -173,8 +183,9 @@ static int prepare(struct safestart_run *run, void *user_data)
 	int kind, r = 0;
 
 	(void)user_data;
+	/* An earlier run has not been finished yet: this one is tried again. */
 	if (hooked.run)
-		return -EBUSY; /* an earlier run has not been finished yet: this one is tried again */
+		return -EBUSY;
 	hooked.run = run;
 	for (size_t i = 0; r == 0 && (node = safestart_run_change(run, i, &kind)); i++)
 		if (kind != SAFESTART_REMOVED)
@@ -186,7 +197,8 @@ static int prepare(struct safestart_run *run, void *user_data)
 	return r;
 }
 
-/* Finish exactly once, also when nobody waits for the result any more: until then the run's memory is kept for us. */
+/* Finish exactly once, also when nobody waits for the result any more: until then the run's memory
+ * is kept for us. */
 static void finish_when_done(void)
 {
 	struct safestart_run *run = hooked.run;
@@ -204,7 +216,8 @@ static void finish_when_done(void)
 		return;
 	hooked.run = NULL;
 	if (safestart_run_finish(run, cancelled ? -ECANCELED : 0) == -ESTALE && !stopping)
-		fprintf(stderr, "reload_hook: connecting took too long, the result was dropped; the set is tried again\n");
+		fprintf(stderr, "reload_hook: connecting took too long, the result was dropped; "
+				"the set is tried again\n");
 }
 
 static void on_dial(struct dial *dial)
@@ -217,9 +230,11 @@ static void on_dial(struct dial *dial)
 	dial_end(dial, error);
 }
 
-/* ---- Clients: a line in, some lines out. One that doesn't read loses lines: good enough here. -- */
+/* ---- Clients: a line in, some lines out. One that doesn't read loses lines: good enough here. --
+ */
 
-/* Stands for the real request to a node: is the other end still there? Reporting makes it proven or failing. */
+/* Stands for the real request to a node: is the other end still there? Reporting makes it proven or
+ * failing. */
 static void use_node(const struct safestart_node *node)
 {
 	int fd = data_to_fd(safestart_node_data(node));
@@ -227,13 +242,17 @@ static void use_node(const struct safestart_node *node)
 	char byte;
 
 	n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-	safestart_node_report(node, n > 0 || (n < 0 && errno == EAGAIN) ? 0 : n == 0 ? -ECONNRESET : -errno);
+	safestart_node_report(node, n > 0 || (n < 0 && errno == EAGAIN) ? 0
+				    : n == 0                            ? -ECONNRESET
+									: -errno);
 }
 
 static void list_nodes(struct client *client)
 {
-	static const char *const word[] = { "unknown", "announced", "applied", "proven", "failing", "quarantined", "retired" };
-	struct safestart_snapshot *nodes = safestart_snapshot_acquire(handle); /* own it: writing to a client may block */
+	static const char *const word[] = {"unknown", "announced",   "applied", "proven",
+					   "failing", "quarantined", "retired"};
+	/* Own it: writing to a client may block. */
+	struct safestart_snapshot *nodes = safestart_snapshot_acquire(handle);
 	const struct safestart_node *node;
 	char why[128];
 
@@ -244,8 +263,9 @@ static void list_nodes(struct client *client)
 
 		use_node(node);
 		state = safestart_node_state(handle, id, why, sizeof(why));
-		dprintf(client->fd, "%s %s %u %s\n", id, safestart_node_host(node), (unsigned)safestart_node_port(node),
-		    state >= 0 && state <= SAFESTART_NODE_RETIRED ? word[state] : "?");
+		dprintf(client->fd, "%s %s %u %s\n", id, safestart_node_host(node),
+			(unsigned)safestart_node_port(node),
+			state >= 0 && state <= SAFESTART_NODE_RETIRED ? word[state] : "?");
 	}
 	safestart_snapshot_release(nodes);
 }
@@ -257,7 +277,8 @@ static void obey(struct client *client, const char *line)
 	if (!strcmp(line, "nodes")) {
 		list_nodes(client);
 	} else if (!strcmp(line, "reload")) {
-		dprintf(client->fd, "ticket %" PRIu64 "\n", safestart_request(handle, 0, "a client asked"));
+		dprintf(client->fd, "ticket %" PRIu64 "\n",
+			safestart_request(handle, 0, "a client asked"));
 	} else if (!strcmp(line, "status")) {
 		status = safestart_status_json(handle);
 		dprintf(client->fd, "%s\n", status ? status : "out of memory");
@@ -280,7 +301,8 @@ static void drop_client(struct client *client)
 
 static void on_client(struct client *client)
 {
-	ssize_t n = read(client->fd, client->line + client->used, sizeof(client->line) - client->used - 1);
+	ssize_t n = read(client->fd, client->line + client->used,
+			 sizeof(client->line) - client->used - 1);
 	char *end;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -322,7 +344,9 @@ static void on_connection(int listener)
 
 static int listen_on(uint16_t port)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_port = htons(port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
 
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
@@ -342,7 +366,8 @@ static void serve(int listener, const sigset_t *unblocked)
 
 	while (r != -ECANCELED) {
 		/* While dialling, look up now and then: dials expire and runs get cancelled. */
-		int n = epoll_pwait(epoll_fd, events, 32, hooked.run || stopping ? 20 : -1, unblocked);
+		int n = epoll_pwait(epoll_fd, events, 32, hooked.run || stopping ? 20 : -1,
+				    unblocked);
 
 		if (stopping)
 			safestart_shutdown(handle);
@@ -357,7 +382,8 @@ static void serve(int listener, const sigset_t *unblocked)
 				on_dial((struct dial *)what);
 		}
 		finish_when_done();
-		/* After the other descriptors: what it prepares must not meet events from before. */
+		/* After the other descriptors: what it prepares must not meet events from before.
+		 */
 		r = safestart_dispatch(handle, 0);
 	}
 }
@@ -365,13 +391,17 @@ static void serve(int listener, const sigset_t *unblocked)
 static void log_line(int level, const char *message, void *user_data)
 {
 	(void)user_data;
-	fprintf(stderr, "<%d>%s\n", level, message); /* the prefix is what journald takes as the level */
+	/* The prefix is what journald takes as the level. */
+	fprintf(stderr, "<%d>%s\n", level, message);
 }
 
 static int open_handle(const char *path)
 {
 	struct safestart_callbacks callbacks = {
-		.size = sizeof(callbacks), .prepare = prepare, .retire_node = retire_node, .log = log_line,
+		.size = sizeof(callbacks),
+		.prepare = prepare,
+		.retire_node = retire_node,
+		.log = log_line,
 	};
 	struct safestart_conf *conf = safestart_conf_new();
 	char source[4096], why[256] = "out of memory";
@@ -391,10 +421,11 @@ static int open_handle(const char *path)
 	return r;
 }
 
-/* Signals are let through only while waiting, so that none is missed between a look at `stopping` and the wait. */
+/* Signals are let through only while waiting, so that none is missed between a look at `stopping`
+ * and the wait. */
 static void catch_signals(sigset_t *unblocked)
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = {.sa_handler = on_signal};
 	sigset_t blocked;
 
 	sigemptyset(&blocked);
@@ -423,7 +454,8 @@ int main(int argc, char **argv)
 	listener = listen_on((uint16_t)port);
 	if (epoll_fd < 0 || listener < 0 || open_handle(argv[1]) < 0)
 		return 1;
-	if (watch(listener, EPOLLIN, &listening) == 0 && watch(safestart_fd(handle), EPOLLIN, &library) == 0)
+	if (watch(listener, EPOLLIN, &listening) == 0 &&
+	    watch(safestart_fd(handle), EPOLLIN, &library) == 0)
 		serve(listener, &unblocked);
 	while (clients)
 		drop_client(clients);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* handle: what one handle is made of, and who guards which part. Internal; included by the rooms above
- * request, gate, nodeset, snapshot, loop, worker and conf, which know nothing of it.
+/* handle: what one handle is made of, and who guards which part. Internal; included by the rooms
+ * above request, gate, nodeset, snapshot, loop, worker and conf, which know nothing of it.
  *
  * Locks, in the order in which they are taken (and taken around fork):
- *   list of handles (fork.c) → push.lock → lock → worker.lock → control->lock → events->lock → home->lock → the lock file's
- *   `opening` → liburcu's. run->lock stands alone.
- * None is held across a callback, a log line, a grace period or a call that can block. */
+ *   list of handles (fork.c) → push.lock → lock → worker.lock → control->lock → events->lock →
+ * home->lock → the lock file's `opening` → liburcu's. run->lock stands alone. None is held across a
+ * callback, a log line, a grace period or a call that can block. */
 #ifndef SAFESTART_HANDLE_H
 #define SAFESTART_HANDLE_H
 
@@ -14,17 +14,17 @@
 #include <safestart/source.h>
 #include <syslog.h>
 
-#include "conf/conf.h"
 #include "base/events.h"
-#include "request/gate.h"
+#include "base/loop.h"
+#include "base/worker.h"
+#include "conf/conf.h"
 #include "lock/file.h"
 #include "lock/share.h"
-#include "base/loop.h"
+#include "request/gate.h"
 #include "request/request.h"
+#include "request/ticket.h"
 #include "snapshot/snapshot.h"
 #include "source/push.h"
-#include "request/ticket.h"
-#include "base/worker.h"
 
 enum source_kind {
 	SOURCE_PUSH,
@@ -35,28 +35,29 @@ enum source_kind {
 struct handle_source {
 	enum source_kind kind;
 	const struct conf_source *chosen; /* SOURCE_ADDED; conf's */
-	void *state;     /* worker, and open and close */
-	_Atomic int fd;  /* hint; -1: none yet. Once there is one it stays; dispatching thread and worker */
+	void *state;                      /* worker, and open and close */
+	/* Hint; -1: none yet. Once there is one it stays; dispatching thread and worker. */
+	_Atomic int fd;
 	bool open;
-	bool inherited;  /* the state is the parent's: open anew before the first gather */
-	bool torn;       /* and the parent was inside it: leave it alone */
-	bool hinted;     /* the last hint was of interest */
-	bool ended;      /* nothing more will come from fd. Dispatching thread */
-	bool warned;     /* that it can't be watched. Dispatching thread */
+	bool inherited; /* the state is the parent's: open anew before the first gather */
+	bool torn;      /* and the parent was inside it: leave it alone */
+	bool hinted;    /* the last hint was of interest */
+	bool ended;     /* nothing more will come from fd. Dispatching thread */
+	bool warned;    /* that it can't be watched. Dispatching thread */
 };
 
 /* What the worker remembers from run to run. Worker only. */
 struct handle_memory {
 	struct nodeset *gathered; /* what the source handed over last; NULL: it failed, see error */
-	bool complete;            /* the last gather was in time; else there is nothing to be unchanged from */
-	int error;                /* of the last gather; 0 with gathered NULL: there was none yet */
+	bool complete; /* the last gather was in time; else there is nothing to be unchanged from */
+	int error;     /* of the last gather; 0 with gathered NULL: there was none yet */
 	char words[256];
-	struct nodeset *tried; /* the set the last run tried */
-	uint32_t attempts;     /* runs in a row that tried it and are to be repeated */
+	struct nodeset *tried;     /* the set the last run tried */
+	uint32_t attempts;         /* runs in a row that tried it and are to be repeated */
 	struct nodeset *unchanged; /* a set that was found to change nothing */
 	uint64_t unchanged_from;   /* of that generation */
-	struct nodeset *forced; /* the set a forced run tried and has not applied yet */
-	bool kept_tried;       /* last_good was looked at */
+	struct nodeset *forced;    /* the set a forced run tried and has not applied yet */
+	bool kept_tried;           /* last_good was looked at */
 };
 
 /* A node that prepare rejected. */
@@ -71,15 +72,15 @@ struct handle_figures {
 	uint64_t requests;                      /* in closed batches */
 	int64_t behind_since;                   /* 0: not behind */
 	int64_t run_started;                    /* of the run in progress */
-	int64_t next_start; /* what the gate says: GATE_NEVER if nothing is due */
+	int64_t next_start;        /* what the gate says: GATE_NEVER if nothing is due */
 	char last_good_error[160]; /* last_good could not be written */
 };
 
 /* The lock between processes; see process_lock.c. The dispatching thread's. */
 struct process_lock {
 	struct lock_file file;
-	unsigned held;     /* runs that have not let go of it */
-	int64_t since;     /* waiting for it; 0: not */
+	unsigned held; /* runs that have not let go of it */
+	int64_t since; /* waiting for it; 0: not */
 	int64_t retry_at;
 	int64_t ended;     /* when it was let go of */
 	uint32_t failures; /* times in a row that it was not to be had */
@@ -96,20 +97,24 @@ struct process_lock {
 	struct share_me me;
 	uint64_t closed; /* the run that begins is that shared batch's; 0: nobody else's */
 	uint64_t total;  /* requests of all processes in it */
-	bool covered;  /* another process has made the run */
+	bool covered;    /* another process has made the run */
 	struct safestart_outcome end; /* PROCESS_LOCK_ENDED */
 };
 
 /* For showing. */
 struct process_lock_view {
-	enum process_lock_state {PROCESS_LOCK_FREE, PROCESS_LOCK_HELD, PROCESS_LOCK_WAITING} state;
+	enum process_lock_state {
+		PROCESS_LOCK_FREE,
+		PROCESS_LOCK_HELD,
+		PROCESS_LOCK_WAITING
+	} state;
 	int64_t since; /* not for free */
 	char holder[LOCK_HOLDER_SIZE];
 };
 
 struct safestart {
-	struct snapshot_view view; /* first: readers cast */
-	struct request_door door;  /* lock-free */
+	struct snapshot_view view;   /* first: readers cast */
+	struct request_door door;    /* lock-free */
 	struct safestart_conf *conf; /* constant after open */
 	struct snapshot_home *home;
 	struct loop loop;
@@ -117,10 +122,10 @@ struct safestart {
 	struct push push;
 	struct handle_source source;
 	struct handle_memory memory;
-	struct control *control; /* NULL: no control socket; constant */
-	struct events *events;   /* the same */
+	struct control *control;                     /* NULL: no control socket; constant */
+	struct events *events;                       /* the same */
 	struct safestart_snapshot *closing_snapshot; /* takes the live one's place when closing */
-	bool thread;                         /* constant */
+	bool thread;                                 /* constant */
 
 	/* The dispatching thread's, see dispatch.c. */
 	struct gate gate;
@@ -128,12 +133,13 @@ struct safestart {
 	struct job retire_job;
 	struct job hint_job;
 	struct job last_good_job;
-	bool last_good_wanted;      /* last_good is older than what is live */
-	_Atomic uint32_t last_good_failures; /* times in a row that it could not be written; by the worker */
-	int64_t last_good_at;       /* when it is tried again; LOOP_NEVER: nothing is due */
-	uint32_t starved;      /* times in a row that a thread, or memory for a run, could not be had */
-	bool owed;             /* a callback was in the way of a run: run when it has returned */
-	const char *cause;     /* of the next run, if nobody asks; NULL: a mere reconcile */
+	bool last_good_wanted; /* last_good is older than what is live */
+	/* Times in a row that it could not be written; by the worker. */
+	_Atomic uint32_t last_good_failures;
+	int64_t last_good_at; /* when it is tried again; LOOP_NEVER: nothing is due */
+	uint32_t starved;  /* times in a row that a thread, or memory for a run, could not be had */
+	bool owed;         /* a callback was in the way of a run: run when it has returned */
+	const char *cause; /* of the next run, if nobody asks; NULL: a mere reconcile */
 	uint64_t warned_about; /* generation whose borrower was reported */
 	uint32_t random;
 	struct process_lock process_lock;
@@ -149,7 +155,8 @@ struct safestart {
 	struct rejection *rejections;
 	struct handle_figures figures;
 	struct process_lock_view lock_view;
-	unsigned later_open;   /* runs that answered LATER, and neither finish nor deadline nor shutdown has come */
+	/* Runs that answered LATER, and neither finish nor deadline nor shutdown has come. */
+	unsigned later_open;
 	unsigned later_owed;   /* and those of which the finish is still owed */
 	unsigned gathers_owed; /* of these, the sources' */
 	bool dispatching;
@@ -157,13 +164,16 @@ struct safestart {
 	unsigned turn_wanted; /* threads that wait for the one that dispatches */
 	unsigned waiters;     /* threads inside wait or wait_ready */
 	bool drained;         /* shut down and nothing left to do */
-	bool driven;          /* thread=no, or nobody but close is left to dispatch: who dispatches executes the jobs, too */
-	bool first_started;   /* by open and revive */
-	bool second_started;  /* dispatching thread, and close after all is done */
+	/* Thread=no, or nobody but close is left to dispatch: who dispatches executes the jobs,
+	 * too. */
+	bool driven;
+	bool first_started;  /* by open and revive */
+	bool second_started; /* dispatching thread, and close after all is done */
 	pthread_t first, second;
-	_Atomic bool stop;    /* they are to end */
-	_Atomic uint32_t epoch; /* snapshot_epoch() of the process that drives it; changed under lock */
-	int fork_error;         /* descriptors could not be made in the child */
+	_Atomic bool stop; /* they are to end */
+	/* Snapshot_epoch() of the process that drives it; changed under lock. */
+	_Atomic uint32_t epoch;
+	int fork_error; /* descriptors could not be made in the child */
 
 	struct safestart *next; /* in fork.c's list, guarded by its lock */
 };
@@ -174,7 +184,8 @@ static inline const struct settings *handle_settings(const struct safestart *ss)
 }
 
 /* A line for the application's log. Dispatching thread or worker, no lock held. */
-void log_line(struct safestart *ss, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void log_line(struct safestart *ss, int level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* A job or a run has something for the dispatching thread. */
 static inline void handle_wake(struct safestart *ss)
@@ -182,12 +193,14 @@ static inline void handle_wake(struct safestart *ss)
 	request_wake(ss->loop.wake_fd);
 }
 
-/* dispatch.c: the decisions. dispatch_turn, if the handle is driven: -EBUSY, -ECANCELED or 0; not for callbacks. */
+/* dispatch.c: the decisions. dispatch_turn, if the handle is driven: -EBUSY, -ECANCELED or 0; not
+ * for callbacks. */
 int dispatch_turn(struct safestart *ss, int timeout_ms);
 void dispatch_init(struct safestart *ss);
 int dispatch_start(struct safestart *ss); /* the first thread of ours. 0 or -errno */
 void dispatch_stop(struct safestart *ss);
-/* Post a job; with threads, there have to be two of them. 0; -errno: no thread to be had, not posted. Dispatching thread. */
+/* Post a job; with threads, there have to be two of them. 0; -errno: no thread to be had, not
+ * posted. Dispatching thread. */
 int dispatch_post(struct safestart *ss, struct job *job);
 
 /* process_lock.c: the lock between processes. May the run that is due begin? */
@@ -200,7 +213,8 @@ void process_lock_init(struct safestart *ss);
 void process_lock_greet(struct safestart *ss); /* say at once what will be wrong */
 enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now);
 /* After BEGIN and ENDED: whom the run answers. False: nobody asked for it. */
-bool process_lock_take(struct safestart *ss, struct safestart_run *run, enum process_lock_verdict verdict);
+bool process_lock_take(struct safestart *ss, struct safestart_run *run,
+		       enum process_lock_verdict verdict);
 void process_lock_publish(struct safestart_run *run); /* its outcome is known */
 void process_lock_leave(struct safestart_run *run);   /* its last callback has returned */
 void process_lock_undo(struct safestart *ss);         /* after BEGIN: there will be no run */
@@ -217,20 +231,25 @@ int handle_starves(struct safestart *ss);
 /* housekeeping.c. housekeeping_post: what cannot be posted is said; 0 or -errno: try again. */
 void housekeeping_init(struct safestart *ss);
 int housekeeping_post(struct safestart *ss, struct job *job, const char *what);
-void housekeeping_write_last_good(struct safestart *ss); /* write last_good, if it is wanted and not being written */
-void housekeeping_log(struct safestart *ss);  /* what the control thread wants in the log */
-int64_t housekeeping_retry_last_good(struct safestart *ss, int64_t now); /* the same, if the last time failed; returns when to come again */
+/* write last_good, if it is wanted and not being written. */
+void housekeeping_write_last_good(struct safestart *ss);
+void housekeeping_log(struct safestart *ss); /* what the control thread wants in the log */
+/* The same, if the last time failed; returns when to come again. */
+int64_t housekeeping_retry_last_good(struct safestart *ss, int64_t now);
 
 /* fork.c */
 int fork_register(struct safestart *ss); /* 0 or -ENOMEM */
 void fork_unregister(struct safestart *ss);
-int fork_revive(struct safestart *ss);   /* 0 at once unless this is a child that does not own it yet */
+/* 0 at once unless this is a child that does not own it yet. */
+int fork_revive(struct safestart *ss);
 
 /* Write last_good now. Worker, in no callback. */
 void last_good_write(struct safestart *ss);
 
-/* last_good.c: the file of last_good. 0 or -errno and why; -ENOENT: nothing was kept yet. Any thread, no lock held. */
-int last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);
+/* last_good.c: the file of last_good. 0 or -errno and why; -ENOENT: nothing was kept yet. Any
+ * thread, no lock held. */
+int last_good_load(struct nodeset **out, const struct settings *settings, char *why,
+		   size_t why_size);
 int last_good_save(const char *path, const char *json, char *why, size_t why_size);
 
 #endif

@@ -12,7 +12,8 @@
 
 #define SUFFIX ".draining"
 #define FORMAT "%Y-%m-%dT%H:%M:%SZ"
-#define KEPT_FOR ((time_t)7 * 24 * 3600) /* after its end: whoever comes back late has its labels still */
+#define KEPT_FOR \
+	((time_t)7 * 24 * 3600) /* after its end: whoever comes back late has its labels still */
 
 int drains_read(struct drains *drains, const char *path, char *why, size_t why_size)
 {
@@ -24,7 +25,8 @@ int drains_read(struct drains *drains, const char *path, char *why, size_t why_s
 		return -ENOMEM;
 	if (access(beside, F_OK) < 0 && errno == ENOENT) {
 		drains->root = json_object();
-	} else if ((drains->root = json_load_file(beside, JSON_REJECT_DUPLICATES, &error)) == NULL) {
+	} else if ((drains->root = json_load_file(beside, JSON_REJECT_DUPLICATES, &error)) ==
+		   NULL) {
 		snprintf(why, why_size, "%s: %s", beside, error.text);
 	} else if (!json_is_object(drains->root)) {
 		snprintf(why, why_size, "%s is not as drain writes it", beside);
@@ -75,7 +77,8 @@ static void say_who(char *words, size_t size)
 		snprintf(words, size, "user %u@%s", (unsigned)getuid(), host);
 }
 
-bool drains_set(struct drains *drains, const char *id, const struct file_sd_entry *entry, time_t until, const char *reason)
+bool drains_set(struct drains *drains, const char *id, const struct file_sd_entry *entry,
+		time_t until, const char *reason)
 {
 	char text[64], who[256];
 	struct tm utc;
@@ -83,11 +86,14 @@ bool drains_set(struct drains *drains, const char *id, const struct file_sd_entr
 	if (gmtime_r(&until, &utc) == NULL || strftime(text, sizeof(text), FORMAT, &utc) == 0)
 		return false;
 	say_who(who, sizeof(who));
-	json_t *note = json_pack("{s:s,s:s,s:s}", "until", text, "reason", reason, "by", who), *known = json_object_get(drains->root, id);
+	json_t *note = json_pack("{s:s,s:s,s:s}", "until", text, "reason", reason, "by", who),
+	       *known = json_object_get(drains->root, id);
 	int failed = note == NULL;
 	if (entry != NULL) {
 		failed |= json_object_set_new(note, "address", json_string(entry->address));
-		failed |= json_object_set_new(note, "labels", entry->labels != NULL ? json_deep_copy(entry->labels) : json_object());
+		failed |= json_object_set_new(note, "labels",
+					      entry->labels != NULL ? json_deep_copy(entry->labels)
+								    : json_object());
 	} else if (json_is_object(known)) {
 		failed |= json_object_update_missing(note, known);
 	}
@@ -108,7 +114,9 @@ static int write_note(const struct file_sd *file_sd, const json_t *root)
 	if (json_object_size(root) == 0)
 		return file_sd_write_beside(file_sd, SUFFIX, NULL);
 	text = file_sd_json(root, JSON_INDENT(2));
-	int leave = text == NULL || asprintf(&whole, "%s\n", text) < 0 ? say(LEAVE_FAILED, "out of memory") : file_sd_write_beside(file_sd, SUFFIX, whole);
+	int leave = text == NULL || asprintf(&whole, "%s\n", text) < 0
+			    ? say(LEAVE_FAILED, "out of memory")
+			    : file_sd_write_beside(file_sd, SUFFIX, whole);
 	free(text);
 	free(whole);
 	return leave;
@@ -123,7 +131,8 @@ int drains_write(struct drains *drains, const struct file_sd *file_sd)
 
 	if (!drains->changed)
 		return 0;
-	json_object_foreach_safe(drains->root, next, id, note) {
+	json_object_foreach_safe(drains->root, next, id, note)
+	{
 		if (drains_until(note) + KEPT_FOR < now)
 			json_object_del(drains->root, id);
 	}

@@ -12,11 +12,14 @@
 
 const char *file_sd_path(const char *given)
 {
-	const char *path = given != NULL ? given : getenv("SAFESTART_NODES"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	const char *path =
+		given != NULL ? given : getenv("SAFESTART_NODES"); /* NOLINT(concurrency-mt-unsafe):
+								      nobody sets it */
 
 	if (path != NULL && path[0] != '\0')
 		return path;
-	(void)say(0, "which file of nodes? Name the one that the servers read with --file, or in $SAFESTART_NODES");
+	(void)say(0, "which file of nodes? Name the one that the servers read with --file, or in "
+		     "$SAFESTART_NODES");
 	return NULL;
 }
 
@@ -56,7 +59,10 @@ static bool find_groups(struct file_sd *file_sd)
 		const char *brace = memchr(file_sd->text + at, '{', file_sd->length - at);
 		size_t start = (size_t)(brace - file_sd->text);
 		at = end_of_value(file_sd->text, file_sd->length, start);
-		file_sd->groups[i] = (struct file_sd_group){.start = start, .end = at, .group = json_array_get(file_sd->root, i)};
+		file_sd->groups[i] =
+			(struct file_sd_group){.start = start,
+					       .end = at,
+					       .group = json_array_get(file_sd->root, i)};
 	}
 	return file_sd->groups != NULL;
 }
@@ -71,7 +77,8 @@ static bool check_shape(const json_t *root)
 	if (!json_is_array(root))
 		return false;
 	json_array_foreach(root, i, group) {
-		const json_t *targets = json_object_get(group, "targets"), *labels = json_object_get(group, "labels");
+		const json_t *targets = json_object_get(group, "targets"),
+			     *labels = json_object_get(group, "labels");
 		if (!json_is_array(targets) || (labels != NULL && !json_is_object(labels)))
 			return false;
 		json_array_foreach(targets, k, target) {
@@ -92,14 +99,18 @@ int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, 
 
 	*file_sd = (struct file_sd){.fd = -1, .text = text, .length = length};
 	if (strlen(text) != length) { /* jansson does not mind one behind a number */
-		snprintf(why, why_size, "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
+		snprintf(why, why_size, "it has a NUL byte, the first at byte %zu",
+			 strlen(text) + 1);
 		return -EINVAL;
 	}
 	file_sd->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
 	if (file_sd->root == NULL)
-		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column, error.text);
+		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column,
+			 error.text);
 	else if (!check_shape(file_sd->root))
-		snprintf(why, why_size, "it is no array of groups with targets and labels, as in file_sd (safestart check says more)");
+		snprintf(why, why_size,
+			 "it is no array of groups with targets and labels, as in file_sd "
+			 "(safestart check says more)");
 	else if (find_groups(file_sd))
 		return 0;
 	else
@@ -127,7 +138,8 @@ int file_sd_open(struct file_sd *file_sd, const char *path, bool locked)
 	file_sd_close(file_sd);
 	if (error == -ENOMEM)
 		return say(LEAVE_FAILED, "out of memory");
-	return say(LEAVE_REFUSED, "%s is malformed: %s; it was not touched: put it right first", path, why);
+	return say(LEAVE_REFUSED, "%s is malformed: %s; it was not touched: put it right first",
+		   path, why);
 }
 
 void file_sd_close(struct file_sd *file_sd)
@@ -148,16 +160,20 @@ void file_sd_close(struct file_sd *file_sd)
 
 bool file_sd_next(const struct file_sd *file_sd, struct file_sd_entry *at)
 {
-	size_t index = at->in != NULL ? (size_t)(at->in - file_sd->groups) : 0, target = at->in != NULL ? at->target + 1 : 0;
+	size_t index = at->in != NULL ? (size_t)(at->in - file_sd->groups) : 0,
+	       target = at->in != NULL ? at->target + 1 : 0;
 
 	for (; index < file_sd->count; index++, target = 0) {
 		struct file_sd_group *in = &file_sd->groups[index];
-		const json_t *targets = json_object_get(in->group, "targets"), *labels = json_object_get(in->group, "labels");
+		const json_t *targets = json_object_get(in->group, "targets"),
+			     *labels = json_object_get(in->group, "labels");
 		if (in->dropped || target >= json_array_size(targets))
 			continue;
-		const char *address = json_string_value(json_array_get(targets, target)), *id = json_string_value(json_object_get(labels, "id"));
+		const char *address = json_string_value(json_array_get(targets, target)),
+			   *id = json_string_value(json_object_get(labels, "id"));
 		bool alone = json_array_size(targets) == 1;
-		*at = (struct file_sd_entry){in, target, alone && id != NULL ? id : address, address, labels, alone};
+		*at = (struct file_sd_entry){in,      target, alone && id != NULL ? id : address,
+					     address, labels, alone};
 		return true;
 	}
 	return false;
@@ -185,7 +201,8 @@ static size_t indent_of(const struct file_sd *file_sd, const struct file_sd_grou
 	return group->start - at;
 }
 
-/* A text that grows. Not a stream of memory: glibc's loses bytes when there is none, and says nothing. */
+/* A text that grows. Not a stream of memory: glibc's loses bytes when there is none, and says
+ * nothing. */
 struct text {
 	char *at;
 	size_t length, room;
@@ -221,7 +238,9 @@ static char *end_text(struct text *text)
 char *file_sd_json(const json_t *json, size_t flags)
 {
 	char *text = json_dumps(json, flags);
-	json_t *again = text != NULL ? json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL) : NULL;
+	json_t *again = text != NULL
+				? json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL)
+				: NULL;
 
 	if (!json_equal(again, json)) {
 		free(text);
@@ -232,12 +251,21 @@ char *file_sd_json(const json_t *json, size_t flags)
 }
 
 /* As `like` is written: on one line or several, with blanks or without. */
-static char *write_like(const struct file_sd *file_sd, const struct file_sd_group *like, const json_t *group)
+static char *write_like(const struct file_sd *file_sd, const struct file_sd_group *like,
+			const json_t *group)
 {
-	const char *text = like != NULL ? file_sd->text + like->start : "", *newline = like != NULL ? memchr(text, '\n', like->end - like->start) : NULL;
-	size_t base = like != NULL ? indent_of(file_sd, like) : 0, deeper = newline != NULL ? strspn(newline + 1, " ") : 0;
-	bool dense = like != NULL && newline == NULL && memmem(text, like->end - like->start, ": ", 2) == NULL;
-	char *plain = file_sd_json(group, newline != NULL ? JSON_INDENT(deeper > base && deeper - base < 31 ? deeper - base : 2) : dense ? JSON_COMPACT : 0);
+	const char *text = like != NULL ? file_sd->text + like->start : "",
+		   *newline = like != NULL ? memchr(text, '\n', like->end - like->start) : NULL;
+	size_t base = like != NULL ? indent_of(file_sd, like) : 0,
+	       deeper = newline != NULL ? strspn(newline + 1, " ") : 0;
+	bool dense = like != NULL && newline == NULL &&
+		     memmem(text, like->end - like->start, ": ", 2) == NULL;
+	char *plain = file_sd_json(group, newline != NULL
+						  ? JSON_INDENT(deeper > base && deeper - base < 31
+									? deeper - base
+									: 2)
+					  : dense ? JSON_COMPACT
+						  : 0);
 	struct text to = {.failed = plain == NULL};
 
 	for (const char *at = plain; at != NULL && *at != '\0'; at++) {
@@ -259,7 +287,8 @@ static bool drop_target(struct file_sd *file_sd, const struct file_sd_entry *ent
 	}
 	json_t *targets = json_object_get(entry->in->group, "targets");
 	json_array_remove(targets, entry->target);
-	if (json_array_size(targets) == 1) /* among several it meant none of them, and must not become the name of the last */
+	/* Among several it meant none of them, and must not become the name of the last. */
+	if (json_array_size(targets) == 1)
 		json_object_del(json_object_get(entry->in->group, "labels"), "id");
 	free(entry->in->text);
 	entry->in->text = write_like(file_sd, entry->in, entry->in->group);
@@ -280,7 +309,8 @@ bool file_sd_remove(struct file_sd *file_sd, const char *id)
 /* Labels, but for the id, which an address may stand for. */
 static bool same_labels(const json_t *a, const json_t *b)
 {
-	json_t *one = a != NULL ? json_copy((json_t *)a) : json_object(), *other = b != NULL ? json_copy((json_t *)b) : json_object();
+	json_t *one = a != NULL ? json_copy((json_t *)a) : json_object(),
+	       *other = b != NULL ? json_copy((json_t *)b) : json_object();
 
 	json_object_del(one, "id");
 	json_object_del(other, "id");
@@ -301,7 +331,10 @@ static bool is_there(const struct file_sd *file_sd, const char *id, const json_t
 		if (strcmp(another.id, id) == 0)
 			return false; /* twice: to be put right */
 	}
-	return strcmp(entry.address, json_string_value(json_array_get(json_object_get(group, "targets"), 0))) == 0 && same_labels(entry.labels, json_object_get(group, "labels"));
+	return strcmp(entry.address,
+		      json_string_value(json_array_get(json_object_get(group, "targets"), 0))) ==
+		       0 &&
+	       same_labels(entry.labels, json_object_get(group, "labels"));
 }
 
 bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
@@ -312,8 +345,10 @@ bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 		return true;
 	file_sd->changed = true;
 	if (!file_sd_find(file_sd, id, &entry) || !entry.alone) {
-		const struct file_sd_group *like = file_sd->count > 0 ? &file_sd->groups[file_sd->count - 1] : NULL;
-		return file_sd_remove(file_sd, id) && (file_sd->added = write_like(file_sd, like, group)) != NULL;
+		const struct file_sd_group *like =
+			file_sd->count > 0 ? &file_sd->groups[file_sd->count - 1] : NULL;
+		return file_sd_remove(file_sd, id) &&
+		       (file_sd->added = write_like(file_sd, like, group)) != NULL;
 	}
 	/* In its place; whatever else has the id goes. */
 	struct file_sd_group *place = entry.in;
@@ -343,10 +378,13 @@ static void separate(struct text *to, const struct file_sd *file_sd, size_t inde
 	size_t opening = opening_of(file_sd);
 
 	if (index > 0 && index < file_sd->count)
-		add(to, file_sd->text + groups[index - 1].end, groups[index].start - groups[index - 1].end);
+		add(to, file_sd->text + groups[index - 1].end,
+		    groups[index].start - groups[index - 1].end);
 	else if (file_sd->count > 1)
-		add(to, file_sd->text + groups[file_sd->count - 2].end, groups[file_sd->count - 1].start - groups[file_sd->count - 2].end);
-	else if (file_sd->count == 1 && memchr(file_sd->text + opening, '\n', groups[0].start - opening) != NULL)
+		add(to, file_sd->text + groups[file_sd->count - 2].end,
+		    groups[file_sd->count - 1].start - groups[file_sd->count - 2].end);
+	else if (file_sd->count == 1 &&
+		 memchr(file_sd->text + opening, '\n', groups[0].start - opening) != NULL)
 		add(to, ",", 1), add(to, file_sd->text + opening, groups[0].start - opening);
 	else
 		add(to, ", ", 2);
@@ -355,7 +393,8 @@ static void separate(struct text *to, const struct file_sd *file_sd, size_t inde
 char *file_sd_text(const struct file_sd *file_sd, size_t *length)
 {
 	size_t opening = opening_of(file_sd);
-	size_t head = file_sd->count > 0 ? file_sd->groups[0].start : opening, tail = file_sd->count > 0 ? file_sd->groups[file_sd->count - 1].end : opening;
+	size_t head = file_sd->count > 0 ? file_sd->groups[0].start : opening,
+	       tail = file_sd->count > 0 ? file_sd->groups[file_sd->count - 1].end : opening;
 	struct text to = {0};
 	bool first = true;
 

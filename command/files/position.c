@@ -113,7 +113,9 @@ bool position_next(struct position_walk *walk)
 	}
 	while (walk->inside != POSITION_AFTER) {
 		if (!next_inside(walk))
-			walk->inside = walk->inside == POSITION_TARGETS ? POSITION_MEMBERS : walk->inside == POSITION_MEMBERS ? POSITION_GROUPS : POSITION_AFTER;
+			walk->inside = walk->inside == POSITION_TARGETS   ? POSITION_MEMBERS
+				       : walk->inside == POSITION_MEMBERS ? POSITION_GROUPS
+									  : POSITION_AFTER;
 		else if (walk->inside == POSITION_GROUPS)
 			return found(walk, walk->group + 1, 0);
 		else if (walk->inside == POSITION_TARGETS)

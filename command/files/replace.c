@@ -28,7 +28,8 @@ static void on_alarm(int signal)
 static int lock(int fd)
 {
 	const struct sigaction interrupt = {.sa_handler = on_alarm};
-	const struct itimerval limit = {{1, 0}, {LOCK_TIMEOUT_S, 0}}, none = {0}; /* again every second: the first may come too early */
+	/* Again every second: the first may come too early. */
+	const struct itimerval limit = {{1, 0}, {LOCK_TIMEOUT_S, 0}}, none = {0};
 	struct sigaction before;
 	int error = 0;
 
@@ -45,7 +46,8 @@ static bool is_still(const char *path, const struct stat *status)
 {
 	struct stat now;
 
-	return stat(path, &now) == 0 && now.st_dev == status->st_dev && now.st_ino == status->st_ino;
+	return stat(path, &now) == 0 && now.st_dev == status->st_dev &&
+	       now.st_ino == status->st_ino;
 }
 
 /* Some file systems lock only what is open for writing. */
@@ -59,12 +61,19 @@ static int open_file(const char *path)
 static int say_open(const char *path, int error)
 {
 	if (error == -ENOENT)
-		return say(LEAVE_FAILED, "there is no file %s; if it is to be a new one: echo '[]' > %s", path, path);
+		return say(LEAVE_FAILED,
+			   "there is no file %s; if it is to be a new one: echo '[]' > %s", path,
+			   path);
 	if (error == -EACCES)
-		return say(LEAVE_FAILED, "you may not read %s; do it as its owner, or as root", path);
+		return say(LEAVE_FAILED, "you may not read %s; do it as its owner, or as root",
+			   path);
 	if (error == -ETIMEDOUT)
-		return say(LEAVE_NOT_YET, "somebody else has had %s locked for %d s (lslocks tells who); nothing was changed", path, LOCK_TIMEOUT_S);
-	return say(LEAVE_FAILED, "can't use %s: %s; nothing was changed", path, safestart_strerror(error));
+		return say(LEAVE_NOT_YET,
+			   "somebody else has had %s locked for %d s (lslocks tells who); nothing "
+			   "was changed",
+			   path, LOCK_TIMEOUT_S);
+	return say(LEAVE_FAILED, "can't use %s: %s; nothing was changed", path,
+		   safestart_strerror(error));
 }
 
 static int read_file(int fd, const struct stat *status, char **text, size_t *length)
@@ -112,7 +121,8 @@ static int open_locked(const char *path, bool locked, int *fd, struct stat *stat
 	}
 }
 
-int replace_begin(const char *given, bool locked, char **path, int *fd, struct stat *status, char **text, size_t *length)
+int replace_begin(const char *given, bool locked, char **path, int *fd, struct stat *status,
+		  char **text, size_t *length)
 {
 	*fd = -1;
 	*text = NULL;
@@ -154,16 +164,20 @@ static int keep_owner(int fd, const struct stat *like)
 
 	if (fstat(fd, &status) < 0)
 		return -errno;
-	if ((status.st_uid != like->st_uid || status.st_gid != like->st_gid) && fchown(fd, like->st_uid, like->st_gid) < 0)
+	if ((status.st_uid != like->st_uid || status.st_gid != like->st_gid) &&
+	    fchown(fd, like->st_uid, like->st_gid) < 0)
 		return -errno == -EPERM ? -ENOTSUP : -errno;
 	return fchmod(fd, like->st_mode & 07777) < 0 ? -errno : 0;
 }
 
-static int fill(const char *name, int directory, const struct stat *like, const char *text, size_t length)
+static int fill(const char *name, int directory, const struct stat *like, const char *text,
+		size_t length)
 {
-	/* Its name is fixed, for whoever holds the lock is alone: what a killed one left is written anew. */
+	/* Its name is fixed, for whoever holds the lock is alone: what a killed one left is written
+	 * anew. */
 	(void)unlinkat(directory, name, 0);
-	int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd =
+		openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	int error = write_all(fd, text, length);
@@ -179,15 +193,27 @@ static int fill(const char *name, int directory, const struct stat *like, const 
 static int say_failed(const char *path, int error, const struct stat *like)
 {
 	if (error == -ENOTSUP)
-		return say(LEAVE_FAILED, "%s belongs to user %u, group %u, and you can't keep that; do it as that user, or as root; nothing was changed", path, (unsigned)like->st_uid,
-			   (unsigned)like->st_gid);
+		return say(LEAVE_FAILED,
+			   "%s belongs to user %u, group %u, and you can't keep that; do it as "
+			   "that user, or as root; nothing was changed",
+			   path, (unsigned)like->st_uid, (unsigned)like->st_gid);
 	if (error == -EACCES || error == -EPERM)
-		return say(LEAVE_FAILED, "you may not write beside %s, and it is replaced by a new file; do it as the owner of its directory, or as root; nothing was changed", path);
+		return say(LEAVE_FAILED,
+			   "you may not write beside %s, and it is replaced by a new file; do it "
+			   "as the owner of its directory, or as root; nothing was changed",
+			   path);
 	if (error == -ENOSPC || error == -EDQUOT)
-		return say(LEAVE_FAILED, "there is no room for %s: %s; nothing was changed: make room, and do it again", path, safestart_strerror(error));
+		return say(LEAVE_FAILED,
+			   "there is no room for %s: %s; nothing was changed: make room, and do it "
+			   "again",
+			   path, safestart_strerror(error));
 	if (error == -ESTALE)
-		return say(LEAVE_NOT_YET, "%s was replaced meanwhile by somebody who does not lock it; nothing was changed: do it again", path);
-	return say(LEAVE_FAILED, "can't replace %s: %s; nothing was changed", path, safestart_strerror(error));
+		return say(LEAVE_NOT_YET,
+			   "%s was replaced meanwhile by somebody who does not lock it; nothing "
+			   "was changed: do it again",
+			   path);
+	return say(LEAVE_FAILED, "can't replace %s: %s; nothing was changed", path,
+		   safestart_strerror(error));
 }
 
 /* The time of a change as well: it may have been written in place. */
@@ -195,15 +221,18 @@ static bool is_as_read(const char *path, const struct stat *status)
 {
 	struct stat now;
 
-	return is_still(path, status) && stat(path, &now) == 0 && now.st_size == status->st_size && now.st_mtim.tv_sec == status->st_mtim.tv_sec &&
+	return is_still(path, status) && stat(path, &now) == 0 && now.st_size == status->st_size &&
+	       now.st_mtim.tv_sec == status->st_mtim.tv_sec &&
 	       now.st_mtim.tv_nsec == status->st_mtim.tv_nsec;
 }
 
-int replace_file(const char *path, int locked, const struct stat *like, const char *text, size_t length)
+int replace_file(const char *path, int locked, const struct stat *like, const char *text,
+		 size_t length)
 {
 	const char *slash = strrchr(path, '/'); /* realpath() gave it one */
 	char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path)), *name = NULL;
-	int directory = folder != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, error = -ENOMEM;
+	int directory = folder != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1,
+	    error = -ENOMEM;
 
 	(void)signal(SIGXFSZ, SIG_IGN); /* a limit of file size is an error like any other */
 	if (folder != NULL && directory < 0)
@@ -214,8 +243,9 @@ int replace_file(const char *path, int locked, const struct stat *like, const ch
 		error = -ESTALE;
 	if (error == 0 && renameat(directory, name, directory, slash + 1) < 0)
 		error = -errno;
+	/* It is there; whether it outlives a power cut now is all that is open. */
 	if (error == 0)
-		(void)fsync(directory); /* it is there; whether it outlives a power cut now is all that is open */
+		(void)fsync(directory);
 	else if (name != NULL && directory >= 0 && error != -EACCES)
 		(void)unlinkat(directory, name, 0);
 	if (directory >= 0)

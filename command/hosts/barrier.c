@@ -27,16 +27,19 @@ static const json_t *find_node(const struct peer *peer, const char *id)
 
 static void lacks(json_t *lacking, const char *name, const char *process, const char *why)
 {
-	json_array_append_new(lacking, json_pack("{s:s,s:s*,s:s}", "name", name, "process", process, "why", why));
+	json_array_append_new(lacking, json_pack("{s:s,s:s*,s:s}", "name", name, "process", process,
+						 "why", why));
 }
 
 /* ---- Available ---- */
 
 /* "" when it has it. */
-static int summary_peer(const struct barrier *barrier, const struct peer *peer, char *why, size_t size)
+static int summary_peer(const struct barrier *barrier, const struct peer *peer, char *why,
+			size_t size)
 {
 	const json_t *node = find_node(peer, barrier->node);
-	const char *state = answer_text(node, "state"), *incarnation = answer_text(node, "incarnation");
+	const char *state = answer_text(node, "state"),
+		   *incarnation = answer_text(node, "incarnation");
 
 	why[0] = '\0';
 	if (peer->state != PEER_ANSWERED) {
@@ -44,8 +47,10 @@ static int summary_peer(const struct barrier *barrier, const struct peer *peer, 
 		return LEAVE_NOT_YET;
 	}
 	if (node == NULL) {
-		const char *source = answer_text(peer->answer, "source"); /* another file than the one that was edited, say */
-		snprintf(why, size, "does not know it: neither announced nor live%s%.300s", source[0] != '\0' ? "; its nodes come from " : "", source);
+		/* Another file than the one that was edited, say. */
+		const char *source = answer_text(peer->answer, "source");
+		snprintf(why, size, "does not know it: neither announced nor live%s%.300s",
+			 source[0] != '\0' ? "; its nodes come from " : "", source);
 		return LEAVE_NOT_YET;
 	}
 	if (strcmp(state, "quarantined") == 0) {
@@ -53,23 +58,29 @@ static int summary_peer(const struct barrier *barrier, const struct peer *peer, 
 		return LEAVE_QUARANTINED;
 	}
 	if (barrier->incarnation != NULL && strcmp(incarnation, barrier->incarnation) != 0) {
-		snprintf(why, size, "has incarnation \"%.100s\", not \"%.100s\" (%.20s)", incarnation, barrier->incarnation, state);
+		snprintf(why, size, "has incarnation \"%.100s\", not \"%.100s\" (%.20s)",
+			 incarnation, barrier->incarnation, state);
 		return LEAVE_NOT_YET;
 	}
 	if (strcmp(state, "proven") == 0 || (barrier->applied && strcmp(state, "applied") == 0))
 		return 0;
-	snprintf(why, size, "%.20s%s: %.300s", state, strcmp(state, "applied") == 0 ? ", not proven" : "", answer_text(node, "why"));
+	snprintf(why, size, "%.20s%s: %.300s", state,
+		 strcmp(state, "applied") == 0 ? ", not proven" : "", answer_text(node, "why"));
 	return LEAVE_NOT_YET;
 }
 
 /* What is quarantined does not come by itself. */
 static int worse(int one, int other)
 {
-	return (one == LEAVE_QUARANTINED && other == LEAVE_NOT_YET) || (one == LEAVE_NOT_YET && other == LEAVE_QUARANTINED) ? LEAVE_QUARANTINED : leave_worse(one, other);
+	return (one == LEAVE_QUARANTINED && other == LEAVE_NOT_YET) ||
+			       (one == LEAVE_NOT_YET && other == LEAVE_QUARANTINED)
+		       ? LEAVE_QUARANTINED
+		       : leave_worse(one, other);
 }
 
 /* All processes of one name have to have it, and there have to be enough of them. */
-static int summary_name(const struct barrier *barrier, const struct processes *processes, const char *name, unsigned needed, unsigned *judged, json_t *lacking)
+static int summary_name(const struct barrier *barrier, const struct processes *processes,
+			const char *name, unsigned needed, unsigned *judged, json_t *lacking)
 {
 	const struct peer *first = NULL;
 	unsigned there = 0, gone = 0;
@@ -89,9 +100,12 @@ static int summary_name(const struct barrier *barrier, const struct processes *p
 		there++;
 		first = first == NULL ? peer : first;
 		int its = summary_peer(barrier, peer, why, sizeof(why));
-		if (peer->owner != first->owner) { /* who may write to the directory could stand in for one that is down */
-			snprintf(why, sizeof(why), "belongs to user %u, and process %s of that name to user %u: one of them is not what it says", (unsigned)peer->owner, first->process,
-				 (unsigned)first->owner);
+		/* Who may write to the directory could stand in for one that is down. */
+		if (peer->owner != first->owner) {
+			snprintf(why, sizeof(why),
+				 "belongs to user %u, and process %s of that name to user %u: one "
+				 "of them is not what it says",
+				 (unsigned)peer->owner, first->process, (unsigned)first->owner);
 			its = LEAVE_NOT_YET;
 		}
 		if (its != 0)
@@ -100,28 +114,37 @@ static int summary_name(const struct barrier *barrier, const struct processes *p
 	}
 	*judged += there;
 	if (there < needed) {
-		snprintf(why, sizeof(why), "%u of %u processes of the roster are there", there, needed);
+		snprintf(why, sizeof(why), "%u of %u processes of the roster are there", there,
+			 needed);
 		if (gone > 0)
-			snprintf(why + strlen(why), sizeof(why) - strlen(why), "; %u %s killed", gone, gone == 1 ? "was" : "were");
+			snprintf(why + strlen(why), sizeof(why) - strlen(why), "; %u %s killed",
+				 gone, gone == 1 ? "was" : "were");
 		lacks(lacking, name, NULL, why);
 		leave = worse(leave, LEAVE_ROSTER);
 	}
 	return leave;
 }
 
-static int summary_available(const struct barrier *barrier, const struct roster *roster, const struct processes *processes, json_t *lacking)
+static int summary_available(const struct barrier *barrier, const struct roster *roster,
+			     const struct processes *processes, json_t *lacking)
 {
 	unsigned judged = 0;
 	int leave = 0;
 
 	for (size_t i = 0; i < roster->count; i++)
-		leave = worse(leave, summary_name(barrier, processes, roster->rows[i].name, roster->rows[i].count, &judged, lacking));
+		leave = worse(leave, summary_name(barrier, processes, roster->rows[i].name,
+						  roster->rows[i].count, &judged, lacking));
 	for (size_t i = 0; roster->count == 0 && i < processes->count; i++) {
 		if (i == 0 || strcmp(processes->peers[i - 1].name, processes->peers[i].name) != 0)
-			leave = worse(leave, summary_name(barrier, processes, processes->peers[i].name, 0, &judged, lacking));
+			leave = worse(leave,
+				      summary_name(barrier, processes, processes->peers[i].name, 0,
+						   &judged, lacking));
 	}
-	if (leave == 0 && judged == 0) { /* all of nobody: they were killed, or serve nobody, or the roster says 0 */
-		lacks(lacking, "", NULL, processes->count == 0 ? "no process is there" : "no process is there that serves");
+	/* All of nobody: they were killed, or serve nobody, or the roster says 0. */
+	if (leave == 0 && judged == 0) {
+		lacks(lacking, "", NULL,
+		      processes->count == 0 ? "no process is there"
+					    : "no process is there that serves");
 		leave = LEAVE_ROSTER;
 	}
 	return leave;
@@ -130,9 +153,11 @@ static int summary_available(const struct barrier *barrier, const struct roster 
 /* ---- Gone ---- */
 
 /* A process that does not answer may hold it still; one that was killed holds nothing. */
-static int summary_gone(const struct barrier *barrier, const struct processes *processes, json_t *lacking)
+static int summary_gone(const struct barrier *barrier, const struct processes *processes,
+			json_t *lacking)
 {
-	int leave = LEAVE_DONE; /* not by what could be written down: there may be no memory for it */
+	/* Not by what could be written down: there may be no memory for it. */
+	int leave = LEAVE_DONE;
 	char why[512];
 
 	for (size_t i = 0; i < processes->count; i++) {
@@ -141,7 +166,8 @@ static int summary_gone(const struct barrier *barrier, const struct processes *p
 		if (peer->state == PEER_GONE || (peer->state == PEER_ANSWERED && node == NULL))
 			continue;
 		if (peer->state == PEER_ANSWERED)
-			snprintf(why, sizeof(why), "has it still: %.20s: %.300s", answer_text(node, "state"), answer_text(node, "why"));
+			snprintf(why, sizeof(why), "has it still: %.20s: %.300s",
+				 answer_text(node, "state"), answer_text(node, "why"));
 		else
 			snprintf(why, sizeof(why), "%s", peer->why);
 		lacks(lacking, peer->name, peer->process, why);
@@ -150,16 +176,20 @@ static int summary_gone(const struct barrier *barrier, const struct processes *p
 	return leave;
 }
 
-int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct processes *processes, json_t *lacking)
+int barrier_judge(const struct barrier *barrier, const struct roster *roster,
+		  const struct processes *processes, json_t *lacking)
 {
-	return barrier->gone ? summary_gone(barrier, processes, lacking) : summary_available(barrier, roster, processes, lacking);
+	return barrier->gone ? summary_gone(barrier, processes, lacking)
+			     : summary_available(barrier, roster, processes, lacking);
 }
 
 /* ---- Waiting ---- */
 
 static void tell(const struct barrier *barrier, int leave, const json_t *lacking, double seconds)
 {
-	const char *wish = barrier->gone ? "gone" : barrier->applied ? "applied everywhere" : "available";
+	const char *wish = barrier->gone      ? "gone"
+			   : barrier->applied ? "applied everywhere"
+					      : "available";
 	const json_t *one;
 	bool idle = json_array_size(lacking) > 0;
 	size_t index;
@@ -170,34 +200,46 @@ static void tell(const struct barrier *barrier, int leave, const json_t *lacking
 		return;
 	}
 	char *node = words_clean(barrier->node);
-	(void)say(leave, "%s is not %s after %s:", node != NULL ? node : "it", wish, words_span(seconds).text);
+	(void)say(leave, "%s is not %s after %s:", node != NULL ? node : "it", wish,
+		  words_span(seconds).text);
 	json_array_foreach(lacking, index, one) {
 		const char *process = answer_text(one, "process"), *name = answer_text(one, "name");
 		char *why = words_clean(answer_text(one, "why")), *clean = words_clean(name);
-		fprintf(stderr, "  %s%s%s%s%s\n", clean != NULL ? clean : "", process[0] != '\0' ? " " : "", process, name[0] != '\0' ? ": " : "", why != NULL ? why : "");
+		fprintf(stderr, "  %s%s%s%s%s\n", clean != NULL ? clean : "",
+			process[0] != '\0' ? " " : "", process, name[0] != '\0' ? ": " : "",
+			why != NULL ? why : "");
 		idle &= strncmp(answer_text(one, "why"), "applied", 7) == 0;
 		free(clean);
 		free(why);
 	}
 	if (idle && !barrier->gone)
-		fprintf(stderr, "Only a request that worked proves a node. Where servers are idle, send them one, or wait with --applied.\n");
+		fprintf(stderr, "Only a request that worked proves a node. Where servers are idle, "
+				"send them one, or wait with --applied.\n");
 	free(node);
 }
 
-/* A server that is about to start makes the directory; for whoever may not look into it, nobody will ever be there. */
+/* A server that is about to start makes the directory; for whoever may not look into it, nobody
+ * will ever be there. */
 static void lacks_directory(json_t *lacking, int error)
 {
 	char why[4500];
 
 	if (error == -ENOENT)
-		snprintf(why, sizeof(why), "there is no control directory %s: no server was opened with it, or another one is meant: --control, $SAFESTART_CONTROL", options_control());
+		snprintf(why, sizeof(why),
+			 "there is no control directory %s: no server was opened with it, or "
+			 "another one is meant: --control, $SAFESTART_CONTROL",
+			 options_control());
 	else
-		snprintf(why, sizeof(why), "can't look into the control directory %s: %s; ask as the user of the servers, or as root", options_control(), safestart_strerror(error));
+		snprintf(why, sizeof(why),
+			 "can't look into the control directory %s: %s; ask as the user of the "
+			 "servers, or as root",
+			 options_control(), safestart_strerror(error));
 	lacks(lacking, "", NULL, why);
 }
 
 /* Those that are there at this moment. */
-static int look(const struct barrier *barrier, const struct roster *roster, int64_t deadline, json_t *lacking)
+static int look(const struct barrier *barrier, const struct roster *roster, int64_t deadline,
+		json_t *lacking)
 {
 	struct processes processes;
 	int64_t left = deadline - clock_now();
@@ -205,7 +247,11 @@ static int look(const struct barrier *barrier, const struct roster *roster, int6
 	json_array_clear(lacking);
 	int error = processes_look(&processes, options_control(), NULL);
 	if (error == 0)
-		(void)processes_ask(&processes, json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node), left < PROCESSES_TIMEOUT && left > PROCESSES_TIMEOUT / 8 ? left : PROCESSES_TIMEOUT);
+		(void)processes_ask(&processes,
+				    json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node),
+				    left < PROCESSES_TIMEOUT && left > PROCESSES_TIMEOUT / 8
+					    ? left
+					    : PROCESSES_TIMEOUT);
 	int leave = barrier_judge(barrier, roster, &processes, lacking);
 	if (error < 0) { /* that nobody could be seen does not say that nobody has it */
 		lacks_directory(lacking, error);
@@ -215,12 +261,13 @@ static int look(const struct barrier *barrier, const struct roster *roster, int6
 	return leave;
 }
 
-/* The directory has to be there, and somebody in it where nobody's having it is what is waited for: a wrong --control must not
- * pass for a node that is gone. */
+/* The directory has to be there, and somebody in it where nobody's having it is what is waited for:
+ * a wrong --control must not pass for a node that is gone. */
 static int begin(const struct barrier *barrier, struct roster *roster)
 {
 	struct processes processes;
-	int leave = roster_read(roster, &barrier->roster, options_control(), !barrier->gone && !barrier->no_roster);
+	int leave = roster_read(roster, &barrier->roster, options_control(),
+				!barrier->gone && !barrier->no_roster);
 
 	if (leave == LEAVE_ROSTER && (barrier->gone || barrier->no_roster))
 		leave = 0;
@@ -252,7 +299,8 @@ int barrier_wait(const struct barrier *barrier, json_t *told)
 	}
 	double seconds = (double)(clock_now() - started) / 1e9;
 	if (told != NULL) {
-		json_object_set_new(told, barrier->gone ? "gone" : "available", json_boolean(leave == LEAVE_DONE));
+		json_object_set_new(told, barrier->gone ? "gone" : "available",
+				    json_boolean(leave == LEAVE_DONE));
 		json_object_set_new(told, "seconds", json_real(seconds));
 		json_object_set(told, "lacking", lacking);
 	} else {

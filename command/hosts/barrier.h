@@ -18,21 +18,27 @@ struct barrier {
 };
 
 /* What waiting verbs have in common; `b` is their barrier. */
-#define OPTION_BARRIER(b)                                                                                                                     \
-	{"roster", "NAME=COUNT", OPTION_LIST, &(b).roster, "so many processes of that name; again for more names"},                           \
-		{"no-roster", NULL, OPTION_FLAG, &(b).no_roster, "take those that happen to be there"},                                       \
-		{"applied", NULL, OPTION_FLAG, &(b).applied, "live is enough: for idle servers, which prove nothing"},                        \
-	{                                                                                                                                     \
-		"timeout", "TIME", OPTION_DURATION, &(b).timeout, "how long to wait at most (60s); 0: look once"                              \
+#define OPTION_BARRIER(b)                                                  \
+	{"roster", "NAME=COUNT", OPTION_LIST, &(b).roster,                 \
+	 "so many processes of that name; again for more names"},          \
+		{"no-roster", NULL, OPTION_FLAG, &(b).no_roster,           \
+		 "take those that happen to be there"},                    \
+		{"applied", NULL, OPTION_FLAG, &(b).applied,               \
+		 "live is enough: for idle servers, which prove nothing"}, \
+	{                                                                  \
+		"timeout", "TIME", OPTION_DURATION, &(b).timeout,          \
+			"how long to wait at most (60s); 0: look once"     \
 	}
 
 #define BARRIER_TIMEOUT INT64_C(60000000000)
 
-/* Wait, and tell how it ended: in words, or as members of `told` (NULL: none). Returns how the program ends. */
+/* Wait, and tell how it ended: in words, or as members of `told` (NULL: none). Returns how the
+ * program ends. */
 int barrier_wait(const struct barrier *barrier, json_t *told);
 
-/* Does every process have to have it, and who has not? Appends to `lacking` objects with name, process and why. Returns 0,
- * LEAVE_NOT_YET, LEAVE_QUARANTINED or LEAVE_ROSTER. */
-int barrier_judge(const struct barrier *barrier, const struct roster *roster, const struct processes *processes, json_t *lacking);
+/* Does every process have to have it, and who has not? Appends to `lacking` objects with name,
+ * process and why. Returns 0, LEAVE_NOT_YET, LEAVE_QUARANTINED or LEAVE_ROSTER. */
+int barrier_judge(const struct barrier *barrier, const struct roster *roster,
+		  const struct processes *processes, json_t *lacking);
 
 #endif

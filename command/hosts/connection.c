@@ -11,9 +11,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The directory by descriptor: a path may be longer than a socket's address. It is no symbolic link and no other kind
- * of file: in a directory that others write to, root must not be led elsewhere. */
-static int address_of(struct sockaddr_un *address, const char *directory, const char *file, int *held)
+/* The directory by descriptor: a path may be longer than a socket's address. It is no symbolic link
+ * and no other kind of file: in a directory that others write to, root must not be led elsewhere.
+ */
+static int address_of(struct sockaddr_un *address, const char *directory, const char *file,
+		      int *held)
 {
 	struct stat status;
 
@@ -25,13 +27,16 @@ static int address_of(struct sockaddr_un *address, const char *directory, const 
 		return -errno;
 	if (!S_ISSOCK(status.st_mode))
 		return -ENOTSOCK;
-	int length = snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s", directory, file);
+	int length =
+		snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s", directory, file);
 	if (length >= (int)sizeof(address->sun_path))
-		length = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", *held, file);
+		length = snprintf(address->sun_path, sizeof(address->sun_path),
+				  "/proc/self/fd/%d/%s", *held, file);
 	return length < (int)sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
-int connection_open(struct connection *link, const char *directory, const char *file, const char *line)
+int connection_open(struct connection *link, const char *directory, const char *file,
+		    const char *line)
 {
 	struct sockaddr_un address;
 	int held, error;
@@ -40,7 +45,8 @@ int connection_open(struct connection *link, const char *directory, const char *
 	error = address_of(&address, directory, file, &held);
 	if (error == 0) {
 		link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		if (link->fd < 0 || connect(link->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		if (link->fd < 0 ||
+		    connect(link->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 			error = -errno;
 	}
 	if (held >= 0)
@@ -75,12 +81,14 @@ static int send_more(struct connection *link)
 }
 
 /* Hand on every whole line. True: no more is needed. */
-static bool tell_lines(struct connection *link, bool (*tell)(char *, size_t, void *), void *user_data)
+static bool tell_lines(struct connection *link, bool (*tell)(char *, size_t, void *),
+		       void *user_data)
 {
 	char *at = link->in, *end = link->in + link->in_used, *newline;
 	bool enough = false;
 
-	while (!enough && (newline = memchr(at + link->in_seen, '\n', (size_t)(end - at) - link->in_seen)) != NULL) {
+	while (!enough && (newline = memchr(at + link->in_seen, '\n',
+					    (size_t)(end - at) - link->in_seen)) != NULL) {
 		*newline = '\0';
 		enough = !tell(at, (size_t)(newline - at), user_data);
 		at = newline + 1;
@@ -115,8 +123,9 @@ int connection_turn(struct connection *link, bool (*tell)(char *, size_t, void *
 	if (error < 0)
 		return error;
 	ssize_t n = recv(link->fd, link->in + link->in_used, link->in_room - link->in_used, 0);
+	/* A refusal may have been sent before it hung up: it is read first. */
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return send_error; /* a refusal may have been sent before it hung up: it is read first */
+		return send_error;
 	if (n < 0)
 		return -errno;
 	if (n == 0)

@@ -27,7 +27,7 @@ struct target {
 
 struct prober {
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* a target came, or a probe ended */
+	pthread_cond_t changed;  /* a target came, or a probe ended */
 	struct target **targets; /* by address */
 	size_t count;
 	int64_t interval, timeout;
@@ -41,11 +41,13 @@ struct prober {
 static bool split(const char *address, char *host, size_t host_size, char *port, size_t port_size)
 {
 	const char *colon = strrchr(address, ':');
-	bool bracketed = address[0] == '[' && colon != NULL && colon > address + 1 && colon[-1] == ']';
+	bool bracketed =
+		address[0] == '[' && colon != NULL && colon > address + 1 && colon[-1] == ']';
 
 	if (colon == NULL || colon == address)
 		return false;
-	snprintf(host, host_size, "%.*s", (int)(colon - address) - (bracketed ? 2 : 0), address + bracketed);
+	snprintf(host, host_size, "%.*s", (int)(colon - address) - (bracketed ? 2 : 0),
+		 address + bracketed);
 	snprintf(port, port_size, "%s", colon + 1);
 	return true;
 }
@@ -64,7 +66,8 @@ static int connect_to(const struct addrinfo *to, int64_t until)
 		error = errno;
 		if (error == EINPROGRESS && poll(&polled, 1, left > 0 ? (int)left + 1 : 0) <= 0)
 			error = ETIMEDOUT;
-		else if (error == EINPROGRESS && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+		else if (error == EINPROGRESS &&
+			 getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 			error = errno;
 	}
 	close(fd);
@@ -80,8 +83,11 @@ static struct probed probe(const char *address, int64_t timeout)
 	int64_t until = clock_now() + timeout;
 	int error = -EINVAL;
 
-	int lookup = split(address, host, sizeof(host), port, sizeof(port)) ? getaddrinfo(host, port, &hints, &found) : EAI_NONAME;
-	for (const struct addrinfo *to = lookup == 0 ? found : NULL; to != NULL && error != 0; to = to->ai_next)
+	int lookup = split(address, host, sizeof(host), port, sizeof(port))
+			     ? getaddrinfo(host, port, &hints, &found)
+			     : EAI_NONAME;
+	for (const struct addrinfo *to = lookup == 0 ? found : NULL; to != NULL && error != 0;
+	     to = to->ai_next)
 		error = connect_to(to, until);
 	if (lookup != 0)
 		snprintf(probed.why, sizeof(probed.why), "%s", gai_strerror(lookup));
@@ -127,7 +133,8 @@ static void wait_locked(struct prober *prober, int64_t until)
 /* At most a tenth early or late. */
 static int64_t jittered_locked(struct prober *prober, int64_t interval)
 {
-	return interval * 9 / 10 + (int64_t)((double)interval / 5 * rand_r(&prober->seed) / RAND_MAX);
+	return interval * 9 / 10 +
+	       (int64_t)((double)interval / 5 * rand_r(&prober->seed) / RAND_MAX);
 }
 
 static void *work(void *argument)
@@ -148,7 +155,9 @@ static void *work(void *argument)
 		target->busy = false;
 		probed.times = target->probed.times + 1;
 		target->probed = probed;
-		target->due = prober->interval > 0 ? clock_now() + jittered_locked(prober, prober->interval) : INT64_MAX;
+		target->due = prober->interval > 0
+				      ? clock_now() + jittered_locked(prober, prober->interval)
+				      : INT64_MAX;
 		prober->news++;
 		if (target->unwatched)
 			free_target(target);
@@ -167,14 +176,18 @@ struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeou
 
 	if (prober == NULL)
 		return NULL;
-	*prober = (struct prober){.lock = PTHREAD_MUTEX_INITIALIZER, .interval = interval, .timeout = timeout, .seed = (unsigned)(clock_now() ^ getpid())};
+	*prober = (struct prober){.lock = PTHREAD_MUTEX_INITIALIZER,
+				  .interval = interval,
+				  .timeout = timeout,
+				  .seed = (unsigned)(clock_now() ^ getpid())};
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&prober->changed, &monotonic);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, 256 << 10);
-	for (pthread_t thread; started < at_a_time && pthread_create(&thread, &attributes, work, prober) == 0;)
+	for (pthread_t thread;
+	     started < at_a_time && pthread_create(&thread, &attributes, work, prober) == 0;)
 		started++;
 	pthread_attr_destroy(&attributes);
 	if (started > 0)
@@ -193,7 +206,10 @@ static int compare_targets(const void *a, const void *b)
 static struct target *find_locked(const struct prober *prober, const char *address)
 {
 	struct target key = {.address = (char *)address}, *wanted = &key;
-	struct target **found = prober->count > 0 ? bsearch(&wanted, prober->targets, prober->count, sizeof(struct target *), compare_targets) : NULL;
+	struct target **found = prober->count > 0
+					? bsearch(&wanted, prober->targets, prober->count,
+						  sizeof(struct target *), compare_targets)
+					: NULL;
 
 	return found != NULL ? *found : NULL;
 }
@@ -210,12 +226,14 @@ static struct target *target_locked(struct prober *prober, const char *address)
 		free(target);
 		return NULL;
 	}
-	target->due = clock_now() + (int64_t)((double)prober->interval * rand_r(&prober->seed) / RAND_MAX);
+	target->due = clock_now() +
+		      (int64_t)((double)prober->interval * rand_r(&prober->seed) / RAND_MAX);
 	return target;
 }
 
 /* All of them, or, for want of memory, nothing has changed. */
-static bool collect_locked(struct prober *prober, const char *const *addresses, size_t count, struct target **targets)
+static bool collect_locked(struct prober *prober, const char *const *addresses, size_t count,
+			   struct target **targets)
 {
 	for (size_t i = 0; i < count; i++) {
 		targets[i] = target_locked(prober, addresses[i]);
@@ -255,8 +273,10 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 		qsort(targets, count, sizeof(struct target *), compare_targets);
 		prober->targets = targets;
 		prober->count = 0;
-		for (size_t i = 0; i < count; i++) { /* an address that was given twice is new twice */
-			if (prober->count > 0 && strcmp(targets[prober->count - 1]->address, targets[i]->address) == 0) {
+		/* An address that was given twice is new twice. */
+		for (size_t i = 0; i < count; i++) {
+			if (prober->count > 0 &&
+			    strcmp(targets[prober->count - 1]->address, targets[i]->address) == 0) {
 				if (targets[prober->count - 1] != targets[i])
 					free_target(targets[i]);
 				continue;

@@ -62,7 +62,9 @@ static bool parse_file(const char *file, struct peer *peer)
 		at--;
 	if (at == suffix || at[0] == '-' || at - 1 <= file || at[-1] != '.')
 		return false;
-	*peer = (struct peer){.file = strdup(file), .name = strndup(file, (size_t)(at - 1 - file)), .process = strndup(at, (size_t)(suffix - at))};
+	*peer = (struct peer){.file = strdup(file),
+			      .name = strndup(file, (size_t)(at - 1 - file)),
+			      .process = strndup(at, (size_t)(suffix - at))};
 	return true;
 }
 
@@ -77,7 +79,8 @@ static void free_peer(struct peer *peer)
 /* The file is called as the handle, but for characters that do not belong into a file's name. */
 static bool is_called(const char *file_name, const char *name)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
 
 	for (; *file_name != '\0' && *name != '\0'; file_name++, name++) {
 		if (*file_name != (strchr(allowed, *name) != NULL ? *name : '_'))
@@ -94,7 +97,8 @@ static int compare(const void *a, const void *b)
 	if (order != 0)
 		return order;
 	long difference = strtol(one->process, NULL, 10) - strtol(other->process, NULL, 10);
-	return difference != 0 ? (difference > 0) - (difference < 0) : strcmp(one->process, other->process);
+	return difference != 0 ? (difference > 0) - (difference < 0)
+			       : strcmp(one->process, other->process);
 }
 
 static int add(struct processes *processes, struct peer *peer)
@@ -126,7 +130,10 @@ int processes_look(struct processes *processes, const char *directory, const cha
 	while (error == 0 && (entry = readdir(stream)) != NULL) {
 		if (!parse_file(entry->d_name, &peer))
 			continue;
-		peer.owner = fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status.st_uid : (uid_t)-1;
+		peer.owner =
+			fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0
+				? status.st_uid
+				: (uid_t)-1;
 		if (peer.name != NULL && name != NULL && !is_called(peer.name, name))
 			free_peer(&peer);
 		else
@@ -155,15 +162,21 @@ static int nobody_called(const char *directory, const char *name)
 	size_t count = 0;
 
 	if (processes_look(&all, directory, NULL) < 0 || all.count == 0)
-		return say(LEAVE_FAILED, "no process has a socket in %s; are the servers running, and opened with control=%s?", directory, directory);
+		return say(LEAVE_FAILED,
+			   "no process has a socket in %s; are the servers running, and opened "
+			   "with control=%s?",
+			   directory, directory);
 	for (size_t i = 0; i < all.count && count < 64; i++) {
 		if (count == 0 || strcmp(names[count - 1], all.peers[i].name) != 0)
 			names[count++] = all.peers[i].name;
 	}
 	names[count] = NULL;
 	const char *nearest = options_nearest(name, names);
-	say(LEAVE_FAILED, "no process in %s is called \"%s\"; %s %s%s", directory, name, nearest != NULL ? "did you mean" : "there is", nearest != NULL ? nearest : names[0],
-	    nearest != NULL ? "?" : count > 1 ? ", among others" : "");
+	say(LEAVE_FAILED, "no process in %s is called \"%s\"; %s %s%s", directory, name,
+	    nearest != NULL ? "did you mean" : "there is", nearest != NULL ? nearest : names[0],
+	    nearest != NULL ? "?"
+	    : count > 1     ? ", among others"
+			    : "");
 	processes_free(&all);
 	return LEAVE_FAILED;
 }
@@ -174,16 +187,27 @@ int processes_find(struct processes *processes, const char *directory, const cha
 	struct stat status;
 
 	if (error == -ENOENT)
-		return say(LEAVE_FAILED, "there is no control directory %s: no server was opened with control=%s yet; another directory is named by --control or $SAFESTART_CONTROL",
+		return say(LEAVE_FAILED,
+			   "there is no control directory %s: no server was opened with control=%s "
+			   "yet; another directory is named by --control or $SAFESTART_CONTROL",
 			   directory, directory);
 	if (error == -EACCES && stat(directory, &status) == 0)
-		return say(LEAVE_FAILED, "you may not look into %s: it belongs to user %u; ask as that user, or as root", directory, (unsigned)status.st_uid);
+		return say(LEAVE_FAILED,
+			   "you may not look into %s: it belongs to user %u; ask as that user, or "
+			   "as root",
+			   directory, (unsigned)status.st_uid);
 	if (error < 0)
-		return say(LEAVE_FAILED, "can't look into the control directory %s: %s; another one is named by --control or $SAFESTART_CONTROL", directory, safestart_strerror(error));
+		return say(LEAVE_FAILED,
+			   "can't look into the control directory %s: %s; another one is named by "
+			   "--control or $SAFESTART_CONTROL",
+			   directory, safestart_strerror(error));
 	if (processes->count == 0 && name != NULL)
 		return nobody_called(directory, name);
 	if (processes->count == 0)
-		return say(LEAVE_FAILED, "no process has a socket in %s; are the servers running, and opened with control=%s?", directory, directory);
+		return say(LEAVE_FAILED,
+			   "no process has a socket in %s; are the servers running, and opened "
+			   "with control=%s?",
+			   directory, directory);
 	return 0;
 }
 
@@ -211,10 +235,12 @@ static bool take_answer(char *line, size_t length, void *user_data)
 
 	if (!json_is_object(answer)) {
 		json_decref(answer);
-		end(peer, PEER_FAILED, "answers what is no JSON object: not a control socket of this library");
+		end(peer, PEER_FAILED,
+		    "answers what is no JSON object: not a control socket of this library");
 		return false;
 	}
-	if (asking->outcome && answer_bool(answer, "ok", false) && json_object_get(answer, "outcome") == NULL) {
+	if (asking->outcome && answer_bool(answer, "ok", false) &&
+	    json_object_get(answer, "outcome") == NULL) {
 		json_decref(answer);
 		return true;
 	}
@@ -228,7 +254,9 @@ static bool take_answer(char *line, size_t length, void *user_data)
 		}
 	}
 	if (!answer_bool(answer, "ok", false))
-		end(peer, PEER_REFUSED, answer_text(answer, "message")[0] != '\0' ? answer_text(answer, "message") : "refused without a reason");
+		end(peer, PEER_REFUSED,
+		    answer_text(answer, "message")[0] != '\0' ? answer_text(answer, "message")
+							      : "refused without a reason");
 	return false;
 }
 
@@ -240,13 +268,17 @@ static void end_by_error(struct asking *asking, int error)
 	if (error == -ENOENT) {
 		asking->left = true;
 	} else if (error == -ECONNREFUSED) {
-		end(peer, PEER_GONE, "gone: it ended without taking its socket along, as when it is killed");
+		end(peer, PEER_GONE,
+		    "gone: it ended without taking its socket along, as when it is killed");
 	} else if (error == -EPIPE || error == -ECONNRESET) {
 		end(peer, PEER_FAILED, "hung up without an answer");
 	} else if (error == -E2BIG) {
-		end(peer, PEER_FAILED, "its answer has no end: not a control socket of this library");
+		end(peer, PEER_FAILED,
+		    "its answer has no end: not a control socket of this library");
 	} else if (error == -EACCES || error == -EPERM) {
-		snprintf(why, sizeof(why), "you may not ask it: it belongs to user %u; ask as that user, or as root", (unsigned)peer->owner);
+		snprintf(why, sizeof(why),
+			 "you may not ask it: it belongs to user %u; ask as that user, or as root",
+			 (unsigned)peer->owner);
 		end(peer, PEER_FAILED, why);
 	} else {
 		snprintf(why, sizeof(why), "can't be asked: %s", safestart_strerror(error));
@@ -284,8 +316,10 @@ static void turn(struct asking *asking, const char *directory, const char *line)
 		connection_close(&asking->link);
 }
 
-/* Wait until one of those under way has something to do. Who could not even connect is tried again soon. */
-static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled, struct asking **whose, int64_t deadline)
+/* Wait until one of those under way has something to do. Who could not even connect is tried again
+ * soon. */
+static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled,
+		    struct asking **whose, int64_t deadline)
 {
 	int64_t left = (deadline - clock_now()) / 1000000;
 	bool again = false;
@@ -296,14 +330,16 @@ static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled, 
 			continue;
 		again |= asking[i].link.fd < 0;
 		whose[count] = &asking[i];
-		polled[count++] = (struct pollfd){.fd = asking[i].link.fd, .events = connection_wants(&asking[i].link)};
+		polled[count++] = (struct pollfd){.fd = asking[i].link.fd,
+						  .events = connection_wants(&asking[i].link)};
 	}
 	left = left < 0 ? 0 : left < 60000 ? left + 1 : 60000;
 	(void)poll(polled, (nfds_t)count, again && left > 10 ? 10 : (int)left);
 	return count;
 }
 
-static void ask_all(struct asking *asking, size_t count, const char *directory, const char *line, struct pollfd *polled, struct asking **whose, int64_t deadline)
+static void ask_all(struct asking *asking, size_t count, const char *directory, const char *line,
+		    struct pollfd *polled, struct asking **whose, int64_t deadline)
 {
 	size_t begun = 0;
 
@@ -329,7 +365,8 @@ static void settle(struct processes *processes, struct asking *asking, int64_t t
 	size_t kept = 0;
 	char why[96];
 
-	snprintf(why, sizeof(why), "no answer within %.3g s: is it stopped?", (double)timeout / 1e9);
+	snprintf(why, sizeof(why), "no answer within %.3g s: is it stopped?",
+		 (double)timeout / 1e9);
 	for (size_t i = 0; i < processes->count; i++) {
 		struct peer *peer = asking[i].peer;
 		connection_close(&asking[i].link);
@@ -351,19 +388,25 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 	struct asking *asking = calloc(processes->count + 1, sizeof(*asking));
 	struct pollfd *polled = calloc(processes->count + 1, sizeof(*polled));
 	struct asking **whose = calloc(processes->count + 1, sizeof(struct asking *));
-	bool fine = text != NULL && asking != NULL && polled != NULL && whose != NULL && asprintf(&line, "%s\n", text) >= 0;
+	bool fine = text != NULL && asking != NULL && polled != NULL && whose != NULL &&
+		    asprintf(&line, "%s\n", text) >= 0;
 
 	bool outcome = json_is_true(json_object_get(request, "wait"));
 	for (size_t i = 0; fine && i < processes->count; i++) {
 		json_decref(processes->peers[i].answer);
 		processes->peers[i].answer = NULL;
 		processes->peers[i].state = PEER_UNASKED;
-		asking[i] = (struct asking){.peer = &processes->peers[i], .link.fd = -1, .outcome = outcome};
+		asking[i] = (struct asking){.peer = &processes->peers[i],
+					    .link.fd = -1,
+					    .outcome = outcome};
 	}
-	if (timeout < SHORTEST) /* to look once takes a moment, too; to call somebody stopped who had no time to answer is not true */
+	/* To look once takes a moment, too; to call somebody stopped who had no time to answer is
+	 * not true. */
+	if (timeout < SHORTEST)
 		timeout = SHORTEST;
 	if (fine) {
-		ask_all(asking, processes->count, processes->directory, line, polled, whose, clock_now() + timeout);
+		ask_all(asking, processes->count, processes->directory, line, polled, whose,
+			clock_now() + timeout);
 		settle(processes, asking, timeout);
 		free(line);
 	}
@@ -375,7 +418,9 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 	return fine ? 0 : -ENOMEM;
 }
 
-void processes_keep(struct processes *processes, bool (*wanted)(const struct peer *peer, const void *user_data), const void *user_data)
+void processes_keep(struct processes *processes,
+		    bool (*wanted)(const struct peer *peer, const void *user_data),
+		    const void *user_data)
 {
 	size_t kept = 0;
 
@@ -388,8 +433,8 @@ void processes_keep(struct processes *processes, bool (*wanted)(const struct pee
 	processes->count = kept;
 }
 
-/* Under the directory's lock, as the library does it: meanwhile another one may have removed it, and somebody may have started
- * under the very same name. */
+/* Under the directory's lock, as the library does it: meanwhile another one may have removed it,
+ * and somebody may have started under the very same name. */
 void processes_sweep(const struct processes *processes)
 {
 	int directory = open(processes->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -399,7 +444,8 @@ void processes_sweep(const struct processes *processes)
 		struct connection link;
 		if (processes->peers[i].state != PEER_GONE)
 			continue;
-		if (connection_open(&link, processes->directory, processes->peers[i].file, "") == -ECONNREFUSED)
+		if (connection_open(&link, processes->directory, processes->peers[i].file, "") ==
+		    -ECONNREFUSED)
 			(void)unlinkat(directory, processes->peers[i].file, 0);
 		connection_close(&link);
 	}

@@ -29,14 +29,17 @@ static bool add(struct roster *roster, const char *name, size_t length, const ch
 {
 	size_t digits = strspn(count, "0123456789");
 	char *copy = strndup(name, length);
-	struct roster_row *row = copy != NULL ? (struct roster_row *)roster_find(roster, copy) : NULL;
+	struct roster_row *row =
+		copy != NULL ? (struct roster_row *)roster_find(roster, copy) : NULL;
 
-	if (length == 0 || digits == 0 || digits > 6 || count[digits + strspn(count + digits, " \t\r\n")] != '\0' || copy == NULL) {
+	if (length == 0 || digits == 0 || digits > 6 ||
+	    count[digits + strspn(count + digits, " \t\r\n")] != '\0' || copy == NULL) {
 		free(copy);
 		return false;
 	}
 	if (row == NULL) {
-		struct roster_row *rows = realloc(roster->rows, (roster->count + 1) * sizeof(*rows));
+		struct roster_row *rows =
+			realloc(roster->rows, (roster->count + 1) * sizeof(*rows));
 		if (rows == NULL) {
 			free(copy);
 			return false;
@@ -57,25 +60,33 @@ static int read_file(struct roster *roster, FILE *file, const char *path)
 	unsigned number = 0;
 
 	while (fgets(line, sizeof(line), file) != NULL) {
-		size_t start = strspn(line, " \t"), length = strcspn(line + start, " \t\r\n"), gap = strspn(line + start + length, " \t");
+		size_t start = strspn(line, " \t"), length = strcspn(line + start, " \t\r\n"),
+		       gap = strspn(line + start + length, " \t");
 		number++;
 		if (line[start] == '#' || length == 0)
 			continue;
 		if (!add(roster, line + start, length, line + start + length + gap))
-			return say(LEAVE_FAILED, "%s, line %u: it takes a name and how many processes of it there have to be, such as: api 4", path, number);
+			return say(LEAVE_FAILED,
+				   "%s, line %u: it takes a name and how many processes of it "
+				   "there have to be, such as: api 4",
+				   path, number);
 	}
 	return 0;
 }
 
-int roster_read(struct roster *roster, const struct words *given, const char *directory, bool needed)
+int roster_read(struct roster *roster, const struct words *given, const char *directory,
+		bool needed)
 {
 	int leave = 0;
 
 	*roster = (struct roster){0};
 	for (size_t i = 0; leave == 0 && i < given->count; i++) {
 		const char *equals = strrchr(given->at[i], '=');
-		if (equals == NULL || !add(roster, given->at[i], (size_t)(equals - given->at[i]), equals + 1))
-			leave = say(LEAVE_USAGE, "--roster: \"%s\" is not a name and a count, such as api=4", given->at[i]);
+		if (equals == NULL ||
+		    !add(roster, given->at[i], (size_t)(equals - given->at[i]), equals + 1))
+			leave = say(LEAVE_USAGE,
+				    "--roster: \"%s\" is not a name and a count, such as api=4",
+				    given->at[i]);
 	}
 	if (leave == 0 && given->count == 0) {
 		char path[4096];
@@ -85,13 +96,17 @@ int roster_read(struct roster *roster, const struct words *given, const char *di
 			leave = read_file(roster, file, path);
 			fclose(file);
 		} else if (errno != ENOENT) {
-			leave = say(LEAVE_FAILED, "can't read the roster %s: %s", path, safestart_strerror(errno));
+			leave = say(LEAVE_FAILED, "can't read the roster %s: %s", path,
+				    safestart_strerror(errno));
 		}
 	}
 	if (leave == 0 && roster->count == 0)
 		leave = !needed ? LEAVE_ROSTER
-				: say(LEAVE_ROSTER, "which processes have to have it? Say it with --roster api=4, or in %s/roster, a line each: api 4. "
-						    "(--no-roster takes those that happen to be there; one that is down is then not missed.)",
+				: say(LEAVE_ROSTER,
+				      "which processes have to have it? Say it with --roster "
+				      "api=4, or in %s/roster, a line each: api 4. "
+				      "(--no-roster takes those that happen to be there; one that "
+				      "is down is then not missed.)",
 				      directory);
 	if (leave != 0)
 		roster_free(roster);

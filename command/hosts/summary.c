@@ -20,7 +20,8 @@ size_t summary_span(const struct processes *processes, size_t first)
 {
 	size_t count = 1;
 
-	while (first + count < processes->count && strcmp(processes->peers[first].name, processes->peers[first + count].name) == 0)
+	while (first + count < processes->count &&
+	       strcmp(processes->peers[first].name, processes->peers[first + count].name) == 0)
 		count++;
 	return count;
 }
@@ -32,7 +33,9 @@ size_t summary_nodes(const json_t *status, const char *state)
 
 	json_array_foreach(nodes, index, node) {
 		const char *its = answer_text(node, "state");
-		if (state != NULL ? strcmp(its, state) == 0 : strcmp(its, "applied") == 0 || strcmp(its, "proven") == 0 || strcmp(its, "failing") == 0)
+		if (state != NULL ? strcmp(its, state) == 0
+				  : strcmp(its, "applied") == 0 || strcmp(its, "proven") == 0 ||
+					    strcmp(its, "failing") == 0)
 			count++;
 	}
 	return count;
@@ -43,12 +46,15 @@ static bool has_set(const json_t *status)
 	return answer_number(status, "generation") > 0;
 }
 
-/* Its newest run did what there was to do, but for nodes that can't be used: they count as behind too, and are told apart here. */
+/* Its newest run did what there was to do, but for nodes that can't be used: they count as behind
+ * too, and are told apart here. */
 static bool did_all_it_could(const json_t *status)
 {
 	const char *verdict = answer_text(json_object_get(status, "last"), "verdict");
 
-	return summary_nodes(status, "quarantined") > 0 && !json_is_object(json_object_get(status, "run")) && (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
+	return summary_nodes(status, "quarantined") > 0 &&
+	       !json_is_object(json_object_get(status, "run")) &&
+	       (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
 }
 
 static bool somebody_has(const struct peer *peers, size_t count, const char *digest)
@@ -61,8 +67,8 @@ static bool somebody_has(const struct peer *peers, size_t count, const char *dig
 	return false;
 }
 
-/* What it should be on: before anything was asked of it, what is live. What it left out as unusable does not count, unless another one
- * could use all of it. */
+/* What it should be on: before anything was asked of it, what is live. What it left out as unusable
+ * does not count, unless another one could use all of it. */
 static const char *desired(const struct peer *peers, size_t count, const json_t *status)
 {
 	const char *wanted = answer_text(status, "desired_digest");
@@ -85,8 +91,10 @@ static const char *choose(const struct peer *peers, size_t count)
 			continue;
 		for (size_t k = 0; k < count; k++) {
 			const json_t *status = status_of(&peers[k]);
-			score += strcmp(desired(peers, count, status), candidate) == 0 ? count + 1 : 0;
-			score += has_set(status) && strcmp(answer_text(status, "digest"), candidate) == 0;
+			score += strcmp(desired(peers, count, status), candidate) == 0 ? count + 1
+										       : 0;
+			score += has_set(status) &&
+				 strcmp(answer_text(status, "digest"), candidate) == 0;
 		}
 		if (score > best_score) {
 			best_score = score;
@@ -111,10 +119,12 @@ static size_t digits_needed(const struct peer *peers, size_t count, const char *
 	size_t digits = 4;
 
 	for (size_t i = 0; i < count; i++) {
-		const char *others[] = {answer_text(status_of(&peers[i]), "digest"), answer_text(status_of(&peers[i]), "desired_digest")};
+		const char *others[] = {answer_text(status_of(&peers[i]), "digest"),
+					answer_text(status_of(&peers[i]), "desired_digest")};
 		for (size_t k = 0; k < 2; k++) {
 			size_t same = common_digits(digest, others[k]);
-			if (strcmp(others[k], digest) != 0 && others[k][0] != '\0' && same + 1 > digits)
+			if (strcmp(others[k], digest) != 0 && others[k][0] != '\0' &&
+			    same + 1 > digits)
 				digits = same + 1;
 		}
 	}
@@ -141,28 +151,39 @@ static bool last_went_wrong(const json_t *status)
 	const json_t *last = json_object_get(status, "last");
 	const char *verdict = answer_text(last, "verdict");
 
-	return json_is_object(last) && strcmp(verdict, "applied") != 0 && strcmp(verdict, "unchanged") != 0;
+	return json_is_object(last) && strcmp(verdict, "applied") != 0 &&
+	       strcmp(verdict, "unchanged") != 0;
 }
 
 static void reason(const json_t *status, char *words, size_t size)
 {
-	const json_t *last = json_object_get(status, "last"), *lock = json_object_get(status, "lock");
+	const json_t *last = json_object_get(status, "last"),
+		     *lock = json_object_get(status, "lock");
 	char before[WORDS / 2] = "";
 
 	if (last_went_wrong(status))
 		gist(answer_text(last, "message"), before, sizeof(before));
 	if (strcmp(answer_text(lock, "state"), "waiting") == 0)
-		snprintf(words, size, "waits for the lock, held by %.100s", answer_text(lock, "holder")[0] != '\0' ? answer_text(lock, "holder") : "another process");
-	else if (json_is_object(json_object_get(status, "run"))) /* one that takes long hides how the others ended: it may never end well */
-		snprintf(words, size, "a run is in progress (%.40s)%s%s", answer_text(json_object_get(status, "run"), "phase"), before[0] != '\0' ? ", the one before: " : "", before);
+		snprintf(words, size, "waits for the lock, held by %.100s",
+			 answer_text(lock, "holder")[0] != '\0' ? answer_text(lock, "holder")
+								: "another process");
+	else if (json_is_object(
+			 json_object_get(status, "run"))) /* one that takes long hides how the
+							     others ended: it may never end well */
+		snprintf(words, size, "a run is in progress (%.40s)%s%s",
+			 answer_text(json_object_get(status, "run"), "phase"),
+			 before[0] != '\0' ? ", the one before: " : "", before);
 	else if (before[0] != '\0')
 		snprintf(words, size, "%s", before);
 	else
-		snprintf(words, size, "%s", json_is_object(last) ? "its next run is due" : "its first run has not ended");
+		snprintf(words, size, "%s",
+			 json_is_object(last) ? "its next run is due"
+					      : "its first run has not ended");
 }
 
 /* What ails it, without how long: equal words are one entry of the line. */
-static enum trouble ails(const struct peer *peer, const struct summary *summary, char *words, size_t size)
+static enum trouble ails(const struct peer *peer, const struct summary *summary, char *words,
+			 size_t size)
 {
 	const json_t *status = status_of(peer);
 	const char *source = answer_text(status, "source");
@@ -170,39 +191,49 @@ static enum trouble ails(const struct peer *peer, const struct summary *summary,
 
 	words[0] = '\0';
 	if (peer->state == PEER_GONE || status == NULL) {
-		snprintf(words, size, "%s", peer->state == PEER_ANSWERED ? "its answer has no status" : peer->why);
+		snprintf(words, size, "%s",
+			 peer->state == PEER_ANSWERED ? "its answer has no status" : peer->why);
 		return peer->state == PEER_GONE ? TROUBLE_GONE : TROUBLE_UNKNOWN;
 	}
 	if (!has_set(status) && strcmp(source, "none") != 0) {
 		reason(status, words, size);
 		return TROUBLE_EMPTY;
 	}
-	bool underway = !did_all_it_could(status) && answer_text(status, "desired_digest")[0] != '\0' && strcmp(answer_text(status, "desired_digest"), answer_text(status, "digest")) != 0;
-	if (underway || (answer_number(status, "behind_seconds") > 0 && !did_all_it_could(status))) {
+	bool underway =
+		!did_all_it_could(status) && answer_text(status, "desired_digest")[0] != '\0' &&
+		strcmp(answer_text(status, "desired_digest"), answer_text(status, "digest")) != 0;
+	if (underway ||
+	    (answer_number(status, "behind_seconds") > 0 && !did_all_it_could(status))) {
 		reason(status, words, size);
 		return TROUBLE_BEHIND;
 	}
-	bool left_out = quarantined > 0 && strcmp(answer_text(status, "desired_digest"), summary->full) == 0;
-	if (has_set(status) && !left_out && strcmp(answer_text(status, "digest"), summary->full) != 0) {
+	bool left_out = quarantined > 0 &&
+			strcmp(answer_text(status, "desired_digest"), summary->full) == 0;
+	if (has_set(status) && !left_out &&
+	    strcmp(answer_text(status, "digest"), summary->full) != 0) {
 		bool file = strncmp(source, "file:", 5) == 0;
-		snprintf(words, size, "on generation %.*s, which is what %.200s%s", (int)summary->digits, answer_text(status, "digest"), file ? source : "it was told",
-			 file ? " held when it read it" : "");
+		snprintf(words, size, "on generation %.*s, which is what %.200s%s",
+			 (int)summary->digits, answer_text(status, "digest"),
+			 file ? source : "it was told", file ? " held when it read it" : "");
 		return TROUBLE_OTHER;
 	}
 	if (quarantined > 0) {
-		snprintf(words, size, "%zu node%s quarantined", quarantined, quarantined == 1 ? "" : "s");
+		snprintf(words, size, "%zu node%s quarantined", quarantined,
+			 quarantined == 1 ? "" : "s");
 		return TROUBLE_QUARANTINED;
 	}
 	return TROUBLE_NONE;
 }
 
-enum trouble summary_peer(const struct peer *peer, const struct summary *summary, char *words, size_t size)
+enum trouble summary_peer(const struct peer *peer, const struct summary *summary, char *words,
+			  size_t size)
 {
 	char what[WORDS];
 	enum trouble trouble = ails(peer, summary, what, sizeof(what));
 
 	if (trouble == TROUBLE_BEHIND)
-		snprintf(words, size, "behind %s: %.300s", words_span(answer_number(status_of(peer), "behind_seconds")).text, what);
+		snprintf(words, size, "behind %s: %.300s",
+			 words_span(answer_number(status_of(peer), "behind_seconds")).text, what);
 	else if (trouble == TROUBLE_EMPTY)
 		snprintf(words, size, "no set yet: %.300s", what);
 	else
@@ -212,8 +243,11 @@ enum trouble summary_peer(const struct peer *peer, const struct summary *summary
 
 /* ---- The line ---- */
 
-/* All that ail alike from `first` on become one entry: "4312, 4313 and 7 more behind up to 4m12s: refused: …". */
-static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t first, enum trouble trouble, const char *words, const struct summary *summary, bool *told)
+/* All that ail alike from `first` on become one entry: "4312, 4313 and 7 more behind up to 4m12s:
+ * refused: …". */
+static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t first,
+		       enum trouble trouble, const char *words, const struct summary *summary,
+		       bool *told)
 {
 	double longest = 0;
 	size_t alike = 0;
@@ -221,7 +255,8 @@ static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t 
 
 	fputs("; ", to);
 	for (size_t i = first; i < count; i++) {
-		if (told[i] || ails(&peers[i], summary, its, sizeof(its)) != trouble || strcmp(its, words) != 0)
+		if (told[i] || ails(&peers[i], summary, its, sizeof(its)) != trouble ||
+		    strcmp(its, words) != 0)
 			continue;
 		told[i] = true;
 		double behind = answer_number(status_of(&peers[i]), "behind_seconds");
@@ -242,21 +277,24 @@ static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t 
 }
 
 /* Nobody has the newest set; that is not to say that nobody serves. */
-static void tell_serving(FILE *to, const struct peer *peers, size_t count, const struct summary *summary)
+static void tell_serving(FILE *to, const struct peer *peers, size_t count,
+			 const struct summary *summary)
 {
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
 		size_t nodes = summary_nodes(status, NULL);
 		if (!has_set(status) || nodes == 0)
 			continue;
-		fprintf(to, "; %.*s (%zu node%s) goes on serving", (int)summary->digits, answer_text(status, "digest"), nodes, nodes == 1 ? "" : "s");
+		fprintf(to, "; %.*s (%zu node%s) goes on serving", (int)summary->digits,
+			answer_text(status, "digest"), nodes, nodes == 1 ? "" : "s");
 		return;
 	}
 }
 
-/* Nodes that are in use and do not work; true: there are some. Whoever looks at night looks for them, though every process has all it
- * should have. */
-static bool tell_failing(FILE *to, const struct summary *summary, const struct peer *peers, size_t count)
+/* Nodes that are in use and do not work; true: there are some. Whoever looks at night looks for
+ * them, though every process has all it should have. */
+static bool tell_failing(FILE *to, const struct summary *summary, const struct peer *peers,
+			 size_t count)
 {
 	json_t *ids = json_object(), *node;
 	const char *first = "";
@@ -276,7 +314,8 @@ static bool tell_failing(FILE *to, const struct summary *summary, const struct p
 	}
 	size_t all = json_object_size(ids);
 	if (on > 0 && all > 1)
-		fprintf(to, "; %.100s and %zu more are failing on %zu of %zu", first, all - 1, on, summary->processes);
+		fprintf(to, "; %.100s and %zu more are failing on %zu of %zu", first, all - 1, on,
+			summary->processes);
 	else if (on > 0)
 		fprintf(to, "; %.100s is failing on %zu of %zu", first, on, summary->processes);
 	json_decref(ids);
@@ -295,18 +334,23 @@ static bool tell(struct summary *summary, const struct peer *peers, size_t count
 		return false;
 	}
 	if (summary->digest[0] != '\0')
-		fprintf(to, "%zu of %zu on generation %s", summary->on_it, summary->processes + summary->missing, summary->digest);
+		fprintf(to, "%zu of %zu on generation %s", summary->on_it,
+			summary->processes + summary->missing, summary->digest);
 	else
-		fprintf(to, "%zu process%s, no set of nodes", summary->processes, summary->processes == 1 ? "" : "es");
+		fprintf(to, "%zu process%s, no set of nodes", summary->processes,
+			summary->processes == 1 ? "" : "es");
 	if (summary->on_it > 0)
 		fprintf(to, " (%zu node%s)", summary->nodes, summary->nodes == 1 ? "" : "s");
 	if (summary->missing > 0)
-		fprintf(to, "; %zu %s missing, as the roster has it", summary->missing, summary->missing == 1 ? "is" : "are");
+		fprintf(to, "; %zu %s missing, as the roster has it", summary->missing,
+			summary->missing == 1 ? "is" : "are");
 	for (int trouble = TROUBLE_UNKNOWN; trouble > TROUBLE_NONE; trouble--) {
 		for (size_t i = 0; i < count; i++) {
-			if (told[i] || (int)ails(&peers[i], summary, words, sizeof(words)) != trouble)
+			if (told[i] ||
+			    (int)ails(&peers[i], summary, words, sizeof(words)) != trouble)
 				continue;
-			tell_alike(to, peers, count, i, (enum trouble)trouble, words, summary, told);
+			tell_alike(to, peers, count, i, (enum trouble)trouble, words, summary,
+				   told);
 			entries++;
 		}
 	}
@@ -325,57 +369,68 @@ static bool tell(struct summary *summary, const struct peer *peers, size_t count
 static void next_when_behind(struct summary *summary, const struct peer *peer)
 {
 	const json_t *status = status_of(peer), *last = json_object_get(status, "last");
-	const char *message = answer_text(last, "message"), *source = answer_text(status, "source"), *verdict = answer_text(last, "verdict");
+	const char *message = answer_text(last, "message"), *source = answer_text(status, "source"),
+		   *verdict = answer_text(last, "verdict");
 
 	if (strstr(message, "SAFESTART_FORCE") != NULL)
-		snprintf(summary->next, sizeof(summary->next), "safestart request --force %s", peer->name);
+		snprintf(summary->next, sizeof(summary->next), "safestart request --force %s",
+			 peer->name);
 	else if (strcmp(verdict, "refused") == 0 && strncmp(source, "file:", 5) == 0)
 		snprintf(summary->next, sizeof(summary->next), "safestart check %s", source + 5);
 	else if (strcmp(verdict, "refused") == 0)
-		snprintf(summary->next, sizeof(summary->next), "put right what it is told; safestart events %s says more", peer->name);
+		snprintf(summary->next, sizeof(summary->next),
+			 "put right what it is told; safestart events %s says more", peer->name);
 	else
 		snprintf(summary->next, sizeof(summary->next), "safestart events %s", peer->name);
 }
 
-/* Who reads the same file as those that are on the newest set has not looked since; asking helps. Another file is another matter. */
-static bool reads_the_same(const struct summary *summary, const struct peer *peers, size_t count, const struct peer *peer)
+/* Who reads the same file as those that are on the newest set has not looked since; asking helps.
+ * Another file is another matter. */
+static bool reads_the_same(const struct summary *summary, const struct peer *peers, size_t count,
+			   const struct peer *peer)
 {
 	const char *source = answer_text(status_of(peer), "source");
 
 	for (size_t i = 0; strncmp(source, "file:", 5) == 0 && i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
-		if (has_set(status) && strcmp(answer_text(status, "digest"), summary->full) == 0 && strcmp(answer_text(status, "source"), source) == 0)
+		if (has_set(status) && strcmp(answer_text(status, "digest"), summary->full) == 0 &&
+		    strcmp(answer_text(status, "source"), source) == 0)
 			return true;
 	}
 	return false;
 }
 
 /* The worst one decides. */
-static void advise(struct summary *summary, const struct peer *peers, size_t count, const struct peer *peer, enum trouble trouble)
+static void advise(struct summary *summary, const struct peer *peers, size_t count,
+		   const struct peer *peer, enum trouble trouble)
 {
 	switch (trouble) {
-	case TROUBLE_NONE:
-		break;
+	case TROUBLE_NONE: break;
 	case TROUBLE_OTHER:
-		snprintf(summary->next, sizeof(summary->next), "safestart %s %s", reads_the_same(summary, peers, count, peer) ? "request" : "nodes", peer->name);
+		snprintf(summary->next, sizeof(summary->next), "safestart %s %s",
+			 reads_the_same(summary, peers, count, peer) ? "request" : "nodes",
+			 peer->name);
 		break;
 	case TROUBLE_QUARANTINED:
 		snprintf(summary->next, sizeof(summary->next), "safestart nodes %s", peer->name);
 		break;
 	case TROUBLE_GONE:
-		snprintf(summary->next, sizeof(summary->next), "look why %s ended; its socket is swept now", peer->process);
+		snprintf(summary->next, sizeof(summary->next),
+			 "look why %s ended; its socket is swept now", peer->process);
 		break;
 	case TROUBLE_BEHIND:
-	case TROUBLE_EMPTY:
-		next_when_behind(summary, peer);
-		break;
+	case TROUBLE_EMPTY: next_when_behind(summary, peer); break;
 	case TROUBLE_UNKNOWN:
 		if (peer->state == PEER_SILENT)
-			snprintf(summary->next, sizeof(summary->next), "look what process %s is doing; if it is stopped: kill -CONT %s", peer->process, peer->process);
+			snprintf(summary->next, sizeof(summary->next),
+				 "look what process %s is doing; if it is stopped: kill -CONT %s",
+				 peer->process, peer->process);
 		else if (strncmp(peer->why, "you may not", 11) == 0)
 			snprintf(summary->next, sizeof(summary->next), "safestart status as root");
 		else
-			snprintf(summary->next, sizeof(summary->next), "look whose socket %.200s is, and what its process does", peer->file != NULL ? peer->file : "it");
+			snprintf(summary->next, sizeof(summary->next),
+				 "look whose socket %.200s is, and what its process does",
+				 peer->file != NULL ? peer->file : "it");
 		break;
 	}
 }
@@ -386,19 +441,17 @@ static int leave_by(const struct peer *peer, enum trouble trouble)
 
 	switch (trouble) {
 	case TROUBLE_NONE:
-	case TROUBLE_GONE:
-		return LEAVE_DONE;
-	case TROUBLE_OTHER:
-		return LEAVE_NOT_YET;
-	case TROUBLE_QUARANTINED:
-		return LEAVE_QUARANTINED;
-	case TROUBLE_UNKNOWN:
-		return LEAVE_FAILED;
+	case TROUBLE_GONE: return LEAVE_DONE;
+	case TROUBLE_OTHER: return LEAVE_NOT_YET;
+	case TROUBLE_QUARANTINED: return LEAVE_QUARANTINED;
+	case TROUBLE_UNKNOWN: return LEAVE_FAILED;
 	case TROUBLE_BEHIND:
-	case TROUBLE_EMPTY:
-		break;
+	case TROUBLE_EMPTY: break;
 	}
-	return strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED : strcmp(verdict, "failed") == 0 || strcmp(verdict, "timed_out") == 0 ? LEAVE_FAILED : LEAVE_NOT_YET;
+	return strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED
+	       : strcmp(verdict, "failed") == 0 || strcmp(verdict, "timed_out") == 0
+		       ? LEAVE_FAILED
+		       : LEAVE_NOT_YET;
 }
 
 void summarise(struct summary *summary, const struct peer *peers, size_t count, unsigned expected)
@@ -410,29 +463,36 @@ void summarise(struct summary *summary, const struct peer *peers, size_t count, 
 	*summary = (struct summary){0};
 	snprintf(summary->full, sizeof(summary->full), "%s", choose(peers, count));
 	summary->digits = digits_needed(peers, count, summary->full);
-	snprintf(summary->digest, sizeof(summary->digest), "%.*s", (int)summary->digits, summary->full);
+	snprintf(summary->digest, sizeof(summary->digest), "%.*s", (int)summary->digits,
+		 summary->full);
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
 		summary->processes += peers[i].state != PEER_GONE;
 		serving += peers[i].state != PEER_GONE && answer_bool(status, "serves", true);
-		if (summary->full[0] != '\0' && has_set(status) && strcmp(answer_text(status, "digest"), summary->full) == 0) {
+		if (summary->full[0] != '\0' && has_set(status) &&
+		    strcmp(answer_text(status, "digest"), summary->full) == 0) {
 			summary->on_it++;
 			summary->nodes = summary_nodes(status, NULL);
 		}
 	}
+	/* All of them were killed: one that is gone is nothing bad where others are there. */
 	if (summary->processes == 0 && count > 0)
-		summary->leave = LEAVE_FAILED; /* all of them were killed: one that is gone is nothing bad where others are there */
+		summary->leave = LEAVE_FAILED;
 	summary->missing = serving < expected ? expected - serving : 0;
 	if (summary->missing > 0) {
 		summary->leave = leave_worse(summary->leave, LEAVE_ROSTER);
-		snprintf(summary->next, sizeof(summary->next), "look why %s not running, or put the roster right", summary->missing == 1 ? "it is" : "they are");
+		snprintf(summary->next, sizeof(summary->next),
+			 "look why %s not running, or put the roster right",
+			 summary->missing == 1 ? "it is" : "they are");
 	}
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = ails(&peers[i], summary, words, sizeof(words));
 		summary->leave = leave_worse(summary->leave, leave_by(&peers[i], trouble));
 		if (trouble > worst) {
 			worst = trouble;
-			if (summary->missing == 0 || (trouble != TROUBLE_QUARANTINED && trouble != TROUBLE_OTHER)) /* one that is not there at all matters more */
+			/* One that is not there at all matters more. */
+			if (summary->missing == 0 ||
+			    (trouble != TROUBLE_QUARANTINED && trouble != TROUBLE_OTHER))
 				advise(summary, peers, count, &peers[i], trouble);
 		}
 	}

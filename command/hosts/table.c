@@ -15,21 +15,25 @@
 
 static bool is_drawn_in_colour(void)
 {
-	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nobody sets them */
+	const char *no_color = getenv("NO_COLOR"),
+		   *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nobody sets them */
 
-	return isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') && term != NULL && strcmp(term, "dumb") != 0;
+	return isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
+	       strcmp(term, "dumb") != 0;
 }
 
 size_t terminal_width(void)
 {
 	struct winsize size;
 
-	return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+	return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col
+										     : 0;
 }
 
 const char *colour_on(enum colour colour)
 {
-	static const char *const codes[] = {"", "\033[32m", "\033[33m", "\033[31m", "\033[2m", "\033[1m"};
+	static const char *const codes[] = {"",         "\033[32m", "\033[33m",
+					    "\033[31m", "\033[2m",  "\033[1m"};
 
 	return is_drawn_in_colour() ? codes[colour] : "";
 }
@@ -46,7 +50,9 @@ static wchar_t next_character(const char **at)
 {
 	mbstate_t state = {0};
 	wchar_t character;
-	size_t bytes = mbrtowc(&character, *at, strlen(*at), &state); /* NOLINT(concurrency-mt-unsafe): with a state of its own it is */
+	size_t bytes =
+		mbrtowc(&character, *at, strlen(*at),
+			&state); /* NOLINT(concurrency-mt-unsafe): with a state of its own it is */
 
 	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {
 		bytes = 1;
@@ -56,10 +62,12 @@ static wchar_t next_character(const char **at)
 	return character;
 }
 
-/* Steering characters have no width, and those that turn the direction of writing can make a line say something else. */
+/* Steering characters have no width, and those that turn the direction of writing can make a line
+ * say something else. */
 static bool is_printed(wchar_t character)
 {
-	return wcwidth(character) >= 0 && !(character >= 0x200b && character <= 0x200f) && !(character >= 0x2028 && character <= 0x202e) &&
+	return wcwidth(character) >= 0 && !(character >= 0x200b && character <= 0x200f) &&
+	       !(character >= 0x2028 && character <= 0x202e) &&
 	       !(character >= 0x2060 && character <= 0x206f) && character != 0xfeff;
 }
 
@@ -72,7 +80,9 @@ char *words_clean(const char *text)
 		const char *from = text;
 		wchar_t character = next_character(&text);
 		bool fine = is_printed(character) && character != 0xfffd;
-		to = fine ? mempcpy(to, from, (size_t)(text - from)) : stpcpy(to, character == '\n' || character == '\t' ? " " : "\xef\xbf\xbd");
+		to = fine ? mempcpy(to, from, (size_t)(text - from))
+			  : stpcpy(to,
+				   character == '\n' || character == '\t' ? " " : "\xef\xbf\xbd");
 	}
 	if (clean != NULL)
 		*to = '\0';
@@ -104,7 +114,8 @@ struct span words_span(double seconds)
 	long whole = seconds > 0 ? (long)(seconds < 1e9 ? seconds : 1e9) : 0;
 
 	if (seconds < 10)
-		snprintf(span.text, sizeof(span.text), "%ld.%lds", whole, (long)((seconds > 0 ? seconds - (double)whole : 0) * 10));
+		snprintf(span.text, sizeof(span.text), "%ld.%lds", whole,
+			 (long)((seconds > 0 ? seconds - (double)whole : 0) * 10));
 	else if (whole < 60)
 		snprintf(span.text, sizeof(span.text), "%lds", whole);
 	else if (whole < 3600)
@@ -112,7 +123,8 @@ struct span words_span(double seconds)
 	else if (whole < 48L * 3600)
 		snprintf(span.text, sizeof(span.text), "%ldh%02ldm", whole / 3600, whole / 60 % 60);
 	else
-		snprintf(span.text, sizeof(span.text), "%ldd%02ldh", whole / 86400, whole / 3600 % 24);
+		snprintf(span.text, sizeof(span.text), "%ldd%02ldh", whole / 86400,
+			 whole / 3600 % 24);
 	return span;
 }
 
@@ -205,7 +217,8 @@ static void print_row(const struct table *table, size_t row, const size_t *width
 		size_t used = print_cut(cell->text, room);
 		fputs(cell->colour != COLOUR_PLAIN ? colour_off() : "", stdout);
 		room -= used;
-		size_t blanks = i + 1 < last ? widths[i] - (used < widths[i] ? used : widths[i]) + GAP : 0;
+		size_t blanks =
+			i + 1 < last ? widths[i] - (used < widths[i] ? used : widths[i]) + GAP : 0;
 		if (blanks > room)
 			blanks = room;
 		printf("%*s", (int)blanks, "");

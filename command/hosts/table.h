@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* table: what people look at: columns as wide as what is in them, colour only on a terminal, no line wider than it. What came
- * from elsewhere is cleaned first: it must not steer anybody's terminal. */
+/* table: what people look at: columns as wide as what is in them, colour only on a terminal, no
+ * line wider than it. What came from elsewhere is cleaned first: it must not steer anybody's
+ * terminal. */
 #ifndef SAFESTART_COMMAND_TABLE_H
 #define SAFESTART_COMMAND_TABLE_H
 
@@ -8,7 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum colour { COLOUR_PLAIN, COLOUR_GOOD, COLOUR_WARN, COLOUR_BAD, COLOUR_FAINT, COLOUR_HEAD };
+enum colour {
+	COLOUR_PLAIN,
+	COLOUR_GOOD,
+	COLOUR_WARN,
+	COLOUR_BAD,
+	COLOUR_FAINT,
+	COLOUR_HEAD
+};
 
 struct cell {
 	char *text;
@@ -24,7 +32,8 @@ struct table {
 
 void table_begin(struct table *table, size_t columns);
 /* The next cell, from left to right, row after row. */
-void table_cell(struct table *table, enum colour colour, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void table_cell(struct table *table, enum colour colour, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* How wide it is, at its widest line. */
 size_t table_width(const struct table *table);
 /* On standard output. A line that does not fit the terminal is cut, from its right. */
@@ -41,7 +50,7 @@ const char *colour_off(void);
 
 /* A copy without anything that is not a printed character, to be freed; NULL: no memory. */
 char *words_clean(const char *text);
-void words_print(const char *text); /* so, on standard output */
+void words_print(const char *text);   /* so, on standard output */
 size_t words_width(const char *text); /* columns on a terminal */
 
 struct span {

@@ -15,10 +15,14 @@
 #include "command.h"
 
 #define TEXT_SIZE 4096
-#define PATIENCE_MS 1000         /* until who is inside is not just passing through */
-#define WRITER_PATIENCE_MS 30000 /* until who writes the command down is stopped, and not just slow */
+#define PATIENCE_MS 1000 /* until who is inside is not just passing through */
+#define WRITER_PATIENCE_MS \
+	30000 /* until who writes the command down is stopped, and not just slow */
 
-enum byte { INSIDE, RUNNING };
+enum byte {
+	INSIDE,
+	RUNNING
+};
 
 /* ---- Commands as text ---- */
 
@@ -32,7 +36,8 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 static uint64_t hash_arguments(uint64_t hash, char *const *arguments)
 {
 	for (; *arguments != NULL; arguments++)
-		hash = hash_bytes(hash, *arguments, strlen(*arguments) + 1); /* the NUL tells "a b" from "a", "b" */
+		hash = hash_bytes(hash, *arguments,
+				  strlen(*arguments) + 1); /* the NUL tells "a b" from "a", "b" */
 	return hash;
 }
 
@@ -50,29 +55,36 @@ void command_lock_name(char *const *arguments, char *name, size_t size)
 	hash = hash_arguments(hash, arguments);
 	snprintf(base, sizeof(base), "%s", slash != NULL ? slash + 1 : arguments[0]);
 	for (char *at = base; *at != '\0'; at++) {
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", *at) == NULL)
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-",
+			   *at) == NULL)
 			*at = '_';
 	}
 	snprintf(name, size, "%s-%016llx", base, (unsigned long long)hash);
 }
 
-/* One line, as a shell would take it: 'it is' so. What does not fit is left out, the digest before it knows it all. */
+/* One line, as a shell would take it: 'it is' so. What does not fit is left out, the digest before
+ * it knows it all. */
 static void quote(char *const *arguments, char *text, size_t size)
 {
 	size_t length = 0;
 
 	for (size_t i = 0; arguments[i] != NULL; i++) {
 		const char *argument = arguments[i];
-		bool plain = argument[0] != '\0' && strspn(argument, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%") == strlen(argument);
+		bool plain = argument[0] != '\0' &&
+			     strspn(argument, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					      "0123456789_-./:=,+@%") == strlen(argument);
 		if (length + 8 >= size)
 			break;
-		length += (size_t)snprintf(text + length, size - length, "%s%s", i > 0 ? " " : "", plain ? "" : "'");
+		length += (size_t)snprintf(text + length, size - length, "%s%s", i > 0 ? " " : "",
+					   plain ? "" : "'");
 		for (; *argument != '\0' && length + 8 < size; argument++) {
 			unsigned char character = (unsigned char)*argument;
 			if (character == '\'')
 				length += (size_t)snprintf(text + length, size - length, "'\\''");
 			else
-				text[length++] = (char)(character < 0x20 || character == 0x7f ? '?' : character);
+				text[length++] =
+					(char)(character < 0x20 || character == 0x7f ? '?'
+										     : character);
 		}
 		length += (size_t)snprintf(text + length, size - length, "%s", plain ? "" : "'");
 		text[length] = '\0';
@@ -83,7 +95,10 @@ static void quote(char *const *arguments, char *text, size_t size)
 
 static bool lock_byte(int fd, enum byte byte, int type)
 {
-	struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+	struct flock lock = {.l_type = (short)type,
+			     .l_whence = SEEK_SET,
+			     .l_start = (off_t)byte,
+			     .l_len = 1};
 
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
@@ -91,7 +106,10 @@ static bool lock_byte(int fd, enum byte byte, int type)
 /* How others have it: F_RDLCK, F_WRLCK or F_UNLCK. */
 static int held_as(int fd, enum byte byte)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
+	struct flock lock = {.l_type = F_WRLCK,
+			     .l_whence = SEEK_SET,
+			     .l_start = (off_t)byte,
+			     .l_len = 1};
 
 	return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type : F_UNLCK;
 }
@@ -111,11 +129,17 @@ static int open_file(const char *path, char *why, size_t why_size)
 			break;
 	}
 	if (fd < 0) {
-		snprintf(why, why_size, "%s can't be opened: %s; name another directory with --lock-dir", path, safestart_strerror(errno));
+		snprintf(why, why_size,
+			 "%s can't be opened: %s; name another directory with --lock-dir", path,
+			 safestart_strerror(errno));
 		return -1;
 	}
-	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_nlink > 1 || (status.st_uid != geteuid() && status.st_uid != 0)) {
-		snprintf(why, why_size, "%s is not a file of ours, and is left alone; remove it, or name another directory with --lock-dir", path);
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_nlink > 1 ||
+	    (status.st_uid != geteuid() && status.st_uid != 0)) {
+		snprintf(why, why_size,
+			 "%s is not a file of ours, and is left alone; remove it, or name another "
+			 "directory with --lock-dir",
+			 path);
 		close(fd);
 		return -1;
 	}
@@ -126,7 +150,8 @@ static bool is_current(int fd, const char *path)
 {
 	struct stat open_file_is, named;
 
-	return fstat(fd, &open_file_is) == 0 && lstat(path, &named) == 0 && open_file_is.st_ino == named.st_ino && open_file_is.st_dev == named.st_dev;
+	return fstat(fd, &open_file_is) == 0 && lstat(path, &named) == 0 &&
+	       open_file_is.st_ino == named.st_ino && open_file_is.st_dev == named.st_dev;
 }
 
 /* Ends in a line end; what a killed writer has left does not, and is nobody's. */
@@ -150,7 +175,8 @@ static void pause_a_little(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	nanosleep(&(struct timespec){.tv_nsec = 1000000 + now.tv_nsec % 4000000}, NULL); /* the nanoseconds differ enough to pass each other */
+	/* The nanoseconds differ enough to pass each other. */
+	nanosleep(&(struct timespec){.tv_nsec = 1000000 + now.tv_nsec % 4000000}, NULL);
 }
 
 static int64_t now_ms(void)
@@ -161,7 +187,8 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The first line is the command's digest and the command. True: inside; else there may be somebody else, as `theirs` says. */
+/* The first line is the command's digest and the command. True: inside; else there may be somebody
+ * else, as `theirs` says. */
 static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 {
 	if (read_text(fd, theirs) && strcmp(ours, theirs) == 0) {
@@ -175,7 +202,10 @@ static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 	if (!lock_byte(fd, INSIDE, F_WRLCK))
 		return false;
 	if (!(read_text(fd, theirs) && strcmp(ours, theirs) == 0) && !write_text(fd, ours)) {
-		say(0, "the command can't be written down beside the lock (%s): if another one goes by this name, nobody notices", safestart_strerror(errno));
+		say(0,
+		    "the command can't be written down beside the lock (%s): if another one goes "
+		    "by this name, nobody notices",
+		    safestart_strerror(errno));
 		(void)ftruncate(fd, 0); /* empty: it says nothing, and is not half of something */
 	}
 	return lock_byte(fd, INSIDE, F_RDLCK);
@@ -185,12 +215,16 @@ static void say_other(const char *ours, const char *theirs, char *why, size_t wh
 {
 	const char *words = strchr(theirs, ' ');
 
-	snprintf(why, why_size, "this name is in use for another command:\n  inside: %.*s\n  yours:  %.*s\nGive yours a --name of its own.",
-		 words != NULL ? (int)strcspn(words + 1, "\n") : 0, words != NULL ? words + 1 : "", (int)strcspn(strchr(ours, ' ') + 1, "\n"), strchr(ours, ' ') + 1);
+	snprintf(why, why_size,
+		 "this name is in use for another command:\n  inside: %.*s\n  yours:  %.*s\nGive "
+		 "yours a --name of its own.",
+		 words != NULL ? (int)strcspn(words + 1, "\n") : 0, words != NULL ? words + 1 : "",
+		 (int)strcspn(strchr(ours, ' ') + 1, "\n"), strchr(ours, ' ') + 1);
 }
 
-/* Is another command inside, and not only about to be? Who writes it down has the file to himself meanwhile: among many callers, or with a
- * slow disk, that may take him longer than our patience. */
+/* Is another command inside, and not only about to be? Who writes it down has the file to himself
+ * meanwhile: among many callers, or with a slow disk, that may take him longer than our patience.
+ */
 static bool is_inside(int fd, const char *ours, const char *theirs)
 {
 	char again[TEXT_SIZE];
@@ -206,7 +240,8 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 	char ours[TEXT_SIZE], theirs[TEXT_SIZE];
 	int64_t start = now_ms();
 
-	size_t length = (size_t)snprintf(ours, sizeof(ours), "%016llx ", (unsigned long long)hash_arguments(HASH_START, arguments));
+	size_t length = (size_t)snprintf(ours, sizeof(ours), "%016llx ",
+					 (unsigned long long)hash_arguments(HASH_START, arguments));
 	quote(arguments, ours + length, sizeof(ours) - length - 2);
 	length = strlen(ours);
 	snprintf(ours + length, sizeof(ours) - length, "\n");
@@ -214,7 +249,8 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 	while (fd >= 0) {
 		bool late = now_ms() - start >= PATIENCE_MS;
 		/* Empty for so long: who is inside could not write it down. */
-		if (try_to_enter(fd, ours, theirs) || (late && theirs[0] == '\0' && lock_byte(fd, INSIDE, F_RDLCK))) {
+		if (try_to_enter(fd, ours, theirs) ||
+		    (late && theirs[0] == '\0' && lock_byte(fd, INSIDE, F_RDLCK))) {
 			if (is_current(fd, path))
 				return fd;
 			close(fd); /* somebody has tidied up meanwhile */
@@ -226,7 +262,10 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 			break;
 		}
 		if (now_ms() - start >= WRITER_PATIENCE_MS) {
-			snprintf(why, why_size, "somebody has been writing the command down in %s for 30 s: is a safestart run stopped? Continue it, or kill it", path);
+			snprintf(why, why_size,
+				 "somebody has been writing the command down in %s for 30 s: is a "
+				 "safestart run stopped? Continue it, or kill it",
+				 path);
 			break;
 		}
 		pause_a_little();
@@ -248,9 +287,11 @@ void command_lock_end(int command_lock)
 
 /* ---- The directory ---- */
 
-bool command_lock_directory(const char *given, char *directory, size_t size, char *why, size_t why_size)
+bool command_lock_directory(const char *given, char *directory, size_t size, char *why,
+			    size_t why_size)
 {
-	const char *locks = getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	const char *locks =
+		getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
 	struct stat status;
 
 	if (given == NULL && locks != NULL && locks[0] != '\0')
@@ -258,16 +299,26 @@ bool command_lock_directory(const char *given, char *directory, size_t size, cha
 	if (given != NULL)
 		snprintf(directory, size, "%s", given);
 	else if (geteuid() == 0)
-		snprintf(directory, size, "/run/safestart-locks"); /* not the control directory, which may be a service user's */
-	else /* not $XDG_RUNTIME_DIR: cron and services have none, and would run the command beside a shell that does */
+		/* Not the control directory, which may be a service user's. */
+		snprintf(directory, size, "/run/safestart-locks");
+	else /* not $XDG_RUNTIME_DIR: cron and services have none, and would run the command beside
+		a shell that does */
 		snprintf(directory, size, "/tmp/safestart-%u", (unsigned)geteuid());
 	if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
-		snprintf(why, why_size, "the directory of the locks, %s, can't be made: %s; name one with --lock-dir or $SAFESTART_LOCKS", directory, safestart_strerror(errno));
+		snprintf(why, why_size,
+			 "the directory of the locks, %s, can't be made: %s; name one with "
+			 "--lock-dir or $SAFESTART_LOCKS",
+			 directory, safestart_strerror(errno));
 		return false;
 	}
 	/* One that was named may be shared on purpose; ours must be ours. */
-	if (lstat(directory, &status) < 0 || (given == NULL && (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0)))) {
-		snprintf(why, why_size, "the directory of the locks, %s, is not ours; name another with --lock-dir or $SAFESTART_LOCKS", directory);
+	if (lstat(directory, &status) < 0 ||
+	    (given == NULL &&
+	     (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0)))) {
+		snprintf(why, why_size,
+			 "the directory of the locks, %s, is not ours; name another with "
+			 "--lock-dir or $SAFESTART_LOCKS",
+			 directory);
 		return false;
 	}
 	return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* run: a command that never runs twice at a time, and once for all who ask together: a handle without nodes, with a lock whose
- * outcomes are shared (lock_share=yes), and a `restart` that is the command. One thread: it polls the handle, the signals and
- * the supervisor of the command. */
+/* run: a command that never runs twice at a time, and once for all who ask together: a handle
+ * without nodes, with a lock whose outcomes are shared (lock_share=yes), and a `restart` that is
+ * the command. One thread: it polls the handle, the signals and the supervisor of the command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -23,9 +23,11 @@
 
 #define LEAVE_TIMED_OUT 124 /* as timeout(1) and env(1) have them */
 #define LEAVE_OURS 125
-#define GRACE_MS 10000 /* from SIGTERM to SIGKILL */
-#define COMMAND_LOCK_MS 50    /* between looks whether a command that was left running has ended */
-#define TELL_MS 30000  /* who waits so long for another one's command is told for whom; with --timeout the handle tells, in proportion */
+#define GRACE_MS 10000     /* from SIGTERM to SIGKILL */
+#define COMMAND_LOCK_MS 50 /* between looks whether a command that was left running has ended */
+#define TELL_MS                                                                                   \
+	30000 /* who waits so long for another one's command is told for whom; with --timeout the \
+		 handle tells, in proportion */
 #define FOREVER INT64_C(3153600000000000000)
 
 static struct {
@@ -38,7 +40,7 @@ struct caller {
 	char **arguments;
 	struct safestart *ss;
 	uint64_t ticket;
-	sigset_t mask;           /* as we were started: the command gets them so */
+	sigset_t mask; /* as we were started: the command gets them so */
 	struct sigaction child;
 	int signals;
 	int command_lock;
@@ -48,10 +50,11 @@ struct caller {
 	bool began;                /* and so was the command */
 	int64_t term_at;           /* the command was told to end; 0: not */
 	bool killed;
-	bool said_left;            /* that a command of a killed caller is still running */
-	int64_t tell_at;           /* look whether it is time to say whom we wait for; 0: that was said, or is not to be */
-	int signal;                /* a signal that ends us */
-	bool closing;              /* all that matters was said */
+	bool said_left; /* that a command of a killed caller is still running */
+	/* Look whether it is time to say whom we wait for; 0: that was said, or is not to be. */
+	int64_t tell_at;
+	int signal;   /* a signal that ends us */
+	bool closing; /* all that matters was said */
 };
 
 static int64_t now_ms(void)
@@ -100,23 +103,33 @@ static bool set_ns(struct safestart_conf *conf, const char *key, int64_t ns)
 	return set(conf, key, value);
 }
 
-/* Who waits does so for the run in progress and then for its own: each may take --timeout and be slow to end. */
+/* Who waits does so for the run in progress and then for its own: each may take --timeout and be
+ * slow to end. */
 static int64_t patience(void)
 {
-	return options.timeout > 0 && options.timeout < FOREVER / 4 ? 2 * options.timeout + INT64_C(60000000000) : FOREVER;
+	return options.timeout > 0 && options.timeout < FOREVER / 4
+		       ? 2 * options.timeout + INT64_C(60000000000)
+		       : FOREVER;
 }
 
 static bool open_handle(struct caller *caller, const char *name, const char *lock)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = on_restart, .log = on_log};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .restart = on_restart,
+						      .log = on_log};
 	struct safestart_conf *conf = safestart_conf_new();
 	char why[512] = "out of memory";
-	int64_t max_delay = options.max_delay >= 0 ? options.max_delay : options.debounce > INT64_C(30000000000) ? options.debounce : INT64_C(30000000000);
+	int64_t max_delay = options.max_delay >= 0                    ? options.max_delay
+			    : options.debounce > INT64_C(30000000000) ? options.debounce
+								      : INT64_C(30000000000);
 
-	bool fine = conf != NULL && set(conf, "name", name) && set(conf, "source", "none") && set(conf, "thread", "no") && set(conf, "lock", lock) &&
-		    set(conf, "lock_share", "yes") && set_ns(conf, "debounce", options.debounce) && set_ns(conf, "max_delay", max_delay) &&
-		    set(conf, "retry_min", "0") && set_ns(conf, "run_timeout", options.timeout > 0 ? options.timeout : FOREVER) &&
-		    set_ns(conf, "lock_timeout", patience()) && safestart_conf_set_callbacks(conf, &callbacks, caller) == 0;
+	bool fine = conf != NULL && set(conf, "name", name) && set(conf, "source", "none") &&
+		    set(conf, "thread", "no") && set(conf, "lock", lock) &&
+		    set(conf, "lock_share", "yes") && set_ns(conf, "debounce", options.debounce) &&
+		    set_ns(conf, "max_delay", max_delay) && set(conf, "retry_min", "0") &&
+		    set_ns(conf, "run_timeout", options.timeout > 0 ? options.timeout : FOREVER) &&
+		    set_ns(conf, "lock_timeout", patience()) &&
+		    safestart_conf_set_callbacks(conf, &callbacks, caller) == 0;
 	if (fine && safestart_open(&caller->ss, conf, why, sizeof(why)) < 0) {
 		say(LEAVE_OURS, "%s", why);
 		fine = false;
@@ -145,11 +158,13 @@ static void start_command(struct caller *caller)
 	}
 	if (!command_lock_begin(caller->command_lock)) {
 		if (!caller->said_left)
-			say(0, "the command of a caller that was killed is still running; waiting for it to end");
+			say(0, "the command of a caller that was killed is still running; waiting "
+			       "for it to end");
 		caller->said_left = true;
 		return;
 	}
-	int error = supervisor_start(&caller->supervisor, caller->arguments, &caller->mask, &caller->child);
+	int error = supervisor_start(&caller->supervisor, caller->arguments, &caller->mask,
+				     &caller->child);
 	if (error < 0) {
 		say(0, "no process to be had for the command: %s", safestart_strerror(error));
 		command_lock_end(caller->command_lock);
@@ -183,7 +198,8 @@ static void hurry_command(struct caller *caller)
 	}
 }
 
-/* While the command runs it gets the signals; before and elsewhere they end us, and the request stays. */
+/* While the command runs it gets the signals; before and elsewhere they end us, and the request
+ * stays. */
 static void hear_signals(struct caller *caller)
 {
 	struct signalfd_siginfo info;
@@ -191,7 +207,8 @@ static void hear_signals(struct caller *caller)
 	while (read(caller->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (caller->supervisor.pid == 0)
 			caller->signal = (int)info.ssi_signo;
-		else if (info.ssi_code != SI_KERNEL) /* ^C at the terminal reaches the command by itself */
+		else if (info.ssi_code !=
+			 SI_KERNEL) /* ^C at the terminal reaches the command by itself */
 			supervisor_signal(&caller->supervisor, (int)info.ssi_signo);
 	}
 }
@@ -209,7 +226,8 @@ static int poll_timeout(const struct caller *caller)
 	return -1;
 }
 
-/* Whoever waits behind a command that hangs sees nothing of it. Said once; comes by again and again, as the lock is tried. */
+/* Whoever waits behind a command that hangs sees nothing of it. Said once; comes by again and
+ * again, as the lock is tried. */
 static void tell_whom_we_wait_for(struct caller *caller)
 {
 	if (caller->tell_at == 0 || caller->run != NULL || now_ms() < caller->tell_at)
@@ -217,11 +235,16 @@ static void tell_whom_we_wait_for(struct caller *caller)
 	char *text = safestart_status_json(caller->ss);
 	json_t *status = text != NULL ? json_loads(text, 0, NULL) : NULL;
 	const json_t *lock = json_object_get(status, "lock");
-	int64_t waited = strcmp(answer_text(lock, "state"), "waiting") == 0 ? (int64_t)(answer_number(lock, "since_seconds") * 1000) : 0;
+	int64_t waited = strcmp(answer_text(lock, "state"), "waiting") == 0
+				 ? (int64_t)(answer_number(lock, "since_seconds") * 1000)
+				 : 0;
 
 	caller->tell_at = waited < TELL_MS ? now_ms() + TELL_MS - waited : 0;
 	if (caller->tell_at == 0)
-		say(0, "waiting for %lld s now: the command is being run by %s, and has not ended; look what that one hangs at. The wait goes on; with --timeout a command is ended that takes too long",
+		say(0,
+		    "waiting for %lld s now: the command is being run by %s, and has not ended; "
+		    "look what that one hangs at. The wait goes on; with --timeout a command is "
+		    "ended that takes too long",
 		    (long long)waited / 1000, answer_text(lock, "holder"));
 	json_decref(status);
 	safestart_free(text);
@@ -232,7 +255,8 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 {
 	for (;;) {
 		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
-		/* Not when a signal has come in the very moment that the run was ours: it is for us, and nobody would pass it on. */
+		/* Not when a signal has come in the very moment that the run was ours: it is for
+		 * us, and nobody would pass it on. */
 		if (caller->run != NULL && caller->supervisor.pid == 0 && caller->signal == 0)
 			start_command(caller);
 		hurry_command(caller);
@@ -240,12 +264,17 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
 			return result;
 		if (caller->signal != 0 && caller->supervisor.pid == 0) {
-			safestart_shutdown(caller->ss); /* nothing is written down: the others run it */
+			/* Nothing is written down: the others run it. */
+			safestart_shutdown(caller->ss);
 			finish(caller, 0, -ECANCELED);
 			continue;
 		}
-		struct pollfd polled[3] = {{.fd = safestart_fd(caller->ss), .events = POLLIN}, {.fd = caller->signals, .events = POLLIN},
-					   {.fd = caller->supervisor.pid != 0 ? caller->supervisor.fd : -1, .events = POLLIN}};
+		struct pollfd polled[3] = {{.fd = safestart_fd(caller->ss), .events = POLLIN},
+					   {.fd = caller->signals, .events = POLLIN},
+					   {.fd = caller->supervisor.pid != 0
+							  ? caller->supervisor.fd
+							  : -1,
+					    .events = POLLIN}};
 		if (poll(polled, 3, poll_timeout(caller)) < 0)
 			continue;
 		if (polled[1].revents != 0)
@@ -259,18 +288,27 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 static int tell(const struct caller *caller, const struct safestart_outcome *outcome)
 {
 	char who[96];
-	int leave = outcome->verdict == SAFESTART_APPLIED ? outcome->status : outcome->verdict == SAFESTART_TIMED_OUT ? LEAVE_TIMED_OUT : LEAVE_OURS;
+	int leave = outcome->verdict == SAFESTART_APPLIED     ? outcome->status
+		    : outcome->verdict == SAFESTART_TIMED_OUT ? LEAVE_TIMED_OUT
+							      : LEAVE_OURS;
 
 	if (caller->led)
-		snprintf(who, sizeof(who), "ran for %llu request%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
+		snprintf(who, sizeof(who), "ran for %llu request%s",
+			 (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
 	else
-		snprintf(who, sizeof(who), "covered by a run of pid %d (%llu request%s)", (int)outcome->pid, (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
+		snprintf(who, sizeof(who), "covered by a run of pid %d (%llu request%s)",
+			 (int)outcome->pid, (unsigned long long)outcome->requests,
+			 outcome->requests == 1 ? "" : "s");
 	if (outcome->verdict == SAFESTART_APPLIED)
 		return options.quiet ? leave : say(leave, "%s: exit %d", who, leave);
 	if (outcome->error == -ETIMEDOUT && caller->led && !caller->began)
-		return say(leave, "not begun within its --timeout: the command of a caller that was killed is still running: exit %d", leave);
+		return say(leave,
+			   "not begun within its --timeout: the command of a caller that was "
+			   "killed is still running: exit %d",
+			   leave);
 	if (outcome->error == -ETIMEDOUT) /* the others are told at once, and know no more */
-		return say(leave, "%s: not done within its --timeout%s: exit %d", who, caller->led ? ", and was ended" : "", leave);
+		return say(leave, "%s: not done within its --timeout%s: exit %d", who,
+			   caller->led ? ", and was ended" : "", leave);
 	return say(leave, "%s: exit %d", outcome->message, leave);
 }
 
@@ -284,7 +322,9 @@ static int ask_and_wait(struct caller *caller)
 	bool left = caller->signal != 0 && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
 	int leave;
 	if (left)
-		leave = say(128 + caller->signal, "left at signal %d; the request stays, if others wait with it", caller->signal);
+		leave = say(128 + caller->signal,
+			    "left at signal %d; the request stays, if others wait with it",
+			    caller->signal);
 	else if (result < 0)
 		leave = say(LEAVE_OURS, "no answer: %s", safestart_strerror(result));
 	else
@@ -297,12 +337,17 @@ static int ask_and_wait(struct caller *caller)
 /* ---- The verb ---- */
 
 static const struct option_row rows[] = {
-	{"name", "NAME", OPTION_TEXT, &options.name, "what is run once for all; not given: made from user, directory and command"},
-	{"debounce", "DURATION", OPTION_DURATION, &options.debounce, "quiet time after the newest request before the command runs: 2s; 0: at once"},
-	{"max-delay", "DURATION", OPTION_DURATION, &options.max_delay, "longest a request waits for quiet: 30s"},
-	{"timeout", "DURATION", OPTION_DURATION, &options.timeout, "end a command that takes longer: SIGTERM, 10s later SIGKILL; else: never"},
+	{"name", "NAME", OPTION_TEXT, &options.name,
+	 "what is run once for all; not given: made from user, directory and command"},
+	{"debounce", "DURATION", OPTION_DURATION, &options.debounce,
+	 "quiet time after the newest request before the command runs: 2s; 0: at once"},
+	{"max-delay", "DURATION", OPTION_DURATION, &options.max_delay,
+	 "longest a request waits for quiet: 30s"},
+	{"timeout", "DURATION", OPTION_DURATION, &options.timeout,
+	 "end a command that takes longer: SIGTERM, 10s later SIGKILL; else: never"},
 	{"lock-dir", "DIR", OPTION_TEXT, &options.lock_dir, "where the locks are; see below"},
-	{"quiet", NULL, OPTION_FLAG, &options.quiet, "say nothing when the command has run, or takes long elsewhere"},
+	{"quiet", NULL, OPTION_FLAG, &options.quiet,
+	 "say nothing when the command has run, or takes long elsewhere"},
 	OPTION_END,
 };
 
@@ -313,7 +358,8 @@ static int command_begins(int argc, char **argv)
 		if (strcmp(argv[i], "--") == 0 || argv[i][0] != '-')
 			return i;
 		for (const struct option_row *row = rows; row->name != NULL; row++) {
-			if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, row->name) == 0 && row->argument != NULL)
+			if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, row->name) == 0 &&
+			    row->argument != NULL)
 				i++;
 		}
 	}
@@ -329,10 +375,12 @@ static int catch_signals(struct caller *caller)
 
 	sigemptyset(&caught);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN) /* nohup means it */
+		/* Nohup means it. */
+		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
 			sigaddset(&caught, numbers[i]);
 	}
-	sigaction(SIGCHLD, &normal, &caller->child); /* or the supervisor could not wait for the command */
+	/* Or the supervisor could not wait for the command. */
+	sigaction(SIGCHLD, &normal, &caller->child);
 	pthread_sigmask(SIG_BLOCK, &caught, &caller->mask);
 	return signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -340,7 +388,8 @@ static int catch_signals(struct caller *caller)
 /* One that makes a path in the directory. */
 static bool is_fine_name(const char *name)
 {
-	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL && strlen(name) <= NAME_MAX - 8;
+	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
+	       strlen(name) <= NAME_MAX - 8;
 }
 
 static int run_named(struct caller *caller, const char *name, const char *directory)
@@ -348,10 +397,14 @@ static int run_named(struct caller *caller, const char *name, const char *direct
 	char why[1200], lock[PATH_MAX], command_lock[PATH_MAX];
 
 	if (!is_fine_name(name))
-		return say(LEAVE_OURS, "--name \"%s\": a name is part of a file's name; write no slash, no dot in front, and at most %d bytes", name, NAME_MAX - 8);
+		return say(LEAVE_OURS,
+			   "--name \"%s\": a name is part of a file's name; write no slash, no dot "
+			   "in front, and at most %d bytes",
+			   name, NAME_MAX - 8);
 	snprintf(lock, sizeof(lock), "%s/%s.lock", directory, name);
 	snprintf(command_lock, sizeof(command_lock), "%s/%s.command", directory, name);
-	caller->command_lock = command_lock_enter(command_lock, caller->arguments, why, sizeof(why));
+	caller->command_lock =
+		command_lock_enter(command_lock, caller->arguments, why, sizeof(why));
 	if (caller->command_lock < 0)
 		return say(LEAVE_OURS, "%s", why);
 	int leave = LEAVE_OURS;
@@ -384,9 +437,11 @@ int command_run(int argc, char **argv)
 		return leave == 0 ? 0 : LEAVE_OURS;
 	at += at < argc && strcmp(argv[at], "--") == 0;
 	if (at >= argc)
-		return say(LEAVE_OURS, "there is no command; it is: safestart run %s", verb_run.arguments);
+		return say(LEAVE_OURS, "there is no command; it is: safestart run %s",
+			   verb_run.arguments);
 	caller.arguments = argv + at;
-	if (!command_lock_directory(options.lock_dir, directory, sizeof(directory), why, sizeof(why)))
+	if (!command_lock_directory(options.lock_dir, directory, sizeof(directory), why,
+				    sizeof(why)))
 		return say(LEAVE_OURS, "%s", why);
 	caller.signals = catch_signals(&caller);
 	if (caller.signals < 0)
@@ -400,18 +455,28 @@ const struct verb verb_run = {
 	.main = command_run,
 	.help = "run a command: never twice at a time, once for all who ask together",
 	.arguments = "[--] COMMAND [ARGUMENT...]",
-	.text = "What people write `flock FILE COMMAND` for. Requests by the same name that come in close succession, from any number of processes, are "
-		"one run of COMMAND; those that come while it runs are one more. Everybody waits, and exits with the exit code of the run that covered their request: one that "
-		"began after they asked. Who waits for another one's run for 30 s is told whose it is, where no --timeout ends it.\n\n"
-		"COMMAND's output is that of the caller who runs it. SIGTERM, SIGINT and SIGHUP to that one are passed on to COMMAND; to another they mean to leave, the "
-		"request stays. If the caller is killed, COMMAND runs to its end, and the next one runs it for who still waits. What COMMAND leaves behind in the background "
+	.text = "What people write `flock FILE COMMAND` for. Requests by the same name that come "
+		"in close succession, from any number of processes, are "
+		"one run of COMMAND; those that come while it runs are one more. Everybody waits, "
+		"and exits with the exit code of the run that covered their request: one that "
+		"began after they asked. Who waits for another one's run for 30 s is told whose it "
+		"is, where no --timeout ends it.\n\n"
+		"COMMAND's output is that of the caller who runs it. SIGTERM, SIGINT and SIGHUP to "
+		"that one are passed on to COMMAND; to another they mean to leave, the "
+		"request stays. If the caller is killed, COMMAND runs to its end, and the next one "
+		"runs it for who still waits. What COMMAND leaves behind in the background "
 		"holds no lock.\n\n"
 		"The same name with another command, while others are inside, is an error.\n\n"
-		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for root, else /tmp/safestart-UID. Callers only know of "
-		"each other where that is one directory: a service with PrivateTmp=yes or in a container has a /tmp of its own, and needs --lock-dir.",
+		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for "
+		"root, else /tmp/safestart-UID. Callers only know of "
+		"each other where that is one directory: a service with PrivateTmp=yes or in a "
+		"container has a /tmp of its own, and needs --lock-dir.",
 	.options = rows,
-	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api", "One name for what is asked for in several ways",
-		     "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api", NULL},
+	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api",
+		     "One name for what is asked for in several ways",
+		     "safestart run --name api --debounce 5s --timeout 2m -- "
+		     "/usr/local/bin/reload-api",
+		     NULL},
 	.exits = {{0, "COMMAND's own exit code, 128+n if it died of signal n"},
 		  {LEAVE_TIMED_OUT, "timed out"},
 		  {LEAVE_OURS, "safestart run itself failed"},

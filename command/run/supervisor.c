@@ -15,9 +15,11 @@
 
 #include "command.h"
 
-/* In the command's process. Should the supervisor be killed, nobody can say how the command ended: it goes with it. (Unless it is another
- * user's, such as sudo: the kernel forgets about that then.) It begins when the caller has a hold of it. */
-static _Noreturn void become(char *const *arguments, const sigset_t *mask, const struct sigaction *child, pid_t supervisor, const int gate[2])
+/* In the command's process. Should the supervisor be killed, nobody can say how the command ended:
+ * it goes with it. (Unless it is another user's, such as sudo: the kernel forgets about that then.)
+ * It begins when the caller has a hold of it. */
+static _Noreturn void become(char *const *arguments, const sigset_t *mask,
+			     const struct sigaction *child, pid_t supervisor, const int gate[2])
 {
 	char begin;
 
@@ -50,7 +52,10 @@ static void hand_over(int fd, pid_t command)
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = "";
 	int nothing = 0, pidfd = (int)syscall(SYS_pidfd_open, command, 0);
 	struct iovec text = {.iov_base = &nothing, .iov_len = sizeof(nothing)};
-	struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct msghdr message = {.msg_iov = &text,
+				 .msg_iovlen = 1,
+				 .msg_control = control,
+				 .msg_controllen = sizeof(control)};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 	if (pidfd < 0)
@@ -63,7 +68,8 @@ static void hand_over(int fd, pid_t command)
 	close(pidfd);
 }
 
-static pid_t start(int fd, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
+static pid_t start(int fd, char *const *arguments, const sigset_t *mask,
+		   const struct sigaction *child)
 {
 	pid_t supervisor = getpid();
 	int gate[2];
@@ -75,11 +81,12 @@ static pid_t start(int fd, char *const *arguments, const sigset_t *mask, const s
 		become(arguments, mask, child, supervisor, gate);
 	int error = errno;
 	if (command > 0) {
-		/* Who kills the whole group, as timeout(1) does, and a command that is not in it or may not be killed, must leave us: we know
-		 * that it is still there. */
+		/* Who kills the whole group, as timeout(1) does, and a command that is not in it or
+		 * may not be killed, must leave us: we know that it is still there. */
 		setpgid(0, 0);
 		hand_over(fd, command);
-		(void)!write(gate[1], "", 1); /* there is room for one; we have a reading end, too */
+		/* There is room for one; we have a reading end, too. */
+		(void)!write(gate[1], "", 1);
 	}
 	close(gate[0]);
 	close(gate[1]);
@@ -87,7 +94,8 @@ static pid_t start(int fd, char *const *arguments, const sigset_t *mask, const s
 	return command;
 }
 
-static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
+static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
+			   const struct sigaction *child)
 {
 	sigset_t all, ended;
 	int status = 125 << 8;
@@ -106,7 +114,8 @@ static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
 			continue;
 		if (polled[1].revents != 0 && !hear(fd, command))
 			polled[1].fd = -1;
-		if (polled[0].revents != 0 && read(signals, &info, sizeof(info)) > 0 && waitpid(command, &status, WNOHANG) == command)
+		if (polled[0].revents != 0 && read(signals, &info, sizeof(info)) > 0 &&
+		    waitpid(command, &status, WNOHANG) == command)
 			break;
 	}
 	if (command < 0)
@@ -115,7 +124,8 @@ static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
 	_exit(0);
 }
 
-int supervisor_start(struct supervisor *supervisor, char *const *arguments, const sigset_t *mask, const struct sigaction *child)
+int supervisor_start(struct supervisor *supervisor, char *const *arguments, const sigset_t *mask,
+		     const struct sigaction *child)
 {
 	int ends[2];
 
@@ -145,12 +155,16 @@ void supervisor_signal(const struct supervisor *supervisor, int number)
 		(void)send(supervisor->fd, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* The command itself, before it begins, and then how it ended. Nothing: the supervisor was killed. */
+/* The command itself, before it begins, and then how it ended. Nothing: the supervisor was killed.
+ */
 static ssize_t receive(struct supervisor *supervisor, int *status)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
 	struct iovec text = {.iov_base = status, .iov_len = sizeof(*status)};
-	struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct msghdr message = {.msg_iov = &text,
+				 .msg_iovlen = 1,
+				 .msg_control = control,
+				 .msg_controllen = sizeof(control)};
 	ssize_t size;
 
 	do {
@@ -170,8 +184,10 @@ bool supervisor_hear(struct supervisor *supervisor, int *code)
 	if (had < 0 && supervisor->command >= 0)
 		return false;
 	if (lost && supervisor->command >= 0) {
-		/* It may not have gone with its supervisor, or not yet, and must not be started beside itself. */
-		say(0, "the supervisor of the command was killed; waiting for the command to be gone");
+		/* It may not have gone with its supervisor, or not yet, and must not be started
+		 * beside itself. */
+		say(0,
+		    "the supervisor of the command was killed; waiting for the command to be gone");
 		close(supervisor->fd);
 		supervisor->fd = supervisor->command;
 		supervisor->command = -1;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* supervisor: a process between `safestart run` and its command. It starts the command, waits for it, and says how it ended. When
- * its caller is killed it stays until the command ends, and with it the command_lock: so the next caller does not start the command
- * beside itself. Should the supervisor be killed, the caller waits for the command itself. The command inherits nothing of ours. */
+/* supervisor: a process between `safestart run` and its command. It starts the command, waits for
+ * it, and says how it ended. When its caller is killed it stays until the command ends, and with it
+ * the command_lock: so the next caller does not start the command beside itself. Should the
+ * supervisor be killed, the caller waits for the command itself. The command inherits nothing of
+ * ours. */
 #ifndef SAFESTART_COMMAND_KEEPER_H
 #define SAFESTART_COMMAND_KEEPER_H
 
@@ -16,13 +18,16 @@ struct supervisor {
 	bool killed; /* the supervisor was: `fd` is the command's pidfd */
 };
 
-/* Start it; the command gets `mask`, and SIGCHLD as `child` says. The process must have one thread. 0 or -errno. */
-int supervisor_start(struct supervisor *supervisor, char *const *arguments, const sigset_t *mask, const struct sigaction *child);
+/* Start it; the command gets `mask`, and SIGCHLD as `child` says. The process must have one thread.
+ * 0 or -errno. */
+int supervisor_start(struct supervisor *supervisor, char *const *arguments, const sigset_t *mask,
+		     const struct sigaction *child);
 
 /* Have the command get a signal. */
 void supervisor_signal(const struct supervisor *supervisor, int number);
 
-/* When fd is readable. True: the command has ended, with this exit code (128 + n: of signal n; 125: the supervisor was killed). */
+/* When fd is readable. True: the command has ended, with this exit code (128 + n: of signal n; 125:
+ * the supervisor was killed). */
 bool supervisor_hear(struct supervisor *supervisor, int *code);
 
 #endif

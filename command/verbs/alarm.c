@@ -5,11 +5,15 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "verbs/monitor.h"
 #include "files/replace.h"
 #include "hosts/table.h"
+#include "verbs/monitor.h"
 
-enum kind { KIND_FINE, KIND_UNANNOUNCED, KIND_MISSING };
+enum kind {
+	KIND_FINE,
+	KIND_UNANNOUNCED,
+	KIND_MISSING
+};
 
 static const char *const kinds[] = {"fine", "unannounced", "missing"};
 
@@ -25,7 +29,8 @@ const char *monitor_address(const struct monitor *monitor, const char *id)
 {
 	const char *announced = json_string_value(json_object_get(monitor->announced, id));
 
-	return announced != NULL ? announced : json_string_value(json_object_get(monitor->expected, id));
+	return announced != NULL ? announced
+				 : json_string_value(json_object_get(monitor->expected, id));
 }
 
 /* Under which id that address is announced; NULL: under none. */
@@ -43,24 +48,31 @@ static const char *announced_as(const struct monitor *monitor, const char *addre
 
 /* ---- Words ---- */
 
-static void tell_json(const struct alarm *alarm, const char *address, const char *why, int64_t now, bool begins)
+static void tell_json(const struct alarm *alarm, const char *address, const char *why, int64_t now,
+		      bool begins)
 {
-	(void)print_json(json_pack("{s:s,s:b,s:s,s:s*,s:s*,s:f}", "alarm", kinds[alarm->kind], "begins", begins, "id", alarm->id, "address", address, "why", why[0] != '\0' ? why : NULL,
-				   "seconds", (double)(now - alarm->since) / 1e9),
+	(void)print_json(json_pack("{s:s,s:b,s:s,s:s*,s:s*,s:f}", "alarm", kinds[alarm->kind],
+				   "begins", begins, "id", alarm->id, "address", address, "why",
+				   why[0] != '\0' ? why : NULL, "seconds",
+				   (double)(now - alarm->since) / 1e9),
 			 0);
 }
 
 static void tell(const struct monitor *monitor, const struct alarm *alarm, int64_t now, bool begins)
 {
 	const char *address = monitor_address(monitor, alarm->id);
-	const char *other = begins && alarm->kind == KIND_UNANNOUNCED && address != NULL ? announced_as(monitor, address) : NULL;
-	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : ""), *as = words_clean(other != NULL ? other : "");
+	const char *other = begins && alarm->kind == KIND_UNANNOUNCED && address != NULL
+				    ? announced_as(monitor, address)
+				    : NULL;
+	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : ""),
+	     *as = words_clean(other != NULL ? other : "");
 	struct span span = words_span((double)(now - alarm->since) / 1e9);
 	struct probed probed;
 
 	prober_ask(monitor->prober, address != NULL ? address : "", &probed);
 	if (other != NULL) /* it answers: there was nothing to say so far */
-		snprintf(probed.why, sizeof(probed.why), "announced with another id: %.100s", other);
+		snprintf(probed.why, sizeof(probed.why), "announced with another id: %.100s",
+			 other);
 
 	if (monitor->quiet || id == NULL || at == NULL || as == NULL)
 		;
@@ -69,13 +81,17 @@ static void tell(const struct monitor *monitor, const struct alarm *alarm, int64
 	else if (!begins)
 		printf("no longer %s: %s, after %s\n", kinds[alarm->kind], id, span.text);
 	else if (other != NULL) /* to announce it as well would make two nodes of one */
-		printf("unannounced: %s answers at %s and is expected, and %s has that address with another id, %s. Next: give it the same id in both files\n", id, at, monitor->file, as);
+		printf("unannounced: %s answers at %s and is expected, and %s has that address "
+		       "with another id, %s. Next: give it the same id in both files\n",
+		       id, at, monitor->file, as);
 	else if (alarm->kind == KIND_UNANNOUNCED)
-		printf("unannounced: %s answers at %s, is expected, and is not in %s: no server uses it. Next: safestart announce %s %s --file %s\n", id, at, monitor->file, id, at,
-		       monitor->file);
+		printf("unannounced: %s answers at %s, is expected, and is not in %s: no server "
+		       "uses it. Next: safestart announce %s %s --file %s\n",
+		       id, at, monitor->file, id, at, monitor->file);
 	else
-		printf("missing: %s is announced, and does not answer at %s: %s. Next: look at the node, or safestart drain %s --for 30m --reason '...' --file %s\n", id, at, probed.why, id,
-		       monitor->file);
+		printf("missing: %s is announced, and does not answer at %s: %s. Next: look at the "
+		       "node, or safestart drain %s --for 30m --reason '...' --file %s\n",
+		       id, at, probed.why, id, monitor->file);
 	free(id);
 	free(at);
 	free(as);
@@ -94,7 +110,8 @@ static struct alarm *find_alarm(const struct monitor *monitor, const char *id)
 
 static struct alarm *new_alarm(struct monitor *monitor, const char *id)
 {
-	struct alarm *alarms = realloc(monitor->alarms, (monitor->alarm_count + 1) * sizeof(*alarms));
+	struct alarm *alarms =
+		realloc(monitor->alarms, (monitor->alarm_count + 1) * sizeof(*alarms));
 	char *copy = strdup(id);
 
 	if (alarms != NULL)
@@ -112,7 +129,8 @@ static void summary_node(struct monitor *monitor, const char *id, int64_t now, t
 	struct probed probed;
 
 	prober_ask(monitor->prober, monitor_address(monitor, id), &probed);
-	bool announced = json_object_get(monitor->announced, id) != NULL, draining = !announced && drains_find(&monitor->drains, id, wall) != NULL;
+	bool announced = json_object_get(monitor->announced, id) != NULL,
+	     draining = !announced && drains_find(&monitor->drains, id, wall) != NULL;
 	enum kind kind = KIND_FINE;
 	if (probed.times > 0 && announced)
 		kind = probed.answers ? KIND_FINE : KIND_MISSING;
@@ -152,7 +170,8 @@ static void sweep(struct monitor *monitor, int64_t now)
 		struct alarm *alarm = &monitor->alarms[i];
 		if (alarm->seen) {
 			alarm->seen = false;
-			monitor->figures.unannounced += alarm->raised && alarm->kind == KIND_UNANNOUNCED;
+			monitor->figures.unannounced +=
+				alarm->raised && alarm->kind == KIND_UNANNOUNCED;
 			monitor->figures.missing += alarm->raised && alarm->kind == KIND_MISSING;
 			monitor->alarms[kept++] = *alarm;
 			continue;
@@ -184,10 +203,13 @@ json_t *monitor_json(const struct monitor *monitor)
 
 	for (size_t i = 0; i < monitor->alarm_count; i++) {
 		if (monitor->alarms[i].raised)
-			json_array_append_new(lists[monitor->alarms[i].kind], json_string(monitor->alarms[i].id));
+			json_array_append_new(lists[monitor->alarms[i].kind],
+					      json_string(monitor->alarms[i].id));
 	}
-	return json_pack("{s:i,s:i,s:i,s:o,s:o}", "expected", (int)monitor->figures.expected, "reachable", (int)monitor->figures.reachable, "draining", (int)monitor->figures.draining,
-			 "unannounced", lists[KIND_UNANNOUNCED], "missing", lists[KIND_MISSING]);
+	return json_pack("{s:i,s:i,s:i,s:o,s:o}", "expected", (int)monitor->figures.expected,
+			 "reachable", (int)monitor->figures.reachable, "draining",
+			 (int)monitor->figures.draining, "unannounced", lists[KIND_UNANNOUNCED],
+			 "missing", lists[KIND_MISSING]);
 }
 
 /* In a label value only these three need escaping. */
@@ -202,7 +224,8 @@ static void print_label(FILE *to, const char *text)
 
 static void print_alarms(FILE *to, const struct monitor *monitor, enum kind kind, const char *help)
 {
-	fprintf(to, "# HELP safestart_monitor_%s %s\n# TYPE safestart_monitor_%s gauge\n", kinds[kind], help, kinds[kind]);
+	fprintf(to, "# HELP safestart_monitor_%s %s\n# TYPE safestart_monitor_%s gauge\n",
+		kinds[kind], help, kinds[kind]);
 	for (size_t i = 0; i < monitor->alarm_count; i++) {
 		const struct alarm *alarm = &monitor->alarms[i];
 		if (!alarm->raised || alarm->kind != kind)
@@ -224,16 +247,26 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		    {"missing", monitor->figures.missing},
 		    {"draining", monitor->figures.draining}};
 
-	fputs("# HELP safestart_monitor_nodes Nodes of the inventory by state.\n# TYPE safestart_monitor_nodes gauge\n", to);
+	fputs("# HELP safestart_monitor_nodes Nodes of the inventory by state.\n# TYPE "
+	      "safestart_monitor_nodes gauge\n",
+	      to);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		fprintf(to, "safestart_monitor_nodes{state=\"%s\"} %u\n", rows[i].state, rows[i].count);
-	print_alarms(to, monitor, KIND_UNANNOUNCED, "1 for each node that answers, is expected and is not announced.");
-	print_alarms(to, monitor, KIND_MISSING, "1 for each node that is announced and does not answer.");
-	fprintf(to, "# HELP safestart_monitor_files_readable Whether the inventory, the file of nodes and its note of drained ones could be read.\n# TYPE safestart_monitor_files_readable gauge\n"
-		    "safestart_monitor_files_readable %d\n",
+		fprintf(to, "safestart_monitor_nodes{state=\"%s\"} %u\n", rows[i].state,
+			rows[i].count);
+	print_alarms(to, monitor, KIND_UNANNOUNCED,
+		     "1 for each node that answers, is expected and is not announced.");
+	print_alarms(to, monitor, KIND_MISSING,
+		     "1 for each node that is announced and does not answer.");
+	fprintf(to,
+		"# HELP safestart_monitor_files_readable Whether the inventory, the file of nodes "
+		"and its note of drained ones could be read.\n# TYPE "
+		"safestart_monitor_files_readable gauge\n"
+		"safestart_monitor_files_readable %d\n",
 		monitor->inventory_fine && monitor->file_fine && monitor->drains_fine);
-	fprintf(to, "# HELP safestart_monitor_time_seconds When this was written: an old one means that the monitor does not run.\n# TYPE safestart_monitor_time_seconds gauge\n"
-		    "safestart_monitor_time_seconds %lld\n",
+	fprintf(to,
+		"# HELP safestart_monitor_time_seconds When this was written: an old one means "
+		"that the monitor does not run.\n# TYPE safestart_monitor_time_seconds gauge\n"
+		"safestart_monitor_time_seconds %lld\n",
 		(long long)time(NULL));
 }
 
@@ -246,7 +279,8 @@ int monitor_write_metrics(const struct monitor *monitor, const char *path)
 
 	if (to != NULL)
 		print_metrics(to, monitor);
-	if (to == NULL || fclose(to) != 0 || asprintf(&here, "%s%s", strchr(path, '/') == NULL ? "./" : "", path) < 0) {
+	if (to == NULL || fclose(to) != 0 ||
+	    asprintf(&here, "%s%s", strchr(path, '/') == NULL ? "./" : "", path) < 0) {
 		free(text);
 		return say(LEAVE_FAILED, "out of memory");
 	}

@@ -27,16 +27,19 @@ static struct words settings;
 static bool quiet;
 
 static const struct option_row options[] = {
-	{"set", "KEY=VALUE", OPTION_LIST, &settings, "a setting of the servers, such as min_nodes=3; again for more"},
+	{"set", "KEY=VALUE", OPTION_LIST, &settings,
+	 "a setting of the servers, such as min_nodes=3; again for more"},
 	{"quiet", NULL, OPTION_FLAG, &quiet, "say nothing about files that are fine"},
 	OPTION_JSON,
 	OPTION_END,
 };
 
-/* The whole file, ended by a NUL. NULL: errno says why. A NUL inside is for the library to find: it is told the text only. */
+/* The whole file, ended by a NUL. NULL: errno says why. A NUL inside is for the library to find: it
+ * is told the text only. */
 static char *read_file(const char *path, size_t *length)
 {
-	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO)
+					: open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	size_t room = 65536;
 	char *text = fd >= 0 ? malloc(room) : NULL;
 	ssize_t n = 0;
@@ -73,18 +76,23 @@ static struct safestart_conf *make_conf(void)
 
 	for (size_t i = 0; conf != NULL && i < settings.count; i++) {
 		const char *equals = strchr(settings.at[i], '=');
-		snprintf(key, sizeof(key), "%.*s", (int)(equals != NULL ? equals - settings.at[i] : 0), settings.at[i]);
-		int error = equals != NULL ? safestart_conf_set(conf, key, equals + 1, why, sizeof(why)) : -EINVAL;
+		snprintf(key, sizeof(key), "%.*s",
+			 (int)(equals != NULL ? equals - settings.at[i] : 0), settings.at[i]);
+		int error = equals != NULL
+				    ? safestart_conf_set(conf, key, equals + 1, why, sizeof(why))
+				    : -EINVAL;
 		if (error == 0)
 			continue;
-		(void)say(0, "--set %s: %s", settings.at[i], equals != NULL ? why : "it is KEY=VALUE, such as min_nodes=3");
+		(void)say(0, "--set %s: %s", settings.at[i],
+			  equals != NULL ? why : "it is KEY=VALUE, such as min_nodes=3");
 		safestart_conf_free(conf);
 		return NULL;
 	}
 	return conf;
 }
 
-/* Everything that would be quarantined, with the reason: a handle that has only this set says so. */
+/* Everything that would be quarantined, with the reason: a handle that has only this set says so.
+ */
 static json_t *find_quarantined(const char *text)
 {
 	struct safestart_conf *conf = safestart_conf_new();
@@ -92,16 +100,22 @@ static json_t *find_quarantined(const char *text)
 	struct safestart *ss = NULL;
 	size_t index;
 
-	if (conf == NULL || safestart_conf_set(conf, "thread", "no", NULL, 0) < 0 || safestart_conf_set(conf, "max_nodes", "4294967295", NULL, 0) < 0 ||
-	    safestart_conf_set(conf, "max_bytes", "4GiB", NULL, 0) < 0 || safestart_open(&ss, conf, NULL, 0) < 0)
+	if (conf == NULL || safestart_conf_set(conf, "thread", "no", NULL, 0) < 0 ||
+	    safestart_conf_set(conf, "max_nodes", "4294967295", NULL, 0) < 0 ||
+	    safestart_conf_set(conf, "max_bytes", "4GiB", NULL, 0) < 0 ||
+	    safestart_open(&ss, conf, NULL, 0) < 0)
 		goto done;
 	if (safestart_nodes_replace(ss, text, NULL, NULL, 0) == 0) {
 		char *told = safestart_status_json(ss);
 		status = told != NULL ? json_loads(told, 0, NULL) : NULL;
 		safestart_free(told);
 		json_array_foreach(json_object_get(status, "nodes"), index, node) {
-			if (strcmp(json_string_value(json_object_get(node, "state")), "quarantined") == 0)
-				json_array_append_new(found, json_pack("{s:O,s:O}", "id", json_object_get(node, "id"), "why", json_object_get(node, "why")));
+			if (strcmp(json_string_value(json_object_get(node, "state")),
+				   "quarantined") == 0)
+				json_array_append_new(found,
+						      json_pack("{s:O,s:O}", "id",
+								json_object_get(node, "id"), "why",
+								json_object_get(node, "why")));
 		}
 		json_decref(status);
 	}
@@ -126,7 +140,8 @@ static bool take(const char **at, const char *words, size_t *number)
 	return true;
 }
 
-/* The library says by line and column where JSON is malformed, by group and target where its shape is wrong. No other refusal begins so. */
+/* The library says by line and column where JSON is malformed, by group and target where its shape
+ * is wrong. No other refusal begins so. */
 static void place_refusal(struct verdict *verdict, const char *text)
 {
 	const char *at = verdict->why, *line = strstr(at, "line ");
@@ -137,7 +152,8 @@ static void place_refusal(struct verdict *verdict, const char *text)
 		(void)take(&at, ": target ", &target);
 		verdict->place = position_find(text, group, target);
 		verdict->unsaid = true;
-	} else if (strncmp(at, "the document ", 13) == 0 && line != NULL && take(&line, "line ", &place.line) && take(&line, ", column ", &place.column)) {
+	} else if (strncmp(at, "the document ", 13) == 0 && line != NULL &&
+		   take(&line, "line ", &place.line) && take(&line, ", column ", &place.column)) {
 		verdict->place = place;
 	}
 }
@@ -147,10 +163,12 @@ struct fault {
 	const char *id;
 	json_t *told;
 	struct file_sd_entry first;
-	struct place place; /* of the first entry that is wrong by itself; where each is fine and they differ: of the first */
-	size_t count;       /* entries that have the id */
-	bool wrong;         /* there is one */
-	bool twice;         /* a nameless one is called as another's id */
+	/* Of the first entry that is wrong by itself; where each is fine and they differ: of the
+	 * first. */
+	struct place place;
+	size_t count; /* entries that have the id */
+	bool wrong;   /* there is one */
+	bool twice;   /* a nameless one is called as another's id */
 };
 
 static int by_id(const void *a, const void *b)
@@ -168,7 +186,8 @@ static struct fault *list_faults(const json_t *quarantined)
 		return NULL;
 	for (size_t i = 0; i < count; i++) {
 		json_t *told = json_array_get(quarantined, i);
-		faults[i] = (struct fault){.id = json_string_value(json_object_get(told, "id")), .told = told};
+		faults[i] = (struct fault){.id = json_string_value(json_object_get(told, "id")),
+					   .told = told};
 	}
 	qsort(faults, count, sizeof(*faults), by_id);
 	for (size_t i = 1; i < count; i++) {
@@ -181,8 +200,10 @@ static struct fault *list_faults(const json_t *quarantined)
 /* Would it be quarantined if it were the only one? */
 static bool is_wrong(const struct file_sd_entry *entry)
 {
-	/* An id label names a target that is alone in its group. One that is not is given twice, which is one node. */
-	json_t *document = json_pack("[{s:[s,s*],s:O*}]", "targets", entry->address, entry->alone ? NULL : entry->address, "labels", entry->labels);
+	/* An id label names a target that is alone in its group. One that is not is given twice,
+	 * which is one node. */
+	json_t *document = json_pack("[{s:[s,s*],s:O*}]", "targets", entry->address,
+				     entry->alone ? NULL : entry->address, "labels", entry->labels);
 	char *text = document != NULL ? json_dumps(document, 0) : NULL;
 	bool wrong = text != NULL && safestart_check(NULL, text, NULL, 0) == -EINVAL;
 
@@ -214,16 +235,22 @@ static void note_entries(struct fault *faults, size_t count, const struct file_s
 	char name[64];
 
 	for (size_t number = 1; file_sd_next(file_sd, &entry); number++) {
-		struct place place = position_onward(&walk, (size_t)(entry.in - file_sd->groups) + 1, entry.target + 1);
+		struct place place =
+			position_onward(&walk, (size_t)(entry.in - file_sd->groups) + 1,
+					entry.target + 1);
 		snprintf(name, sizeof(name), "entry %zu", number);
-		struct fault *fault = bsearch(&(struct fault){.id = entry.id}, faults, count, sizeof(*faults), by_id);
-		bool unnamed = fault == NULL && (fault = bsearch(&(struct fault){.id = name}, faults, count, sizeof(*faults), by_id)) != NULL;
+		struct fault *fault = bsearch(&(struct fault){.id = entry.id}, faults, count,
+					      sizeof(*faults), by_id);
+		bool unnamed =
+			fault == NULL && (fault = bsearch(&(struct fault){.id = name}, faults,
+							  count, sizeof(*faults), by_id)) != NULL;
 		if (fault != NULL && (!unnamed || is_wrong(&entry)))
 			note(fault, &entry, place);
 	}
 }
 
-/* Tell each of the quarantined where it is; those of which that is not certain go without. Takes the text. */
+/* Tell each of the quarantined where it is; those of which that is not certain go without. Takes
+ * the text. */
 static void place_quarantined(json_t *quarantined, char *text, size_t length)
 {
 	struct fault *faults = list_faults(quarantined);
@@ -236,9 +263,12 @@ static void place_quarantined(json_t *quarantined, char *text, size_t length)
 		const struct fault *fault = &faults[i];
 		if (fault->place.line == 0 || fault->twice)
 			continue;
-		json_object_set_new(fault->told, "line", json_integer((json_int_t)fault->place.line));
-		json_object_set_new(fault->told, "column", json_integer((json_int_t)fault->place.column));
-		json_object_set_new(fault->told, "more", json_integer((json_int_t)fault->count - 1));
+		json_object_set_new(fault->told, "line",
+				    json_integer((json_int_t)fault->place.line));
+		json_object_set_new(fault->told, "column",
+				    json_integer((json_int_t)fault->place.column));
+		json_object_set_new(fault->told, "more",
+				    json_integer((json_int_t)fault->count - 1));
 	}
 	file_sd_close(&file_sd);
 	free(faults);
@@ -248,13 +278,16 @@ static void place_quarantined(json_t *quarantined, char *text, size_t length)
 
 static void tell_quarantined(const json_t *one)
 {
-	const json_t *line = json_object_get(one, "line"), *column = json_object_get(one, "column"), *more = json_object_get(one, "more");
+	const json_t *line = json_object_get(one, "line"), *column = json_object_get(one, "column"),
+		     *more = json_object_get(one, "more");
 
 	fputs("  ", stdout);
 	if (line != NULL && column != NULL && more != NULL) {
-		printf("line %lld, column %lld", (long long)json_integer_value(line), (long long)json_integer_value(column));
+		printf("line %lld, column %lld", (long long)json_integer_value(line),
+		       (long long)json_integer_value(column));
 		if (json_integer_value(more) > 0)
-			printf(" (and %lld more with this id)", (long long)json_integer_value(more));
+			printf(" (and %lld more with this id)",
+			       (long long)json_integer_value(more));
 		fputs(": ", stdout);
 	}
 	words_print(json_string_value(json_object_get(one, "id")));
@@ -265,7 +298,8 @@ static void tell_quarantined(const json_t *one)
 
 static void tell(const char *path, const struct verdict *verdict)
 {
-	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD), colour_on(COLOUR_WARN)};
+	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD),
+				 colour_on(COLOUR_WARN)};
 	int leave = verdict->leave;
 	size_t listed = json_array_size(verdict->quarantined), count = verdict->left_out, index;
 	const json_t *one;
@@ -277,14 +311,17 @@ static void tell(const char *path, const struct verdict *verdict)
 	if (leave == LEAVE_DONE)
 		printf("%sfine%s\n", colours[0], colour_off());
 	if (leave == LEAVE_REFUSED || leave == LEAVE_FAILED) {
-		printf("%s%s%s: ", colours[1], leave == LEAVE_FAILED ? "can't be read" : "would be refused", colour_off());
+		printf("%s%s%s: ", colours[1],
+		       leave == LEAVE_FAILED ? "can't be read" : "would be refused", colour_off());
 		if (verdict->unsaid && verdict->place.line > 0)
-			printf("line %zu, column %zu: ", verdict->place.line, verdict->place.column);
+			printf("line %zu, column %zu: ", verdict->place.line,
+			       verdict->place.column);
 		words_print(verdict->why);
 		putchar('\n');
 	}
 	if (leave == LEAVE_QUARANTINED)
-		printf("%swould be taken but for %zu entr%s%s\n", colours[2], count, count == 1 ? "y" : "ies", colour_off());
+		printf("%swould be taken but for %zu entr%s%s\n", colours[2], count,
+		       count == 1 ? "y" : "ies", colour_off());
 	json_array_foreach(verdict->quarantined, index, one)
 		tell_quarantined(one);
 	if (leave == LEAVE_QUARANTINED && listed < count) {
@@ -296,11 +333,14 @@ static void tell(const char *path, const struct verdict *verdict)
 
 static json_t *verdict_json(const char *path, const struct verdict *verdict)
 {
-	json_t *told = json_pack("{s:s,s:b,s:i,s:s,s:O}", "file", path, "ok", verdict->leave == LEAVE_DONE, "exit", verdict->leave, "why", verdict->why, "quarantined", verdict->quarantined);
+	json_t *told = json_pack("{s:s,s:b,s:i,s:s,s:O}", "file", path, "ok",
+				 verdict->leave == LEAVE_DONE, "exit", verdict->leave, "why",
+				 verdict->why, "quarantined", verdict->quarantined);
 
 	if (verdict->place.line > 0) {
 		json_object_set_new(told, "line", json_integer((json_int_t)verdict->place.line));
-		json_object_set_new(told, "column", json_integer((json_int_t)verdict->place.column));
+		json_object_set_new(told, "column",
+				    json_integer((json_int_t)verdict->place.column));
 	}
 	return told;
 }
@@ -308,7 +348,8 @@ static json_t *verdict_json(const char *path, const struct verdict *verdict)
 /* ---- The verb ---- */
 
 /* Takes the text. */
-static void summary_text(struct verdict *verdict, const struct safestart_conf *conf, char *text, size_t length)
+static void summary_text(struct verdict *verdict, const struct safestart_conf *conf, char *text,
+			 size_t length)
 {
 	int result = safestart_check(conf, text, verdict->why, sizeof(verdict->why));
 
@@ -337,7 +378,8 @@ static int check(const struct safestart_conf *conf, const char *path, json_t *to
 		snprintf(verdict.why, sizeof(verdict.why), "%s", safestart_strerror(errno));
 	} else if (strlen(text) != length) {
 		verdict.leave = LEAVE_REFUSED;
-		snprintf(verdict.why, sizeof(verdict.why), "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
+		snprintf(verdict.why, sizeof(verdict.why),
+			 "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
 		free(text);
 	} else {
 		summary_text(&verdict, conf, text, length);
@@ -374,12 +416,18 @@ const struct verb verb_check = {
 	.main = check_main,
 	.help = "would the servers take this file of nodes?",
 	.arguments = "FILE...",
-	.text = "Judges each FILE (-: standard input) as the library would: malformed JSON, a wrong shape, entries that would be quarantined with "
-		"their reasons, each with its line and column, and the guard rails that need no live set: allow_empty, min_nodes, max_nodes, max_bytes.\n\n"
-		"Lines and columns begin with 1, columns are characters. Of entries that share an id and can't be used the first that is wrong is shown, or the first "
-		"where only their difference is, and how many more have it. With --json: line, column and more.",
+	.text = "Judges each FILE (-: standard input) as the library would: malformed JSON, a "
+		"wrong shape, entries that would be quarantined with "
+		"their reasons, each with its line and column, and the guard rails that need no "
+		"live set: allow_empty, min_nodes, max_nodes, max_bytes.\n\n"
+		"Lines and columns begin with 1, columns are characters. Of entries that share an "
+		"id and can't be used the first that is wrong is shown, or the first "
+		"where only their difference is, and how many more have it. With --json: line, "
+		"column and more.",
 	.options = options,
-	.examples = {"Before a file is rolled out", "safestart check nodes.json", "With what the servers are set to", "safestart check --set min_nodes=3 nodes.json"},
+	.examples = {"Before a file is rolled out", "safestart check nodes.json",
+		     "With what the servers are set to",
+		     "safestart check --set min_nodes=3 nodes.json"},
 	.exits = {{0, "all of it would be taken"},
 		  {2, "used in a way that can't be meant"},
 		  {3, "it would be refused"},

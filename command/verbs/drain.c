@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* drain: take a node out for a while, on purpose: noted, so that no alarm is raised, and not below what has to stay available. */
+/* drain: take a node out for a while, on purpose: noted, so that no alarm is raised, and not below
+ * what has to stay available. */
 #include <safestart/safestart.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "hosts/barrier.h"
 #include "command.h"
 #include "files/drains.h"
-#include "verbs/edit.h"
 #include "files/file_sd.h"
+#include "hosts/barrier.h"
 #include "hosts/table.h"
+#include "verbs/edit.h"
 
 static struct barrier barrier = {.timeout = BARRIER_TIMEOUT, .gone = true};
 static const char *file, *reason;
@@ -20,11 +21,15 @@ static unsigned min_available;
 static bool wait;
 
 static const struct option_row options[] = {
-	{"file", "FILE", OPTION_TEXT, &file, "the file_sd file that the servers read ($SAFESTART_NODES)"},
-	{"for", "TIME", OPTION_DURATION, &span, "how long no alarm is to be raised, such as 30m; has to be given"},
+	{"file", "FILE", OPTION_TEXT, &file,
+	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
+	{"for", "TIME", OPTION_DURATION, &span,
+	 "how long no alarm is to be raised, such as 30m; has to be given"},
 	{"reason", "TEXT", OPTION_TEXT, &reason, "why, for those who wonder; has to be given"},
-	{"min-available", "M", OPTION_COUNT, &min_available, "refuse if fewer than M nodes would stay available"},
-	{"wait", NULL, OPTION_FLAG, &wait, "wait until no process has it, or holds an old set with it"},
+	{"min-available", "M", OPTION_COUNT, &min_available,
+	 "refuse if fewer than M nodes would stay available"},
+	{"wait", NULL, OPTION_FLAG, &wait,
+	 "wait until no process has it, or holds an old set with it"},
 	OPTION_BARRIER(barrier),
 	OPTION_CONTROL,
 	OPTION_JSON,
@@ -37,12 +42,16 @@ static void tell_lacking(const char *id, const json_t *lacking, char *words, siz
 	const json_t *one = json_array_get(lacking, 0);
 	const char *process = answer_text(one, "process");
 
-	snprintf(words, size, "; %.100s is not: %.60s%s%s: %.300s", id, answer_text(one, "name"), process[0] != '\0' ? " " : "", process, answer_text(one, "why"));
+	snprintf(words, size, "; %.100s is not: %.60s%s%s: %.300s", id, answer_text(one, "name"),
+		 process[0] != '\0' ? " " : "", process, answer_text(one, "why"));
 }
 
-/* How many, as far as it matters, are announced and in use on the whole roster, as safestart wait would say; in words about the first one
- * that is not. Whoever drains meanwhile waits for the lock of the file, and then finds one node less in it. */
-static unsigned count_available(const struct file_sd *file_sd, const char *but, const struct roster *roster, const struct processes *processes, char *words, size_t size)
+/* How many, as far as it matters, are announced and in use on the whole roster, as safestart wait
+ * would say; in words about the first one that is not. Whoever drains meanwhile waits for the lock
+ * of the file, and then finds one node less in it. */
+static unsigned count_available(const struct file_sd *file_sd, const char *but,
+				const struct roster *roster, const struct processes *processes,
+				char *words, size_t size)
 {
 	struct file_sd_entry entry = {0};
 	unsigned available = 0;
@@ -80,10 +89,13 @@ static int check_available(const struct file_sd *file_sd, const char *id)
 		leave = say(LEAVE_FAILED, "out of memory");
 	} else {
 		char words[600];
-		unsigned available = count_available(file_sd, id, &roster, &processes, words, sizeof(words));
+		unsigned available =
+			count_available(file_sd, id, &roster, &processes, words, sizeof(words));
 		if (available < min_available)
-			leave = say(LEAVE_REFUSED, "without %s only %u node%s would be available, and %u have to be; nothing was changed%s", id, available, available == 1 ? "" : "s",
-				    min_available, words);
+			leave = say(LEAVE_REFUSED,
+				    "without %s only %u node%s would be available, and %u have to "
+				    "be; nothing was changed%s",
+				    id, available, available == 1 ? "" : "s", min_available, words);
 	}
 	processes_free(&processes);
 	roster_free(&roster);
@@ -99,23 +111,30 @@ static void say_drained(const struct file_sd *file_sd, const struct drains *drai
 	words_print(json_string_value(json_object_get(drains_note(drains, id), "until")));
 	printf("; it comes back with: safestart announce ");
 	words_print(id);
-	const char *address = json_string_value(json_object_get(drains_note(drains, id), "address"));
+	const char *address =
+		json_string_value(json_object_get(drains_note(drains, id), "address"));
 	fputs(" ", stdout);
 	words_print(address != NULL ? address : "ADDRESS");
 	putchar('\n');
 }
 
-static int drain_locked(struct file_sd *file_sd, struct drains *drains, const char *id, json_t *told)
+static int drain_locked(struct file_sd *file_sd, struct drains *drains, const char *id,
+			json_t *told)
 {
 	struct file_sd_entry entry;
 	bool there = file_sd_find(file_sd, id, &entry);
 
 	if (!there && drains_note(drains, id) == NULL)
-		return say(LEAVE_FAILED, "there is no node \"%s\" in %s; safestart nodes lists those that are known", id, file_sd->path);
+		return say(LEAVE_FAILED,
+			   "there is no node \"%s\" in %s; safestart nodes lists those that are "
+			   "known",
+			   id, file_sd->path);
 	int leave = there && min_available > 0 ? check_available(file_sd, id) : 0;
 	if (leave != 0)
 		return leave;
-	if (!drains_set(drains, id, there ? &entry : NULL, time(NULL) + (time_t)(span / 1000000000), reason) || !file_sd_remove(file_sd, id))
+	if (!drains_set(drains, id, there ? &entry : NULL, time(NULL) + (time_t)(span / 1000000000),
+			reason) ||
+	    !file_sd_remove(file_sd, id))
 		return say(LEAVE_FAILED, "out of memory");
 	leave = edit_finish(file_sd, drains, true, told);
 	json_object_set(told, "until", json_object_get(drains_note(drains, id), "until"));
@@ -145,7 +164,8 @@ static int drain_main(int argc, char **argv)
 	if (!options_parse(&verb_drain, argc, argv, 1, 1, &first, &leave))
 		return leave;
 	if (span <= 0 || reason == NULL || reason[0] == '\0')
-		return say(LEAVE_USAGE, "a drain needs an end and a reason, for those who find the node missing: --for 30m --reason 'kernel update'");
+		return say(LEAVE_USAGE, "a drain needs an end and a reason, for those who find the "
+					"node missing: --for 30m --reason 'kernel update'");
 	json_t *told = json_pack("{s:s,s:s}", "id", argv[first], "reason", reason);
 	if (told == NULL)
 		return say(LEAVE_USAGE, "an id and a reason have to be UTF-8");
@@ -161,17 +181,26 @@ const struct verb verb_drain = {
 	.main = drain_main,
 	.help = "take a node out for a while, on purpose: no alarm until then",
 	.arguments = "ID",
-	.text = "Withdraws the node from the file, and notes beside it, in FILE.draining, until when it is meant to be away, why, and who said so. The "
-		"monitor raises no alarm before. Announcing the node ends the drain, and gives it back the labels it had. Draining it once more moves the end; \"changed\" is about the file.\n\n"
-		"With --wait it ends when no process has the node any more, and no reader holds an old set with it: then it can be switched off. With "
-		"--min-available it does nothing if fewer nodes than that would stay available, which means in use by every process of the roster.",
+	.text = "Withdraws the node from the file, and notes beside it, in FILE.draining, until "
+		"when it is meant to be away, why, and who said so. The "
+		"monitor raises no alarm before. Announcing the node ends the drain, and gives it "
+		"back the labels it had. Draining it once more moves the end; \"changed\" is about "
+		"the file.\n\n"
+		"With --wait it ends when no process has the node any more, and no reader holds an "
+		"old set with it: then it can be switched off. With "
+		"--min-available it does nothing if fewer nodes than that would stay available, "
+		"which means in use by every process of the roster.",
 	.options = options,
-	.examples = {"Before riak-3 is rebooted", "safestart drain riak-3 --for 30m --reason 'kernel update' --wait",
-		     "Only if at least 8 others are in use everywhere", "safestart drain riak-3 --for 30m --reason 'kernel update' --min-available 8 --roster api=4 --wait"},
+	.examples = {"Before riak-3 is rebooted",
+		     "safestart drain riak-3 --for 30m --reason 'kernel update' --wait",
+		     "Only if at least 8 others are in use everywhere",
+		     "safestart drain riak-3 --for 30m --reason 'kernel update' --min-available 8 "
+		     "--roster api=4 --wait"},
 	.exits = {{0, "withdrawn; with --wait: and no process has it any more"},
 		  {1, "withdrawn, but somebody had it still at the timeout; or the file is locked"},
 		  {2, "used in a way that can't be meant"},
-		  {3, "refused: too few would stay available, or the file is malformed; nothing was changed"},
+		  {3, "refused: too few would stay available, or the file is malformed; nothing "
+		      "was changed"},
 		  {4, "the file could not be changed, and is as it was; or nobody could be asked"},
 		  {6, "--min-available: there is no roster to judge by"}},
 };

@@ -3,14 +3,17 @@
 #ifndef SAFESTART_COMMAND_EDIT_H
 #define SAFESTART_COMMAND_EDIT_H
 
-#include "hosts/barrier.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
+#include "hosts/barrier.h"
 
-/* Lock and read both. `strict`: a note of drains that can't be read is the end. False: the program ends with *leave. */
-bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict, int *leave);
+/* Lock and read both. `strict`: a note of drains that can't be read is the end. False: the program
+ * ends with *leave. */
+bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict,
+		int *leave);
 
-/* Write both, in the order that is asked for, and tell what was done. 0, or how the program ends. */
+/* Write both, in the order that is asked for, and tell what was done. 0, or how the program ends.
+ */
 int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first, json_t *told);
 
 /* Ask the processes that read the file, then wait. */

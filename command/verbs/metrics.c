@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* metrics: the figures of every process as one exposition: each family once, each sample with the process it is of. */
+/* metrics: the figures of every process as one exposition: each family once, each sample with the
+ * process it is of. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +25,13 @@ struct exposition {
 static struct family *family(struct exposition *exposition, const char *name, size_t length)
 {
 	for (size_t i = 0; i < exposition->count; i++) {
-		if (strlen(exposition->families[i].name) == length && strncmp(exposition->families[i].name, name, length) == 0)
+		if (strlen(exposition->families[i].name) == length &&
+		    strncmp(exposition->families[i].name, name, length) == 0)
 			return &exposition->families[i];
 	}
 	if (exposition->count % 64 == 0) {
-		struct family *families = realloc(exposition->families, (exposition->count + 64) * sizeof(*families));
+		struct family *families =
+			realloc(exposition->families, (exposition->count + 64) * sizeof(*families));
 		if (families == NULL)
 			return NULL;
 		exposition->families = families;
@@ -67,7 +70,8 @@ static void take_comment(struct exposition *exposition, const char *line, size_t
 }
 
 /* `name{a="b"} 1` or `name 1` gets one label more, as the first. */
-static void take_sample(struct exposition *exposition, const char *line, size_t length, const char *process)
+static void take_sample(struct exposition *exposition, const char *line, size_t length,
+			const char *process)
 {
 	size_t name = strcspn(line, "{ \n");
 	struct family *its = name < length ? family(exposition, line, name) : NULL;
@@ -75,9 +79,12 @@ static void take_sample(struct exposition *exposition, const char *line, size_t 
 	if (its == NULL)
 		return;
 	if (line[name] == '{')
-		fprintf(its->to, "%.*s{process=\"%s\"%s%.*s\n", (int)name, line, process, line[name + 1] == '}' ? "" : ",", (int)(length - name - 1), line + name + 1);
+		fprintf(its->to, "%.*s{process=\"%s\"%s%.*s\n", (int)name, line, process,
+			line[name + 1] == '}' ? "" : ",", (int)(length - name - 1),
+			line + name + 1);
 	else
-		fprintf(its->to, "%.*s{process=\"%s\"}%.*s\n", (int)name, line, process, (int)(length - name), line + name);
+		fprintf(its->to, "%.*s{process=\"%s\"}%.*s\n", (int)name, line, process,
+			(int)(length - name), line + name);
 }
 
 /* No figure has such characters, and none of them is to reach a terminal. */
@@ -110,14 +117,17 @@ static void tell_whether_it_answers(struct exposition *exposition, const struct 
 	char name[256], *text;
 	size_t length = 0;
 
-	for (const char *from = peer->name; *from != '\0' && length + 3 < sizeof(name); from++) { /* in a label value only these need escaping; no newline gets in */
+	/* In a label value only these need escaping; no newline gets in. */
+	for (const char *from = peer->name; *from != '\0' && length + 3 < sizeof(name); from++) {
 		if (*from == '\\' || *from == '"')
 			name[length++] = '\\';
 		name[length++] = *from;
 	}
 	name[length] = '\0';
-	if (asprintf(&text, "# HELP safestart_answers Whether the process answered when it was asked for its figures.\n# TYPE safestart_answers gauge\n"
-			    "safestart_answers{name=\"%s\"} %d\n",
+	if (asprintf(&text,
+		     "# HELP safestart_answers Whether the process answered when it was asked for "
+		     "its figures.\n# TYPE safestart_answers gauge\n"
+		     "safestart_answers{name=\"%s\"} %d\n",
 		     name, peer->state == PEER_ANSWERED) < 0)
 		return;
 	take_text(exposition, text, peer->process);
@@ -170,7 +180,8 @@ static int metrics_main(int argc, char **argv)
 		const struct peer *peer = &processes.peers[i];
 		anybody |= peer->state != PEER_GONE;
 		if (peer->state != PEER_ANSWERED && peer->state != PEER_GONE)
-			leave = say(LEAVE_FAILED, "%s %s: %s", peer->name, peer->process, peer->why);
+			leave = say(LEAVE_FAILED, "%s %s: %s", peer->name, peer->process,
+				    peer->why);
 	}
 	if (fine && !anybody)
 		leave = say(LEAVE_FAILED, "nobody is there any more; are the servers running?");
@@ -184,10 +195,17 @@ const struct verb verb_metrics = {
 	.main = metrics_main,
 	.help = "the figures of every process, in the Prometheus exposition format",
 	.arguments = "[NAME]",
-	.text = "What safestart_metrics_text() says in each process, as one exposition, with a label `process` added to every sample: for node_exporter's "
-		"textfile collector, or an HTTP server that runs it. safestart_answers is 0 for one that did not answer, and so has no other figures.",
+	.text = "What safestart_metrics_text() says in each process, as one exposition, with a "
+		"label `process` added to every sample: for node_exporter's "
+		"textfile collector, or an HTTP server that runs it. safestart_answers is 0 for "
+		"one that did not answer, and so has no other figures.",
 	.options = options,
-	.examples = {"For node_exporter", "safestart metrics >/var/lib/node_exporter/safestart.new; mv /var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
+	.examples = {"For node_exporter",
+		     "safestart metrics >/var/lib/node_exporter/safestart.new; mv "
+		     "/var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
 		     "Who is behind", "safestart metrics | grep behind_seconds"},
-	.exits = {{0, "all of them answered"}, {2, "used in a way that can't be meant"}, {4, "somebody did not answer, or nobody is there; the others' figures are printed"}},
+	.exits = {{0, "all of them answered"},
+		  {2, "used in a way that can't be meant"},
+		  {4,
+		   "somebody did not answer, or nobody is there; the others' figures are printed"}},
 };

@@ -13,10 +13,10 @@
 #include "command.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
-#include "hosts/processes.h"
-#include "verbs/monitor.h"
 #include "hosts/probe.h"
+#include "hosts/processes.h"
 #include "hosts/table.h"
+#include "verbs/monitor.h"
 
 static const char *inventory, *file, *metrics_file;
 static int64_t after = -1, interval = INT64_C(10000000000), timeout = INT64_C(2000000000);
@@ -25,13 +25,19 @@ static bool once;
 static _Atomic bool stopping;
 
 static const struct option_row options[] = {
-	{"inventory", "FILE", OPTION_TEXT, &inventory, "every node that there should be, as file_sd; has to be given"},
-	{"file", "FILE", OPTION_TEXT, &file, "the file_sd file that the servers read ($SAFESTART_NODES)"},
-	{"after", "TIME", OPTION_DURATION, &after, "how long it may be so before it is an alarm (2m; with --once 0)"},
-	{"interval", "TIME", OPTION_DURATION, &interval, "how often each node is probed (10s), a tenth early or late"},
+	{"inventory", "FILE", OPTION_TEXT, &inventory,
+	 "every node that there should be, as file_sd; has to be given"},
+	{"file", "FILE", OPTION_TEXT, &file,
+	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
+	{"after", "TIME", OPTION_DURATION, &after,
+	 "how long it may be so before it is an alarm (2m; with --once 0)"},
+	{"interval", "TIME", OPTION_DURATION, &interval,
+	 "how often each node is probed (10s), a tenth early or late"},
 	{"probe-timeout", "TIME", OPTION_DURATION, &timeout, "how long a node has to answer (2s)"},
-	{"max-inflight", "N", OPTION_COUNT, &max_inflight, "how many are probed at the same time at most (32)"},
-	{"metrics-file", "PATH", OPTION_TEXT, &metrics_file, "figures for node_exporter's textfile collector"},
+	{"max-inflight", "N", OPTION_COUNT, &max_inflight,
+	 "how many are probed at the same time at most (32)"},
+	{"metrics-file", "PATH", OPTION_TEXT, &metrics_file,
+	 "figures for node_exporter's textfile collector"},
 	{"once", NULL, OPTION_FLAG, &once, "look once, and exit by what was found"},
 	OPTION_JSON,
 	OPTION_END,
@@ -50,8 +56,11 @@ static bool has_changed(const char *path, const struct stat *seen, struct stat *
 {
 	*now = (struct stat){0};
 	(void)stat(path, now);
-	return now->st_ino != seen->st_ino || now->st_size != seen->st_size || now->st_mtim.tv_sec != seen->st_mtim.tv_sec || now->st_mtim.tv_nsec != seen->st_mtim.tv_nsec ||
-	       now->st_ctim.tv_sec != seen->st_ctim.tv_sec || now->st_ctim.tv_nsec != seen->st_ctim.tv_nsec;
+	return now->st_ino != seen->st_ino || now->st_size != seen->st_size ||
+	       now->st_mtim.tv_sec != seen->st_mtim.tv_sec ||
+	       now->st_mtim.tv_nsec != seen->st_mtim.tv_nsec ||
+	       now->st_ctim.tv_sec != seen->st_ctim.tv_sec ||
+	       now->st_ctim.tv_nsec != seen->st_ctim.tv_nsec;
 }
 
 /* id → address; NULL: it can't be read, which was said. `real`: where it really is, to be freed. */
@@ -64,8 +73,12 @@ static json_t *read_nodes(const char *path, char **real)
 	if (file_sd_open(&file_sd, path, false) != 0)
 		return NULL;
 	int usable = safestart_check(NULL, file_sd.text, why, sizeof(why));
-	if (usable > 0 || usable == -EINVAL) /* what can't be probed never answers, and so is no alarm */
-		(void)say(0, "not all of %s can be used, and nobody would be told of what can't: %s; safestart check %s names all", path, why, path);
+	/* What can't be probed never answers, and so is no alarm. */
+	if (usable > 0 || usable == -EINVAL)
+		(void)say(0,
+			  "not all of %s can be used, and nobody would be told of what can't: %s; "
+			  "safestart check %s names all",
+			  path, why, path);
 	json_t *nodes = json_object();
 	int failed = nodes == NULL;
 	while (file_sd_next(&file_sd, &entry))
@@ -82,10 +95,13 @@ static json_t *read_nodes(const char *path, char **real)
 	return nodes;
 }
 
-/* What is expected has changed, or where it is announced to be: that is what the servers use, and so what is probed. */
+/* What is expected has changed, or where it is announced to be: that is what the servers use, and
+ * so what is probed. */
 static bool watch(const struct monitor *monitor)
 {
-	const char **addresses = calloc(json_object_size(monitor->expected) + 1, sizeof(*addresses)), *id;
+	const char **addresses =
+			   calloc(json_object_size(monitor->expected) + 1, sizeof(*addresses)),
+		   *id;
 	json_t *address;
 	size_t count = 0;
 
@@ -125,27 +141,34 @@ static void reread_drains(struct monitor *monitor)
 		drains_free(&monitor->drains);
 		monitor->drains = drains;
 	} else if (monitor->drains_fine) {
-		(void)say(0, "the note of drained nodes can't be read, and what it said before goes on, if anything: %s; put it right, or a node may seem forgotten that is away on purpose", why);
+		(void)say(0,
+			  "the note of drained nodes can't be read, and what it said before goes "
+			  "on, if anything: %s; put it right, or a node may seem forgotten that is "
+			  "away on purpose",
+			  why);
 	}
 	monitor->drains_fine = fine;
 }
 
-/* The announced nodes, and the note as it was while they were so: as long as a drained node is out of its file, it is in the note. Who
- * edits them reads them too, and waits for the disk: sooner or later we are between two edits. */
+/* The announced nodes, and the note as it was while they were so: as long as a drained node is out
+ * of its file, it is in the note. Who edits them reads them too, and waits for the disk: sooner or
+ * later we are between two edits. */
 static bool reread_announced(struct monitor *monitor)
 {
 	struct stat now;
 	bool changed = false;
 
 	do {
-		changed |= reread(file, &monitor->file_seen, &monitor->announced, &monitor->file_real, &monitor->file_fine);
+		changed |= reread(file, &monitor->file_seen, &monitor->announced,
+				  &monitor->file_real, &monitor->file_fine);
 		if (monitor->announced != NULL)
 			reread_drains(monitor);
 	} while (!stopping && has_changed(file, &monitor->file_seen, &now));
 	return changed;
 }
 
-/* What is announced and not expected is not probed: a short inventory looks like a site where all is well. */
+/* What is announced and not expected is not probed: a short inventory looks like a site where all
+ * is well. */
 static void say_unexpected(const struct monitor *monitor)
 {
 	const char *id, *first = NULL;
@@ -159,13 +182,17 @@ static void say_unexpected(const struct monitor *monitor)
 		count++;
 	}
 	if (count > 0)
-		(void)say(0, "%zu announced node%s, such as %s, %s not in the inventory %s: nobody would be told if %s did not answer", count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are",
-			  inventory, count == 1 ? "it" : "they");
+		(void)say(0,
+			  "%zu announced node%s, such as %s, %s not in the inventory %s: nobody "
+			  "would be told if %s did not answer",
+			  count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are", inventory,
+			  count == 1 ? "it" : "they");
 }
 
 static bool look_at_files(struct monitor *monitor)
 {
-	bool changed = reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL, &monitor->inventory_fine);
+	bool changed = reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL,
+			      &monitor->inventory_fine);
 
 	changed |= reread_announced(monitor);
 	if (monitor->expected == NULL || monitor->announced == NULL)
@@ -181,18 +208,22 @@ static bool look_at_files(struct monitor *monitor)
 
 static int finish(struct monitor *monitor)
 {
-	int leave = monitor->figures.unannounced > 0 ? LEAVE_UNANNOUNCED : monitor->figures.missing > 0 ? LEAVE_NOT_YET : LEAVE_DONE;
+	int leave = monitor->figures.unannounced > 0 ? LEAVE_UNANNOUNCED
+		    : monitor->figures.missing > 0   ? LEAVE_NOT_YET
+						     : LEAVE_DONE;
 
 	if (!once)
 		return LEAVE_DONE; /* it was told to stop */
 	if (common.json)
 		return print_json(monitor_json(monitor), leave);
-	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining\n", monitor->figures.expected, monitor->figures.reachable, monitor->figures.unannounced,
+	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining\n",
+	       monitor->figures.expected, monitor->figures.reachable, monitor->figures.unannounced,
 	       monitor->figures.missing, monitor->figures.draining);
 	return leave;
 }
 
-/* A look takes a while where there are thousands: twice a second is enough, but whoever looks once does not wait. */
+/* A look takes a while where there are thousands: twice a second is enough, but whoever looks once
+ * does not wait. */
 static bool wait_a_moment(struct monitor *monitor)
 {
 	const struct timespec half = {.tv_nsec = 500000000};
@@ -205,7 +236,8 @@ static bool wait_a_moment(struct monitor *monitor)
 
 static int go(struct monitor *monitor)
 {
-	const int64_t second = INT64_C(1000000000), pause = interval < 5 * second ? interval : 5 * second;
+	const int64_t second = INT64_C(1000000000),
+		      pause = interval < 5 * second ? interval : 5 * second;
 	int64_t first = 0, write_at = 0;
 
 	while (!stopping) {
@@ -222,7 +254,8 @@ static int go(struct monitor *monitor)
 			int leave = monitor_write_metrics(monitor, metrics_file);
 			if (leave != 0 && (once || write_at == 0))
 				return leave; /* a path that never was right */
-			write_at = now + (leave == 0 ? pause : 60 * second); /* the same words every few seconds hide what matters */
+			/* The same words every few seconds hide what matters. */
+			write_at = now + (leave == 0 ? pause : 60 * second);
 		}
 		if (last)
 			break;
@@ -239,12 +272,14 @@ static int monitor_main(int argc, char **argv)
 	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &leave))
 		return leave;
 	if (inventory == NULL)
-		return say(LEAVE_USAGE, "which nodes are expected? Name the file_sd file of all of them with --inventory");
+		return say(LEAVE_USAGE, "which nodes are expected? Name the file_sd file of all of "
+					"them with --inventory");
 	file = file_sd_path(file);
 	if (file == NULL)
 		return LEAVE_USAGE;
 	if (interval <= 0 || timeout <= 0 || max_inflight == 0 || max_inflight > 1000)
-		return say(LEAVE_USAGE, "--interval and --probe-timeout have to be more than 0, and --max-inflight from 1 to 1000");
+		return say(LEAVE_USAGE, "--interval and --probe-timeout have to be more than 0, "
+					"and --max-inflight from 1 to 1000");
 	after = after >= 0 ? after : once ? 0 : INT64_C(120000000000);
 	monitor.after = after;
 	monitor.json = common.json;
@@ -252,13 +287,16 @@ static int monitor_main(int argc, char **argv)
 	monitor.file = file;
 	monitor.prober = prober_start(max_inflight, once && after == 0 ? 0 : interval, timeout);
 	if (monitor.prober == NULL)
-		return say(LEAVE_FAILED, "no thread could be started: %s", safestart_strerror(errno));
+		return say(LEAVE_FAILED, "no thread could be started: %s",
+			   safestart_strerror(errno));
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	if (look_at_files(&monitor))
 		leave = go(&monitor);
 	else /* files that can't be read have been said */
-		leave = monitor.expected != NULL && monitor.announced != NULL ? say(LEAVE_FAILED, "out of memory") : LEAVE_FAILED;
+		leave = monitor.expected != NULL && monitor.announced != NULL
+				? say(LEAVE_FAILED, "out of memory")
+				: LEAVE_FAILED;
 	monitor_end(&monitor);
 	return leave;
 }
@@ -268,13 +306,21 @@ const struct verb verb_monitor = {
 	.main = monitor_main,
 	.help = "raise an alarm for nodes that run and are not announced",
 	.arguments = NULL,
-	.text = "One a host or site. It probes every node of the inventory by TCP connect and compares with the file that the servers read: unannounced is "
-		"a node that answers, is expected, is not announced and not being drained, for longer than --after; missing is one that is announced "
-		"and does not answer. One that is announced and not in the inventory is not probed, which is said. Each is said when it begins and when it ends, on standard output and in the metrics file.\n\n"
-		"The files are read again when they change. One that can't be read leaves things as they were, and is said once.",
+	.text = "One a host or site. It probes every node of the inventory by TCP connect and "
+		"compares with the file that the servers read: unannounced is "
+		"a node that answers, is expected, is not announced and not being drained, for "
+		"longer than --after; missing is one that is announced "
+		"and does not answer. One that is announced and not in the inventory is not "
+		"probed, which is said. Each is said when it begins and when it ends, on standard "
+		"output and in the metrics file.\n\n"
+		"The files are read again when they change. One that can't be read leaves things "
+		"as they were, and is said once.",
 	.options = options,
-	.examples = {"As a service", "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json --metrics-file /var/lib/node_exporter/safestart.prom",
-		     "At the end of a playbook", "safestart monitor --inventory all.json --file nodes.json --once"},
+	.examples = {"As a service",
+		     "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json "
+		     "--metrics-file /var/lib/node_exporter/safestart.prom",
+		     "At the end of a playbook",
+		     "safestart monitor --inventory all.json --file nodes.json --once"},
 	.exits = {{0, "stopped; with --once: nothing was found"},
 		  {1, "--once: nodes are missing"},
 		  {2, "used in a way that can't be meant"},

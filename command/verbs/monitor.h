@@ -16,7 +16,7 @@ struct alarm;
 
 struct monitor {
 	struct prober *prober;
-	const char *file; /* as it was given, for words */
+	const char *file;             /* as it was given, for words */
 	json_t *expected, *announced; /* id → address */
 	struct drains drains;
 	struct stat inventory_seen, file_seen;
@@ -24,7 +24,7 @@ struct monitor {
 	char *file_real;
 	bool watched; /* all of them are probed; else for want of memory those from before */
 	int64_t after;
-	bool json, quiet; /* how alarms are said; not at all */
+	bool json, quiet;     /* how alarms are said; not at all */
 	struct alarm *alarms; /* open or about to be, of the nodes that are not as they should be */
 	size_t alarm_count;
 	struct {
@@ -39,7 +39,8 @@ const char *monitor_address(const struct monitor *monitor, const char *id);
 void monitor_judge(struct monitor *monitor, int64_t now, time_t wall);
 
 json_t *monitor_json(const struct monitor *monitor);
-int monitor_write_metrics(const struct monitor *monitor, const char *path); /* 0, or how the program ends */
+/* 0, or how the program ends. */
+int monitor_write_metrics(const struct monitor *monitor, const char *path);
 void monitor_end(struct monitor *monitor);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* nodes: what each process knows of each node: a row a node, a column a process; where those are too many to be read, how many
- * processes say what. */
+/* nodes: what each process knows of each node: a row a node, a column a process; where those are
+ * too many to be read, how many processes say what. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +47,8 @@ static bool gather(struct entries *entries, const struct peer *peers, size_t cou
 	for (size_t i = 0; i < count; i++) {
 		const json_t *nodes = json_object_get(peers[i].answer, "nodes");
 		json_array_foreach(nodes, index, node)
-			entries->at[entries->count++] = (struct entry){answer_text(node, "id"), node};
+			entries->at[entries->count++] =
+				(struct entry){answer_text(node, "id"), node};
 	}
 	qsort(entries->at, entries->count, sizeof(*entries->at), compare);
 	for (size_t i = 0; i < entries->count; i++) {
@@ -58,7 +59,8 @@ static bool gather(struct entries *entries, const struct peer *peers, size_t cou
 	return true;
 }
 
-/* What one process says of each node, by an index of its own: sets are large, and not always in the order of ids. */
+/* What one process says of each node, by an index of its own: sets are large, and not always in the
+ * order of ids. */
 struct column {
 	const struct peer *peer;
 	json_t *by_id; /* id → node, borrowed from the answer */
@@ -100,7 +102,10 @@ static enum colour colour_of(const char *state)
 	static const struct {
 		const char *state;
 		enum colour colour;
-	} colours[] = {{"proven", COLOUR_GOOD}, {"applied", COLOUR_PLAIN}, {"announced", COLOUR_WARN}, {"retired", COLOUR_FAINT}, {"-", COLOUR_FAINT}, {"quarantined", COLOUR_WARN}, {"failing", COLOUR_BAD}, {"?", COLOUR_BAD}};
+	} colours[] = {{"proven", COLOUR_GOOD},    {"applied", COLOUR_PLAIN},
+		       {"announced", COLOUR_WARN}, {"retired", COLOUR_FAINT},
+		       {"-", COLOUR_FAINT},        {"quarantined", COLOUR_WARN},
+		       {"failing", COLOUR_BAD},    {"?", COLOUR_BAD}};
 
 	for (size_t i = 0; i < sizeof(colours) / sizeof(colours[0]); i++) {
 		if (strcmp(colours[i].state, state) == 0)
@@ -132,15 +137,20 @@ struct tally {
 static int compare_tallies(const void *a, const void *b)
 {
 	const struct tally *one = a, *other = b;
-	bool one_fine = strcmp(one->state, "proven") == 0 || strcmp(one->state, "applied") == 0, other_fine = strcmp(other->state, "proven") == 0 || strcmp(other->state, "applied") == 0;
+	bool one_fine = strcmp(one->state, "proven") == 0 || strcmp(one->state, "applied") == 0,
+	     other_fine =
+		     strcmp(other->state, "proven") == 0 || strcmp(other->state, "applied") == 0;
 
 	if (one_fine != other_fine)
 		return one_fine - other_fine;
-	return one->count != other->count ? (one->count < other->count) - (one->count > other->count) : strcmp(one->state, other->state);
+	return one->count != other->count
+		       ? (one->count < other->count) - (one->count > other->count)
+		       : strcmp(one->state, other->state);
 }
 
 /* How many say what. */
-static size_t count_states(const struct column *columns, size_t count, const char *id, struct tally tallies[TALLIES])
+static size_t count_states(const struct column *columns, size_t count, const char *id,
+			   struct tally tallies[TALLIES])
 {
 	size_t different = 0, at;
 
@@ -158,8 +168,10 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 	return different;
 }
 
-/* "2 × failing (4312, 4313), 197 × proven, 1 × applied (4400)": few are named. The worst gives the colour. */
-static enum colour tell_states(const struct column *columns, size_t count, const char *id, char *words, size_t size)
+/* "2 × failing (4312, 4313), 197 × proven, 1 × applied (4400)": few are named. The worst gives the
+ * colour. */
+static enum colour tell_states(const struct column *columns, size_t count, const char *id,
+			       char *words, size_t size)
 {
 	enum colour colour = COLOUR_PLAIN;
 	struct tally tallies[TALLIES] = {0};
@@ -170,7 +182,11 @@ static enum colour tell_states(const struct column *columns, size_t count, const
 	for (size_t i = 0; to != NULL && i < different; i++) {
 		const struct tally *tally = &tallies[i];
 		enum colour its = colour_of(tally->state);
-		colour = its == COLOUR_BAD || (its == COLOUR_WARN && colour != COLOUR_BAD) || (colour == COLOUR_PLAIN && its == COLOUR_GOOD && 2 * tally->count > count) ? its : colour;
+		colour = its == COLOUR_BAD || (its == COLOUR_WARN && colour != COLOUR_BAD) ||
+					 (colour == COLOUR_PLAIN && its == COLOUR_GOOD &&
+					  2 * tally->count > count)
+				 ? its
+				 : colour;
 		fprintf(to, "%s%zu × %s", i > 0 ? ", " : "", tally->count, tally->state);
 		const char *before = " (";
 		for (size_t k = 0; tally->count <= 3 && different > 1 && k < count; k++) {
@@ -186,7 +202,8 @@ static enum colour tell_states(const struct column *columns, size_t count, const
 	return colour;
 }
 
-static void fill(struct table *table, const struct entries *entries, const struct column *columns, size_t count, bool counted)
+static void fill(struct table *table, const struct entries *entries, const struct column *columns,
+		 size_t count, bool counted)
 {
 	char words[512];
 
@@ -202,7 +219,8 @@ static void fill(struct table *table, const struct entries *entries, const struc
 			table_cell(table, colour_of(state), "%s", state);
 		}
 		if (counted) {
-			enum colour colour = tell_states(columns, count, entry->id, words, sizeof(words));
+			enum colour colour =
+				tell_states(columns, count, entry->id, words, sizeof(words));
 			table_cell(table, colour, "%s", words);
 		}
 	}
@@ -210,7 +228,8 @@ static void fill(struct table *table, const struct entries *entries, const struc
 
 static bool is_troubled(const char *state)
 {
-	return strcmp(state, "proven") != 0 && strcmp(state, "applied") != 0 && strcmp(state, "-") != 0 && strcmp(state, "?") != 0;
+	return strcmp(state, "proven") != 0 && strcmp(state, "applied") != 0 &&
+	       strcmp(state, "-") != 0 && strcmp(state, "?") != 0;
 }
 
 /* Why, where something is wrong. */
@@ -260,7 +279,8 @@ static void print_line(const struct entries *entries, const struct column *colum
 		example = bad && example[0] == '\0' ? entries->at[i].id : example;
 	}
 	words_print(name);
-	printf(": %zu node%s on %zu process%s; proven on all of them: %zu", entries->count, entries->count == 1 ? "" : "s", answered, answered == 1 ? "" : "es", proven);
+	printf(": %zu node%s on %zu process%s; proven on all of them: %zu", entries->count,
+	       entries->count == 1 ? "" : "s", answered, answered == 1 ? "" : "es", proven);
 	if (troubled > 0) {
 		printf("; to be looked at: %zu, such as ", troubled);
 		words_print(example);
@@ -313,7 +333,8 @@ static int print_for_programs(const struct processes *processes, int leave)
 
 	for (size_t i = 0; i < processes->count; i++) {
 		const struct peer *peer = &processes->peers[i];
-		json_t *answer = peer->state == PEER_ANSWERED ? json_copy(peer->answer) : json_object();
+		json_t *answer =
+			peer->state == PEER_ANSWERED ? json_copy(peer->answer) : json_object();
 		json_object_del(answer, "ok");
 		json_object_set_new(answer, "name", json_string(peer->name));
 		json_object_set_new(answer, "process", json_string(peer->process));
@@ -321,7 +342,9 @@ static int print_for_programs(const struct processes *processes, int leave)
 			json_object_set_new(answer, "error", json_string(peer->why));
 		json_array_append_new(answers, answer);
 	}
-	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "processes", answers), leave);
+	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "processes",
+				    answers),
+			  leave);
 }
 
 /* Quarantined somewhere, or somebody did not answer. */
@@ -333,7 +356,8 @@ static int leave_by(const struct processes *processes)
 
 	for (size_t i = 0; i < processes->count; i++) {
 		const json_t *nodes = json_object_get(processes->peers[i].answer, "nodes");
-		if (processes->peers[i].state != PEER_ANSWERED && processes->peers[i].state != PEER_GONE)
+		if (processes->peers[i].state != PEER_ANSWERED &&
+		    processes->peers[i].state != PEER_GONE)
 			leave = leave_worse(leave, LEAVE_FAILED);
 		json_array_foreach(nodes, index, node) {
 			if (strcmp(answer_text(node, "state"), "quarantined") == 0)
@@ -353,7 +377,9 @@ static int nodes_main(int argc, char **argv)
 	leave = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
 	if (leave != 0)
 		return leave;
-	bool fine = processes_ask(&processes, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option), timeout) == 0;
+	bool fine =
+		processes_ask(&processes, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option),
+			      timeout) == 0;
 	leave = leave_by(&processes);
 	if (fine && common.json) {
 		leave = print_for_programs(&processes, leave);
@@ -382,12 +408,20 @@ const struct verb verb_nodes = {
 	.main = nodes_main,
 	.help = "each node in each process: announced, applied, proven, failing",
 	.arguments = "[NAME]",
-	.text = "A row a node, a column a process. Where there are more processes than can be read, the rows say how many of them say what, and name the "
-		"few that differ. Below it stands why, for each node that is not as it should be.\n\n"
-		"announced: in the desired set, not live yet. applied: live, but no request to it has been reported yet. proven: live, and the newest request to it "
-		"worked. failing: the newest request to it failed. quarantined: announced, but unusable or rejected. retired: it has left the set, and a reader is "
+	.text = "A row a node, a column a process. Where there are more processes than can be "
+		"read, the rows say how many of them say what, and name the "
+		"few that differ. Below it stands why, for each node that is not as it should "
+		"be.\n\n"
+		"announced: in the desired set, not live yet. applied: live, but no request to it "
+		"has been reported yet. proven: live, and the newest request to it "
+		"worked. failing: the newest request to it failed. quarantined: announced, but "
+		"unusable or rejected. retired: it has left the set, and a reader is "
 		"still inside. -: not known there. ?: that process does not answer.",
 	.options = options,
-	.examples = {"Is riak-3 used by everybody", "safestart nodes --node riak-3", "The nodes of api, for a program", "safestart nodes --json api"},
-	.exits = {{0, "shown"}, {2, "used in a way that can't be meant"}, {4, "somebody did not answer, or nobody is there"}, {7, "a node is quarantined somewhere"}},
+	.examples = {"Is riak-3 used by everybody", "safestart nodes --node riak-3",
+		     "The nodes of api, for a program", "safestart nodes --json api"},
+	.exits = {{0, "shown"},
+		  {2, "used in a way that can't be meant"},
+		  {4, "somebody did not answer, or nobody is there"},
+		  {7, "a node is quarantined somewhere"}},
 };

@@ -8,8 +8,8 @@
 
 #include "command.h"
 #include "hosts/processes.h"
-#include "verbs/request.h"
 #include "hosts/table.h"
+#include "verbs/request.h"
 
 static bool force, urgent, wait;
 static const char *reason;
@@ -33,9 +33,12 @@ json_t *request_new(bool forced, bool at_once, const char *why, int64_t wait_ns)
 
 	if (why == NULL)
 		say_who(who, sizeof(who));
-	json_t *request = json_pack("{s:s,s:s,s:b,s:b,s:b}", "do", "request", "reason", why != NULL ? why : who, "force", forced, "urgent", at_once, "wait", wait_ns > 0);
+	json_t *request = json_pack("{s:s,s:s,s:b,s:b,s:b}", "do", "request", "reason",
+				    why != NULL ? why : who, "force", forced, "urgent", at_once,
+				    "wait", wait_ns > 0);
 	if (wait_ns > 0)
-		json_object_set_new(request, "timeout_ms", json_integer(wait_ns / 1000000 > 0 ? wait_ns / 1000000 : 1));
+		json_object_set_new(request, "timeout_ms",
+				    json_integer(wait_ns / 1000000 > 0 ? wait_ns / 1000000 : 1));
 	return request;
 }
 
@@ -52,7 +55,9 @@ static int leave_by(const struct peer *peer)
 		return LEAVE_FAILED;
 	if (!wait || strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0)
 		return answer_number(outcome, "quarantined") > 0 ? LEAVE_QUARANTINED : LEAVE_DONE;
-	return strcmp(verdict, "pending") == 0 ? LEAVE_NOT_YET : strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED : LEAVE_FAILED;
+	return strcmp(verdict, "pending") == 0   ? LEAVE_NOT_YET
+	       : strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED
+						 : LEAVE_FAILED;
 }
 
 static void print_peer(const struct peer *peer)
@@ -60,13 +65,18 @@ static void print_peer(const struct peer *peer)
 	const json_t *outcome = json_object_get(peer->answer, "outcome");
 	int leave = leave_by(peer);
 
-	fputs(colour_on(leave == LEAVE_DONE ? COLOUR_GOOD : leave == LEAVE_NOT_YET || leave == LEAVE_QUARANTINED ? COLOUR_WARN : COLOUR_BAD), stdout);
+	fputs(colour_on(leave == LEAVE_DONE                                    ? COLOUR_GOOD
+			: leave == LEAVE_NOT_YET || leave == LEAVE_QUARANTINED ? COLOUR_WARN
+									       : COLOUR_BAD),
+	      stdout);
 	words_print(peer->name);
 	printf(" %s:%s ", peer->process, colour_off());
 	if (peer->state != PEER_ANSWERED)
 		words_print(peer->why);
 	else if (json_is_object(outcome))
-		words_print(answer_text(outcome, "message")[0] != '\0' ? answer_text(outcome, "message") : answer_text(outcome, "verdict"));
+		words_print(answer_text(outcome, "message")[0] != '\0'
+				    ? answer_text(outcome, "message")
+				    : answer_text(outcome, "verdict"));
 	else
 		printf("asked, ticket %.0f", answer_number(peer->answer, "ticket"));
 	putchar('\n');
@@ -77,7 +87,9 @@ static void print_next(const struct processes *processes)
 {
 	for (size_t i = 0; i < processes->count; i++) {
 		const struct peer *peer = &processes->peers[i];
-		if (peer->state != PEER_ANSWERED || strstr(answer_text(json_object_get(peer->answer, "outcome"), "message"), "SAFESTART_FORCE") == NULL)
+		if (peer->state != PEER_ANSWERED ||
+		    strstr(answer_text(json_object_get(peer->answer, "outcome"), "message"),
+			   "SAFESTART_FORCE") == NULL)
 			continue;
 		fputs("Next, if that is meant: safestart request --force ", stdout);
 		words_print(peer->name);
@@ -98,12 +110,16 @@ static json_t *peer_json(const struct peer *peer)
 	return answer;
 }
 
-/* To force is to say that a loss is meant, of that set in those processes: not of everybody who happens to be there. */
+/* To force is to say that a loss is meant, of that set in those processes: not of everybody who
+ * happens to be there. */
 static int check_force(const struct processes *processes, const char *name)
 {
 	for (size_t i = 1; force && name == NULL && i < processes->count; i++) {
 		if (strcmp(processes->peers[0].name, processes->peers[i].name) != 0)
-			return say(LEAVE_USAGE, "--force needs a NAME here: there are %s and %s, and forcing lifts the guard rails of all it reaches", processes->peers[0].name, processes->peers[i].name);
+			return say(LEAVE_USAGE,
+				   "--force needs a NAME here: there are %s and %s, and forcing "
+				   "lifts the guard rails of all it reaches",
+				   processes->peers[0].name, processes->peers[i].name);
 	}
 	return 0;
 }
@@ -111,7 +127,8 @@ static int check_force(const struct processes *processes, const char *name)
 static const struct option_row options[] = {
 	OPTION_CONTROL,
 	OPTION_JSON,
-	{"force", NULL, OPTION_FLAG, &force, "lift max_shrink and min_nodes for this time; never applies an empty set"},
+	{"force", NULL, OPTION_FLAG, &force,
+	 "lift max_shrink and min_nodes for this time; never applies an empty set"},
 	{"urgent", NULL, OPTION_FLAG, &urgent, "skip debounce and backoff"},
 	{"reason", "TEXT", OPTION_TEXT, &reason, "why, for their logs"},
 	{"wait", NULL, OPTION_FLAG, &wait, "wait for the outcome, and exit by the worst"},
@@ -133,10 +150,12 @@ static int request_main(int argc, char **argv)
 		leave = check_force(&processes, name);
 	if (leave != 0)
 		goto done;
-	/* Theirs is the timeout of the answer; ours on top is for those that do not even answer. To wait for no time at all is to wait, too:
-	 * what is told is an outcome, if only that there is none yet. */
+	/* Theirs is the timeout of the answer; ours on top is for those that do not even answer. To
+	 * wait for no time at all is to wait, too: what is told is an outcome, if only that there
+	 * is none yet. */
 	const int64_t patience = wait ? (timeout > 0 ? timeout : 1) : 0;
-	if (processes_ask(&processes, request_new(force, urgent, reason, patience), patience + PROCESSES_TIMEOUT) < 0) {
+	if (processes_ask(&processes, request_new(force, urgent, reason, patience),
+			  patience + PROCESSES_TIMEOUT) < 0) {
 		leave = say(LEAVE_FAILED, "out of memory");
 		goto done;
 	}
@@ -166,11 +185,15 @@ const struct verb verb_request = {
 	.main = request_main,
 	.help = "ask processes to look at their nodes anew",
 	.arguments = "[NAME]",
-	.text = "Ask as often as you like: requests in close succession become one run, runs never overlap, and an unchanged set changes nothing. "
-		"Without a NAME every process in the control directory is asked. Only root and the user a process runs as may ask it.\n\n"
-		"A set that would lose too many nodes is refused until it is asked for with --force.",
+	.text = "Ask as often as you like: requests in close succession become one run, runs never "
+		"overlap, and an unchanged set changes nothing. "
+		"Without a NAME every process in the control directory is asked. Only root and the "
+		"user a process runs as may ask it.\n\n"
+		"A set that would lose too many nodes is refused until it is asked for with "
+		"--force.",
 	.options = options,
-	.examples = {"Apply what is in the file now, and see how it ends", "safestart request --wait api", "It is meant that half of the nodes go",
+	.examples = {"Apply what is in the file now, and see how it ends",
+		     "safestart request --wait api", "It is meant that half of the nodes go",
 		     "safestart request --force --wait --reason 'rack 4 moves out' api"},
 	.exits = {{0, "asked; with --wait: applied, or nothing had to be"},
 		  {1, "not answered before the timeout; it stays asked"},

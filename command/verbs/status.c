@@ -7,13 +7,14 @@
 
 #include "command.h"
 #include "hosts/processes.h"
-#include "hosts/summary.h"
 #include "hosts/roster.h"
+#include "hosts/summary.h"
 #include "hosts/table.h"
 
 static const char *state_name(enum peer_state state)
 {
-	static const char *const names[] = {"unasked", "answered", "gone", "silent", "refused", "failed"};
+	static const char *const names[] = {"unasked", "answered", "gone",
+					    "silent",  "refused",  "failed"};
 
 	return names[state];
 }
@@ -22,7 +23,11 @@ static const char *state_name(enum peer_state state)
 
 static void print_line(const char *name, const struct summary *summary)
 {
-	fputs(colour_on(summary->leave == LEAVE_DONE ? COLOUR_GOOD : summary->leave == LEAVE_QUARANTINED || summary->leave == LEAVE_NOT_YET ? COLOUR_WARN : COLOUR_BAD), stdout);
+	fputs(colour_on(summary->leave == LEAVE_DONE ? COLOUR_GOOD
+			: summary->leave == LEAVE_QUARANTINED || summary->leave == LEAVE_NOT_YET
+				? COLOUR_WARN
+				: COLOUR_BAD),
+	      stdout);
 	words_print(name);
 	fputs(":", stdout);
 	fputs(colour_off(), stdout);
@@ -30,9 +35,11 @@ static void print_line(const char *name, const struct summary *summary)
 	words_print(summary->line != NULL ? summary->line : "(out of memory)");
 	if (summary->next[0] != '\0') {
 		size_t length = summary->line != NULL ? strlen(summary->line) : 0;
-		fputs(length > 0 && summary->line[length - 1] == '?' ? " Next: " : ". Next: ", stdout);
+		fputs(length > 0 && summary->line[length - 1] == '?' ? " Next: " : ". Next: ",
+		      stdout);
 		words_print(summary->next);
-		if (strstr(summary->next, " --force ") != NULL) /* nobody is to lose nodes for having done as he was told */
+		/* Nobody is to lose nodes for having done as he was told. */
+		if (strstr(summary->next, " --force ") != NULL)
 			fputs(", if that is meant", stdout);
 	}
 	putchar('\n');
@@ -41,14 +48,16 @@ static void print_line(const char *name, const struct summary *summary)
 /* "10: 9 proven, 1 failing" */
 static void tell_nodes(const json_t *status, char *words, size_t size)
 {
-	static const char *const states[] = {"proven", "failing", "quarantined", "announced", "retired"};
+	static const char *const states[] = {"proven", "failing", "quarantined", "announced",
+					     "retired"};
 	size_t used = (size_t)snprintf(words, size, "%zu", summary_nodes(status, NULL));
 	const char *before = ": ";
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		size_t count = summary_nodes(status, states[i]);
 		if (count > 0 && used < size) {
-			used += (size_t)snprintf(words + used, size - used, "%s%zu %s", before, count, states[i]);
+			used += (size_t)snprintf(words + used, size - used, "%s%zu %s", before,
+						 count, states[i]);
 			before = ", ";
 		}
 	}
@@ -56,8 +65,10 @@ static void tell_nodes(const json_t *status, char *words, size_t size)
 
 static void print_peer(struct table *table, const struct peer *peer, const struct summary *summary)
 {
-	static const enum colour colours[] = {COLOUR_PLAIN, COLOUR_WARN, COLOUR_FAINT, COLOUR_WARN, COLOUR_BAD, COLOUR_BAD, COLOUR_BAD};
-	const json_t *status = peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
+	static const enum colour colours[] = {COLOUR_PLAIN, COLOUR_WARN, COLOUR_FAINT, COLOUR_WARN,
+					      COLOUR_BAD,   COLOUR_BAD,  COLOUR_BAD};
+	const json_t *status =
+		peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
 	char words[400], nodes[128] = "";
 	enum trouble trouble = summary_peer(peer, summary, words, sizeof(words));
 	bool has_set = answer_number(status, "generation") > 0;
@@ -66,22 +77,31 @@ static void print_peer(struct table *table, const struct peer *peer, const struc
 		tell_nodes(status, nodes, sizeof(nodes));
 	table_cell(table, trouble == TROUBLE_GONE ? COLOUR_FAINT : COLOUR_PLAIN, "%s", peer->name);
 	table_cell(table, colours[trouble], "%s", peer->process);
-	table_cell(table, has_set && strcmp(answer_text(status, "digest"), summary->full) == 0 ? COLOUR_GOOD : COLOUR_WARN, "%.*s", (int)summary->digits,
-		   has_set ? answer_text(status, "digest") : "-");
+	table_cell(table,
+		   has_set && strcmp(answer_text(status, "digest"), summary->full) == 0
+			   ? COLOUR_GOOD
+			   : COLOUR_WARN,
+		   "%.*s", (int)summary->digits, has_set ? answer_text(status, "digest") : "-");
 	table_cell(table, COLOUR_PLAIN, "%s", nodes);
-	const char *keep = answer_text(json_object_get(status, "last_good"), "error"); /* no harm before it is started anew */
-	table_cell(table, keep[0] != '\0' && trouble == TROUBLE_NONE ? COLOUR_WARN : colours[trouble], "%s%s%s%s", words[0] != '\0' ? words : "ok",
-		   status != NULL && !answer_bool(status, "serves", true) ? " (serves nobody)" : "", keep[0] != '\0' ? "; last_good is not up to date: " : "", keep);
+	/* No harm before it is started anew. */
+	const char *keep = answer_text(json_object_get(status, "last_good"), "error");
+	table_cell(table,
+		   keep[0] != '\0' && trouble == TROUBLE_NONE ? COLOUR_WARN : colours[trouble],
+		   "%s%s%s%s", words[0] != '\0' ? words : "ok",
+		   status != NULL && !answer_bool(status, "serves", true) ? " (serves nobody)" : "",
+		   keep[0] != '\0' ? "; last_good is not up to date: " : "", keep);
 }
 
 /* Those in trouble come first: they are what one looks for. */
-static void print_peers(struct table *table, const struct peer *peers, size_t count, const struct summary *summary)
+static void print_peers(struct table *table, const struct peer *peers, size_t count,
+			const struct summary *summary)
 {
 	char words[400];
 
 	for (int fine = 0; fine < 2; fine++) {
 		for (size_t i = 0; i < count; i++) {
-			if ((summary_peer(&peers[i], summary, words, sizeof(words)) == TROUBLE_NONE) == (fine == 1))
+			if ((summary_peer(&peers[i], summary, words, sizeof(words)) ==
+			     TROUBLE_NONE) == (fine == 1))
 				print_peer(table, &peers[i], summary);
 		}
 	}
@@ -94,9 +114,11 @@ static unsigned expected_of(const struct roster *roster, const char *name)
 	return row != NULL ? row->count : 0;
 }
 
-/* Of those on the roster the first one from *index on of which not one process is there; NULL: there is none. Where only one name was
- * asked for, the others are not looked for. */
-static const struct roster_row *next_absent(const struct roster *roster, const struct processes *processes, bool all, size_t *index)
+/* Of those on the roster the first one from *index on of which not one process is there; NULL:
+ * there is none. Where only one name was asked for, the others are not looked for. */
+static const struct roster_row *next_absent(const struct roster *roster,
+					    const struct processes *processes, bool all,
+					    size_t *index)
 {
 	while (all && *index < roster->count) {
 		const struct roster_row *row = &roster->rows[(*index)++];
@@ -109,7 +131,8 @@ static const struct roster_row *next_absent(const struct roster *roster, const s
 	return NULL;
 }
 
-static int print_for_people(const struct processes *processes, const struct roster *roster, bool all)
+static int print_for_people(const struct processes *processes, const struct roster *roster,
+			    bool all)
 {
 	static const char *const heads[] = {"NAME", "PROCESS", "SET", "NODES", "STATE"};
 	const struct roster_row *absent;
@@ -122,7 +145,8 @@ static int print_for_people(const struct processes *processes, const struct rost
 		table_cell(&table, COLOUR_HEAD, "%s", heads[i]);
 	for (size_t i = 0, count; i < processes->count; i += count) {
 		count = summary_span(processes, i);
-		summarise(&summary, &processes->peers[i], count, expected_of(roster, processes->peers[i].name));
+		summarise(&summary, &processes->peers[i], count,
+			  expected_of(roster, processes->peers[i].name));
 		print_line(processes->peers[i].name, &summary);
 		print_peers(&table, &processes->peers[i], count, &summary);
 		leave = leave_worse(leave, summary.leave);
@@ -146,13 +170,16 @@ static json_t *peer_json(const struct peer *peer, const struct summary *summary)
 {
 	char words[400];
 	enum trouble trouble = summary_peer(peer, summary, words, sizeof(words));
-	json_t *status = peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
+	json_t *status =
+		peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
 
-	return json_pack("{s:s,s:s,s:b,s:s*,s:O*}", "process", peer->process, "state", state_name(peer->state), "ok", trouble == TROUBLE_NONE, "why",
+	return json_pack("{s:s,s:s,s:b,s:s*,s:O*}", "process", peer->process, "state",
+			 state_name(peer->state), "ok", trouble == TROUBLE_NONE, "why",
 			 words[0] != '\0' ? words : NULL, "status", status);
 }
 
-static json_t *name_json(const char *called, const struct peer *peers, size_t count, unsigned expected, int *leave)
+static json_t *name_json(const char *called, const struct peer *peers, size_t count,
+			 unsigned expected, int *leave)
 {
 	struct summary summary;
 	json_t *processes = json_array();
@@ -160,15 +187,19 @@ static json_t *name_json(const char *called, const struct peer *peers, size_t co
 	summarise(&summary, peers, count, expected);
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(processes, peer_json(&peers[i], &summary));
-	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", called, "summary", summary.line, "next", summary.next, "digest", summary.full,
-				 "on_it", (json_int_t)summary.on_it, "count", (json_int_t)summary.processes, "missing", (json_int_t)summary.missing, "nodes", (json_int_t)summary.nodes, "ok",
-				 summary.leave == LEAVE_DONE, "processes", processes);
+	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", called,
+				 "summary", summary.line, "next", summary.next, "digest",
+				 summary.full, "on_it", (json_int_t)summary.on_it, "count",
+				 (json_int_t)summary.processes, "missing",
+				 (json_int_t)summary.missing, "nodes", (json_int_t)summary.nodes,
+				 "ok", summary.leave == LEAVE_DONE, "processes", processes);
 	*leave = leave_worse(*leave, summary.leave);
 	summary_end(&summary);
 	return name;
 }
 
-static int print_for_programs(const struct processes *processes, const struct roster *roster, bool all)
+static int print_for_programs(const struct processes *processes, const struct roster *roster,
+			      bool all)
 {
 	const struct roster_row *absent;
 	json_t *names = json_array();
@@ -176,11 +207,17 @@ static int print_for_programs(const struct processes *processes, const struct ro
 
 	for (size_t i = 0, count; i < processes->count; i += count) {
 		count = summary_span(processes, i);
-		json_array_append_new(names, name_json(processes->peers[i].name, &processes->peers[i], count, expected_of(roster, processes->peers[i].name), &leave));
+		json_array_append_new(names,
+				      name_json(processes->peers[i].name, &processes->peers[i],
+						count,
+						expected_of(roster, processes->peers[i].name),
+						&leave));
 	}
 	for (size_t i = 0; (absent = next_absent(roster, processes, all, &i)) != NULL;)
-		json_array_append_new(names, name_json(absent->name, NULL, 0, absent->count, &leave));
-	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "names", names), leave);
+		json_array_append_new(names,
+				      name_json(absent->name, NULL, 0, absent->count, &leave));
+	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "names", names),
+			  leave);
 }
 
 /* ---- The verb ---- */
@@ -224,14 +261,21 @@ const struct verb verb_status = {
 	.main = status_main,
 	.help = "how it stands: who is on which set of nodes, who is behind and why",
 	.arguments = "[NAME]",
-	.text = "Asks every process that shares the control directory, or those of one NAME, and says first what matters: how many of them have "
-		"the newest set of nodes live, who has not and why, which nodes are failing, and the command to go on with. Then comes a table, a row a process.\n\n"
-		"A generation is named by the first digits of its set's digest, so that it is the same in every process. A process that "
-		"was killed is shown as gone, once; then its socket is swept away. One that does not answer is shown as such.\n\n"
-		"A file `roster` in the control directory says how many processes of a name there have to be, a line each: api 4. Then those that are missing are told.",
+	.text = "Asks every process that shares the control directory, or those of one NAME, and "
+		"says first what matters: how many of them have "
+		"the newest set of nodes live, who has not and why, which nodes are failing, and "
+		"the command to go on with. Then comes a table, a row a process.\n\n"
+		"A generation is named by the first digits of its set's digest, so that it is the "
+		"same in every process. A process that "
+		"was killed is shown as gone, once; then its socket is swept away. One that does "
+		"not answer is shown as such.\n\n"
+		"A file `roster` in the control directory says how many processes of a name there "
+		"have to be, a line each: api 4. Then those that are missing are told.",
 	.options = options,
-	.examples = {"How do all servers here stand", "safestart status", "Only those called api, elsewhere", "safestart status --control /run/api api",
-		     "In a script: is everybody on the newest set", "safestart status --json api | jq -e .names[0].ok"},
+	.examples = {"How do all servers here stand", "safestart status",
+		     "Only those called api, elsewhere", "safestart status --control /run/api api",
+		     "In a script: is everybody on the newest set",
+		     "safestart status --json api | jq -e .names[0].ok"},
 	.exits = {{0, "all of them are on the newest set, though nodes of it may be failing"},
 		  {1, "somebody is not yet, or was told other nodes"},
 		  {2, "used in a way that can't be meant"},

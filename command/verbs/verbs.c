@@ -6,7 +6,11 @@
 #include "command.h"
 #include "help.h"
 
-const struct verb *const verbs[] = {&verb_status, &verb_nodes, &verb_events, &verb_metrics, &verb_request, &verb_wait, &verb_announce, &verb_withdraw, &verb_drain, &verb_monitor, &verb_check, &verb_run, &verb_help, &verb_complete, NULL};
+const struct verb *const verbs[] = {&verb_status,   &verb_nodes,    &verb_events,
+				    &verb_metrics,  &verb_request,  &verb_wait,
+				    &verb_announce, &verb_withdraw, &verb_drain,
+				    &verb_monitor,  &verb_check,    &verb_run,
+				    &verb_help,     &verb_complete, NULL};
 
 const struct verb *verbs_find(const char *name)
 {
@@ -29,7 +33,8 @@ int verbs_none(const char *name)
 	names[count] = NULL;
 	const char *nearest = options_nearest(name, names);
 	if (nearest != NULL)
-		return say(LEAVE_USAGE, "there is no \"%s\"; did you mean safestart %s?", name, nearest);
+		return say(LEAVE_USAGE, "there is no \"%s\"; did you mean safestart %s?", name,
+			   nearest);
 	return say(LEAVE_USAGE, "there is no \"%s\"; safestart help lists what there is", name);
 }
 
@@ -54,4 +59,7 @@ static int help_main(int argc, char **argv)
 	return LEAVE_DONE;
 }
 
-const struct verb verb_help = {.name = "help", .main = help_main, .help = "explain a verb, with examples", .arguments = "[VERB]"};
+const struct verb verb_help = {.name = "help",
+			       .main = help_main,
+			       .help = "explain a verb, with examples",
+			       .arguments = "[VERB]"};

@@ -19,9 +19,11 @@
 struct http;
 
 /* Listens on 127.0.0.1. NULL: `why` has the words. */
-struct http *http_start(struct safestart *ss, uint16_t port, unsigned threads, char *why, size_t why_size);
+struct http *http_start(struct safestart *ss, uint16_t port, unsigned threads, char *why,
+			size_t why_size);
 
-/* Accepts nothing new, lets requests that are being served finish (a few seconds at most), frees everything. */
+/* Accepts nothing new, lets requests that are being served finish (a few seconds at most), frees
+ * everything. */
 void http_stop(struct http *http);
 
 #endif

@@ -10,7 +10,8 @@
 
 void log_line(int level, const char *format, ...)
 {
-	static const char *const word[] = { "emergency", "alert", "critical", "error", "warning", "notice", "info", "debug" };
+	static const char *const word[] = {"emergency", "alert",  "critical", "error",
+					   "warning",   "notice", "info",     "debug"};
 	struct timespec now;
 	struct tm local;
 	char text[1024], when[32];
@@ -22,6 +23,6 @@ void log_line(int level, const char *format, ...)
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &local);
 	strftime(when, sizeof(when), "%F %T", &local);
-	dprintf(STDERR_FILENO, "%s.%03ld apiserver[%d] %s: %s\n", when, now.tv_nsec / 1000000, (int)getpid(),
-		level >= 0 && level <= 7 ? word[level] : "log", text);
+	dprintf(STDERR_FILENO, "%s.%03ld apiserver[%d] %s: %s\n", when, now.tv_nsec / 1000000,
+		(int)getpid(), level >= 0 && level <= 7 ? word[level] : "log", text);
 }

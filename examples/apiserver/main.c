@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * apiserver - an API server that keeps payments on storage nodes (Redis), and takes up new nodes while it serves.
+ * apiserver - an API server that keeps payments on storage nodes (Redis), and takes up new nodes
+ * while it serves.
  *
  * main: the command line, the signals, and the order in which things start and stop.
  */
@@ -42,8 +43,10 @@ static const char usage[] =
 	"  --set KEY=VALUE    a setting of libsafestart; may be given more than once\n"
 	"  --pid-file FILE    refuse to start when it names a living process\n"
 	"  --threads N        threads that answer requests (8)\n"
-	"  --warmup MS        stands for what real servers do before they listen: load code, fill caches (0)\n"
-	"  --read-once        read the nodes once, at start: a server as they were, restarted for every change\n"
+	"  --warmup MS        stands for what real servers do before they listen: load code, fill "
+	"caches (0)\n"
+	"  --read-once        read the nodes once, at start: a server as they were, restarted for "
+	"every change\n"
 	"SIGHUP looks at the nodes anew, SIGTERM stops.\n";
 
 /* True when text is a whole number in range. */
@@ -59,42 +62,36 @@ static bool number(const char *text, unsigned least, unsigned most, unsigned *ou
 static bool parse_one(struct options *options, int option)
 {
 	switch (option) {
-	case 'p':
-		return number(optarg, 1, 65535, &options->port);
-	case 'n':
-		options->nodes = optarg;
-		return true;
+	case 'p': return number(optarg, 1, 65535, &options->port);
+	case 'n': options->nodes = optarg; return true;
 	case 's':
 		if (options->settings_count == SETTINGS_MAX)
 			return false;
 		options->settings[options->settings_count++] = optarg;
 		return true;
-	case 'P':
-		options->pid_file = optarg;
-		return true;
-	case 't':
-		return number(optarg, 1, 1024, &options->threads);
-	case 'w':
-		return number(optarg, 0, 600000, &options->warmup_ms);
-	case 'o':
-		options->read_once = true;
-		return true;
-	default:
-		return false;
+	case 'P': options->pid_file = optarg; return true;
+	case 't': return number(optarg, 1, 1024, &options->threads);
+	case 'w': return number(optarg, 0, 600000, &options->warmup_ms);
+	case 'o': options->read_once = true; return true;
+	default: return false;
 	}
 }
 
 static bool parse(struct options *options, int argc, char **argv)
 {
 	static const struct option table[] = {
-		{ "port", required_argument, NULL, 'p' },     { "nodes", required_argument, NULL, 'n' },
-		{ "set", required_argument, NULL, 's' },      { "pid-file", required_argument, NULL, 'P' },
-		{ "threads", required_argument, NULL, 't' },  { "warmup", required_argument, NULL, 'w' },
-		{ "read-once", no_argument, NULL, 'o' },      { NULL, 0, NULL, 0 },
+		{"port", required_argument, NULL, 'p'},
+		{"nodes", required_argument, NULL, 'n'},
+		{"set", required_argument, NULL, 's'},
+		{"pid-file", required_argument, NULL, 'P'},
+		{"threads", required_argument, NULL, 't'},
+		{"warmup", required_argument, NULL, 'w'},
+		{"read-once", no_argument, NULL, 'o'},
+		{NULL, 0, NULL, 0},
 	};
 	int option;
 
-	*options = (struct options){ .threads = 8 };
+	*options = (struct options){.threads = 8};
 	/* There is one thread so far. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((option = getopt_long(argc, argv, "", table, NULL)) >= 0)
 		if (!parse_one(options, option))
@@ -111,7 +108,7 @@ static void on_hangup(int signal)
 
 static void let_hangup_through(void)
 {
-	struct sigaction action = { .sa_handler = on_hangup, .sa_flags = SA_RESTART };
+	struct sigaction action = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
 	sigset_t hangup;
 
 	sigaction(SIGHUP, &action, NULL);
@@ -120,7 +117,8 @@ static void let_hangup_through(void)
 	pthread_sigmask(SIG_UNBLOCK, &hangup, NULL);
 }
 
-/* What came before is kept for us: a SIGTERM during the warm-up stops the server when it is over, as in most servers. */
+/* What came before is kept for us: a SIGTERM during the warm-up stops the server when it is over,
+ * as in most servers. */
 static bool told_to_stop(const sigset_t *stop)
 {
 	static const struct timespec at_once;
@@ -130,7 +128,7 @@ static bool told_to_stop(const sigset_t *stop)
 
 static void warm_up(unsigned ms)
 {
-	struct timespec rest = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+	struct timespec rest = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
 
 	while (nanosleep(&rest, &rest) < 0)
 		;
@@ -138,11 +136,11 @@ static void warm_up(unsigned ms)
 
 static void log_why_not_ready(int error)
 {
-	struct safestart_outcome outcome = { .size = sizeof(outcome) };
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 	bool known = safestart_last_outcome(handle, &outcome) == 0;
 
-	log_line(LOG_ERR, "no usable storage nodes within %d s, so not starting: %s", READY_MS / 1000,
-		 known ? outcome.message : safestart_strerror(error));
+	log_line(LOG_ERR, "no usable storage nodes within %d s, so not starting: %s",
+		 READY_MS / 1000, known ? outcome.message : safestart_strerror(error));
 }
 
 static int serve(const struct options *options, const sigset_t *stop)
@@ -176,7 +174,8 @@ static int serve(const struct options *options, const sigset_t *stop)
 static int run(const struct options *options, const sigset_t *stop)
 {
 	char why[256];
-	int r = nodes_open(&handle, options->nodes, options->settings, options->settings_count, options->read_once, why, sizeof(why));
+	int r = nodes_open(&handle, options->nodes, options->settings, options->settings_count,
+			   options->read_once, why, sizeof(why));
 
 	if (r < 0) {
 		log_line(LOG_ERR, "%s", why);
@@ -202,7 +201,8 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	/* Blocked before any thread exists, so that all inherit it: none of them dies of a signal during the start. */
+	/* Blocked before any thread exists, so that all inherit it: none of them dies of a signal
+	 * during the start. */
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);

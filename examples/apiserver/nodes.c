@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* nodes - see nodes.h. The callbacks run on threads of the library's, one at a time: they may block. */
+/* nodes - see nodes.h. The callbacks run on threads of the library's, one at a time: they may
+ * block. */
 #include "nodes.h"
 
 #include <errno.h>
@@ -13,11 +14,13 @@
 #define POOL_SIZE 4
 #define FILE_MAX 1048576
 
-/* A node that can't be used is left out of the set with the reason, and tried again later; the others go live. */
+/* A node that can't be used is left out of the set with the reason, and tried again later; the
+ * others go live. */
 static int add_node(struct safestart_run *run, const struct safestart_node *node)
 {
 	char why[160];
-	struct pool *pool = pool_open(safestart_node_host(node), safestart_node_port(node), POOL_SIZE, why, sizeof(why));
+	struct pool *pool = pool_open(safestart_node_host(node), safestart_node_port(node),
+				      POOL_SIZE, why, sizeof(why));
 	int r;
 
 	if (!pool)
@@ -29,8 +32,9 @@ static int add_node(struct safestart_run *run, const struct safestart_node *node
 }
 
 /*
- * Connect to what is new before any request can meet it. Nodes that stay keep the pool they have. One node after
- * the other is fine for some dozens; with hundreds, of which many may not answer, dial side by side as reload_hook does.
+ * Connect to what is new before any request can meet it. Nodes that stay keep the pool they have.
+ * One node after the other is fine for some dozens; with hundreds, of which many may not answer,
+ * dial side by side as reload_hook does.
  */
 static int prepare(struct safestart_run *run, void *user_data)
 {
@@ -59,7 +63,8 @@ static void on_log(int level, const char *message, void *user_data)
 	log_line(level, "%s", message);
 }
 
-static int apply_settings(struct safestart_conf *conf, char *const *settings, size_t count, char *why, size_t why_size)
+static int apply_settings(struct safestart_conf *conf, char *const *settings, size_t count,
+			  char *why, size_t why_size)
 {
 	int r = 0;
 
@@ -88,7 +93,8 @@ static int push_file(struct safestart *ss, const char *path, char *why, size_t w
 		text[fread(text, 1, FILE_MAX, file)] = '\0';
 		r = safestart_nodes_replace(ss, text, NULL, why, why_size);
 	} else {
-		snprintf(why, why_size, "can't read the nodes from %s: %s", path, safestart_strerror(errno));
+		snprintf(why, why_size, "can't read the nodes from %s: %s", path,
+			 safestart_strerror(errno));
 	}
 	if (file)
 		fclose(file);
@@ -96,11 +102,14 @@ static int push_file(struct safestart *ss, const char *path, char *why, size_t w
 	return r;
 }
 
-int nodes_open(struct safestart **out, const char *path, char *const *settings, size_t count, bool read_once, char *why,
-	       size_t why_size)
+int nodes_open(struct safestart **out, const char *path, char *const *settings, size_t count,
+	       bool read_once, char *why, size_t why_size)
 {
 	struct safestart_callbacks callbacks = {
-		.size = sizeof(callbacks), .prepare = prepare, .log = on_log, .retire_node = retire_node,
+		.size = sizeof(callbacks),
+		.prepare = prepare,
+		.log = on_log,
+		.retire_node = retire_node,
 	};
 	struct safestart_conf *conf = safestart_conf_new();
 	char source[4096];

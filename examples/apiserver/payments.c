@@ -2,8 +2,9 @@
 /*
  * payments - see payments.h.
  *
- * Asking Redis blocks, so a request owns its snapshot (safestart_snapshot_acquire): the nodes and their pools
- * stay whatever is reloaded meanwhile. Borrowing (safestart_read_lock) is for what doesn't block: payments_owners().
+ * Asking Redis blocks, so a request owns its snapshot (safestart_snapshot_acquire): the nodes and
+ * their pools stay whatever is reloaded meanwhile. Borrowing (safestart_read_lock) is for what
+ * doesn't block: payments_owners().
  */
 #include "payments.h"
 
@@ -18,7 +19,8 @@
 
 #define COPIES 2
 
-/* Walks the nodes in a payment's own order, best first, without a list: the next one is the best below the last one. */
+/* Walks the nodes in a payment's own order, best first, without a list: the next one is the best
+ * below the last one. */
 struct walk {
 	const struct safestart_snapshot *nodes;
 	uint64_t key;
@@ -45,7 +47,7 @@ static uint64_t hash(const char *text)
 
 static struct walk walk_begin(const struct safestart_snapshot *nodes, const char *payment)
 {
-	return (struct walk){ .nodes = nodes, .key = hash(payment) };
+	return (struct walk){.nodes = nodes, .key = hash(payment)};
 }
 
 static const struct safestart_node *walk_next(struct walk *walk)
@@ -57,7 +59,8 @@ static const struct safestart_node *walk_next(struct walk *walk)
 	for (size_t i = 0; (node = safestart_snapshot_at(walk->nodes, i)); i++) {
 		uint64_t score = mix(hash(safestart_node_id(node)) ^ walk->key);
 
-		if (walk->begun && (score > walk->score || (score == walk->score && i <= walk->index)))
+		if (walk->begun &&
+		    (score > walk->score || (score == walk->score && i <= walk->index)))
 			continue;
 		if (best && score <= best_score)
 			continue;
@@ -71,8 +74,10 @@ static const struct safestart_node *walk_next(struct walk *walk)
 	return best;
 }
 
-/* One command to one node. What came of it is reported: that is how a node gets proven, or failing. */
-static int ask(const struct safestart_node *node, int argc, const char **argv, const size_t *lengths, redisReply **reply)
+/* One command to one node. What came of it is reported: that is how a node gets proven, or failing.
+ */
+static int ask(const struct safestart_node *node, int argc, const char **argv,
+	       const size_t *lengths, redisReply **reply)
 {
 	struct pool *pool = safestart_node_data(node);
 	int r = pool ? pool_command(pool, argc, argv, lengths, reply) : -ENOTCONN;
@@ -94,8 +99,8 @@ int payments_put(struct safestart *ss, const char *id, const char *body, size_t 
 	char key[128];
 	int copies = 0;
 
-	const size_t lengths[] = { 3, (size_t)snprintf(key, sizeof(key), "payment:%s", id), size };
-	const char *argv[] = { "SET", key, size ? body : "" };
+	const size_t lengths[] = {3, (size_t)snprintf(key, sizeof(key), "payment:%s", id), size};
+	const char *argv[] = {"SET", key, size ? body : ""};
 
 	while (copies < COPIES && (node = walk_next(&walk)))
 		if (ask(node, 3, argv, lengths, &reply) == 0) {
@@ -125,8 +130,8 @@ int payments_get(struct safestart *ss, const char *id, char **body, size_t *size
 	char key[128];
 	int r = -ENOENT;
 
-	const size_t lengths[] = { 3, (size_t)snprintf(key, sizeof(key), "payment:%s", id) };
-	const char *argv[] = { "GET", key };
+	const size_t lengths[] = {3, (size_t)snprintf(key, sizeof(key), "payment:%s", id)};
+	const char *argv[] = {"GET", key};
 	bool found = false;
 
 	while (!found && (node = walk_next(&walk))) {
@@ -152,6 +157,7 @@ void payments_owners(struct safestart *ss, const char *id, char *text, size_t te
 
 	text[0] = '\0';
 	for (int i = 0; i < COPIES && used < text_size && (node = walk_next(&walk)); i++)
-		used += (size_t)snprintf(text + used, text_size - used, "%s\n", safestart_node_id(node));
+		used += (size_t)snprintf(text + used, text_size - used, "%s\n",
+					 safestart_node_id(node));
 	safestart_read_unlock(ss);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pidfile - the ordinary kind: a number in a file, looked at when starting, removed when stopping. */
+/* pidfile - the ordinary kind: a number in a file, looked at when starting, removed when stopping.
+ */
 #ifndef APISERVER_PIDFILE_H
 #define APISERVER_PIDFILE_H
 

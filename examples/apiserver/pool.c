@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/time.h>
 
-static const struct timeval connect_timeout = { .tv_sec = 1 };
-static const struct timeval command_timeout = { .tv_sec = 1 };
+static const struct timeval connect_timeout = {.tv_sec = 1};
+static const struct timeval command_timeout = {.tv_sec = 1};
 
 struct pool {
 	pthread_mutex_t lock; /* guards idle[] and idle_count */
@@ -45,14 +45,16 @@ static redisContext *dial(const struct pool *pool, char *why, size_t why_size)
 	return NULL;
 }
 
-/* A server that listens may still be loading its data, or want a password: connected is not usable. */
+/* A server that listens may still be loading its data, or want a password: connected is not usable.
+ */
 static bool ping(redisContext *context, char *why, size_t why_size)
 {
 	redisReply *reply = redisCommand(context, "PING");
 	bool fine = reply && reply->type == REDIS_REPLY_STATUS;
 
 	if (!fine)
-		snprintf(why, why_size, "is connected, but doesn't answer PING: %s", reply ? reply->str : context->errstr);
+		snprintf(why, why_size, "is connected, but doesn't answer PING: %s",
+			 reply ? reply->str : context->errstr);
 	freeReplyObject(reply);
 	return fine;
 }
@@ -123,7 +125,8 @@ static void give_back(struct pool *pool, redisContext *context)
 		redisFree(context);
 }
 
-int pool_command(struct pool *pool, int argc, const char **argv, const size_t *lengths, redisReply **reply)
+int pool_command(struct pool *pool, int argc, const char **argv, const size_t *lengths,
+		 redisReply **reply)
 {
 	redisContext *context;
 	bool was_idle;
@@ -141,7 +144,8 @@ int pool_command(struct pool *pool, int argc, const char **argv, const size_t *l
 		*reply = redisCommandArgv(context, argc, argv, lengths);
 		r = *reply ? 0 : context_error(context);
 		give_back(pool, context);
-		/* Redis was restarted while this one was idle: so were its sisters, try them all, then a new one. */
+		/* Redis was restarted while this one was idle: so were its sisters, try them all,
+		 * then a new one. */
 	} while (r < 0 && r != -ETIMEDOUT && was_idle);
 	return r;
 }

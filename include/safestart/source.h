@@ -10,10 +10,10 @@
  * Make it known with safestart_conf_add_source(), choose it with source=SCHEME:ARGUMENT.
  *
  * Its functions are called one at a time: open and close on the thread that opens or closes the
- * handle, gather and hint where callbacks run (a thread of the library's; with thread=no inside dispatch). In a
- * forked child the inherited state is closed and a new one opened before the child's first gather;
- * close must therefore change nothing that the parent still uses: close(fd) is right,
- * inotify_rm_watch() is not. If the parent was inside the source at the very moment of
+ * handle, gather and hint where callbacks run (a thread of the library's; with thread=no inside
+ * dispatch). In a forked child the inherited state is closed and a new one opened before the
+ * child's first gather; close must therefore change nothing that the parent still uses: close(fd)
+ * is right, inotify_rm_watch() is not. If the parent was inside the source at the very moment of
  * the fork, the child can't trust the state: its descriptor is closed, the rest is left.
  */
 #ifndef SAFESTART_SOURCE_H
@@ -28,7 +28,8 @@ extern "C" {
 struct safestart_gather;      /* one reading in progress */
 struct safestart_source_conf; /* what the user set for the source */
 
-/** A setting of the source's own; the table ends with a NULL key. Keys are best begun with the scheme: "etcd_endpoints". */
+/** A setting of the source's own; the table ends with a NULL key. Keys are best begun with the
+ * scheme: "etcd_endpoints". */
 struct safestart_source_setting {
 	const char *key;
 	const char *value; /* default; "" for none */
@@ -38,26 +39,30 @@ struct safestart_source_setting {
 /** A source. Set `size` to sizeof(struct safestart_source); it grows at its end. */
 struct safestart_source {
 	size_t size;
-	const char *scheme;                               /* letters, digits and '-': "file" */
-	const struct safestart_source_setting *settings;  /* NULL: none */
+	const char *scheme;                              /* letters, digits and '-': "file" */
+	const struct safestart_source_setting *settings; /* NULL: none */
 
-	/* Check the settings and make the state; block on nothing. 0; or -errno with the reason in `why`. */
-	int (*open)(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data);
+	/* Check the settings and make the state; block on nothing. 0; or -errno with the reason in
+	 * `why`. */
+	int (*open)(void **state, const struct safestart_source_conf *conf, char *why,
+		    size_t why_size, void *user_data);
 
-	/* Read all of it: safestart_gather_json() and 0; safestart_gather_unchanged() and 0; an error by
-	 * safestart_gather_fail(); or SAFESTART_LATER and safestart_gather_finish() from any thread. May block,
-	 * up to run_timeout; after that another may begin while one that answered LATER is still to be finished. */
+	/* Read all of it: safestart_gather_json() and 0; safestart_gather_unchanged() and 0; an
+	 * error by safestart_gather_fail(); or SAFESTART_LATER and safestart_gather_finish() from
+	 * any thread. May block, up to run_timeout; after that another may begin while one that
+	 * answered LATER is still to be finished. */
 	int (*gather)(void *state, struct safestart_gather *gather);
 
 	/* Free the state. Never while a gather is open. */
 	void (*close)(void *state);
 
-	/* May be NULL. A descriptor that becomes readable when something may have changed; negative: none yet, asked
-	 * again after the next gather. Once there is one, the same for the state's whole life. */
+	/* May be NULL. A descriptor that becomes readable when something may have changed;
+	 * negative: none yet, asked again after the next gather. Once there is one, the same for
+	 * the state's whole life. */
 	int (*fd)(void *state);
 
-	/* The descriptor is readable: empty it. Positive: a change, run soon; 0: nothing of interest. Must not be
-	 * NULL where fd is not. */
+	/* The descriptor is readable: empty it. Positive: a change, run soon; 0: nothing of
+	 * interest. Must not be NULL where fd is not. */
 	int (*hint)(void *state);
 };
 
@@ -80,8 +85,9 @@ const char *safestart_source_value(const struct safestart_source_conf *conf, con
  * Signals: no.  Callbacks: inside gather.  Fork: the parent's only.  Since: 1.0 */
 
 /**
- * Hand over the whole desired set as a file_sd document of `length` bytes. It is parsed here; the buffer stays yours.
- * Returns: 0; -EINVAL malformed, -E2BIG too large, -ENOMEM: return it, the words are kept.
+ * Hand over the whole desired set as a file_sd document of `length` bytes. It is parsed here; the
+ * buffer stays yours. Returns: 0; -EINVAL malformed, -E2BIG too large, -ENOMEM: return it, the
+ * words are kept.
  */
 int safestart_gather_json(struct safestart_gather *gather, const char *json, size_t length);
 
@@ -110,8 +116,8 @@ int safestart_gather_cancelled(const struct safestart_gather *gather);
 size_t safestart_gather_max_bytes(const struct safestart_gather *gather);
 
 /**
- * Finish what answered SAFESTART_LATER, exactly once: 0 or -errno. The gather must not be used after it.
- * Returns: 0; -ESTALE: too late, ignored.
+ * Finish what answered SAFESTART_LATER, exactly once: 0 or -errno. The gather must not be used
+ * after it. Returns: 0; -ESTALE: too late, ignored.
  */
 int safestart_gather_finish(struct safestart_gather *gather, int error);
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "request/request.h"
 #include "base/message.h"
+#include "request/request.h"
 
 struct events *events_new(void)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* json: jansson, and its output in memory of ours: the host may have given jansson another allocator. Pure. */
+/* json: jansson, and its output in memory of ours: the host may have given jansson another
+ * allocator. Pure. */
 #ifndef SAFESTART_JSON_H
 #define SAFESTART_JSON_H
 
@@ -17,8 +18,10 @@ struct json_buffer {
 };
 
 void json_add_text(struct json_buffer *to, const char *text, size_t length);
-void json_add(struct json_buffer *to, json_t *root); /* consumes it; NULL: there was no memory for it */
-void json_add_open(struct json_buffer *to, json_t *object); /* the same, and leaves it open: another member may follow */
+/* Consumes it; NULL: there was no memory for it. */
+void json_add(struct json_buffer *to, json_t *root);
+/* The same, and leaves it open: another member may follow. */
+void json_add_open(struct json_buffer *to, json_t *object);
 void json_clear(struct json_buffer *buffer);
 
 #endif

@@ -16,9 +16,12 @@ const char *safestart_strerror(int error)
 {
 	int number = error < 0 && error != INT32_MIN ? -error : error;
 
-	switch (number) { /* what this library means by them, where that is more than the system's words */
+	/* What this library means by them, where that is more than the system's words. */
+	switch (number) {
 	case 0: return "fine";
-	case EDEADLK: return "would wait for itself: called inside a callback, or by the thread that has to finish a LATER run";
+	case EDEADLK:
+		return "would wait for itself: called inside a callback, or by the thread that has "
+		       "to finish a LATER run";
 	case ERANGE: return "a guard rail refused the set";
 	case ETIMEDOUT: return "timed out";
 	case ESTALE: return "too late, the result is ignored";

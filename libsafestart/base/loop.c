@@ -36,8 +36,9 @@ static int add(struct loop *loop, int fd, uint32_t events, uint32_t what)
 	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* Edge-triggered: every write and every expiry wakes one thread once, and nobody has to read them. What was written
- * before a thread came out of epoll_wait() it sees; what is written later is an edge of its own. */
+/* Edge-triggered: every write and every expiry wakes one thread once, and nobody has to read them.
+ * What was written before a thread came out of epoll_wait() it sees; what is written later is an
+ * edge of its own. */
 static int listen_to_own(struct loop *loop)
 {
 	int error = add(loop, loop->wake_fd, EPOLLIN | EPOLLET, LOOP_WOKEN);
@@ -49,7 +50,11 @@ int loop_init(struct loop *loop)
 {
 	int error = 0;
 
-	*loop = (struct loop){.epoll_fd = -1, .wake_fd = -1, .timer_fd = -1, .hint_fd = -1, .armed_for = LOOP_NEVER};
+	*loop = (struct loop){.epoll_fd = -1,
+			      .wake_fd = -1,
+			      .timer_fd = -1,
+			      .hint_fd = -1,
+			      .armed_for = LOOP_NEVER};
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd >= 0)
 		loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -86,7 +91,11 @@ unsigned loop_wait(const struct loop *loop, int timeout_ms)
 
 	int n = epoll_wait(loop->epoll_fd, events, 3, timeout_ms);
 	for (int i = 0; i < n; i++)
-		what |= events[i].data.u32 | (events[i].data.u32 == LOOP_HINT && (events[i].events & (EPOLLHUP | EPOLLERR)) ? LOOP_HINT_ENDED : 0u);
+		what |= events[i].data.u32 |
+			(events[i].data.u32 == LOOP_HINT &&
+					 (events[i].events & (EPOLLHUP | EPOLLERR))
+				 ? LOOP_HINT_ENDED
+				 : 0u);
 	return what;
 }
 
@@ -110,7 +119,8 @@ void loop_arm(struct loop *loop, int64_t at)
 		loop->armed_for = at;
 }
 
-/* One shot: the descriptor stays readable until the source has looked, on the worker, and must not spin us. */
+/* One shot: the descriptor stays readable until the source has looked, on the worker, and must not
+ * spin us. */
 #define HINT_EVENTS (EPOLLIN | EPOLLONESHOT)
 
 int loop_watch(struct loop *loop, int fd)
@@ -151,8 +161,9 @@ int loop_after_fork(struct loop *loop)
 {
 	struct loop fresh;
 
-	/* The old epoll descriptor is shared with the parent: not one epoll_ctl on it. The three old numbers
-	 * are taken over first and watched afterwards, for epoll remembers files, not numbers. */
+	/* The old epoll descriptor is shared with the parent: not one epoll_ctl on it. The three
+	 * old numbers are taken over first and watched afterwards, for epoll remembers files, not
+	 * numbers. */
 	int error = loop_init(&fresh);
 	if (error < 0)
 		return error;

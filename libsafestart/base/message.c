@@ -5,19 +5,23 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How many bytes the character at `text` has; 0: it is none. Overlong forms, surrogates and what lies beyond Unicode are
- * none, as for every decoder these strings may meet. */
+/* How many bytes the character at `text` has; 0: it is none. Overlong forms, surrogates and what
+ * lies beyond Unicode are none, as for every decoder these strings may meet. */
 static size_t character(const unsigned char *text)
 {
 	static const struct {
 		unsigned char from, to, second_from, second_to, size;
-	} forms[] = {{0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
-		     {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+	} forms[] = {{0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2},
+		     {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+		     {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		     {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+		     {0xf4, 0xf4, 0x80, 0x8f, 4}};
 
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
 		if (text[0] < forms[i].from || text[0] > forms[i].to)
 			continue;
-		if (forms[i].size > 1 && (text[1] < forms[i].second_from || text[1] > forms[i].second_to))
+		if (forms[i].size > 1 &&
+		    (text[1] < forms[i].second_from || text[1] > forms[i].second_to))
 			return 0;
 		for (size_t j = 2; j < forms[i].size; j++) {
 			if ((text[j] & 0xc0) != 0x80)
@@ -47,8 +51,9 @@ void message_clean(char *text)
 
 	while (*at != '\0') {
 		size_t size = character(at);
+		/* A path in another encoding; a line break that would forge a line of the log. */
 		if (size == 0 || *at < 0x20 || *at == 0x7f)
-			*at = '?'; /* a path in another encoding; a line break that would forge a line of the log */
+			*at = '?';
 		at += size > 0 ? size : 1;
 	}
 }

@@ -8,13 +8,14 @@
 
 /* Write the words and return `error`, so that a failure is one statement. `why` may be NULL. What
  * does not fit is cut between characters, never inside one. The result is UTF-8. */
-int message_set(char *why, size_t why_size, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int message_set(char *why, size_t why_size, int error, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* As strcpy, into `size` bytes, cut between characters; the result is UTF-8. */
 void message_copy(char *to, size_t size, const char *from);
 
-/* Is it UTF-8? / Make it so, without control characters: what is not becomes '?'. Words always are: bindings and JSON
- * decode them, logs have them in one line. */
+/* Is it UTF-8? / Make it so, without control characters: what is not becomes '?'. Words always are:
+ * bindings and JSON decode them, logs have them in one line. */
 bool message_is_utf8(const char *text);
 void message_clean(char *text);
 

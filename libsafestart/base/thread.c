@@ -14,8 +14,8 @@ int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), voi
 	int error = pthread_attr_init(&attributes);
 	if (error != 0)
 		return -error;
-	/* The mask comes with the attributes: blocking in the caller around pthread_create() would be seen by
-	 * a signal sent meanwhile. */
+	/* The mask comes with the attributes: blocking in the caller around pthread_create() would
+	 * be seen by a signal sent meanwhile. */
 	error = pthread_attr_setsigmask_np(&attributes, &all);
 	if (error == 0)
 		error = pthread_create(thread, &attributes, body, argument);

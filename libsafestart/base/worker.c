@@ -3,8 +3,8 @@
 
 #include "base/message.h"
 
-/* The callbacks this thread is inside of, innermost first; of several handles, when one's callback drives
- * another. Per thread, hence no lock; initial-exec costs nothing. */
+/* The callbacks this thread is inside of, innermost first; of several handles, when one's callback
+ * drives another. Per thread, hence no lock; initial-exec costs nothing. */
 static __thread struct callback_frame *innermost __attribute__((tls_model("initial-exec")));
 
 static void forget_jobs(struct worker *worker)
@@ -123,20 +123,26 @@ struct callback_inside worker_callback(struct worker *worker)
 	return callback;
 }
 
-void callback_describe(const struct callback_inside *callback, int64_t now, char *words, size_t size)
+void callback_describe(const struct callback_inside *callback, int64_t now, char *words,
+		       size_t size)
 {
 	if (!callback->busy)
-		message_copy(words, size, "no thread has come to it, perhaps the process was stopped");
+		message_copy(words, size,
+			     "no thread has come to it, perhaps the process was stopped");
 	else if (callback->what == NULL)
-		message_copy(words, size, "another job has not come to its end, perhaps it is inside `log`");
+		message_copy(words, size,
+			     "another job has not come to its end, perhaps it is inside `log`");
 	else if (callback->run == 0)
-		message_set(words, size, 0, "`%s` has been inside for %s", callback->what, message_duration(now - callback->since).text);
+		message_set(words, size, 0, "`%s` has been inside for %s", callback->what,
+			    message_duration(now - callback->since).text);
 	else
-		message_set(words, size, 0, "`%s` of run %llu has been inside for %s", callback->what, (unsigned long long)callback->run, message_duration(now - callback->since).text);
+		message_set(words, size, 0, "`%s` of run %llu has been inside for %s",
+			    callback->what, (unsigned long long)callback->run,
+			    message_duration(now - callback->since).text);
 }
 
-void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker, const char *what, uint64_t run,
-		  int64_t now)
+void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker,
+		    const char *what, uint64_t run, int64_t now)
 {
 	frame->handle = handle;
 	frame->outer = innermost;

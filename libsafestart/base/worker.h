@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* worker: the jobs in which sources and the application's callbacks run: one at a time, in the order they were posted.
- * Which thread carries one out is up to dispatch. Knows which callback is inside, for the words, and whether the
- * calling thread is in one. */
+/* worker: the jobs in which sources and the application's callbacks run: one at a time, in the
+ * order they were posted. Which thread carries one out is up to dispatch. Knows which callback is
+ * inside, for the words, and whether the calling thread is in one. */
 #ifndef SAFESTART_WORKER_H
 #define SAFESTART_WORKER_H
 
@@ -22,11 +22,11 @@ struct callback_inside {
 	const char *what; /* NULL: none */
 	uint64_t run;     /* 0: not a run's */
 	int64_t since;
-	bool busy;        /* a job is being executed, with or without */
+	bool busy; /* a job is being executed, with or without */
 };
 
 struct worker {
-	pthread_mutex_t lock; /* guards what follows */
+	pthread_mutex_t lock;      /* guards what follows */
 	struct job *first, **last; /* to be executed */
 	struct job *finished, **finished_last;
 	struct job *executing;
@@ -39,7 +39,8 @@ void worker_clear(struct worker *worker);
 /* Dispatching thread. */
 void worker_post(struct worker *worker, struct job *job);
 
-/* Carry out the next job here. False: there is none, or another thread is inside one and will see to the next. */
+/* Carry out the next job here. False: there is none, or another thread is inside one and will see
+ * to the next. */
 bool worker_execute_one(struct worker *worker);
 
 /* The next job that was executed, NULL: none. Dispatching thread. */
@@ -47,11 +48,13 @@ struct job *worker_take_finished(struct worker *worker);
 
 bool worker_is_executing(struct worker *worker, const struct job *job);
 bool worker_is_waiting(struct worker *worker, const struct job *job); /* posted and not begun */
-bool worker_is_idle(struct worker *worker); /* nothing waiting, executing, or finished and not taken */
+/* Nothing waiting, executing, or finished and not taken. */
+bool worker_is_idle(struct worker *worker);
 struct callback_inside worker_callback(struct worker *worker);
-/* "`prepare` of run 7 has been inside for 31s". Without a callback a job can only be kept by `log`, or by work of ours; without a job
- * it is the thread that has not come. */
-void callback_describe(const struct callback_inside *callback, int64_t now, char *words, size_t size);
+/* "`prepare` of run 7 has been inside for 31s". Without a callback a job can only be kept by `log`,
+ * or by work of ours; without a job it is the thread that has not come. */
+void callback_describe(const struct callback_inside *callback, int64_t now, char *words,
+		       size_t size);
 
 /* ---- Around each callback ---- */
 
@@ -60,9 +63,10 @@ struct callback_frame {
 	struct callback_frame *outer;
 };
 
-/* A callback of `handle` begins on this thread; `worker` NULL: it is the log's, which may overlap. */
-void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker, const char *what, uint64_t run,
-		  int64_t now);
+/* A callback of `handle` begins on this thread; `worker` NULL: it is the log's, which may overlap.
+ */
+void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker,
+		    const char *what, uint64_t run, int64_t now);
 void callback_leave(struct callback_frame *frame, struct worker *worker);
 
 /* In a forked child: the callback the parent was in is not the child's. */
@@ -74,7 +78,8 @@ bool callback_is_inside(const void *handle);
 /* ---- Around fork: the handle's lock is held ---- */
 void worker_before_fork(struct worker *worker);
 void worker_after_fork_parent(struct worker *worker);
-/* The jobs are the parent's. Returns whether one was being executed: what it had in hand can't be trusted. */
+/* The jobs are the parent's. Returns whether one was being executed: what it had in hand can't be
+ * trusted. */
 bool worker_after_fork_child(struct worker *worker);
 
 #endif

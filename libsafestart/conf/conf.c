@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lock/file.h"
-#include "conf/value.h"
 #include "base/message.h"
+#include "conf/value.h"
+#include "lock/file.h"
 #include "source/file.h"
 
 struct row {
@@ -24,27 +24,57 @@ struct row {
 #define FIELD(member) offsetof(struct settings, member)
 
 static const struct row table[] = {
-	{"name", "", "names this handle in logs and metrics; not set: the program's name", value_string, FIELD(name)},
-	{"source", "push", "where nodes come from: push, none, file:PATH, or one that was added", value_word, FIELD(source)},
-	{"debounce", "100ms", "quiet time after the newest request before a run starts; 0: at once", value_duration, FIELD(gate.debounce)},
-	{"max_delay", "1s", "longest a request waits for quiet; not set: at least debounce", value_duration, FIELD(gate.max_delay)},
-	{"min_interval", "0", "least time from the end of a run to the next start", value_duration, FIELD(gate.min_interval)},
-	{"retry_min", "100ms", "first pause before a failed run or a rejected node is tried again; 0: no retry", value_duration, FIELD(gate.retry_min)},
-	{"retry_max", "30s", "longest such pause; it doubles up to here", value_duration, FIELD(gate.retry_max)},
-	{"run_timeout", "30s", "deadline of one run, and how long close waits", value_positive_duration, FIELD(run_timeout)},
-	{"reconcile", "30s", "full re-read without being asked (jittered); 0: never", value_duration, FIELD(reconcile)},
-	{"max_shrink", "50%", "refuse a set that would lose more of the live nodes than this, unless forced", value_percent, FIELD(rails.max_shrink)},
-	{"min_nodes", "1", "refuse a set with fewer nodes, unless forced", value_count, FIELD(rails.min_nodes)},
-	{"allow_empty", "no", "yes: a set without nodes is meant", value_bool, FIELD(rails.allow_empty)},
-	{"max_nodes", "100000", "refuse a document with more entries", value_count, FIELD(limits.max_nodes)},
+	{"name", "", "names this handle in logs and metrics; not set: the program's name",
+	 value_string, FIELD(name)},
+	{"source", "push", "where nodes come from: push, none, file:PATH, or one that was added",
+	 value_word, FIELD(source)},
+	{"debounce", "100ms", "quiet time after the newest request before a run starts; 0: at once",
+	 value_duration, FIELD(gate.debounce)},
+	{"max_delay", "1s", "longest a request waits for quiet; not set: at least debounce",
+	 value_duration, FIELD(gate.max_delay)},
+	{"min_interval", "0", "least time from the end of a run to the next start", value_duration,
+	 FIELD(gate.min_interval)},
+	{"retry_min", "100ms",
+	 "first pause before a failed run or a rejected node is tried again; 0: no retry",
+	 value_duration, FIELD(gate.retry_min)},
+	{"retry_max", "30s", "longest such pause; it doubles up to here", value_duration,
+	 FIELD(gate.retry_max)},
+	{"run_timeout", "30s", "deadline of one run, and how long close waits",
+	 value_positive_duration, FIELD(run_timeout)},
+	{"reconcile", "30s", "full re-read without being asked (jittered); 0: never",
+	 value_duration, FIELD(reconcile)},
+	{"max_shrink", "50%",
+	 "refuse a set that would lose more of the live nodes than this, unless forced",
+	 value_percent, FIELD(rails.max_shrink)},
+	{"min_nodes", "1", "refuse a set with fewer nodes, unless forced", value_count,
+	 FIELD(rails.min_nodes)},
+	{"allow_empty", "no", "yes: a set without nodes is meant", value_bool,
+	 FIELD(rails.allow_empty)},
+	{"max_nodes", "100000", "refuse a document with more entries", value_count,
+	 FIELD(limits.max_nodes)},
 	{"max_bytes", "64MiB", "refuse a larger document", value_size, FIELD(limits.max_bytes)},
-	{"last_good", "", "file that keeps the last applied set over a process start; not set: none", value_string, FIELD(last_good)},
-	{"lock", "", "lock file shared between processes: only one of them runs at a time; not set: none", value_string, FIELD(lock)},
-	{"lock_timeout", "30s", "longest a run waits for the lock; run_timeout starts once it is held", value_duration, FIELD(lock_timeout)},
-	{"lock_share", "no", "yes: processes share outcomes too, one run answers the requests of all; needs source=none", value_bool, FIELD(lock_share)},
-	{"control", "", "directory of the control socket that `safestart` talks to; made if only its last part is missing; not set: none", value_word, FIELD(control)},
-	{"serves", "yes", "no: this process serves nobody (a pre-fork master)", value_bool, FIELD(serves)},
-	{"thread", "yes", "no: driven by the application's event loop, safestart_fd() and safestart_dispatch()", value_bool, FIELD(thread)},
+	{"last_good", "",
+	 "file that keeps the last applied set over a process start; not set: none", value_string,
+	 FIELD(last_good)},
+	{"lock", "",
+	 "lock file shared between processes: only one of them runs at a time; not set: none",
+	 value_string, FIELD(lock)},
+	{"lock_timeout", "30s",
+	 "longest a run waits for the lock; run_timeout starts once it is held", value_duration,
+	 FIELD(lock_timeout)},
+	{"lock_share", "no",
+	 "yes: processes share outcomes too, one run answers the requests of all; needs "
+	 "source=none",
+	 value_bool, FIELD(lock_share)},
+	{"control", "",
+	 "directory of the control socket that `safestart` talks to; made if only its last part is "
+	 "missing; not set: none",
+	 value_word, FIELD(control)},
+	{"serves", "yes", "no: this process serves nobody (a pre-fork master)", value_bool,
+	 FIELD(serves)},
+	{"thread", "yes",
+	 "no: driven by the application's event loop, safestart_fd() and safestart_dispatch()",
+	 value_bool, FIELD(thread)},
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))
@@ -74,7 +104,8 @@ struct safestart_conf *safestart_conf_new(void)
 	if (conf == NULL)
 		return NULL;
 	for (size_t i = 0; i < ROWS; i++) {
-		if (table[i].value[0] != '\0' && table[i].parse(table[i].value, field(conf, &table[i]), NULL, 0) < 0)
+		if (table[i].value[0] != '\0' &&
+		    table[i].parse(table[i].value, field(conf, &table[i]), NULL, 0) < 0)
 			goto fail;
 	}
 	if (safestart_conf_add_source(conf, &file_source, NULL) < 0)
@@ -140,7 +171,8 @@ static char **find_value(const struct conf_source *sources, const char *key)
 	return NULL;
 }
 
-static int unknown_key(const struct safestart_conf *conf, const char *key, char *why, size_t why_size)
+static int unknown_key(const struct safestart_conf *conf, const char *key, char *why,
+		       size_t why_size)
 {
 	const char *nearest = table[0].key;
 
@@ -150,11 +182,13 @@ static int unknown_key(const struct safestart_conf *conf, const char *key, char 
 	}
 	for (const struct conf_source *added = conf->sources; added != NULL; added = added->next) {
 		for (size_t i = 0; i < setting_count(&added->source); i++) {
-			if (value_distance(key, added->source.settings[i].key) < value_distance(key, nearest))
+			if (value_distance(key, added->source.settings[i].key) <
+			    value_distance(key, nearest))
 				nearest = added->source.settings[i].key;
 		}
 	}
-	return message_set(why, why_size, -EINVAL, "there is no setting \"%.40s\"; the nearest is %s", key, nearest);
+	return message_set(why, why_size, -EINVAL,
+			   "there is no setting \"%.40s\"; the nearest is %s", key, nearest);
 }
 
 /* A source's own setting is for the source to understand, "" too. */
@@ -169,7 +203,8 @@ static int set_own(char **own, const char *value, char *why, size_t why_size)
 	return 0;
 }
 
-int safestart_conf_set(struct safestart_conf *conf, const char *key, const char *value, char *why, size_t why_size)
+int safestart_conf_set(struct safestart_conf *conf, const char *key, const char *value, char *why,
+		       size_t why_size)
 {
 	char reason[200];
 
@@ -179,7 +214,8 @@ int safestart_conf_set(struct safestart_conf *conf, const char *key, const char 
 	const struct row *row = find_row(key);
 	if (row == NULL) {
 		char **own = find_value(conf->sources, key);
-		return own != NULL ? set_own(own, value, why, why_size) : unknown_key(conf, key, why, why_size);
+		return own != NULL ? set_own(own, value, why, why_size)
+				   : unknown_key(conf, key, why, why_size);
 	}
 	int error = row->parse(value, field(conf, row), reason, sizeof(reason));
 	if (error < 0)
@@ -189,9 +225,11 @@ int safestart_conf_set(struct safestart_conf *conf, const char *key, const char 
 	return 0;
 }
 
-int safestart_conf_set_callbacks(struct safestart_conf *conf, const struct safestart_callbacks *callbacks, void *user_data)
+int safestart_conf_set_callbacks(struct safestart_conf *conf,
+				 const struct safestart_callbacks *callbacks, void *user_data)
 {
-	if (conf == NULL || callbacks == NULL || callbacks->size < sizeof(struct safestart_callbacks))
+	if (conf == NULL || callbacks == NULL ||
+	    callbacks->size < sizeof(struct safestart_callbacks))
 		return -EINVAL;
 	conf->callbacks = *callbacks;
 	conf->user_data = user_data;
@@ -200,10 +238,12 @@ int safestart_conf_set_callbacks(struct safestart_conf *conf, const struct safes
 
 static bool is_scheme(const char *text)
 {
-	if (text == NULL || text[0] == '\0' || strcmp(text, "push") == 0 || strcmp(text, "none") == 0)
+	if (text == NULL || text[0] == '\0' || strcmp(text, "push") == 0 ||
+	    strcmp(text, "none") == 0)
 		return false;
 	for (; *text != '\0'; text++) {
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", *text) == NULL)
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-",
+			   *text) == NULL)
 			return false;
 	}
 	return true;
@@ -213,7 +253,8 @@ static int check_source(const struct safestart_conf *conf, const struct safestar
 {
 	if (source->size < sizeof(*source) || !is_scheme(source->scheme))
 		return -EINVAL;
-	if (source->open == NULL || source->gather == NULL || source->close == NULL || (source->fd != NULL && source->hint == NULL))
+	if (source->open == NULL || source->gather == NULL || source->close == NULL ||
+	    (source->fd != NULL && source->hint == NULL))
 		return -EINVAL;
 	for (const struct conf_source *added = conf->sources; added != NULL; added = added->next) {
 		if (strcmp(added->source.scheme, source->scheme) == 0)
@@ -223,7 +264,8 @@ static int check_source(const struct safestart_conf *conf, const struct safestar
 		const struct safestart_source_setting *setting = &source->settings[i];
 		if (setting->value == NULL || setting->help == NULL)
 			return -EINVAL;
-		if (find_row(setting->key) != NULL || find_value(conf->sources, setting->key) != NULL)
+		if (find_row(setting->key) != NULL ||
+		    find_value(conf->sources, setting->key) != NULL)
 			return -EEXIST;
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(source->settings[j].key, setting->key) == 0)
@@ -233,7 +275,8 @@ static int check_source(const struct safestart_conf *conf, const struct safestar
 	return 0;
 }
 
-int safestart_conf_add_source(struct safestart_conf *conf, const struct safestart_source *source, void *user_data)
+int safestart_conf_add_source(struct safestart_conf *conf, const struct safestart_source *source,
+			      void *user_data)
 {
 	if (conf == NULL || source == NULL)
 		return -EINVAL;
@@ -266,7 +309,8 @@ const char *safestart_source_value(const struct safestart_source_conf *conf, con
 
 	for (size_t i = 0; i < setting_count(source); i++) {
 		if (strcmp(source->settings[i].key, key) == 0)
-			return conf->chosen->values[i] != NULL ? conf->chosen->values[i] : source->settings[i].value;
+			return conf->chosen->values[i] != NULL ? conf->chosen->values[i]
+							       : source->settings[i].value;
 	}
 	return NULL;
 }
@@ -278,7 +322,8 @@ const struct conf_source *conf_source(const struct safestart_conf *conf, const c
 
 	*argument = source[length] == ':' ? source + length + 1 : "";
 	for (const struct conf_source *added = conf->sources; added != NULL; added = added->next) {
-		if (strlen(added->source.scheme) == length && strncmp(added->source.scheme, source, length) == 0)
+		if (strlen(added->source.scheme) == length &&
+		    strncmp(added->source.scheme, source, length) == 0)
 			return added;
 	}
 	return NULL;
@@ -336,54 +381,76 @@ static int copy_sources(struct safestart_conf *copy, const struct conf_source *f
 static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 {
 	struct safestart_conf *copy = calloc(1, sizeof(*copy));
-	const char *name = conf->settings.name != NULL ? conf->settings.name : program_invocation_short_name;
+	const char *name =
+		conf->settings.name != NULL ? conf->settings.name : program_invocation_short_name;
 
 	if (copy == NULL)
 		return NULL;
 	copy->settings = conf->settings;
-	copy->settings.name = copy->settings.source = copy->settings.last_good = copy->settings.lock = copy->settings.control = NULL;
+	copy->settings.name = copy->settings.source = copy->settings.last_good =
+		copy->settings.lock = copy->settings.control = NULL;
 	copy->callbacks = conf->callbacks;
 	copy->user_data = conf->user_data;
-	if ((copy->settings.name = strdup(name)) != NULL && (copy->settings.source = strdup(conf->settings.source)) != NULL &&
-	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 && copy_path(&copy->settings.lock, conf->settings.lock) == 0 &&
-	    copy_path(&copy->settings.control, conf->settings.control) == 0 && copy_sources(copy, conf->sources) == 0)
+	if ((copy->settings.name = strdup(name)) != NULL &&
+	    (copy->settings.source = strdup(conf->settings.source)) != NULL &&
+	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 &&
+	    copy_path(&copy->settings.lock, conf->settings.lock) == 0 &&
+	    copy_path(&copy->settings.control, conf->settings.control) == 0 &&
+	    copy_sources(copy, conf->sources) == 0)
 		return copy;
 	safestart_conf_free(copy);
 	return NULL;
 }
 
 /* What no single setting can tell. */
-static int check_together(struct safestart_conf *conf, bool max_delay_set, char *why, size_t why_size)
+static int check_together(struct safestart_conf *conf, bool max_delay_set, char *why,
+			  size_t why_size)
 {
 	struct gate_conf *gate = &conf->settings.gate;
 	const char *argument;
 
 	if (gate->max_delay < gate->debounce) {
 		if (max_delay_set)
-			return message_set(why, why_size, -EINVAL, "max_delay is shorter than debounce: no request could ever wait for quiet; raise max_delay or lower debounce");
+			return message_set(why, why_size, -EINVAL,
+					   "max_delay is shorter than debounce: no request could "
+					   "ever wait for quiet; raise max_delay or lower "
+					   "debounce");
 		gate->max_delay = gate->debounce;
 	}
 	if (gate->retry_max < gate->retry_min)
-		return message_set(why, why_size, -EINVAL, "retry_max is shorter than retry_min; raise retry_max or lower retry_min");
-	if (conf->settings.lock != NULL && lock_file_check_path(conf->settings.lock, why, why_size) < 0)
+		return message_set(why, why_size, -EINVAL,
+				   "retry_max is shorter than retry_min; raise retry_max or lower "
+				   "retry_min");
+	if (conf->settings.lock != NULL &&
+	    lock_file_check_path(conf->settings.lock, why, why_size) < 0)
 		return -EINVAL;
 	if (conf->settings.lock_share && conf->settings.lock == NULL)
-		return message_set(why, why_size, -EINVAL, "lock_share=yes needs a file to share: set lock=PATH too");
+		return message_set(why, why_size, -EINVAL,
+				   "lock_share=yes needs a file to share: set lock=PATH too");
 	if (conf->settings.lock_share && strcmp(conf->settings.source, "none") != 0)
-		return message_set(why, why_size, -EINVAL, "lock_share=yes with source=%.60s: one process' run can't apply nodes in another; set source=none, or leave lock_share out (each process then makes its own run, one after the other)",
-			       conf->settings.source);
-	if (strcmp(conf->settings.source, "push") != 0 && strcmp(conf->settings.source, "none") != 0 && conf_source(conf, &argument) == NULL)
-		return message_set(why, why_size, -EINVAL, "source=%.60s: no such source; there are push, none, file:PATH and those added with safestart_conf_add_source()", conf->settings.source);
+		return message_set(why, why_size, -EINVAL,
+				   "lock_share=yes with source=%.60s: one process' run can't apply "
+				   "nodes in another; set source=none, or leave lock_share out "
+				   "(each process then makes its own run, one after the other)",
+				   conf->settings.source);
+	if (strcmp(conf->settings.source, "push") != 0 &&
+	    strcmp(conf->settings.source, "none") != 0 && conf_source(conf, &argument) == NULL)
+		return message_set(why, why_size, -EINVAL,
+				   "source=%.60s: no such source; there are push, none, file:PATH "
+				   "and those added with safestart_conf_add_source()",
+				   conf->settings.source);
 	return 0;
 }
 
-int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf, char *why, size_t why_size)
+int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf, char *why,
+		 size_t why_size)
 {
 	struct safestart_conf *defaults = conf == NULL ? safestart_conf_new() : NULL;
 	const struct safestart_conf *from = conf != NULL ? conf : defaults;
 
 	*out = from != NULL ? copy_conf(from) : NULL;
-	int error = *out != NULL ? check_together(*out, from->max_delay_set, why, why_size) : message_set(why, why_size, -ENOMEM, "out of memory");
+	int error = *out != NULL ? check_together(*out, from->max_delay_set, why, why_size)
+				 : message_set(why, why_size, -ENOMEM, "out of memory");
 	safestart_conf_free(defaults);
 	if (error < 0) {
 		safestart_conf_free(*out);
@@ -410,7 +477,8 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 		error = nodeset_judge(&settings->rails, 0, set->count, false, why, why_size);
 	if (error == 0 && set->fault_count > 0) {
 		error = set->fault_count > INT32_MAX ? INT32_MAX : (int)set->fault_count;
-		message_set(why, why_size, 0, "%zu of %zu entries would be left out: %s", set->fault_count, set->fault_count + set->count, set->first_reason);
+		message_set(why, why_size, 0, "%zu of %zu entries would be left out: %s",
+			    set->fault_count, set->fault_count + set->count, set->first_reason);
 	}
 	if (error == 0)
 		message_set(why, why_size, 0, "%zu nodes", set->count);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* conf: every setting in one table: key, default, parser, one line of help. The library, the README and
- * whoever prints help read the same table. No thread, no clock. */
+/* conf: every setting in one table: key, default, parser, one line of help. The library, the README
+ * and whoever prints help read the same table. No thread, no clock. */
 #ifndef SAFESTART_CONF_H
 #define SAFESTART_CONF_H
 
@@ -8,8 +8,8 @@
 #include <safestart/source.h>
 #include <stdbool.h>
 
-#include "request/gate.h"
 #include "nodes/nodeset.h"
+#include "request/gate.h"
 
 struct settings {
 	char *name;
@@ -50,8 +50,10 @@ struct safestart_source_conf {
 	const struct conf_source *chosen;
 };
 
-/* A copy with everything checked that needs more than one setting. 0; -EINVAL and the reason; -ENOMEM. */
-int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf, char *why, size_t why_size);
+/* A copy with everything checked that needs more than one setting. 0; -EINVAL and the reason;
+ * -ENOMEM. */
+int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf, char *why,
+		 size_t why_size);
 
 /* The source that `source` names: NULL for push and none. */
 const struct conf_source *conf_source(const struct safestart_conf *conf, const char **argument);

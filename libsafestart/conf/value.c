@@ -15,7 +15,13 @@ struct unit {
 };
 
 static const struct unit durations[] = {
-	{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", UINT64_C(60000000000)}, {"h", UINT64_C(3600000000000)}, {NULL, 0},
+	{"ns", 1},
+	{"us", 1000},
+	{"ms", 1000000},
+	{"s", 1000000000},
+	{"m", UINT64_C(60000000000)},
+	{"h", UINT64_C(3600000000000)},
+	{NULL, 0},
 };
 
 /* So that any of them added to the time since boot is a time. */
@@ -71,7 +77,10 @@ int value_duration(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (strcmp(text, "0") != 0 && !parse_number(text, durations, LONGEST, &value))
-		return message_set(why, why_size, -EINVAL, "not a duration; write a whole number and ns, us, ms, s, m or h, such as 100ms (0 needs no unit; at most 100 years, 876000h)");
+		return message_set(why, why_size, -EINVAL,
+				   "not a duration; write a whole number and ns, us, ms, s, m or "
+				   "h, such as 100ms (0 needs no unit; at most 100 years, "
+				   "876000h)");
 	*(int64_t *)to = (int64_t)value;
 	return 0;
 }
@@ -93,7 +102,9 @@ int value_size(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (!parse_number(text, sizes, SIZE_MAX / 2, &value) || value == 0)
-		return message_set(why, why_size, -EINVAL, "not a size; write a whole number of bytes above 0, or one with KiB, MiB or GiB");
+		return message_set(why, why_size, -EINVAL,
+				   "not a size; write a whole number of bytes above 0, or one with "
+				   "KiB, MiB or GiB");
 	*(size_t *)to = (size_t)value;
 	return 0;
 }
@@ -104,7 +115,8 @@ int value_count(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (!parse_number(text, bare, UINT32_MAX, &value))
-		return message_set(why, why_size, -EINVAL, "not a whole number from 0 to %u", UINT32_MAX);
+		return message_set(why, why_size, -EINVAL, "not a whole number from 0 to %u",
+				   UINT32_MAX);
 	*(size_t *)to = (size_t)value;
 	return 0;
 }
@@ -115,7 +127,8 @@ int value_percent(const char *text, void *to, char *why, size_t why_size)
 	uint64_t value = 0;
 
 	if (!parse_number(text, percent, 100, &value))
-		return message_set(why, why_size, -EINVAL, "not a share from 0%% to 100%%, written with the sign");
+		return message_set(why, why_size, -EINVAL,
+				   "not a share from 0%% to 100%%, written with the sign");
 	*(unsigned *)to = (unsigned)value;
 	return 0;
 }
@@ -138,9 +151,11 @@ size_t value_distance(const char *a, const char *b)
 		size_t diagonal = row[0];
 		row[0] = i + 1;
 		for (size_t j = 0; j < b_length; j++) {
-			size_t change = diagonal + (a[i] != b[j]), drop = row[j] + 1, insert = row[j + 1] + 1;
+			size_t change = diagonal + (a[i] != b[j]), drop = row[j] + 1,
+			       insert = row[j + 1] + 1;
 			diagonal = row[j + 1];
-			row[j + 1] = change < drop ? (change < insert ? change : insert) : (drop < insert ? drop : insert);
+			row[j + 1] = change < drop ? (change < insert ? change : insert)
+						   : (drop < insert ? drop : insert);
 		}
 	}
 	return row[b_length];

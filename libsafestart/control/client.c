@@ -15,7 +15,8 @@
 static bool flush(struct client *client, int64_t now)
 {
 	while (client->sent < client->out.length && !client->hung_up) {
-		ssize_t n = send(client->fd, client->out.text + client->sent, client->out.length - client->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(client->fd, client->out.text + client->sent,
+				 client->out.length - client->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
 			return false;
 		if (n < 0 && errno != EINTR)
@@ -30,7 +31,8 @@ static bool flush(struct client *client, int64_t now)
 	return true;
 }
 
-/* An answer is whole, or it is that there was no memory for it; who can't even be told that is hung up on. */
+/* An answer is whole, or it is that there was no memory for it; who can't even be told that is hung
+ * up on. */
 static enum client_next answered(struct client *client, int64_t now)
 {
 	if (client->out.failed) {
@@ -44,12 +46,14 @@ static enum client_next answered(struct client *client, int64_t now)
 	return CLIENT_GOES_ON;
 }
 
-static enum client_next answer_line(struct safestart *ss, struct client *client, size_t length, size_t taken, int64_t now)
+static enum client_next answer_line(struct safestart *ss, struct client *client, size_t length,
+				    size_t taken, int64_t now)
 {
 	if (length > 0 && client->in[length - 1] == '\r')
 		length--;
 	if (length > 0)
-		verbs_answer(ss, client->uid, !client->hung_up, client->in, length, &client->out, &client->rest);
+		verbs_answer(ss, client->uid, !client->hung_up, client->in, length, &client->out,
+			     &client->rest);
 	client->in_length -= taken;
 	client->in_seen = 0;
 	memmove(client->in, client->in + taken, client->in_length);
@@ -88,12 +92,18 @@ static enum client_next receive(struct client *client, int64_t now)
 
 bool client_is_asking(const struct client *client)
 {
-	return client->out.length == 0 && client->rest.kind == VERBS_NOTHING && client->in_length > 0 && (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
+	return client->out.length == 0 && client->rest.kind == VERBS_NOTHING &&
+	       client->in_length > 0 &&
+	       (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
 }
 
-static enum client_next read_line(struct safestart *ss, struct client *client, bool room, int64_t now)
+static enum client_next read_line(struct safestart *ss, struct client *client, bool room,
+				  int64_t now)
 {
-	char *end = client->in_length > client->in_seen ? memchr(client->in + client->in_seen, '\n', client->in_length - client->in_seen) : NULL;
+	char *end = client->in_length > client->in_seen
+			    ? memchr(client->in + client->in_seen, '\n',
+				     client->in_length - client->in_seen)
+			    : NULL;
 	size_t length = end != NULL ? (size_t)(end - client->in) : client->in_length;
 
 	if (length > PROTOCOL_LINE_MAX) {
@@ -102,7 +112,9 @@ static enum client_next read_line(struct safestart *ss, struct client *client, b
 		return answered(client, now);
 	}
 	if (end != NULL || (client->ended && length > 0)) /* the last line may lack its end */
-		return room || client->hung_up ? answer_line(ss, client, length, end != NULL ? length + 1 : length, now) : CLIENT_WAITS;
+		return room || client->hung_up ? answer_line(ss, client, length,
+							     end != NULL ? length + 1 : length, now)
+					       : CLIENT_WAITS;
 	client->in_seen = client->in_length;
 	if (client->ended)
 		return CLIENT_IS_OVER;
@@ -129,8 +141,7 @@ enum client_next client_step(struct safestart *ss, struct client *client, bool r
 		verbs_end(ss, &client->out);
 		client->last = true;
 		return answered(client, now);
-	default:
-		return read_line(ss, client, room, now);
+	default: return read_line(ss, client, room, now);
 	}
 }
 
@@ -143,7 +154,8 @@ void client_finish(struct safestart *ss, struct client *client)
 		client->readable = false; /* nothing more is taken in: some never stop asking */
 		next = client_step(ss, client, false, now);
 	} while (next == CLIENT_GOES_ON);
-	if (client->rest.kind != VERBS_STREAM || client->last || client->hung_up || client->out.length > 0)
+	if (client->rest.kind != VERBS_STREAM || client->last || client->hung_up ||
+	    client->out.length > 0)
 		return;
 	verbs_end(ss, &client->out);
 	if (!client->out.failed)
@@ -154,12 +166,14 @@ uint32_t client_interest(const struct client *client)
 {
 	if (client->out.length > 0)
 		return EPOLLOUT;
-	return client->rest.kind == VERBS_NOTHING && !client->readable && !client->ended ? EPOLLIN : 0;
+	return client->rest.kind == VERBS_NOTHING && !client->readable && !client->ended ? EPOLLIN
+											 : 0;
 }
 
 int64_t client_idle_since(const struct client *client)
 {
-	return client->out.length > 0 || client->rest.kind == VERBS_NOTHING ? client->moved_at : INT64_MAX;
+	return client->out.length > 0 || client->rest.kind == VERBS_NOTHING ? client->moved_at
+									    : INT64_MAX;
 }
 
 void client_clear(struct client *client)

@@ -6,14 +6,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BUFFERED_MAX (32 << 20) /* bytes of answers not yet sent; one more may be begun below that */
+#define BUFFERED_MAX \
+	(32 << 20) /* bytes of answers not yet sent; one more may be begun below that */
 #define LATE_NS INT64_C(1000000000) /* who does not move for so long makes room for others */
-#define STEPS_A_TURN 4          /* of one client; then it is the next one's turn */
+#define STEPS_A_TURN 4              /* of one client; then it is the next one's turn */
 
 static void drop(struct clients *clients, struct client *client)
 {
-	/* Said, not left to close(): a child that is just being forked has it as well, and what epoll hears of it would be taken for the next
-	 * one's who is here. */
+	/* Said, not left to close(): a child that is just being forked has it as well, and what
+	 * epoll hears of it would be taken for the next one's who is here. */
 	epoll_ctl(clients->epoll_fd, EPOLL_CTL_DEL, client->fd, NULL);
 	pthread_mutex_lock(clients->lock);
 	close(client->fd);
@@ -22,14 +23,16 @@ static void drop(struct clients *clients, struct client *client)
 	client_clear(client);
 }
 
-/* Of those that have not moved for too long, the one for the longest; of those with an answer in hand only, if that is the point. */
+/* Of those that have not moved for too long, the one for the longest; of those with an answer in
+ * hand only, if that is the point. */
 static struct client *find_late(struct clients *clients, bool answered, int64_t now)
 {
 	struct client *late = NULL;
 
 	for (int i = 0; i < CLIENTS_MAX; i++) {
 		struct client *client = &clients->clients[i];
-		if (client->fd < 0 || (answered && client->out.length == 0) || client_idle_since(client) > now - LATE_NS)
+		if (client->fd < 0 || (answered && client->out.length == 0) ||
+		    client_idle_since(client) > now - LATE_NS)
 			continue;
 		if (late == NULL || client_idle_since(client) < client_idle_since(late))
 			late = client;
@@ -90,7 +93,8 @@ static int accept_one(struct clients *clients, struct client *client, int listen
 
 int clients_accept(struct clients *clients, int listen_fd, int64_t now)
 {
-	struct client *client = find_room(clients), *late = client == NULL ? find_late(clients, false, now) : NULL;
+	struct client *client = find_room(clients),
+		      *late = client == NULL ? find_late(clients, false, now) : NULL;
 	bool full = client == NULL && late == NULL;
 	int result = 1;
 
@@ -124,9 +128,11 @@ static bool has_room(struct clients *clients, int64_t now)
 
 static void tell_epoll(struct clients *clients, struct client *client)
 {
-	struct epoll_event event = {.events = client_interest(client), .data.u32 = (uint32_t)(client - clients->clients)};
+	struct epoll_event event = {.events = client_interest(client),
+				    .data.u32 = (uint32_t)(client - clients->clients)};
 
-	if (event.events != client->interested && epoll_ctl(clients->epoll_fd, EPOLL_CTL_MOD, client->fd, &event) == 0)
+	if (event.events != client->interested &&
+	    epoll_ctl(clients->epoll_fd, EPOLL_CTL_MOD, client->fd, &event) == 0)
 		client->interested = event.events;
 }
 
@@ -139,7 +145,8 @@ int64_t clients_serve(struct clients *clients, int64_t now)
 		struct client *client = &clients->clients[i];
 		enum client_next next = CLIENT_GOES_ON;
 		bool room = true;
-		for (int steps = 0; client->fd >= 0 && next == CLIENT_GOES_ON && steps < STEPS_A_TURN; steps++) {
+		for (int steps = 0;
+		     client->fd >= 0 && next == CLIENT_GOES_ON && steps < STEPS_A_TURN; steps++) {
 			room = !client_is_asking(client) || has_room(clients, now);
 			next = client_step(clients->ss, client, room, now);
 		}

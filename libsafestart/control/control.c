@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/message.h"
+#include "base/thread.h"
 #include "control/clients.h"
 #include "control/socket.h"
-#include "base/thread.h"
-#include "base/message.h"
 
 #define SECOND INT64_C(1000000000)
 #define LOOK_AGAIN_NS (30 * SECOND)
@@ -57,7 +57,8 @@ static int64_t look_again(const struct control *control)
 {
 	int64_t reconcile = handle_settings(control->ss)->reconcile;
 
-	if (reconcile == 0 || reconcile > LOOK_AGAIN_NS) /* a source that seldom has to be read anew says nothing about a directory */
+	/* A source that seldom has to be read anew says nothing about a directory. */
+	if (reconcile == 0 || reconcile > LOOK_AGAIN_NS)
 		return LOOK_AGAIN_NS;
 	return reconcile > LOOK_AGAIN_LEAST_NS ? reconcile : LOOK_AGAIN_LEAST_NS;
 }
@@ -66,12 +67,16 @@ static int listen_for(struct control *control, bool anew, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.u32 = READY_LISTEN};
 
-	return epoll_ctl(control->epoll_fd, anew ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, control->socket.fd, &event) < 0 ? -errno : 0;
+	return epoll_ctl(control->epoll_fd, anew ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
+			 control->socket.fd, &event) < 0
+		       ? -errno
+		       : 0;
 }
 
 static void remove_socket(struct control *control)
 {
-	epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->socket.fd, NULL); /* as for a client that goes */
+	/* As for a client that goes. */
+	epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->socket.fd, NULL);
 	socket_remove(&control->socket, handle_settings(control->ss)->control, &control->lock);
 	control->accept_at = 0;
 }
@@ -81,24 +86,32 @@ static void make_socket(struct control *control)
 	const struct settings *settings = handle_settings(control->ss);
 	char why[512], words[640];
 
-	int error = socket_make(&control->socket, settings->control, settings->name, &control->lock, why, sizeof(why));
+	int error = socket_make(&control->socket, settings->control, settings->name, &control->lock,
+				why, sizeof(why));
 	if (error == 0) {
 		error = listen_for(control, true, EPOLLIN);
 		if (error < 0) {
-			message_set(why, sizeof(why), error, "no control socket in %.200s: it can't be watched: %s", settings->control, safestart_strerror(error));
+			message_set(why, sizeof(why), error,
+				    "no control socket in %.200s: it can't be watched: %s",
+				    settings->control, safestart_strerror(error));
 			remove_socket(control);
 		}
 	}
 	if (error == 0) {
 		control->failures = 0;
-		message_set(words, sizeof(words), 0, "control socket %s/%s", settings->control, control->socket.name);
+		message_set(words, sizeof(words), 0, "control socket %s/%s", settings->control,
+			    control->socket.name);
 		leave_words(control, LOG_INFO, words);
 		return;
 	}
 	control->failures++;
-	message_set(words, sizeof(words), 0, "%s; until then the command safestart does not see this process, everything else works; tried again in %s", why,
-		message_duration(look_again(control)).text);
-	leave_words(control, (control->failures & (control->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, words);
+	message_set(words, sizeof(words), 0,
+		    "%s; until then the command safestart does not see this process, everything "
+		    "else works; tried again in %s",
+		    why, message_duration(look_again(control)).text);
+	leave_words(control,
+		    (control->failures & (control->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
+		    words);
 }
 
 /* It is made anew when somebody has removed it, and tried again when it could not be had. */
@@ -141,7 +154,8 @@ static void sleep_and_hear(struct control *control, int64_t until)
 	struct epoll_event events[CLIENTS_MAX + 2];
 
 	set_busy(control, false);
-	int count = epoll_wait(control->epoll_fd, events, CLIENTS_MAX + 2, until == 0 ? 0 : loop_ms_until(until));
+	int count = epoll_wait(control->epoll_fd, events, CLIENTS_MAX + 2,
+			       until == 0 ? 0 : loop_ms_until(until));
 	set_busy(control, true);
 	int64_t now = loop_now();
 	for (int i = 0; i < count; i++)
@@ -209,7 +223,10 @@ int control_init(struct safestart *ss, char *why, size_t why_size)
 	if (directory == NULL)
 		return 0;
 	if (stat(directory, &status) == 0 && !S_ISDIR(status.st_mode))
-		return message_set(why, why_size, -ENOTDIR, "control=%.200s: not a directory; name the one that the control socket is to be in", directory);
+		return message_set(why, why_size, -ENOTDIR,
+				   "control=%.200s: not a directory; name the one that the control "
+				   "socket is to be in",
+				   directory);
 	ss->control = calloc(1, sizeof(*ss->control));
 	if (ss->control == NULL)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
@@ -249,7 +266,8 @@ static int start_locked(struct control *control)
 		control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (control->epoll_fd >= 0 && control->wake_fd < 0)
 		control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (control->wake_fd < 0 || epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, control->wake_fd, &event) < 0)
+	if (control->wake_fd < 0 ||
+	    epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, control->wake_fd, &event) < 0)
 		return -errno;
 	control->clients.epoll_fd = control->epoll_fd;
 	return thread_start(&control->thread, "safestart-ctl", control_thread, control);

@@ -9,9 +9,15 @@
 
 #include "base/message.h"
 
-#define DEPTH_MAX 32 /* far more than any question has, far less than what a thread's stack bears */
+#define DEPTH_MAX                                                                       \
+	32 /* far more than any question has, far less than what a thread's stack bears \
+	    */
 
-static const char *const verbs[] = {[PROTOCOL_STATUS] = "status", [PROTOCOL_NODES] = "nodes", [PROTOCOL_METRICS] = "metrics", [PROTOCOL_REQUEST] = "request", [PROTOCOL_EVENTS] = "events"};
+static const char *const verbs[] = {[PROTOCOL_STATUS] = "status",
+				    [PROTOCOL_NODES] = "nodes",
+				    [PROTOCOL_METRICS] = "metrics",
+				    [PROTOCOL_REQUEST] = "request",
+				    [PROTOCOL_EVENTS] = "events"};
 
 /* How deep are arrays and objects nested? Exact for JSON; what is none may be anything. */
 static size_t depth_of(const char *line, size_t length)
@@ -41,20 +47,25 @@ static int load(json_t **root, const char *line, size_t length, char *why, size_
 		return message_set(why, why_size, -EINVAL, "the line has a NUL byte");
 	if (depth_of(line, length) > DEPTH_MAX)
 		return message_set(why, why_size, -EINVAL, "the line is nested too deeply");
-	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and goes on: malloc() alone knows. */
+	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and
+	 * goes on: malloc() alone knows. */
 	errno = 0;
 	*root = json_loadb(line, length, JSON_REJECT_DUPLICATES, &error);
-	if (errno == ENOMEM || (*root == NULL && (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory))) {
+	if (errno == ENOMEM ||
+	    (*root == NULL &&
+	     (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory))) {
 		json_decref(*root);
 		*root = NULL;
 		return message_set(why, why_size, -ENOMEM, "out of memory");
 	}
 	if (*root == NULL)
-		return message_set(why, why_size, -EINVAL, "the line is not JSON: column %d: %s", error.column, error.text);
+		return message_set(why, why_size, -EINVAL, "the line is not JSON: column %d: %s",
+				   error.column, error.text);
 	if (!json_is_object(*root)) {
 		json_decref(*root);
 		*root = NULL;
-		return message_set(why, why_size, -EINVAL, "the line is no JSON object such as {\"do\":\"status\"}");
+		return message_set(why, why_size, -EINVAL,
+				   "the line is no JSON object such as {\"do\":\"status\"}");
 	}
 	return 0;
 }
@@ -70,8 +81,13 @@ static int read_verb(enum protocol_verb *verb, const json_t *root, char *why, si
 		}
 	}
 	if (text == NULL)
-		return message_set(why, why_size, -EINVAL, "\"do\" has to be one of status, nodes, metrics, request, events");
-	return message_set(why, why_size, -EINVAL, "there is no \"%.40s\"; \"do\" has to be one of status, nodes, metrics, request, events", text);
+		return message_set(why, why_size, -EINVAL,
+				   "\"do\" has to be one of status, nodes, metrics, request, "
+				   "events");
+	return message_set(why, why_size, -EINVAL,
+			   "there is no \"%.40s\"; \"do\" has to be one of status, nodes, metrics, "
+			   "request, events",
+			   text);
 }
 
 static int read_bool(bool *to, const json_t *root, const char *key, char *why, size_t why_size)
@@ -86,7 +102,8 @@ static int read_bool(bool *to, const json_t *root, const char *key, char *why, s
 }
 
 /* NULL when there is none. */
-static int read_string(const char **to, const json_t *root, const char *key, char *why, size_t why_size)
+static int read_string(const char **to, const json_t *root, const char *key, char *why,
+		       size_t why_size)
 {
 	const json_t *value = json_object_get(root, key);
 
@@ -103,13 +120,16 @@ static int read_timeout(int *to, const json_t *root, char *why, size_t why_size)
 	if (value == NULL)
 		return 0;
 	if (!json_is_integer(value))
-		return message_set(why, why_size, -EINVAL, "\"timeout_ms\" has to be a whole number of milliseconds; -1: for ever");
+		return message_set(why, why_size, -EINVAL,
+				   "\"timeout_ms\" has to be a whole number of milliseconds; -1: "
+				   "for ever");
 	json_int_t ms = json_integer_value(value);
 	*to = ms < 0 ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
 	return 0;
 }
 
-static int read_members(struct protocol_request *asked, const json_t *root, char *why, size_t why_size)
+static int read_members(struct protocol_request *asked, const json_t *root, char *why,
+			size_t why_size)
 {
 	const char *id = NULL, *reason = NULL;
 
@@ -138,7 +158,8 @@ static int read_members(struct protocol_request *asked, const json_t *root, char
 	return 0;
 }
 
-int protocol_read(struct protocol_request *asked, const char *line, size_t length, char *why, size_t why_size)
+int protocol_read(struct protocol_request *asked, const char *line, size_t length, char *why,
+		  size_t why_size)
 {
 	json_t *root;
 

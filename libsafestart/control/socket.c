@@ -19,7 +19,9 @@
 #include "base/message.h"
 
 #define NAME_MAX_OURS 60 /* of the handle's name */
-#define SIBLINGS_MAX 99  /* handles of one name in one process, or in processes that are 1 in their containers */
+#define SIBLINGS_MAX                                                                             \
+	99 /* handles of one name in one process, or in processes that are 1 in their containers \
+	    */
 #define BACKLOG 128
 
 /* ---- Words ---- */
@@ -29,25 +31,43 @@ static int say(char *why, size_t why_size, int error, const char *directory)
 	const char *remedy;
 
 	switch (-error) {
-	case ENOENT: remedy = "the directory it is to be in does not exist either; create that"; break;
-	case ENOTDIR: remedy = "it is no directory, or what it is to be in is none; remove the file, or name another with `control`"; break;
+	case ENOENT:
+		remedy = "the directory it is to be in does not exist either; create that";
+		break;
+	case ENOTDIR:
+		remedy = "it is no directory, or what it is to be in is none; remove the file, or "
+			 "name another with `control`";
+		break;
 	case EACCES:
-	case EPERM: remedy = "this process' user has to be able to write and search it: give it to that user, or name another with `control`"; break;
-	case EROFS: remedy = "its file system is read-only; mount it read-write, or name another with `control`"; break;
+	case EPERM:
+		remedy = "this process' user has to be able to write and search it: give it to "
+			 "that user, or name another with `control`";
+		break;
+	case EROFS:
+		remedy = "its file system is read-only; mount it read-write, or name another with "
+			 "`control`";
+		break;
 	case ENOSPC:
 	case EDQUOT: remedy = "its file system is full; free space or inodes there"; break;
-	case EEXIST: remedy = "every name for this process is taken; remove what does not belong there"; break;
-	case ENAMETOOLONG: remedy = "its path is too long; name a shorter one with `control`"; break;
+	case EEXIST:
+		remedy = "every name for this process is taken; remove what does not belong there";
+		break;
+	case ENAMETOOLONG:
+		remedy = "its path is too long; name a shorter one with `control`";
+		break;
 	default: remedy = NULL; break;
 	}
-	return message_set(why, why_size, error, "no control socket in %.200s: %s%s%s", directory, safestart_strerror(error), remedy != NULL ? ": " : "", remedy != NULL ? remedy : "");
+	return message_set(why, why_size, error, "no control socket in %.200s: %s%s%s", directory,
+			   safestart_strerror(error), remedy != NULL ? ": " : "",
+			   remedy != NULL ? remedy : "");
 }
 
 /* ---- Names ---- */
 
 static bool is_plain(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       c == '-' || c == '_' || c == '.';
 }
 
 /* NAME. with what does not belong into a file's name replaced; not hidden. */
@@ -85,7 +105,10 @@ static pid_t owner_of(const char *file, const char *stem)
 		return 0;
 	const char *rest = read_number(file + length + 1, &owner);
 	if (length == 0)
-		return rest[0] == '.' && strcmp(rest + 1 + strspn(rest + 1, "0123456789"), ".tmp") == 0 ? owner : 0;
+		return rest[0] == '.' && strcmp(rest + 1 + strspn(rest + 1, "0123456789"),
+						".tmp") == 0
+			       ? owner
+			       : 0;
 	if (rest[0] == '-')
 		rest += 1 + strspn(rest + 1, "0123456789");
 	return strcmp(rest, ".sock") == 0 ? owner : 0;
@@ -97,21 +120,23 @@ struct place {
 	const char *path;
 };
 
-/* The address of `name` there: by the descriptor, which is short, where the path has more bytes than an address takes. */
+/* The address of `name` there: by the descriptor, which is short, where the path has more bytes
+ * than an address takes. */
 static struct sockaddr_un address_in(const struct place *at, const char *name)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", at->path, name);
 	if (length < 0 || (size_t)length >= sizeof(address.sun_path))
-		snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", at->fd, name);
+		snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", at->fd,
+			 name);
 	return address;
 }
 
 /* ---- The dead ---- */
 
-/* Nobody listens there. Rigorous, also about processes of other containers: a socket has its name only while it is listened on,
- * or after that. */
+/* Nobody listens there. Rigorous, also about processes of other containers: a socket has its name
+ * only while it is listened on, or after that. */
 static bool is_dead(const struct place *at, const char *name, struct stat *status)
 {
 	struct sockaddr_un address = address_in(at, name);
@@ -122,7 +147,8 @@ static bool is_dead(const struct place *at, const char *name, struct stat *statu
 
 	if (fd < 0)
 		return false;
-	bool refused = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 && errno == ECONNREFUSED;
+	bool refused = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 &&
+		       errno == ECONNREFUSED;
 	close(fd);
 	return refused;
 }
@@ -134,7 +160,8 @@ struct gone {
 
 static int newest_first(const void *a, const void *b)
 {
-	const struct timespec *left = &((const struct gone *)a)->since, *right = &((const struct gone *)b)->since;
+	const struct timespec *left = &((const struct gone *)a)->since,
+			      *right = &((const struct gone *)b)->since;
 
 	if (left->tv_sec != right->tv_sec)
 		return left->tv_sec > right->tv_sec ? -1 : 1;
@@ -149,8 +176,9 @@ static void remove_old_locked(int directory, struct gone *gone, size_t *count)
 		unlinkat(directory, gone[--*count].name, 0);
 }
 
-/* What dead processes of this name have left, but for the newest, and half-made sockets of all that are dead. Whoever removes sockets
- * holds the directory's lock, or it might be somebody else's new one by then. */
+/* What dead processes of this name have left, but for the newest, and half-made sockets of all that
+ * are dead. Whoever removes sockets holds the directory's lock, or it might be somebody else's new
+ * one by then. */
 static void sweep_locked(const struct place *at, const char *stem)
 {
 	struct gone gone[2 * SOCKET_GONE_KEPT];
@@ -165,7 +193,8 @@ static void sweep_locked(const struct place *at, const char *stem)
 	/* No other thread has this stream. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while (list != NULL && (entry = readdir(list)) != NULL) {
 		pid_t owner = owner_of(entry->d_name, stem);
-		if (owner <= 0 || strlen(entry->d_name) >= SOCKET_NAME_SIZE || kill(owner, 0) == 0 || errno != ESRCH || !is_dead(at, entry->d_name, &status))
+		if (owner <= 0 || strlen(entry->d_name) >= SOCKET_NAME_SIZE ||
+		    kill(owner, 0) == 0 || errno != ESRCH || !is_dead(at, entry->d_name, &status))
 			continue;
 		if (entry->d_name[0] == '.') {
 			unlinkat(at->fd, entry->d_name, 0);
@@ -193,9 +222,10 @@ static int open_directory(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Bound under a hidden name and listening, so that whoever finds the real name is never refused. Its mode comes with it: the umask,
- * which is the host's, can only take away from it. */
-static int listen_hidden(struct control_socket *made, const struct place *at, const char *hidden, pthread_mutex_t *lock)
+/* Bound under a hidden name and listening, so that whoever finds the real name is never refused.
+ * Its mode comes with it: the umask, which is the host's, can only take away from it. */
+static int listen_hidden(struct control_socket *made, const struct place *at, const char *hidden,
+			 pthread_mutex_t *lock)
 {
 	struct sockaddr_un address = address_in(at, hidden);
 	struct stat status;
@@ -206,9 +236,11 @@ static int listen_hidden(struct control_socket *made, const struct place *at, co
 	pthread_mutex_unlock(lock);
 	if (error < 0)
 		return error;
-	if (fchmod(made->fd, 0600) < 0 || bind(made->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	if (fchmod(made->fd, 0600) < 0 ||
+	    bind(made->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
-	if (listen(made->fd, BACKLOG) < 0 || fstatat(at->fd, hidden, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+	if (listen(made->fd, BACKLOG) < 0 ||
+	    fstatat(at->fd, hidden, &status, AT_SYMLINK_NOFOLLOW) < 0) {
 		error = -errno;
 		unlinkat(at->fd, hidden, 0);
 		return error;
@@ -219,7 +251,8 @@ static int listen_hidden(struct control_socket *made, const struct place *at, co
 }
 
 /* From its hidden name to the first one that is free, or a dead process' that had our number. */
-static int give_name(struct control_socket *made, const struct place *at, const char *hidden, const char *stem, bool alone)
+static int give_name(struct control_socket *made, const struct place *at, const char *hidden,
+		     const char *stem, bool alone)
 {
 	struct stat status;
 
@@ -227,12 +260,14 @@ static int give_name(struct control_socket *made, const struct place *at, const 
 		char sibling[8] = "";
 		if (i > 1)
 			snprintf(sibling, sizeof(sibling), "-%d", i);
-		snprintf(made->name, sizeof(made->name), "%.60s.%d%s.sock", stem, (int)getpid(), sibling);
+		snprintf(made->name, sizeof(made->name), "%.60s.%d%s.sock", stem, (int)getpid(),
+			 sibling);
 		if (renameat2(at->fd, hidden, at->fd, made->name, RENAME_NOREPLACE) == 0)
 			return 0;
 		if (errno != EEXIST)
 			return -errno;
-		if (alone && removed++ < SIBLINGS_MAX && is_dead(at, made->name, &status) && unlinkat(at->fd, made->name, 0) == 0)
+		if (alone && removed++ < SIBLINGS_MAX && is_dead(at, made->name, &status) &&
+		    unlinkat(at->fd, made->name, 0) == 0)
 			i--;
 	}
 	return -EEXIST;
@@ -247,7 +282,8 @@ static void close_locked(struct control_socket *made, pthread_mutex_t *lock)
 	pthread_mutex_unlock(lock);
 }
 
-static int listen_as(struct control_socket *made, const struct place *at, const char *stem, bool alone, pthread_mutex_t *lock)
+static int listen_as(struct control_socket *made, const struct place *at, const char *stem,
+		     bool alone, pthread_mutex_t *lock)
 {
 	char hidden[SOCKET_NAME_SIZE];
 
@@ -263,7 +299,8 @@ static int listen_as(struct control_socket *made, const struct place *at, const 
 	return error;
 }
 
-int socket_make(struct control_socket *made, const char *directory, const char *handle_name, pthread_mutex_t *lock, char *why, size_t why_size)
+int socket_make(struct control_socket *made, const char *directory, const char *handle_name,
+		pthread_mutex_t *lock, char *why, size_t why_size)
 {
 	char stem[NAME_MAX_OURS + 1];
 	struct place at = {open_directory(directory), directory};
@@ -273,7 +310,8 @@ int socket_make(struct control_socket *made, const char *directory, const char *
 	print_stem(stem, handle_name);
 	/* Not waited for: whoever can open the directory can hold it. */
 	bool alone = flock(at.fd, LOCK_EX | LOCK_NB) == 0;
-	/* Until it is listened on it refuses, as a dead one does: a sweeper in another container, where nobody has our number, takes it for that. */
+	/* Until it is listened on it refuses, as a dead one does: a sweeper in another container,
+	 * where nobody has our number, takes it for that. */
 	int error = -ENOENT;
 	for (int tries = 0; tries < 8 && error == -ENOENT; tries++)
 		error = listen_as(made, &at, stem, alone, lock);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* dispatch: every decision of a handle, by one thread at a time: it looks at the door, asks the gate, starts runs, takes
- * back what was executed, answers tickets, sets the timer, and then carries out what it has posted. With thread=no that is
- * the application's event loop. With thread=yes two threads of ours sleep in the loop. An event wakes one, which
- * takes the turn, decides, leaves the turn and carries out the job itself; the other one sees to what happens
+/* dispatch: every decision of a handle, by one thread at a time: it looks at the door, asks the
+ * gate, starts runs, takes back what was executed, answers tickets, sets the timer, and then
+ * carries out what it has posted. With thread=no that is the application's event loop. With
+ * thread=yes two threads of ours sleep in the loop. An event wakes one, which takes the turn,
+ * decides, leaves the turn and carries out the job itself; the other one sees to what happens
  * meanwhile. So a request wakes a single thread, and a callback that stays inside stops nothing. */
 #include <errno.h>
 #include <stdarg.h>
@@ -10,14 +11,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/message.h"
+#include "base/thread.h"
 #include "handle.h"
 #include "run/run.h"
-#include "base/thread.h"
-#include "base/message.h"
 
 #define BORROWER_IS_LATE_NS INT64_C(5000000000)
 #define TRY_AGAIN_NS INT64_C(100000000) /* a thread or memory that could not be had */
-#define JOBS_A_DISPATCH 16 /* a run has four at most, with its outcome, last_good and what is retired */
+#define JOBS_A_DISPATCH \
+	16 /* a run has four at most, with its outcome, last_good and what is retired */
 
 void log_line(struct safestart *ss, int level, const char *format, ...)
 {
@@ -50,11 +52,15 @@ int handle_starves(struct safestart *ss)
 /* A descriptor that came with a newly opened source, or could not be had or watched before. */
 static void watch_source(struct safestart *ss)
 {
-	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 || ss->source.ended || ss->loop.hint_fd >= 0)
+	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 || ss->source.ended ||
+	    ss->loop.hint_fd >= 0)
 		return;
 	int error = loop_watch(&ss->loop, ss->source.fd);
 	if (error < 0 && !ss->source.warned)
-		log_line(ss, LOG_WARNING, "changes of the source go unnoticed until the next reconcile: its descriptor can't be watched (%s); tried again then", safestart_strerror(error));
+		log_line(ss, LOG_WARNING,
+			 "changes of the source go unnoticed until the next reconcile: its "
+			 "descriptor can't be watched (%s); tried again then",
+			 safestart_strerror(error));
 	ss->source.warned = error < 0;
 }
 
@@ -94,16 +100,20 @@ void dispatch_init(struct safestart *ss)
 	ss->starved = 0;
 	ss->source.ended = ss->source.warned = false;
 	ss->warned_about = UINT64_MAX;
-	ss->random = (uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
+	ss->random =
+		(uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
 	if (ss->random == 0)
 		ss->random = 1;
 	struct gate_conf gate = handle_settings(ss)->gate;
-	if (handle_settings(ss)->lock_share) /* kept for all processes together, see process_lock.c; the gate only knows ours */
+	/* Kept for all processes together, see process_lock.c; the gate only knows ours. */
+	if (handle_settings(ss)->lock_share)
 		gate.debounce = gate.max_delay = gate.min_interval = 0;
 	gate_init(&ss->gate, &gate);
 	process_lock_init(ss);
-	/* push has nothing to load, unless a kept set waits; none never has. A child's first run is due in any case. */
-	bool load = ss->source.kind == SOURCE_ADDED || (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
+	/* push has nothing to load, unless a kept set waits; none never has. A child's first run is
+	 * due in any case. */
+	bool load = ss->source.kind == SOURCE_ADDED ||
+		    (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
 	ss->cause = ss->anew ? "forked" : load ? "first load" : NULL;
 	if (ss->cause != NULL)
 		gate_due(&ss->gate, loop_now());
@@ -121,7 +131,8 @@ static void take_finished(struct safestart *ss)
 			ss->owed = false;
 			ss->cause = "a callback has returned";
 			gate_returned(&ss->gate, loop_now());
-			gate_due(&ss->gate, loop_now()); /* a run that waits for the worker already meets it */
+			/* A run that waits for the worker already meets it. */
+			gate_due(&ss->gate, loop_now());
 		}
 	}
 }
@@ -139,7 +150,8 @@ static void resume_parked(struct safestart *ss)
 		}
 		*at = run->next_parked;
 		run->resumed = true;
-		if (dispatch_post(ss, &run->job) < 0) { /* cannot be: there were two threads before */
+		/* Cannot be: there were two threads before. */
+		if (dispatch_post(ss, &run->job) < 0) {
 			*at = run;
 			return;
 		}
@@ -178,12 +190,15 @@ static void start_run(struct safestart *ss, int64_t now)
 	struct safestart_run *run = may != PROCESS_LOCK_WAIT ? run_new(ss) : NULL;
 
 	if (run == NULL) {
-		/* The batch stays open: its tickets are answered by the run that gets the lock, or the memory. */
+		/* The batch stays open: its tickets are answered by the run that gets the lock, or
+		 * the memory. */
 		if (may != PROCESS_LOCK_WAIT)
-			log_line(ss, handle_starves(ss), "no memory for a run; tried again in 100ms");
+			log_line(ss, handle_starves(ss),
+				 "no memory for a run; tried again in 100ms");
 		if (may == PROCESS_LOCK_BEGIN)
 			process_lock_undo(ss);
-		gate_not_started(&ss->gate, may == PROCESS_LOCK_WAIT ? ss->process_lock.retry_at : now + TRY_AGAIN_NS);
+		gate_not_started(&ss->gate, may == PROCESS_LOCK_WAIT ? ss->process_lock.retry_at
+								     : now + TRY_AGAIN_NS);
 		return;
 	}
 	bool batch = process_lock_take(ss, run, may);
@@ -226,7 +241,8 @@ static int64_t look(struct safestart *ss)
 	process_lock_greet(ss);
 	do {
 		bool asked = request_look(&ss->door, &flags);
-		/* Not before: a request would pass for older than it is, by as long as a log callback took. */
+		/* Not before: a request would pass for older than it is, by as long as a log
+		 * callback took. */
 		int64_t now = loop_now();
 		if (asked) {
 			gate_request(&ss->gate, now, (flags & REQUEST_URGENT) != 0);
@@ -248,11 +264,13 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	uint64_t generation = 0;
 	bool borrowed;
 
-	if (snapshot_collectable(ss->home) && !ss->retire_job.posted && housekeeping_post(ss, &ss->retire_job, "retiring") < 0)
+	if (snapshot_collectable(ss->home) && !ss->retire_job.posted &&
+	    housekeeping_post(ss, &ss->retire_job, "retiring") < 0)
 		return now + TRY_AGAIN_NS;
 	int error = snapshot_reclaim(ss->home);
 	if (error < 0) {
-		log_line(ss, handle_starves(ss), "retiring has to wait: no thread to be had (%s)", safestart_strerror(error));
+		log_line(ss, handle_starves(ss), "retiring has to wait: no thread to be had (%s)",
+			 safestart_strerror(error));
 		return now + TRY_AGAIN_NS;
 	}
 	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
@@ -261,8 +279,10 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	if (now - since < BORROWER_IS_LATE_NS)
 		return since + BORROWER_IS_LATE_NS;
 	ss->warned_about = generation;
-	log_line(ss, LOG_WARNING, "a reader of generation %llu has not called safestart_read_unlock() for %s: its nodes can't be retired; reloads go on",
-		   (unsigned long long)generation, message_duration(now - since).text);
+	log_line(ss, LOG_WARNING,
+		 "a reader of generation %llu has not called safestart_read_unlock() for %s: its "
+		 "nodes can't be retired; reloads go on",
+		 (unsigned long long)generation, message_duration(now - since).text);
 	return LOOP_NEVER;
 }
 
@@ -275,14 +295,16 @@ static int64_t earlier(int64_t a, int64_t b)
 static void settle_down(struct safestart *ss, int64_t wake_at)
 {
 	pthread_mutex_lock(&ss->lock);
-	/* Also of a run that is settled: should `restart` follow, its deadline is looked for then. */
-	if (ss->run != NULL && !run_gave_up(ss->run) && (!(atomic_load(&ss->run->bits) & RUN_SETTLED) || ss->run->deadline > loop_now()))
+	/* Also of a run that is settled: should `restart` follow, its deadline is looked for then.
+	 */
+	if (ss->run != NULL && !run_gave_up(ss->run) &&
+	    (!(atomic_load(&ss->run->bits) & RUN_SETTLED) || ss->run->deadline > loop_now()))
 		wake_at = earlier(wake_at, ss->run->deadline);
 	ss->figures.next_start = gate_next_start(&ss->gate);
 	if (request_is_shut(&ss->door))
 		outcome_cancel_tickets_locked(ss); /* wakes close, too */
-	ss->drained = request_is_shut(&ss->door) && ss->run == NULL && ss->parked == NULL && worker_is_idle(&ss->worker) &&
-		      snapshot_is_settled(ss->home);
+	ss->drained = request_is_shut(&ss->door) && ss->run == NULL && ss->parked == NULL &&
+		      worker_is_idle(&ss->worker) && snapshot_is_settled(ss->home);
 	pthread_mutex_unlock(&ss->lock);
 	loop_arm(&ss->loop, wake_at);
 }
@@ -296,7 +318,9 @@ static void turn(struct safestart *ss, unsigned events)
 	if (events & LOOP_HINT_ENDED) {
 		loop_unwatch(&ss->loop);
 		ss->source.ended = true;
-		log_line(ss, LOG_WARNING, "the source's descriptor has come to its end: changes are noticed only when asked, and every `reconcile`");
+		log_line(ss, LOG_WARNING,
+			 "the source's descriptor has come to its end: changes are noticed only "
+			 "when asked, and every `reconcile`");
 	}
 	if ((events & LOOP_HINT) && !ss->hint_job.posted)
 		housekeeping_post(ss, &ss->hint_job, "a change of the source");
@@ -331,7 +355,8 @@ static void leave_turn(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
 	ss->dispatching = false;
-	/* Whoever waits for an answer is woken by it; a thousand of them are not to wake for each turn until then. */
+	/* Whoever waits for an answer is woken by it; a thousand of them are not to wake for each
+	 * turn until then. */
 	if (ss->turn_wanted > 0)
 		pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
@@ -341,7 +366,8 @@ static void leave_turn(struct safestart *ss)
 
 int dispatch_turn(struct safestart *ss, int timeout_ms)
 {
-	THREAD_NOT_CANCELLED; /* the callbacks inside neither: they are on the application's thread */
+	/* The callbacks inside neither: they are on the application's thread. */
+	THREAD_NOT_CANCELLED;
 	if (!take_turn(ss, false))
 		return -EBUSY;
 	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
@@ -351,8 +377,8 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 		jobs++;
 		turn(ss, 0); /* what it did has to be seen to */
 	}
-	/* Callbacks that ask again, or others who never stop asking, must not keep the application from its own events, or in a wait
-	 * beyond its time: the rest is due at once. */
+	/* Callbacks that ask again, or others who never stop asking, must not keep the application
+	 * from its own events, or in a wait beyond its time: the rest is due at once. */
 	if (jobs == JOBS_A_DISPATCH)
 		handle_wake(ss);
 	pthread_mutex_lock(&ss->lock);
@@ -368,7 +394,8 @@ static void *serve(void *argument)
 {
 	struct safestart *ss = argument;
 
-	/* Also when it is shut down and nothing is left to do: a snapshot may be released, and close comes at last. */
+	/* Also when it is shut down and nothing is left to do: a snapshot may be released, and
+	 * close comes at last. */
 	while (!atomic_load(&ss->stop)) {
 		unsigned events = loop_wait(&ss->loop, -1);
 		do { /* once more after each job, for what it did has to be seen to */

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* housekeeping: what the worker does besides runs: retiring, hearing the source's hints, writing last_good. Posted by the
- * dispatching thread, which also says what the control thread has to say. */
+/* housekeeping: what the worker does besides runs: retiring, hearing the source's hints, writing
+ * last_good. Posted by the dispatching thread, which also says what the control thread has to say.
+ */
 #include <errno.h>
 #include <stddef.h>
 
-#include "handle.h"
 #include "base/message.h"
+#include "handle.h"
 
 int housekeeping_post(struct safestart *ss, struct job *job, const char *what)
 {
 	int error = job->posted ? 0 : dispatch_post(ss, job);
 
 	if (error < 0)
-		log_line(ss, handle_starves(ss), "%s has to wait: no thread to be had (%s)", what, safestart_strerror(error));
+		log_line(ss, handle_starves(ss), "%s has to wait: no thread to be had (%s)", what,
+			 safestart_strerror(error));
 	else
 		ss->starved = 0;
 	return error;
@@ -26,7 +28,8 @@ void housekeeping_write_last_good(struct safestart *ss)
 	housekeeping_post(ss, &ss->last_good_job, "writing last_good");
 }
 
-/* 0: not by itself. Not once it is shut down: at its end close has nothing live, and that is not a set to keep. */
+/* 0: not by itself. Not once it is shut down: at its end close has nothing live, and that is not a
+ * set to keep. */
 static int64_t pause_before_keeping(const struct safestart *ss)
 {
 	const struct gate_conf *gate = &handle_settings(ss)->gate;
@@ -71,7 +74,8 @@ static void hint(struct job *job)
 	struct callback_frame frame;
 
 	callback_enter(&frame, ss, &ss->worker, "hint", 0, loop_now());
-	ss->source.hinted = ss->source.open && !ss->source.inherited && ss->source.chosen->source.hint(ss->source.state) > 0;
+	ss->source.hinted = ss->source.open && !ss->source.inherited &&
+			    ss->source.chosen->source.hint(ss->source.state) > 0;
 	callback_leave(&frame, &ss->worker);
 }
 
@@ -89,12 +93,16 @@ static void hint_done(struct job *job)
 static void say_not_kept(struct safestart *ss, uint32_t failures, const char *why)
 {
 	int64_t pause = pause_before_keeping(ss);
-	const char *otherwise = request_is_shut(&ss->door) ? "not tried again, for the handle is shut down" : "tried again after the next change";
+	const char *otherwise = request_is_shut(&ss->door)
+					? "not tried again, for the handle is shut down"
+					: "tried again after the next change";
 
 	/* The same thing again every 30 s hides what matters. */
 	log_line(ss, (failures & (failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
-		   "last_good %s is not up to date, a restart would begin with an older set: %s; %s%s", handle_settings(ss)->last_good, why,
-		   pause > 0 ? "tried again in " : otherwise, pause > 0 ? message_duration(pause).text : "");
+		 "last_good %s is not up to date, a restart would begin with an older set: %s; "
+		 "%s%s",
+		 handle_settings(ss)->last_good, why, pause > 0 ? "tried again in " : otherwise,
+		 pause > 0 ? message_duration(pause).text : "");
 }
 
 void last_good_write(struct safestart *ss)
@@ -106,7 +114,8 @@ void last_good_write(struct safestart *ss)
 	callback_enter(&frame, ss, &ss->worker, "writing last_good", 0, loop_now());
 	struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
 	char *json = safestart_snapshot_json(live);
-	int error = json != NULL ? last_good_save(path, json, why, sizeof(why)) : message_set(why, sizeof(why), -ENOMEM, "out of memory");
+	int error = json != NULL ? last_good_save(path, json, why, sizeof(why))
+				 : message_set(why, sizeof(why), -ENOMEM, "out of memory");
 	safestart_free(json);
 	safestart_snapshot_release(live);
 	callback_leave(&frame, &ss->worker);
@@ -126,7 +135,8 @@ static void keep(struct job *job)
 
 static void keep_done(struct job *job)
 {
-	housekeeping_write_last_good(handle_of(job, offsetof(struct safestart, last_good_job))); /* another generation went live meanwhile */
+	/* Another generation went live meanwhile. */
+	housekeeping_write_last_good(handle_of(job, offsetof(struct safestart, last_good_job)));
 }
 
 void housekeeping_log(struct safestart *ss)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* outcome: a run has ended: the outcome in words, to the gate, the waiters, the log and the application. Dispatching
- * thread; deliver() on the worker. */
+/* outcome: a run has ended: the outcome in words, to the gate, the waiters, the log and the
+ * application. Dispatching thread; deliver() on the worker. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "run/run.h"
 #include "base/message.h"
+#include "run/run.h"
 
 /* Retries of processes that failed together must not come back together. */
 uint32_t handle_random(struct safestart *ss)
@@ -20,7 +20,9 @@ uint32_t handle_random(struct safestart *ss)
 
 static void deliver(struct job *job)
 {
-	struct safestart_run *run = (struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery));
+	struct safestart_run *run =
+		(struct safestart_run *)(void *)((char *)job -
+						 offsetof(struct safestart_run, delivery));
 	const struct safestart_conf *conf = run->ss->conf;
 	struct callback_frame frame;
 
@@ -37,7 +39,8 @@ void outcome_drop(struct safestart_run *run)
 
 static void delivered(struct job *job)
 {
-	outcome_drop((struct safestart_run *)(void *)((char *)job - offsetof(struct safestart_run, delivery)));
+	outcome_drop((struct safestart_run *)(void *)((char *)job -
+						      offsetof(struct safestart_run, delivery)));
 }
 
 static void post_outcome(struct safestart_run *run)
@@ -49,7 +52,9 @@ static void post_outcome(struct safestart_run *run)
 	if (dispatch_post(run->ss, &run->delivery) == 0)
 		run->jobs++;
 	else
-		log_line(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG, "run %llu: no thread to call `outcome` on; it is not told", (unsigned long long)run->number);
+		log_line(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG,
+			 "run %llu: no thread to call `outcome` on; it is not told",
+			 (unsigned long long)run->number);
 }
 
 static int log_level(const struct safestart_outcome *outcome)
@@ -72,12 +77,15 @@ static void log_outcome(const struct safestart_run *run, bool repeated)
 	if (outcome->pid != (int32_t)getpid())
 		message_set(elsewhere, sizeof(elsewhere), 0, ", made by pid %d", (int)outcome->pid);
 	if (outcome->requests > 0)
-		message_set(cause, sizeof(cause), 0, "%llu request%s%s", (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s", elsewhere);
+		message_set(cause, sizeof(cause), 0, "%llu request%s%s",
+			    (unsigned long long)outcome->requests,
+			    outcome->requests == 1 ? "" : "s", elsewhere);
 	else
 		message_copy(cause, sizeof(cause), run->cause);
 	/* The same thing again every 30 s hides what matters at 3 a.m. */
-	log_line(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%s%s%s%s): %s", (unsigned long long)run->number, cause,
-		   reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "", outcome->message);
+	log_line(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%s%s%s%s): %s",
+		 (unsigned long long)run->number, cause, reason[0] != '\0' ? ", \"" : "", reason,
+		 reason[0] != '\0' ? "\"" : "", outcome->message);
 }
 
 static void record_locked(struct safestart *ss, struct safestart_run *run)
@@ -97,7 +105,8 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 	ticket_answer(&ss->tickets, outcome);
 	ss->tickets.last = *outcome;
 	ss->tickets.any = true;
-	ss->figures.next_start = gate_next_start(&ss->gate); /* who is answered may ask for the status at once */
+	/* Who is answered may ask for the status at once. */
+	ss->figures.next_start = gate_next_start(&ss->gate);
 	run->answered = true;
 	if (ss->run == run)
 		ss->run = NULL;
@@ -115,7 +124,8 @@ static void say_when(char *message, size_t size, int64_t pause)
 	size_t length = strlen(message);
 
 	if (pause != GATE_NEVER)
-		message_set(message + length, size - length, 0, "; tried again in %s", message_duration(pause).text);
+		message_set(message + length, size - length, 0, "; tried again in %s",
+			    message_duration(pause).text);
 }
 
 static bool has_periodic_source(const struct safestart *ss)
@@ -141,23 +151,29 @@ void outcome_of_run(struct safestart_run *run, bool again)
 	if (pause != GATE_NEVER)
 		ss->cause = "retry";
 	if (has_periodic_source(ss))
-		gate_due(&ss->gate, now + reconcile - reconcile / 2 / 0xffff * (handle_random(ss) & 0xffff));
+		gate_due(&ss->gate,
+			 now + reconcile - reconcile / 2 / 0xffff * (handle_random(ss) & 0xffff));
 	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
-		say_when(run->outcome.message, sizeof(run->outcome.message), pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
+		say_when(run->outcome.message, sizeof(run->outcome.message),
+			 pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
 	process_lock_publish(run); /* before anybody is told, who may then end this process */
 	pthread_mutex_lock(&ss->lock);
 	/* A retry says another pause each time, which does not make it news. */
-	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 && ss->tickets.last.verdict == run->outcome.verdict &&
-			ss->tickets.last.error == run->outcome.error && (run->outcome.attempts & (run->outcome.attempts - 1)) != 0;
+	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 &&
+			ss->tickets.last.verdict == run->outcome.verdict &&
+			ss->tickets.last.error == run->outcome.error &&
+			(run->outcome.attempts & (run->outcome.attempts - 1)) != 0;
+	/* This very moment: shutdown has answered its ticket, and there is one answer [P6] */
 	if (atomic_load(&run->bits) & RUN_CANCELLED)
-		say_cancelled(run); /* this very moment: shutdown has answered its ticket, and there is one answer [P6] */
+		say_cancelled(run);
 	record_locked(ss, run);
 	pthread_mutex_unlock(&ss->lock);
 	log_outcome(run, repeated);
 	post_outcome(run);
 }
 
-static void say_expired(struct safestart_run *run, const struct callback_inside *callback, bool waiting)
+static void say_expired(struct safestart_run *run, const struct callback_inside *callback,
+			bool waiting)
 {
 	struct safestart_outcome *outcome = &run->outcome;
 	unsigned long long generation = safestart_generation(run->ss);
@@ -167,12 +183,20 @@ static void say_expired(struct safestart_run *run, const struct callback_inside 
 	outcome->error = waiting ? -EBUSY : -ETIMEDOUT;
 	callback_describe(callback, loop_now(), inside, sizeof(inside));
 	if (waiting)
-		message_set(outcome->message, sizeof(outcome->message), 0, "timed out: could not begin, %s; generation %llu goes on serving; a run starts %s", inside, generation,
-			callback->busy ? "when it returns" : "at once");
+		message_set(outcome->message, sizeof(outcome->message), 0,
+			    "timed out: could not begin, %s; generation %llu goes on serving; a "
+			    "run starts %s",
+			    inside, generation, callback->busy ? "when it returns" : "at once");
 	else
-		message_set(outcome->message, sizeof(outcome->message), 0, "timed out: `%s` did not finish within run_timeout (%s); generation %llu goes on serving%s",
-			run_phase_name(run), message_duration(handle_settings(run->ss)->run_timeout).text, generation,
-			callback->what != NULL && callback->run == run->number ? "; it is still inside, a run starts when it returns" : "");
+		message_set(outcome->message, sizeof(outcome->message), 0,
+			    "timed out: `%s` did not finish within run_timeout (%s); generation "
+			    "%llu goes on serving%s",
+			    run_phase_name(run),
+			    message_duration(handle_settings(run->ss)->run_timeout).text,
+			    generation,
+			    callback->what != NULL && callback->run == run->number
+				    ? "; it is still inside, a run starts when it returns"
+				    : "");
 }
 
 void outcome_expired(struct safestart_run *run)
@@ -196,11 +220,15 @@ void outcome_cancelled(struct safestart_run *run)
 	outcome_of_run(run, false);
 }
 
-/* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in progress, if it was
- * cancelled, then those of the open batch. A run that has committed or expired is answered for by itself. */
+/* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in
+ * progress, if it was cancelled, then those of the open batch. A run that has committed or expired
+ * is answered for by itself. */
 void outcome_cancel_tickets_locked(struct safestart *ss)
 {
-	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = SAFESTART_CANCELLED, .error = -ECANCELED, .attempts = 1};
+	struct safestart_outcome outcome = {.size = sizeof(outcome),
+					    .verdict = SAFESTART_CANCELLED,
+					    .error = -ECANCELED,
+					    .attempts = 1};
 
 	if (ss->run != NULL && !(atomic_load(&ss->run->bits) & RUN_CANCELLED))
 		return;
@@ -226,8 +254,9 @@ void outcome_not_started(struct safestart_run *run, int error)
 	run->outcome.verdict = SAFESTART_FAILED;
 	run->outcome.error = error;
 	run->outcome.attempts = ++ss->starved;
-	message_set(run->outcome.message, sizeof(run->outcome.message), 0, "no thread could be started (%s); generation %llu goes on serving",
-		safestart_strerror(error), (unsigned long long)safestart_generation(ss));
+	message_set(run->outcome.message, sizeof(run->outcome.message), 0,
+		    "no thread could be started (%s); generation %llu goes on serving",
+		    safestart_strerror(error), (unsigned long long)safestart_generation(ss));
 	outcome_of_run(run, true);
 	process_lock_leave(run);
 	outcome_drop(run);

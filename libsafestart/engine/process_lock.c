@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* process_lock: the handle's side of the lock between processes (lock, lock_timeout, lock_share): may the run that is due begin?
- * Nothing waits here: the dispatching thread comes again by its timer, with jitter. The lock is held until the run's
- * last callback has returned or, after LATER, was finished: also past its deadline, for it is still doing something. [P1] */
+/* process_lock: the handle's side of the lock between processes (lock, lock_timeout, lock_share):
+ * may the run that is due begin? Nothing waits here: the dispatching thread comes again by its
+ * timer, with jitter. The lock is held until the run's last callback has returned or, after LATER,
+ * was finished: also past its deadline, for it is still doing something. [P1] */
 #include <errno.h>
 #include <string.h>
 
+#include "base/message.h"
 #include "engine/process_lock.h"
 #include "run/run.h"
-#include "base/message.h"
 
 static const char *lock_path(const struct safestart *ss)
 {
@@ -22,7 +23,8 @@ void process_lock_init(struct safestart *ss)
 	ss->lock_view = (struct process_lock_view){.state = PROCESS_LOCK_FREE};
 }
 
-void process_lock_show(struct safestart *ss, enum process_lock_state state, int64_t since, const char *holder)
+void process_lock_show(struct safestart *ss, enum process_lock_state state, int64_t since,
+		       const char *holder)
 {
 	pthread_mutex_lock(&ss->lock);
 	ss->lock_view.state = state;
@@ -39,10 +41,13 @@ enum process_lock_verdict process_lock_come_again(struct safestart *ss, int64_t 
 	return PROCESS_LOCK_WAIT;
 }
 
-/* In proportion to what was waited already, so that nobody waits much longer than the lock is held, and a crowd does not spin. */
+/* In proportion to what was waited already, so that nobody waits much longer than the lock is held,
+ * and a crowd does not spin. */
 int64_t process_lock_pause(struct safestart *ss, int64_t waited)
 {
-	int64_t pause = waited / 8 < PROCESS_LOCK_PAUSE_MIN_NS ? PROCESS_LOCK_PAUSE_MIN_NS : waited / 8 > PROCESS_LOCK_PAUSE_MAX_NS ? PROCESS_LOCK_PAUSE_MAX_NS : waited / 8;
+	int64_t pause = waited / 8 < PROCESS_LOCK_PAUSE_MIN_NS   ? PROCESS_LOCK_PAUSE_MIN_NS
+			: waited / 8 > PROCESS_LOCK_PAUSE_MAX_NS ? PROCESS_LOCK_PAUSE_MAX_NS
+								 : waited / 8;
 
 	return pause / 2 + (int64_t)((double)pause / 2 * ((double)handle_random(ss) / UINT32_MAX));
 }
@@ -64,7 +69,8 @@ static const char *say_serving(const struct safestart *ss, char *text, size_t si
 {
 	message_copy(text, size, "");
 	if (ss->source.kind != SOURCE_NONE)
-		message_set(text, size, 0, "; generation %llu goes on serving", (unsigned long long)safestart_generation(ss));
+		message_set(text, size, 0, "; generation %llu goes on serving",
+			    (unsigned long long)safestart_generation(ss));
 	return text;
 }
 
@@ -72,7 +78,9 @@ enum process_lock_verdict process_lock_fail(struct safestart *ss, int error, con
 {
 	char more[64];
 
-	message_set(ss->process_lock.end.message, sizeof(ss->process_lock.end.message), 0, "the lock %.60s can't be used: %s%s", lock_path(ss), why, say_serving(ss, more, sizeof(more)));
+	message_set(ss->process_lock.end.message, sizeof(ss->process_lock.end.message), 0,
+		    "the lock %.60s can't be used: %s%s", lock_path(ss), why,
+		    say_serving(ss, more, sizeof(more)));
 	return give_up(ss, SAFESTART_FAILED, error);
 }
 
@@ -91,16 +99,22 @@ enum process_lock_verdict process_lock_busy(struct safestart *ss, int64_t now, i
 	}
 	if (now - lock->since >= timeout) {
 		char more[64];
-		message_set(lock->end.message, sizeof(lock->end.message), 0, "timed out: the lock %.80s was not free within lock_timeout (%s): held by %s%s%s",
-			lock_path(ss), message_duration(timeout).text, holder, since, say_serving(ss, more, sizeof(more)));
+		message_set(lock->end.message, sizeof(lock->end.message), 0,
+			    "timed out: the lock %.80s was not free within lock_timeout (%s): held "
+			    "by %s%s%s",
+			    lock_path(ss), message_duration(timeout).text, holder, since,
+			    say_serving(ss, more, sizeof(more)));
 		return give_up(ss, SAFESTART_TIMED_OUT, -EBUSY);
 	}
 	process_lock_show(ss, PROCESS_LOCK_WAITING, lock->since, holder);
 	if (!lock->said && now - lock->since >= timeout / 4) {
 		lock->said = true;
 		/* The same thing again every 30 s hides what matters. */
-		log_line(ss, (lock->failures & (lock->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG, "a run has been waiting for the lock %s for %s: held by %s%s; given up after lock_timeout (%s)", lock_path(ss),
-			   message_duration(now - lock->since).text, holder, since, message_duration(timeout).text);
+		log_line(ss, (lock->failures & (lock->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
+			 "a run has been waiting for the lock %s for %s: held by %s%s; given up "
+			 "after lock_timeout (%s)",
+			 lock_path(ss), message_duration(now - lock->since).text, holder, since,
+			 message_duration(timeout).text);
 	}
 	int64_t at = now + process_lock_pause(ss, now - lock->since);
 	return process_lock_come_again(ss, at - lock->since > timeout ? lock->since + timeout : at);
@@ -119,7 +133,8 @@ enum process_lock_verdict process_lock_begin(struct safestart *ss, int64_t now)
 	return PROCESS_LOCK_BEGIN;
 }
 
-/* LOCK_RUN of the file that the path names: 0, -EAGAIN or -errno. A run of ours that is not over yet has it already. */
+/* LOCK_RUN of the file that the path names: 0, -EAGAIN or -errno. A run of ours that is not over
+ * yet has it already. */
 int process_lock_take_run(struct process_lock *lock)
 {
 	int error = lock->held > 0 ? 0 : lock_file_try(&lock->file, LOCK_RUN);
@@ -134,14 +149,17 @@ int process_lock_take_run(struct process_lock *lock)
 enum process_lock_verdict process_lock_ask_alone(struct safestart *ss, int64_t now)
 {
 	struct process_lock *lock = &ss->process_lock;
-	int64_t min_interval = handle_settings(ss)->lock_share ? handle_settings(ss)->gate.min_interval : 0; /* else the gate keeps it */
+	/* Else the gate keeps it. */
+	int64_t min_interval =
+		handle_settings(ss)->lock_share ? handle_settings(ss)->gate.min_interval : 0;
 
 	if (min_interval > 0 && lock->ended != 0 && now - lock->ended < min_interval)
 		return process_lock_come_again(ss, lock->ended + min_interval);
 	int error = process_lock_take_run(lock);
 	if (error == -EAGAIN)
 		return process_lock_busy(ss, now, handle_settings(ss)->lock_timeout);
-	return error < 0 ? process_lock_fail(ss, error, safestart_strerror(error)) : process_lock_begin(ss, now);
+	return error < 0 ? process_lock_fail(ss, error, safestart_strerror(error))
+			 : process_lock_begin(ss, now);
 }
 
 /* More requests out of the door, into what was taken out before. */
@@ -150,8 +168,9 @@ void process_lock_take_more(struct safestart *ss)
 	struct process_lock *lock = &ss->process_lock;
 	struct request_batch more = {0};
 
-	/* Whoever tells how many have asked looks at both under the lock, and must not miss those that are on their way from the door
-	 * to the figures: a counter that goes back is a restart to Prometheus. */
+	/* Whoever tells how many have asked looks at both under the lock, and must not miss those
+	 * that are on their way from the door to the figures: a counter that goes back is a restart
+	 * to Prometheus. */
 	pthread_mutex_lock(&ss->lock);
 	bool any = request_close(&ss->door, &more);
 	ss->figures.requests += more.requests;
@@ -177,7 +196,9 @@ void process_lock_greet(struct safestart *ss)
 		return;
 	lock->greeted = true;
 	if (lock_file_ready(&lock->file, why, sizeof(why)) < 0)
-		log_line(ss, LOG_WARNING, "the lock %s can't be used: %s; until it can, every run fails", lock_path(ss), why);
+		log_line(ss, LOG_WARNING,
+			 "the lock %s can't be used: %s; until it can, every run fails",
+			 lock_path(ss), why);
 }
 
 enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now)
@@ -193,20 +214,24 @@ enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now)
 	int error = lock->held > 0 ? 0 : lock_file_ready(&lock->file, why, sizeof(why));
 	if (error < 0)
 		return process_lock_fail(ss, error, why);
-	return settings->lock_share ? process_lock_ask_shared(ss, now) : process_lock_ask_alone(ss, now);
+	return settings->lock_share ? process_lock_ask_shared(ss, now)
+				    : process_lock_ask_alone(ss, now);
 }
 
-bool process_lock_take(struct safestart *ss, struct safestart_run *run, enum process_lock_verdict verdict)
+bool process_lock_take(struct safestart *ss, struct safestart_run *run,
+		       enum process_lock_verdict verdict)
 {
 	struct process_lock *lock = &ss->process_lock;
 
-	/* A run that begins covers everybody who has asked; one that others have made only those who were in its batch. */
+	/* A run that begins covers everybody who has asked; one that others have made only those
+	 * who were in its batch. */
 	if (verdict == PROCESS_LOCK_BEGIN || !(lock->taken || lock->covered))
 		process_lock_take_more(ss);
 	else
 		lock->left = lock->left || lock->asked;
+	/* Changed by this thread only, but for a shutdown, which has answered all. */
 	if (!lock->taken)
-		lock->batch.ticket = ss->tickets.answered; /* changed by this thread only, but for a shutdown, which has answered all */
+		lock->batch.ticket = ss->tickets.answered;
 	run->batch = lock->batch;
 	run->locked = verdict == PROCESS_LOCK_BEGIN && handle_settings(ss)->lock != NULL;
 	run->shared = verdict == PROCESS_LOCK_BEGIN ? lock->closed : 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* process_lock: what its two halves share: process_lock.c, the lock, and shared_batch.c, outcomes that are shared. */
+/* process_lock: what its two halves share: process_lock.c, the lock, and shared_batch.c, outcomes
+ * that are shared. */
 #ifndef SAFESTART_EXCLUSIVE_H
 #define SAFESTART_EXCLUSIVE_H
 
@@ -9,7 +10,8 @@
 #define PROCESS_LOCK_PAUSE_MAX_NS INT64_C(200000000)
 
 /* What can come of asking. */
-enum process_lock_verdict process_lock_begin(struct safestart *ss, int64_t now); /* LOCK_RUN is held */
+/* LOCK_RUN is held. */
+enum process_lock_verdict process_lock_begin(struct safestart *ss, int64_t now);
 enum process_lock_verdict process_lock_busy(struct safestart *ss, int64_t now, int64_t timeout);
 enum process_lock_verdict process_lock_fail(struct safestart *ss, int error, const char *why);
 enum process_lock_verdict process_lock_come_again(struct safestart *ss, int64_t at);
@@ -18,7 +20,8 @@ enum process_lock_verdict process_lock_come_again(struct safestart *ss, int64_t 
 enum process_lock_verdict process_lock_ask_alone(struct safestart *ss, int64_t now);
 enum process_lock_verdict process_lock_ask_shared(struct safestart *ss, int64_t now);
 
-/* LOCK_RUN of the file that the path names: 0, -EAGAIN or -errno. A run of ours that is not over yet has it already. */
+/* LOCK_RUN of the file that the path names: 0, -EAGAIN or -errno. A run of ours that is not over
+ * yet has it already. */
 int process_lock_take_run(struct process_lock *lock);
 
 /* More requests out of the door, into what was taken out before. */
@@ -28,6 +31,7 @@ void process_lock_take_more(struct safestart *ss);
 int64_t process_lock_pause(struct safestart *ss, int64_t waited);
 
 /* For status. */
-void process_lock_show(struct safestart *ss, enum process_lock_state state, int64_t since, const char *holder);
+void process_lock_show(struct safestart *ss, enum process_lock_state state, int64_t since,
+		       const char *holder);
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* shared_batch: the handle's side of lock_share: asks lock/share what to do, does it with the lock's file, and tells process_lock what came of
- * it. Dispatching thread; nothing waits, and nothing is logged while LOCK_STATE is held. */
+/* shared_batch: the handle's side of lock_share: asks lock/share what to do, does it with the
+ * lock's file, and tells process_lock what came of it. Dispatching thread; nothing waits, and
+ * nothing is logged while LOCK_STATE is held. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/message.h"
 #include "engine/process_lock.h"
 #include "run/run.h"
-#include "base/message.h"
 
 #define STATE_TIMEOUT_NS INT64_C(1000000000)
 
@@ -42,11 +43,14 @@ static void look(const struct process_lock *lock, struct shared *shared)
 	share_read_done(&shared->done, done);
 }
 
-/* By the time after it was read: what another process has written meanwhile must not seem to come from the future. */
+/* By the time after it was read: what another process has written meanwhile must not seem to come
+ * from the future. */
 static struct share_verdict decide(const struct safestart *ss, const struct shared *shared)
 {
 	const struct gate_conf *gate = &handle_settings(ss)->gate;
-	const struct share_conf conf = {.debounce = gate->debounce, .max_delay = gate->max_delay, .min_interval = gate->min_interval};
+	const struct share_conf conf = {.debounce = gate->debounce,
+					.max_delay = gate->max_delay,
+					.min_interval = gate->min_interval};
 
 	return share_decide(&shared->open, &shared->done, &ss->process_lock.me, &conf, loop_now());
 }
@@ -60,12 +64,17 @@ static int enter_shared(struct safestart *ss, struct shared *shared)
 	uint64_t requests;
 
 	request_issued(&ss->door, &requests);
-	bool again = lock->me.sequence != 0 && lock->me.id == shared->open.id && lock->me.sequence == shared->open.sequence;
+	bool again = lock->me.sequence != 0 && lock->me.id == shared->open.id &&
+		     lock->me.sequence == shared->open.sequence;
 	if (!again) /* the first time, or the state we were in is gone */
 		requests += lock->batch.requests;
-	uint64_t fresh = share_hash((const char *)(uint64_t[]){(uint64_t)now, (uint64_t)getpid(), handle_random(ss)}, 3 * sizeof(uint64_t)) | 1;
+	uint64_t fresh = share_hash((const char *)(uint64_t[]){(uint64_t)now, (uint64_t)getpid(),
+							       handle_random(ss)},
+				    3 * sizeof(uint64_t)) |
+			 1;
 	struct share_me me = lock->me;
-	share_enter(&shared->open, &shared->done, &me, requests, lock->urgent || (lock->batch.flags & REQUEST_URGENT) != 0, now, fresh);
+	share_enter(&shared->open, &shared->done, &me, requests,
+		    lock->urgent || (lock->batch.flags & REQUEST_URGENT) != 0, now, fresh);
 	share_print_open(&shared->open, bytes);
 	int error = lock_file_write(&lock->file, LOCK_OPEN, bytes, sizeof(bytes));
 	if (error < 0)
@@ -76,7 +85,8 @@ static int enter_shared(struct safestart *ss, struct shared *shared)
 	return 0;
 }
 
-static enum process_lock_verdict leave_shared(struct safestart *ss, const struct share_outcome *outcome)
+static enum process_lock_verdict leave_shared(struct safestart *ss,
+					      const struct share_outcome *outcome)
 {
 	struct process_lock *lock = &ss->process_lock;
 
@@ -84,14 +94,19 @@ static enum process_lock_verdict leave_shared(struct safestart *ss, const struct
 	lock->covered = true;
 	lock->since = lock->retry_at = 0;
 	lock->failures = outcome->verdict >= SAFESTART_FAILED ? lock->failures + 1 : 0;
-	lock->end = (struct safestart_outcome){.requests = outcome->requests, .attempts = lock->failures, .verdict = outcome->verdict, .error = outcome->error,
-					     .status = outcome->status, .pid = outcome->pid};
+	lock->end = (struct safestart_outcome){.requests = outcome->requests,
+					       .attempts = lock->failures,
+					       .verdict = outcome->verdict,
+					       .error = outcome->error,
+					       .status = outcome->status,
+					       .pid = outcome->pid};
 	message_copy(lock->end.message, sizeof(lock->end.message), outcome->message);
 	process_lock_show(ss, PROCESS_LOCK_FREE, 0, "");
 	return PROCESS_LOCK_ENDED;
 }
 
-/* Looking now and then, for somebody in more of a hurry may end the window; at its end a little apart: who comes first leads. */
+/* Looking now and then, for somebody in more of a hurry may end the window; at its end a little
+ * apart: who comes first leads. */
 static enum process_lock_verdict wait_for_window(struct safestart *ss, int64_t at, int64_t now)
 {
 	int64_t spread = (at - now) / 8;
@@ -101,7 +116,9 @@ static enum process_lock_verdict wait_for_window(struct safestart *ss, int64_t a
 	ss->process_lock.since = 0;
 	if (at - now > PROCESS_LOCK_PAUSE_MAX_NS)
 		return process_lock_come_again(ss, now + process_lock_pause(ss, INT64_MAX));
-	return process_lock_come_again(ss, at + (int64_t)((double)spread * ((double)handle_random(ss) / UINT32_MAX)));
+	return process_lock_come_again(ss,
+				       at + (int64_t)((double)spread *
+						      ((double)handle_random(ss) / UINT32_MAX)));
 }
 
 /* Outcomes can't be shared: then each process runs for itself, one after the other. */
@@ -110,8 +127,10 @@ static enum process_lock_verdict go_alone(struct safestart *ss, int error, int64
 	struct process_lock *lock = &ss->process_lock;
 
 	if (!lock->warned)
-		log_line(ss, LOG_WARNING, "the lock %s can't be written (%s): runs stay exclusive, but each process makes its own; make room, or name a lock elsewhere", handle_settings(ss)->lock,
-			   safestart_strerror(error));
+		log_line(ss, LOG_WARNING,
+			 "the lock %s can't be written (%s): runs stay exclusive, but each process "
+			 "makes its own; make room, or name a lock elsewhere",
+			 handle_settings(ss)->lock, safestart_strerror(error));
 	lock->warned = true;
 	return process_lock_ask_alone(ss, now);
 }
@@ -124,17 +143,24 @@ static enum process_lock_verdict lead(struct safestart *ss, struct shared *share
 
 	uint64_t closed = share_close(&shared->open, &shared->done, &lock->total);
 	share_print_open(&shared->open, bytes);
-	/* Written before anything of the run begins; if it can't be, others may still enter, and must not leave with what comes. */
+	/* Written before anything of the run begins; if it can't be, others may still enter, and
+	 * must not leave with what comes. */
 	if (lock_file_write(&lock->file, LOCK_OPEN, bytes, sizeof(bytes)) == 0)
 		lock->closed = closed;
 	return process_lock_begin(ss, now);
 }
 
-/* What comes of a look at the state that changes it. Only what needs LOCK_STATE is done while it is held: the rest logs. */
+/* What comes of a look at the state that changes it. Only what needs LOCK_STATE is done while it is
+ * held: the rest logs. */
 struct changed {
-	enum {CHANGED_DECIDED, CHANGED_BUSY, CHANGED_ALONE, CHANGED_FAILED} how;
+	enum {
+		CHANGED_DECIDED,
+		CHANGED_BUSY,
+		CHANGED_ALONE,
+		CHANGED_FAILED
+	} how;
 	enum process_lock_verdict verdict; /* DECIDED */
-	int error;                      /* ALONE, FAILED */
+	int error;                         /* ALONE, FAILED */
 };
 
 /* LOCK_STATE is held, and LOCK_RUN may be had: whoever had it may have ended since. */
@@ -145,7 +171,8 @@ static struct changed try_to_lead(struct safestart *ss, int64_t now)
 
 	int error = process_lock_take_run(lock);
 	if (error < 0)
-		return (struct changed){.how = error == -EAGAIN ? CHANGED_BUSY : CHANGED_FAILED, .error = error};
+		return (struct changed){.how = error == -EAGAIN ? CHANGED_BUSY : CHANGED_FAILED,
+					.error = error};
 	look(lock, &shared);
 	struct share_verdict verdict = decide(ss, &shared);
 	if (verdict.action == SHARE_LEAD)
@@ -153,7 +180,10 @@ static struct changed try_to_lead(struct safestart *ss, int64_t now)
 	if (lock->held == 0)
 		lock_file_release(&lock->file, LOCK_RUN);
 	/* Else somebody writes it who holds no lock. */
-	return (struct changed){.verdict = verdict.action == SHARE_LEAVE ? leave_shared(ss, verdict.outcome) : process_lock_come_again(ss, now + PROCESS_LOCK_PAUSE_MIN_NS)};
+	return (struct changed){
+		.verdict = verdict.action == SHARE_LEAVE
+				   ? leave_shared(ss, verdict.outcome)
+				   : process_lock_come_again(ss, now + PROCESS_LOCK_PAUSE_MIN_NS)};
 }
 
 /* LOCK_STATE is held. */
@@ -164,8 +194,10 @@ static struct changed change(struct safestart *ss, int64_t now)
 
 	look(lock, &shared);
 	struct share_verdict verdict = decide(ss, &shared);
-	bool in_open = lock->me.sequence != 0 && lock->me.id == shared.open.id && lock->me.sequence == shared.open.sequence;
-	if (verdict.action == SHARE_ENTER || (lock->asked && in_open && verdict.action != SHARE_LEAVE)) {
+	bool in_open = lock->me.sequence != 0 && lock->me.id == shared.open.id &&
+		       lock->me.sequence == shared.open.sequence;
+	if (verdict.action == SHARE_ENTER ||
+	    (lock->asked && in_open && verdict.action != SHARE_LEAVE)) {
 		int error = enter_shared(ss, &shared);
 		if (error < 0)
 			return (struct changed){.how = CHANGED_ALONE, .error = error};
@@ -179,7 +211,8 @@ static struct changed change(struct safestart *ss, int64_t now)
 	case SHARE_LEAD: return try_to_lead(ss, now);
 	case SHARE_ENTER: break; /* cannot be: it has just entered */
 	}
-	return (struct changed){.verdict = process_lock_come_again(ss, now + PROCESS_LOCK_PAUSE_MIN_NS)};
+	return (struct changed){
+		.verdict = process_lock_come_again(ss, now + PROCESS_LOCK_PAUSE_MIN_NS)};
 }
 
 static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now)
@@ -187,8 +220,11 @@ static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now
 	int64_t timeout = handle_settings(ss)->lock_timeout;
 
 	int error = lock_file_try(&ss->process_lock.file, LOCK_STATE);
-	if (error == -EAGAIN) /* it is held for microseconds, unless somebody is stopped: lock_timeout=0 does not mean these */
-		return process_lock_busy(ss, now, timeout > STATE_TIMEOUT_NS ? timeout : STATE_TIMEOUT_NS);
+	/* It is held for microseconds, unless somebody is stopped: lock_timeout=0 does not mean
+	 * these. */
+	if (error == -EAGAIN)
+		return process_lock_busy(ss, now,
+					 timeout > STATE_TIMEOUT_NS ? timeout : STATE_TIMEOUT_NS);
 	if (error < 0)
 		return process_lock_fail(ss, error, safestart_strerror(error));
 	struct changed changed = change(ss, now);
@@ -196,7 +232,8 @@ static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now
 	switch (changed.how) {
 	case CHANGED_BUSY: return process_lock_busy(ss, now, timeout);
 	case CHANGED_ALONE: return go_alone(ss, changed.error, now);
-	case CHANGED_FAILED: return process_lock_fail(ss, changed.error, safestart_strerror(changed.error));
+	case CHANGED_FAILED:
+		return process_lock_fail(ss, changed.error, safestart_strerror(changed.error));
 	case CHANGED_DECIDED: break;
 	}
 	return changed.verdict;
@@ -215,14 +252,16 @@ enum process_lock_verdict process_lock_ask_shared(struct safestart *ss, int64_t 
 	lock->me.boot = lock->me.boot != 0 ? lock->me.boot : boot_hash();
 	request_issued(&ss->door, &waiting);
 	lock->me.retries = !lock->taken && waiting == 0;
-	/* Most looks change nothing, and need no lock: what is half written has the wrong checksum. */
+	/* Most looks change nothing, and need no lock: what is half written has the wrong checksum.
+	 */
 	look(lock, &shared);
 	struct share_verdict verdict = decide(ss, &shared);
 	if (verdict.action == SHARE_LEAVE)
 		return leave_shared(ss, verdict.outcome);
 	if (verdict.action == SHARE_WAIT && !lock->asked)
 		return wait_for_window(ss, verdict.at, now);
-	if (verdict.action == SHARE_LEAD && !lock->asked && lock->held == 0 && !lock_file_is_free(&lock->file, LOCK_RUN))
+	if (verdict.action == SHARE_LEAD && !lock->asked && lock->held == 0 &&
+	    !lock_file_is_free(&lock->file, LOCK_RUN))
 		return process_lock_busy(ss, now, handle_settings(ss)->lock_timeout);
 	return change_shared(ss, now);
 }
@@ -230,8 +269,12 @@ enum process_lock_verdict process_lock_ask_shared(struct safestart *ss, int64_t 
 void process_lock_publish(struct safestart_run *run)
 {
 	struct process_lock *lock = &run->ss->process_lock;
-	struct share_outcome outcome = {.sequence = run->shared, .requests = run->batch.requests, .verdict = run->outcome.verdict, .error = run->outcome.error,
-					.status = run->outcome.status, .pid = getpid()};
+	struct share_outcome outcome = {.sequence = run->shared,
+					.requests = run->batch.requests,
+					.verdict = run->outcome.verdict,
+					.error = run->outcome.error,
+					.status = run->outcome.status,
+					.pid = getpid()};
 	char bytes[SHARE_DONE_SIZE];
 	struct shared shared;
 
@@ -244,7 +287,10 @@ void process_lock_publish(struct safestart_run *run)
 	share_print_done(&shared.done, bytes);
 	int error = lock_file_write(&lock->file, LOCK_DONE, bytes, sizeof(bytes));
 	if (error < 0)
-		log_line(run->ss, LOG_WARNING, "the outcome can't be written to the lock %s (%s): who waits there makes a run of their own", handle_settings(run->ss)->lock, safestart_strerror(error));
+		log_line(run->ss, LOG_WARNING,
+			 "the outcome can't be written to the lock %s (%s): who waits there makes "
+			 "a run of their own",
+			 handle_settings(run->ss)->lock, safestart_strerror(error));
 	lock->me.seen = run->shared;
 	run->shared = 0;
 }

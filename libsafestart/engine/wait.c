@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* wait: the handle, continued: threads of the application's that wait for an answer, or for the first generation. With
- * thread=no the one that dispatched last drives the loop meanwhile. */
+/* wait: the handle, continued: threads of the application's that wait for an answer, or for the
+ * first generation. With thread=no the one that dispatched last drives the loop meanwhile. */
 #include <errno.h>
 #include <string.h>
 
+#include "base/message.h"
+#include "base/thread.h"
 #include "handle.h"
 #include "run/run.h"
-#include "base/thread.h"
-#include "base/message.h"
 
 /* Is this the thread that has to do the work, for nobody else will? */
 static bool drives_locked(const struct safestart *ss)
@@ -28,7 +28,8 @@ static void leave_wait_and_unlock(void *argument)
 	struct safestart *ss = argument;
 
 	ss->waiters--;
-	pthread_cond_broadcast(&ss->changed); /* under the lock, which close has to take: afterwards ss need not exist */
+	/* Under the lock, which close has to take: afterwards ss need not exist. */
+	pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
 }
 
@@ -38,7 +39,8 @@ static void leave_wait(struct safestart *ss)
 	leave_wait_and_unlock(ss);
 }
 
-/* The one place where a thread of the application's may be cancelled. It wakes with the lock to die, and leaves. */
+/* The one place where a thread of the application's may be cancelled. It wakes with the lock to
+ * die, and leaves. */
 static int sleep_locked(struct safestart *ss, int64_t deadline)
 {
 	int error;
@@ -50,7 +52,8 @@ static int sleep_locked(struct safestart *ss, int64_t deadline)
 }
 
 /* Wait until `met` says other than -EAGAIN; -ETIMEDOUT, -EDEADLK or what it says. */
-static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, void *argument), void *argument, int timeout_ms)
+static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, void *argument),
+		      void *argument, int timeout_ms)
 {
 	int64_t deadline = loop_deadline(timeout_ms);
 	bool polled = false;
@@ -112,17 +115,29 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	char *to = outcome->message;
 	size_t size = sizeof(outcome->message);
 	if (callback.what != NULL)
-		message_set(to, size, 0, "pending: `%s` has been inside for %s", callback.what, message_duration(now - callback.since).text);
+		message_set(to, size, 0, "pending: `%s` has been inside for %s", callback.what,
+			    message_duration(now - callback.since).text);
 	else if (later)
-		message_set(to, size, 0, "pending: `%s` of run %llu answered SAFESTART_LATER, safestart_run_finish() is awaited", phase, (unsigned long long)outcome->run);
+		message_set(to, size, 0,
+			    "pending: `%s` of run %llu answered SAFESTART_LATER, "
+			    "safestart_run_finish() is awaited",
+			    phase, (unsigned long long)outcome->run);
 	else if (running)
-		message_set(to, size, 0, "pending: run %llu is in progress", (unsigned long long)outcome->run);
+		message_set(to, size, 0, "pending: run %llu is in progress",
+			    (unsigned long long)outcome->run);
 	else if (lock.state == PROCESS_LOCK_WAITING)
-		message_set(to, size, 0, "pending: the run has been waiting for the lock %.80s for %s: held by %s", handle_settings(ss)->lock, message_duration(now - lock.since).text, lock.holder);
+		message_set(to, size, 0,
+			    "pending: the run has been waiting for the lock %.80s for %s: held by "
+			    "%s",
+			    handle_settings(ss)->lock, message_duration(now - lock.since).text,
+			    lock.holder);
 	else if (next != GATE_NEVER)
-		message_set(to, size, 0, "pending: the run starts in %s", message_duration(next - now).text);
+		message_set(to, size, 0, "pending: the run starts in %s",
+			    message_duration(next - now).text);
 	else
-		message_set(to, size, 0, "pending: %s", ss->thread ? "the run is about to start" : "nobody has called safestart_dispatch() since");
+		message_set(to, size, 0, "pending: %s",
+			    ss->thread ? "the run is about to start"
+				       : "nobody has called safestart_dispatch() since");
 }
 
 /* 0: this thread may wait, and in a forked child the handle is its own. */
@@ -131,7 +146,8 @@ static int may_wait(struct safestart *ss)
 	return callback_is_inside(ss) ? -EDEADLK : fork_revive(ss);
 }
 
-int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, struct safestart_outcome *outcome)
+int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms,
+		   struct safestart_outcome *outcome)
 {
 	struct awaited awaited = {.ticket = ticket};
 

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "request/ticket.h"
 #include "base/message.h"
+#include "request/ticket.h"
 
 /* ---- What to do ---- */
 
@@ -22,10 +22,13 @@ static bool is_known(const struct share_open *open, const struct share_done *don
 /* Is it the state of a system that is still up, and does it make sense? */
 static bool is_sound(const struct share_open *open, const struct share_done *done, uint64_t boot)
 {
-	return open->id != 0 && (open->boot == boot || open->boot == 0 || boot == 0) && open->sequence > 0 && !(is_known(open, done) && done->outcomes[0].sequence >= open->sequence);
+	return open->id != 0 && (open->boot == boot || open->boot == 0 || boot == 0) &&
+	       open->sequence > 0 &&
+	       !(is_known(open, done) && done->outcomes[0].sequence >= open->sequence);
 }
 
-/* When the open batch has been quiet, or open, for long enough. A time to come is another clock's (a time namespace), and past. */
+/* When the open batch has been quiet, or open, for long enough. A time to come is another clock's
+ * (a time namespace), and past. */
 static int64_t window_end(const struct share_open *open, const struct share_conf *conf, int64_t now)
 {
 	int64_t quiet = open->newest <= now ? later(open->newest, conf->debounce) : INT64_MIN;
@@ -36,28 +39,35 @@ static int64_t window_end(const struct share_open *open, const struct share_conf
 	return quiet < longest ? quiet : longest;
 }
 
-static int64_t earliest(const struct share_open *open, const struct share_done *done, const struct share_conf *conf, int64_t now)
+static int64_t earliest(const struct share_open *open, const struct share_done *done,
+			const struct share_conf *conf, int64_t now)
 {
-	return is_known(open, done) && done->ended <= now ? later(done->ended, conf->min_interval) : INT64_MIN;
+	return is_known(open, done) && done->ended <= now ? later(done->ended, conf->min_interval)
+							  : INT64_MIN;
 }
 
-struct share_verdict share_decide(const struct share_open *open, const struct share_done *done, const struct share_me *me,
-				  const struct share_conf *conf, int64_t now)
+struct share_verdict share_decide(const struct share_open *open, const struct share_done *done,
+				  const struct share_me *me, const struct share_conf *conf,
+				  int64_t now)
 {
 	struct share_verdict verdict = {.action = SHARE_ENTER};
 
 	if (me->sequence != 0 && done->id == me->id) {
-		/* The first run that covered it, or the first that is still known: it began after the batch was closed, too. */
-		for (size_t i = 0; i < done->count && done->outcomes[i].sequence >= me->sequence; i++) {
+		/* The first run that covered it, or the first that is still known: it began after
+		 * the batch was closed, too. */
+		for (size_t i = 0; i < done->count && done->outcomes[i].sequence >= me->sequence;
+		     i++) {
 			verdict.action = SHARE_LEAVE;
 			verdict.outcome = &done->outcomes[i];
 		}
 		if (verdict.action == SHARE_LEAVE)
 			return verdict;
 	}
-	if (me->sequence == 0 && me->retries && done->id == me->id && done->count > 0 && done->outcomes[0].sequence > me->seen)
+	if (me->sequence == 0 && me->retries && done->id == me->id && done->count > 0 &&
+	    done->outcomes[0].sequence > me->seen)
 		return (struct share_verdict){.action = SHARE_LEAVE, .outcome = &done->outcomes[0]};
-	if (me->sequence == 0 || !is_sound(open, done, me->boot) || open->id != me->id || me->sequence > open->sequence)
+	if (me->sequence == 0 || !is_sound(open, done, me->boot) || open->id != me->id ||
+	    me->sequence > open->sequence)
 		return verdict;
 	verdict.action = SHARE_LEAD;
 	verdict.at = earliest(open, done, conf, now);
@@ -70,15 +80,18 @@ struct share_verdict share_decide(const struct share_open *open, const struct sh
 	return verdict;
 }
 
-void share_enter(struct share_open *open, const struct share_done *done, struct share_me *me, uint64_t requests, bool urgent, int64_t now, uint64_t fresh)
+void share_enter(struct share_open *open, const struct share_done *done, struct share_me *me,
+		 uint64_t requests, bool urgent, int64_t now, uint64_t fresh)
 {
-	if (!is_sound(open, done, me->boot) || (me->id == open->id && me->sequence > open->sequence))
+	if (!is_sound(open, done, me->boot) ||
+	    (me->id == open->id && me->sequence > open->sequence))
 		*open = (struct share_open){.id = fresh, .boot = me->boot, .sequence = 1};
 	if (me->sequence == 0)
 		me->since = now;
 	if (open->requests == 0 || open->first == 0)
 		open->first = now;
-	/* Where it is lost again and again, as by two kernels over one file, who waits must not begin to wait anew each time. */
+	/* Where it is lost again and again, as by two kernels over one file, who waits must not
+	 * begin to wait anew each time. */
 	if (me->since < open->first)
 		open->first = me->since;
 	open->newest = now;
@@ -90,7 +103,8 @@ void share_enter(struct share_open *open, const struct share_done *done, struct 
 
 uint64_t share_close(struct share_open *open, const struct share_done *done, uint64_t *requests)
 {
-	bool answered = open->sequence == 1 || (is_known(open, done) && done->outcomes[0].sequence == open->sequence - 1);
+	bool answered = open->sequence == 1 ||
+			(is_known(open, done) && done->outcomes[0].sequence == open->sequence - 1);
 
 	open->carried = (answered ? 0 : open->carried) + open->requests;
 	*requests = open->carried;
@@ -100,7 +114,8 @@ uint64_t share_close(struct share_open *open, const struct share_done *done, uin
 	return open->sequence++;
 }
 
-void share_publish(struct share_done *done, uint64_t id, const struct share_outcome *outcome, int64_t now)
+void share_publish(struct share_done *done, uint64_t id, const struct share_outcome *outcome,
+		   int64_t now)
 {
 	if (done->id != id) {
 		done->id = id;
@@ -131,7 +146,8 @@ uint64_t share_hash(const char *bytes, size_t size)
 
 static void seal(char *bytes, size_t length, size_t size)
 {
-	length += (size_t)snprintf(bytes + length, size - length, SEAL "%016llx\n", (unsigned long long)share_hash(bytes, length));
+	length += (size_t)snprintf(bytes + length, size - length, SEAL "%016llx\n",
+				   (unsigned long long)share_hash(bytes, length));
 	memset(bytes + length, 0, size - length);
 }
 
@@ -144,7 +160,8 @@ static bool unseal(char *text, const char *bytes, size_t size)
 	if (length == size || length < SEAL_SIZE)
 		return false;
 	length -= SEAL_SIZE;
-	snprintf(sealed, sizeof(sealed), SEAL "%016llx\n", (unsigned long long)share_hash(bytes, length));
+	snprintf(sealed, sizeof(sealed), SEAL "%016llx\n",
+		 (unsigned long long)share_hash(bytes, length));
 	if (memcmp(bytes + length, sealed, SEAL_SIZE) != 0)
 		return false;
 	memcpy(text, bytes, length);
@@ -170,7 +187,9 @@ static void take_word(struct cursor *cursor, const char *word)
 
 static int digit_of(char character)
 {
-	return character >= '0' && character <= '9' ? character - '0' : character >= 'a' && character <= 'f' ? character - 'a' + 10 : 16;
+	return character >= '0' && character <= '9'   ? character - '0'
+	       : character >= 'a' && character <= 'f' ? character - 'a' + 10
+						      : 16;
 }
 
 /* Digits of that base, at most `most`. */
@@ -211,9 +230,14 @@ static int32_t take_signed(struct cursor *cursor, const char *word)
 
 void share_print_open(const struct share_open *open, char bytes[SHARE_OPEN_SIZE])
 {
-	int length = snprintf(bytes, SHARE_OPEN_SIZE, "\nbatch %llu: %llu requests, first at %lld, newest at %lld, urgent %d, %llu carried\nstate %llx of boot %llx\n",
-			      (unsigned long long)open->sequence, (unsigned long long)open->requests, (long long)open->first, (long long)open->newest, open->urgent,
-			      (unsigned long long)open->carried, (unsigned long long)open->id, (unsigned long long)open->boot);
+	int length =
+		snprintf(bytes, SHARE_OPEN_SIZE,
+			 "\nbatch %llu: %llu requests, first at %lld, newest at %lld, urgent %d, "
+			 "%llu carried\nstate %llx of boot %llx\n",
+			 (unsigned long long)open->sequence, (unsigned long long)open->requests,
+			 (long long)open->first, (long long)open->newest, open->urgent,
+			 (unsigned long long)open->carried, (unsigned long long)open->id,
+			 (unsigned long long)open->boot);
 
 	seal(bytes, (size_t)length, SHARE_OPEN_SIZE);
 }
@@ -243,15 +267,20 @@ void share_read_open(struct share_open *open, const char bytes[SHARE_OPEN_SIZE])
 
 static size_t print_outcome(const struct share_outcome *outcome, char *line, size_t size)
 {
-	return (size_t)snprintf(line, size, "%llu %s: error %d, status %d, %llu requests, by pid %d: %s\n", (unsigned long long)outcome->sequence,
-				ticket_verdict_name(outcome->verdict), (int)outcome->error, (int)outcome->status, (unsigned long long)outcome->requests,
+	return (size_t)snprintf(line, size,
+				"%llu %s: error %d, status %d, %llu requests, by pid %d: %s\n",
+				(unsigned long long)outcome->sequence,
+				ticket_verdict_name(outcome->verdict), (int)outcome->error,
+				(int)outcome->status, (unsigned long long)outcome->requests,
 				(int)outcome->pid, outcome->message);
 }
 
 void share_print_done(struct share_done *done, char bytes[SHARE_DONE_SIZE])
 {
 	char line[512];
-	size_t length = (size_t)snprintf(bytes, SHARE_DONE_SIZE, "\nstate %llx, the last run ended at %lld\n", (unsigned long long)done->id, (long long)done->ended);
+	size_t length = (size_t)snprintf(bytes, SHARE_DONE_SIZE,
+					 "\nstate %llx, the last run ended at %lld\n",
+					 (unsigned long long)done->id, (long long)done->ended);
 
 	for (size_t i = 0; i < done->count; i++) {
 		message_clean(done->outcomes[i].message);
@@ -267,7 +296,8 @@ void share_print_done(struct share_done *done, char bytes[SHARE_DONE_SIZE])
 
 static int32_t take_verdict(struct cursor *cursor)
 {
-	for (int verdict = SAFESTART_APPLIED; !cursor->failed && verdict <= SAFESTART_CANCELLED; verdict++) {
+	for (int verdict = SAFESTART_APPLIED; !cursor->failed && verdict <= SAFESTART_CANCELLED;
+	     verdict++) {
 		const char *name = ticket_verdict_name(verdict);
 		if (strncmp(cursor->at, name, strlen(name)) == 0) {
 			cursor->at += strlen(name);
@@ -325,7 +355,8 @@ void share_read_done(struct share_done *done, const char bytes[SHARE_DONE_SIZE])
 		}
 		take_outcome(&cursor, &done->outcomes[i]);
 		/* Each older than the one before. */
-		cursor.failed = cursor.failed || (i > 0 && done->outcomes[i].sequence >= done->outcomes[i - 1].sequence);
+		cursor.failed = cursor.failed || (i > 0 && done->outcomes[i].sequence >=
+								   done->outcomes[i - 1].sequence);
 		done->count = i + 1;
 	}
 	if (cursor.failed)

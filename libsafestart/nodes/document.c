@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* nodeset, continued: sets to and from file_sd documents. The only place that knows JSON as input; as pure as
- * the rest of nodeset. A document is refused whole when its structure is wrong, an entry alone when only the
- * entry is. */
+/* nodeset, continued: sets to and from file_sd documents. The only place that knows JSON as input;
+ * as pure as the rest of nodeset. A document is refused whole when its structure is wrong, an entry
+ * alone when only the entry is. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "nodes/nodeset.h"
 #include "base/message.h"
+#include "nodes/nodeset.h"
 
 /* A node or a fault, in the order of the document, until both are sorted by id. */
 struct entry {
@@ -33,7 +33,8 @@ struct reading {
 
 static int no_memory(const struct reading *reading)
 {
-	return message_set(reading->why, reading->why_size, -ENOMEM, "out of memory while reading the nodes");
+	return message_set(reading->why, reading->why_size, -ENOMEM,
+			   "out of memory while reading the nodes");
 }
 
 static const char *entry_id(const struct entry *entry)
@@ -75,14 +76,17 @@ static const char *type_name(const json_t *value)
 	}
 }
 
-/* jansson 2.14 says out of memory by saying nothing, or that a string, read up to its closing quote, is no token. */
+/* jansson 2.14 says out of memory by saying nothing, or that a string, read up to its closing
+ * quote, is no token. */
 static bool wanted_memory(const json_error_t *error, const char *text, size_t length)
 {
 	if (error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory)
 		return true;
-	if (error->position < 1 || (size_t)error->position > length || text[error->position - 1] != '"')
+	if (error->position < 1 || (size_t)error->position > length ||
+	    text[error->position - 1] != '"')
 		return false;
-	return strncmp(error->text, "invalid token", 13) == 0 || strncmp(error->text, "string or '}' expected", 22) == 0;
+	return strncmp(error->text, "invalid token", 13) == 0 ||
+	       strncmp(error->text, "string or '}' expected", 22) == 0;
 }
 
 /* What needs no parser to be wrong. */
@@ -92,16 +96,25 @@ static int look_at(const char *text, size_t length, const struct reading *readin
 	size_t size = reading->why_size;
 
 	if (length > reading->limits->max_bytes)
-		return message_set(why, size, -E2BIG, "the document has more than max_bytes (%zu); raise the setting if that is meant", reading->limits->max_bytes);
+		return message_set(why, size, -E2BIG,
+				   "the document has more than max_bytes (%zu); raise the setting "
+				   "if that is meant",
+				   reading->limits->max_bytes);
 	if (length == 0)
-		return message_set(why, size, -EINVAL, "the document is empty; a set without nodes is []");
+		return message_set(why, size, -EINVAL,
+				   "the document is empty; a set without nodes is []");
 	if (only_white_space(text, length))
-		return message_set(why, size, -EINVAL, "the document is nothing but white space; a set without nodes is []");
+		return message_set(why, size, -EINVAL,
+				   "the document is nothing but white space; a set without nodes "
+				   "is []");
 	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		return message_set(why, size, -EINVAL, "the document begins with a byte order mark; write UTF-8 without it");
+		return message_set(why, size, -EINVAL,
+				   "the document begins with a byte order mark; write UTF-8 "
+				   "without it");
 	const char *nul = memchr(text, '\0', length);
 	if (nul != NULL)
-		return message_set(why, size, -EINVAL, "the document has a NUL byte at offset %zu", (size_t)(nul - text));
+		return message_set(why, size, -EINVAL, "the document has a NUL byte at offset %zu",
+				   (size_t)(nul - text));
 	return 0;
 }
 
@@ -112,7 +125,8 @@ static int load(json_t **out, const char *text, size_t length, const struct read
 	char *why = reading->why;
 	size_t size = reading->why_size;
 
-	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and goes on: malloc() alone knows. */
+	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and
+	 * goes on: malloc() alone knows. */
 	errno = 0;
 	*out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 	if (errno == ENOMEM || (*out == NULL && wanted_memory(&error, text, length))) {
@@ -124,13 +138,22 @@ static int load(json_t **out, const char *text, size_t length, const struct read
 		return 0;
 	switch (json_error_code(&error)) {
 	case json_error_premature_end_of_input:
-		return message_set(why, size, -EINVAL, "the document ends too early at line %d, column %d: %s (is it still being written?)", error.line, error.column, error.text);
+		return message_set(why, size, -EINVAL,
+				   "the document ends too early at line %d, column %d: %s (is it "
+				   "still being written?)",
+				   error.line, error.column, error.text);
 	case json_error_stack_overflow:
-		return message_set(why, size, -EINVAL, "the document is nested too deeply (line %d, column %d)", error.line, error.column);
+		return message_set(why, size, -EINVAL,
+				   "the document is nested too deeply (line %d, column %d)",
+				   error.line, error.column);
 	case json_error_invalid_utf8:
-		return message_set(why, size, -EINVAL, "the document is not UTF-8: line %d, column %d: %s", error.line, error.column, error.text);
+		return message_set(why, size, -EINVAL,
+				   "the document is not UTF-8: line %d, column %d: %s", error.line,
+				   error.column, error.text);
 	default:
-		return message_set(why, size, -EINVAL, "the document is not JSON: line %d, column %d: %s", error.line, error.column, error.text);
+		return message_set(why, size, -EINVAL,
+				   "the document is not JSON: line %d, column %d: %s", error.line,
+				   error.column, error.text);
 	}
 }
 
@@ -157,7 +180,8 @@ static bool describe_fault(struct entry *entry, const char *id, const char *reas
 	return entry->id != NULL && entry->reason != NULL;
 }
 
-/* A fault is named by its id where it has a usable one, so that the live node with this id is known to stay. */
+/* A fault is named by its id where it has a usable one, so that the live node with this id is known
+ * to stay. */
 static bool make_fault(struct entry *entry, const char *id, const char *address, const char *reason)
 {
 	char name[64];
@@ -167,29 +191,35 @@ static bool make_fault(struct entry *entry, const char *id, const char *address,
 	return describe_fault(entry, entry->unnamed ? name : id != NULL ? id : address, reason);
 }
 
-static int read_target(struct reading *reading, const char *address, const char *id, const struct node_label *labels,
-		       size_t label_count)
+static int read_target(struct reading *reading, const char *address, const char *id,
+		       const struct node_label *labels, size_t label_count)
 {
 	char reason[256];
 	struct entry *entry = next_entry(reading);
 
 	if (entry == NULL)
 		return no_memory(reading);
-	int error = node_new(&entry->node, id, address, labels, label_count, reason, sizeof(reason));
+	int error =
+		node_new(&entry->node, id, address, labels, label_count, reason, sizeof(reason));
 	if (error == -ENOMEM || (error < 0 && !make_fault(entry, id, address, reason))) {
 		free(entry->id);
 		free(entry->reason);
 		reading->count--;
 		return no_memory(reading);
 	}
-	/* A group's labels are repeated for each of its targets: a small document can mean a huge set. */
+	/* A group's labels are repeated for each of its targets: a small document can mean a huge
+	 * set. */
 	reading->text_size += error == 0 ? entry->node->text_size : 0;
 	if (reading->text_size > reading->limits->max_bytes)
-		return message_set(reading->why, reading->why_size, -E2BIG, "the nodes with their labels have more than max_bytes (%zu); raise the setting if that is meant", reading->limits->max_bytes);
+		return message_set(reading->why, reading->why_size, -E2BIG,
+				   "the nodes with their labels have more than max_bytes (%zu); "
+				   "raise the setting if that is meant",
+				   reading->limits->max_bytes);
 	return 0;
 }
 
-static int read_labels(struct reading *reading, const json_t *object, size_t group, struct node_label **out, size_t *count)
+static int read_labels(struct reading *reading, const json_t *object, size_t group,
+		       struct node_label **out, size_t *count)
 {
 	const char *name;
 	json_t *value;
@@ -199,14 +229,19 @@ static int read_labels(struct reading *reading, const json_t *object, size_t gro
 	if (object == NULL)
 		return 0;
 	if (!json_is_object(object))
-		return message_set(reading->why, reading->why_size, -EINVAL, "group %zu: labels is %s, not an object", group, type_name(object));
+		return message_set(reading->why, reading->why_size, -EINVAL,
+				   "group %zu: labels is %s, not an object", group,
+				   type_name(object));
 	*out = calloc(json_object_size(object) + 1, sizeof(**out));
 	if (*out == NULL)
 		return no_memory(reading);
 	json_object_foreach((json_t *)(uintptr_t)object, name, value) {
 		if (!json_is_string(value))
-			return message_set(reading->why, reading->why_size, -EINVAL, "group %zu: the label \"%.40s\" is %s, not a string", group, name, type_name(value));
-		(*out)[(*count)++] = (struct node_label){.name = name, .value = json_string_value(value)};
+			return message_set(reading->why, reading->why_size, -EINVAL,
+					   "group %zu: the label \"%.40s\" is %s, not a string",
+					   group, name, type_name(value));
+		(*out)[(*count)++] =
+			(struct node_label){.name = name, .value = json_string_value(value)};
 	}
 	return 0;
 }
@@ -217,22 +252,36 @@ static int read_group(struct reading *reading, const json_t *object, size_t grou
 	size_t label_count, target_count;
 
 	if (!json_is_object(object))
-		return message_set(reading->why, reading->why_size, -EINVAL, "group %zu is %s, not an object with targets and labels", group, type_name(object));
+		return message_set(reading->why, reading->why_size, -EINVAL,
+				   "group %zu is %s, not an object with targets and labels", group,
+				   type_name(object));
 	const json_t *targets = json_object_get(object, "targets");
 	if (!json_is_array(targets))
-		return message_set(reading->why, reading->why_size, -EINVAL, "group %zu: targets is %s, not an array of strings", group, type_name(targets));
+		return message_set(reading->why, reading->why_size, -EINVAL,
+				   "group %zu: targets is %s, not an array of strings", group,
+				   type_name(targets));
 	target_count = json_array_size(targets);
 	if (target_count > reading->limits->max_nodes - reading->count)
-		return message_set(reading->why, reading->why_size, -E2BIG, "the set has more than max_nodes (%zu) entries; raise the setting if that is meant", reading->limits->max_nodes);
-	int error = read_labels(reading, json_object_get(object, "labels"), group, &labels, &label_count);
+		return message_set(reading->why, reading->why_size, -E2BIG,
+				   "the set has more than max_nodes (%zu) entries; raise the "
+				   "setting if that is meant",
+				   reading->limits->max_nodes);
+	int error = read_labels(reading, json_object_get(object, "labels"), group, &labels,
+				&label_count);
 	/* With several targets an id label can't mean one of them. */
-	const char *id = target_count == 1 ? json_string_value(json_object_get(json_object_get(object, "labels"), "id")) : NULL;
+	const char *id = target_count == 1
+				 ? json_string_value(
+					   json_object_get(json_object_get(object, "labels"), "id"))
+				 : NULL;
 	for (size_t i = 0; error == 0 && i < target_count; i++) {
 		const json_t *target = json_array_get(targets, i);
 		if (!json_is_string(target))
-			error = message_set(reading->why, reading->why_size, -EINVAL, "group %zu: target %zu is %s, not a string", group, i + 1, type_name(target));
+			error = message_set(reading->why, reading->why_size, -EINVAL,
+					    "group %zu: target %zu is %s, not a string", group,
+					    i + 1, type_name(target));
 		else
-			error = read_target(reading, json_string_value(target), id, labels, label_count);
+			error = read_target(reading, json_string_value(target), id, labels,
+					    label_count);
 	}
 	free(labels);
 	return error;
@@ -241,7 +290,10 @@ static int read_group(struct reading *reading, const json_t *object, size_t grou
 static int read_document(struct reading *reading, const json_t *root)
 {
 	if (!json_is_array(root))
-		return message_set(reading->why, reading->why_size, -EINVAL, "the document is %s, not an array of groups; a set without nodes is []", type_name(root));
+		return message_set(reading->why, reading->why_size, -EINVAL,
+				   "the document is %s, not an array of groups; a set without "
+				   "nodes is []",
+				   type_name(root));
 	for (size_t i = 0; i < json_array_size(root); i++) {
 		int error = read_group(reading, json_array_get(root, i), i + 1);
 		if (error < 0)
@@ -263,7 +315,8 @@ static int read_as_a_whole(struct reading *reading, const char *text, size_t len
 
 static size_t skip_space(const char *text, size_t at, size_t length)
 {
-	while (at < length && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n'))
+	while (at < length &&
+	       (text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n'))
 		at++;
 	return at;
 }
@@ -271,13 +324,16 @@ static size_t skip_space(const char *text, size_t at, size_t length)
 #define AS_A_WHOLE 1 /* find out in one piece what is wrong with it */
 
 /* One group, from its brace on. Where it ends; AS_A_WHOLE, -ENOMEM. */
-static int read_next_group(struct reading *reading, const char *text, size_t length, size_t group, size_t *end)
+static int read_next_group(struct reading *reading, const char *text, size_t length, size_t group,
+			   size_t *end)
 {
 	json_error_t error;
 
 	errno = 0;
-	json_t *object = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
-	if (errno == ENOMEM || (object == NULL && wanted_memory(&error, text, length))) { /* as in load() */
+	json_t *object =
+		json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
+	/* As in load(). */
+	if (errno == ENOMEM || (object == NULL && wanted_memory(&error, text, length))) {
 		json_decref(object);
 		return no_memory(reading);
 	}
@@ -291,8 +347,9 @@ static int read_next_group(struct reading *reading, const char *text, size_t len
 	return result < 0 && result != -ENOMEM ? AS_A_WHOLE : result;
 }
 
-/* Group by group: the tree of a whole document takes many times the memory of its nodes, and most of the time goes into making
- * it and taking it down. Only what is right gets through here, so that all words about what is wrong come from one place. */
+/* Group by group: the tree of a whole document takes many times the memory of its nodes, and most
+ * of the time goes into making it and taking it down. Only what is right gets through here, so that
+ * all words about what is wrong come from one place. */
 static int read_by_group(struct reading *reading, const char *text, size_t length)
 {
 	size_t at = skip_space(text, 0, length), end = 0;
@@ -308,7 +365,8 @@ static int read_by_group(struct reading *reading, const char *text, size_t lengt
 		at = skip_space(text, at + end, length);
 		before = ',';
 	}
-	bool complete = before == ',' && at < length && text[at] == ']' && skip_space(text, at + 1, length) == length;
+	bool complete = before == ',' && at < length && text[at] == ']' &&
+			skip_space(text, at + 1, length) == length;
 	return complete ? 0 : AS_A_WHOLE;
 }
 
@@ -319,11 +377,14 @@ static bool make_contradiction(const struct entry *first, struct entry *second)
 
 	node_address(first->node, one);
 	node_address(second->node, other);
-	snprintf(reason, sizeof(reason), "the id is given to differing entries (%s and %s); none of them is used", one, other);
+	snprintf(reason, sizeof(reason),
+		 "the id is given to differing entries (%s and %s); none of them is used", one,
+		 other);
 	return describe_fault(second, entry_id(second), reason);
 }
 
-/* Of entries that share an id: the one that is unusable, or that contradicts the first. NULL: they are one node. */
+/* Of entries that share an id: the one that is unusable, or that contradicts the first. NULL: they
+ * are one node. */
 static struct entry *find_fault(struct entry *entries, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -348,7 +409,9 @@ static bool settle(struct nodeset *set, struct entry *entries, size_t count)
 	}
 	if (fault->node != NULL && !make_contradiction(&entries[0], fault))
 		return false;
-	set->faults[set->fault_count++] = (struct nodeset_fault){.id = fault->id, .reason = fault->reason, .unnamed = fault->unnamed};
+	set->faults[set->fault_count++] = (struct nodeset_fault){.id = fault->id,
+								 .reason = fault->reason,
+								 .unnamed = fault->unnamed};
 	fault->id = fault->reason = NULL; /* the set's now */
 	return true;
 }
@@ -376,11 +439,13 @@ static struct nodeset *make_set(struct reading *reading)
 	if (set->nodes == NULL || set->faults == NULL)
 		goto fail;
 	if (!is_sorted(reading))
-		qsort(reading->entries, reading->count, sizeof(*reading->entries), by_id_then_position);
+		qsort(reading->entries, reading->count, sizeof(*reading->entries),
+		      by_id_then_position);
 	for (size_t from = 0, to; from < reading->count; from = to) {
 		size_t faults = set->fault_count;
 		const char *id = entry_id(&reading->entries[from]);
-		for (to = from + 1; to < reading->count && !reading->entries[to].unnamed && strcmp(id, entry_id(&reading->entries[to])) == 0;)
+		for (to = from + 1; to < reading->count && !reading->entries[to].unnamed &&
+				    strcmp(id, entry_id(&reading->entries[to])) == 0;)
 			to++;
 		if (!settle(set, &reading->entries[from], to - from))
 			goto fail;
@@ -389,7 +454,8 @@ static struct nodeset *make_set(struct reading *reading)
 			set->first_reason = set->faults[faults].reason;
 		}
 	}
-	struct nodeset_fault *few = realloc(set->faults, (set->fault_count + 1) * sizeof(*few)); /* as a rule: none */
+	/* As a rule: none. */
+	struct nodeset_fault *few = realloc(set->faults, (set->fault_count + 1) * sizeof(*few));
 	if (few != NULL)
 		set->faults = few;
 	return set;
@@ -409,8 +475,8 @@ static void forget_entries(struct reading *reading)
 	reading->count = reading->text_size = 0;
 }
 
-int nodeset_parse(struct nodeset **out, const char *json, size_t length, const struct nodeset_limits *limits, char *why,
-		  size_t why_size)
+int nodeset_parse(struct nodeset **out, const char *json, size_t length,
+		  const struct nodeset_limits *limits, char *why, size_t why_size)
 {
 	struct reading reading = {.limits = limits, .why = why, .why_size = why_size};
 

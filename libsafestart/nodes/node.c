@@ -24,7 +24,8 @@ static bool is_digit(char c)
 
 static bool is_host_character(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+	       c == '-' || c == '_';
 }
 
 static int parse_port(const char *text, uint16_t *port, char *why, size_t why_size)
@@ -39,13 +40,15 @@ static int parse_port(const char *text, uint16_t *port, char *why, size_t why_si
 			value = value * 10 + (unsigned long)(text[i] - '0');
 	}
 	if (length == 0 || length > 5 || value < 1 || value > 65535)
-		return message_set(why, why_size, -EINVAL, "the port \"%.20s\" is not a number from 1 to 65535", text);
+		return message_set(why, why_size, -EINVAL,
+				   "the port \"%.20s\" is not a number from 1 to 65535", text);
 	*port = (uint16_t)value;
 	return 0;
 }
 
 /* "[::1]:8087" → the part between the brackets; a zone ("%eth0") is kept. */
-static int parse_bracketed(const char *text, struct address *to, const char **rest, char *why, size_t why_size)
+static int parse_bracketed(const char *text, struct address *to, const char **rest, char *why,
+			   size_t why_size)
 {
 	const char *end = strchr(text, ']');
 	struct in6_addr ignored;
@@ -53,7 +56,8 @@ static int parse_bracketed(const char *text, struct address *to, const char **re
 	bool zone_is_fine = true;
 
 	if (end == NULL || (size_t)(end - text - 1) > HOST_MAX)
-		return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has no closing bracket", text);
+		return message_set(why, why_size, -EINVAL,
+				   "the address \"%.60s\" has no closing bracket", text);
 	memcpy(to->host, text + 1, (size_t)(end - text - 1));
 	to->host[end - text - 1] = '\0';
 	size_t length = strcspn(to->host, "%");
@@ -66,7 +70,8 @@ static int parse_bracketed(const char *text, struct address *to, const char **re
 			zone_is_fine = zone_is_fine && is_host_character(*c);
 	}
 	if (length >= sizeof(bare) || !zone_is_fine || inet_pton(AF_INET6, bare, &ignored) != 1)
-		return message_set(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address", to->host);
+		return message_set(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address",
+				   to->host);
 	*rest = end + 1;
 	return 0;
 }
@@ -86,19 +91,29 @@ static int parse_address(const char *text, struct address *to, char *why, size_t
 		while (is_host_character(text[length]))
 			length++;
 		if (text[0] == ':' && strchr(text + 1, ':') != NULL)
-			return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
+			return message_set(why, why_size, -EINVAL,
+					   "the address \"%.60s\" has more than one colon; write "
+					   "an IPv6 address in brackets",
+					   text);
 		if (length == 0 || (text[length] != ':' && text[length] != '\0'))
-			return message_set(why, why_size, -EINVAL, "the address \"%.60s\" is not host:port", text);
+			return message_set(why, why_size, -EINVAL,
+					   "the address \"%.60s\" is not host:port", text);
 		if (length > HOST_MAX)
-			return message_set(why, why_size, -EINVAL, "the host in \"%.60s...\" is longer than %d bytes", text, HOST_MAX);
+			return message_set(why, why_size, -EINVAL,
+					   "the host in \"%.60s...\" is longer than %d bytes", text,
+					   HOST_MAX);
 		memcpy(to->host, text, length);
 		to->host[length] = '\0';
 		rest = text + length;
 		if (*rest == ':' && strchr(rest + 1, ':') != NULL)
-			return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has more than one colon; write an IPv6 address in brackets", text);
+			return message_set(why, why_size, -EINVAL,
+					   "the address \"%.60s\" has more than one colon; write "
+					   "an IPv6 address in brackets",
+					   text);
 	}
 	if (*rest != ':')
-		return message_set(why, why_size, -EINVAL, "the address \"%.60s\" has no port; write host:port", text);
+		return message_set(why, why_size, -EINVAL,
+				   "the address \"%.60s\" has no port; write host:port", text);
 	return parse_port(rest + 1, &to->port, why, why_size);
 }
 
@@ -109,12 +124,16 @@ int node_check_id(const char *id, char *why, size_t why_size)
 	if (length == 0)
 		return message_set(why, why_size, -EINVAL, "the id is empty");
 	if (length > NODE_ID_MAX)
-		return message_set(why, why_size, -EINVAL, "the id \"%.40s...\" is %zu bytes long; at most %d are taken", id, length, NODE_ID_MAX);
+		return message_set(why, why_size, -EINVAL,
+				   "the id \"%.40s...\" is %zu bytes long; at most %d are taken",
+				   id, length, NODE_ID_MAX);
 	if (!message_is_utf8(id))
 		return message_set(why, why_size, -EINVAL, "the id \"%.40s\" is not UTF-8", id);
 	for (const char *c = id; *c != '\0'; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			return message_set(why, why_size, -EINVAL, "the id has a control character in it (byte %zu)", (size_t)(c - id));
+			return message_set(why, why_size, -EINVAL,
+					   "the id has a control character in it (byte %zu)",
+					   (size_t)(c - id));
 	}
 	return 0;
 }
@@ -132,8 +151,8 @@ static char *put(char *at, const char *text)
 	return at + size;
 }
 
-static struct safestart_node *allocate(const char *id, const struct address *address, const struct node_label *labels,
-				       size_t label_count)
+static struct safestart_node *allocate(const char *id, const struct address *address,
+				       const struct node_label *labels, size_t label_count)
 {
 	size_t size = strlen(id) + 1 + strlen(address->host) + 1;
 	struct safestart_node *node;
@@ -157,8 +176,8 @@ static struct safestart_node *allocate(const char *id, const struct address *add
 	return node;
 }
 
-int node_new(struct safestart_node **out, const char *id, const char *address, const struct node_label *labels,
-	     size_t label_count, char *why, size_t why_size)
+int node_new(struct safestart_node **out, const char *id, const char *address,
+	     const struct node_label *labels, size_t label_count, char *why, size_t why_size)
 {
 	struct address parsed = {.port = 0};
 	struct node_label *sorted = NULL;
@@ -170,13 +189,16 @@ int node_new(struct safestart_node **out, const char *id, const char *address, c
 	if (error < 0)
 		return error;
 	if (label_count > NODE_LABELS_MAX)
-		return message_set(why, why_size, -EINVAL, "it has %zu labels; at most %d are taken", label_count, NODE_LABELS_MAX);
+		return message_set(why, why_size, -EINVAL,
+				   "it has %zu labels; at most %d are taken", label_count,
+				   NODE_LABELS_MAX);
 	if (label_count > 0 && (sorted = malloc(label_count * sizeof(*sorted))) == NULL)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < label_count; i++) {
 		if (!message_is_utf8(labels[i].name) || !message_is_utf8(labels[i].value)) {
 			free(sorted);
-			return message_set(why, why_size, -EINVAL, "the label \"%.40s\" is not UTF-8", labels[i].name);
+			return message_set(why, why_size, -EINVAL,
+					   "the label \"%.40s\" is not UTF-8", labels[i].name);
 		}
 		if (strcmp(labels[i].name, "id") != 0)
 			sorted[kept++] = labels[i];
@@ -224,15 +246,17 @@ void node_free(struct safestart_node *node)
 
 bool node_same(const struct safestart_node *a, const struct safestart_node *b)
 {
-	return a == b || (a->port == b->port && a->label_count == b->label_count && a->text_size == b->text_size &&
-			  memcmp(a->text, b->text, a->text_size) == 0);
+	return a == b ||
+	       (a->port == b->port && a->label_count == b->label_count &&
+		a->text_size == b->text_size && memcmp(a->text, b->text, a->text_size) == 0);
 }
 
 void node_address(const struct safestart_node *node, char address[NODE_ADDRESS_SIZE])
 {
 	const char *host = node->text + node->host_at;
 
-	snprintf(address, NODE_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)node->port);
+	snprintf(address, NODE_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+		 (unsigned)node->port);
 }
 
 const char *safestart_node_id(const struct safestart_node *node)
@@ -250,7 +274,8 @@ uint16_t safestart_node_port(const struct safestart_node *node)
 	return node->port;
 }
 
-const char *safestart_node_label_at(const struct safestart_node *node, size_t index, const char **name)
+const char *safestart_node_label_at(const struct safestart_node *node, size_t index,
+				    const char **name)
 {
 	const char *at = node->text + node->labels_at;
 
@@ -286,7 +311,8 @@ int safestart_node_report(const struct safestart_node *node, int error)
 
 	if (node == NULL)
 		return 0;
-	/* The one mutable field of an immutable object. Looking first keeps its cache line shared. */
+	/* The one mutable field of an immutable object. Looking first keeps its cache line shared.
+	 */
 	_Atomic int32_t *newest = &((struct safestart_node *)(uintptr_t)node)->report;
 	if (atomic_load_explicit(newest, memory_order_relaxed) != report)
 		atomic_store_explicit(newest, report, memory_order_relaxed);

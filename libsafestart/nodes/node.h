@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define NODE_ID_MAX 255     /* bytes; a DNS name fits */
+#define NODE_ID_MAX 255 /* bytes; a DNS name fits */
 #define NODE_LABELS_MAX 1000
 
 struct node_label {
@@ -25,9 +25,11 @@ enum node_report { /* below 0: how it failed, -errno */
 struct held; /* the application's data: snapshot's */
 
 struct safestart_node {
-	_Atomic uint32_t refs;   /* sets and snapshots that have it */
-	_Atomic int32_t report;  /* enum node_report, newest; written by any thread, relaxed: it orders nothing */
-	struct held *held;       /* written before the node is published, owned by snapshot; NULL in a set */
+	_Atomic uint32_t refs; /* sets and snapshots that have it */
+	/* Enum node_report, newest; written by any thread, relaxed: it orders nothing. */
+	_Atomic int32_t report;
+	/* Written before the node is published, owned by snapshot; NULL in a set. */
+	struct held *held;
 	uint32_t text_size;
 	uint32_t host_at;   /* where in text; the id is at 0 */
 	uint32_t labels_at; /* name, value, name, value ... ordered by name */
@@ -36,10 +38,10 @@ struct safestart_node {
 	char text[];
 };
 
-/* Check and make a node with one reference. `id` NULL: the address is the id. Labels named "id" are left
- * out (the id is). 0; -EINVAL unusable, with the reason in `why`; -ENOMEM. */
-int node_new(struct safestart_node **out, const char *id, const char *address, const struct node_label *labels,
-	     size_t label_count, char *why, size_t why_size);
+/* Check and make a node with one reference. `id` NULL: the address is the id. Labels named "id" are
+ * left out (the id is). 0; -EINVAL unusable, with the reason in `why`; -ENOMEM. */
+int node_new(struct safestart_node **out, const char *id, const char *address,
+	     const struct node_label *labels, size_t label_count, char *why, size_t why_size);
 
 /* A copy without data, report or further references; NULL: no memory. */
 struct safestart_node *node_copy(const struct safestart_node *node);

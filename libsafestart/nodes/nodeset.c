@@ -60,7 +60,8 @@ struct nodeset *nodeset_new(struct safestart_node *const *nodes, size_t count)
 	return set;
 }
 
-struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t count, const char *id, size_t *index)
+struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t count,
+				    const char *id, size_t *index)
 {
 	size_t low = 0, high = count;
 
@@ -93,7 +94,8 @@ const struct nodeset_fault *nodeset_find_fault(const struct nodeset *set, const 
 		else
 			high = middle; /* the first of two is the one with the id */
 	}
-	return low < set->fault_count && strcmp(set->faults[low].id, id) == 0 ? &set->faults[low] : NULL;
+	return low < set->fault_count && strcmp(set->faults[low].id, id) == 0 ? &set->faults[low]
+									      : NULL;
 }
 
 bool nodeset_has_fault(const struct nodeset *set, const char *id)
@@ -112,13 +114,15 @@ bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)
 			return false;
 	}
 	for (size_t i = 0; i < a->fault_count; i++) {
-		if (strcmp(a->faults[i].id, b->faults[i].id) != 0) /* the words may name positions, which do not count */
+		/* The words may name positions, which do not count. */
+		if (strcmp(a->faults[i].id, b->faults[i].id) != 0)
 			return false;
 	}
 	return true;
 }
 
-/* FNV-1a, 64 bits: no key, no byte order, no alignment, so that a digest means the same everywhere. */
+/* FNV-1a, 64 bits: no key, no byte order, no alignment, so that a digest means the same everywhere.
+ */
 static uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t size)
 {
 	const unsigned char *at = bytes;
@@ -128,13 +132,17 @@ static uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t size)
 	return digest;
 }
 
-uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count, const struct nodeset_fault *faults, size_t fault_count)
+uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count,
+			const struct nodeset_fault *faults, size_t fault_count)
 {
 	uint64_t digest = UINT64_C(0xcbf29ce484222325);
 
-	/* Sorted by id, labels by name: the order they were given in is gone. Every text ends in a NUL byte, none has one inside. */
+	/* Sorted by id, labels by name: the order they were given in is gone. Every text ends in a
+	 * NUL byte, none has one inside. */
 	for (size_t i = 0; i < count; i++) {
-		const unsigned char port[] = {(unsigned char)(nodes[i]->port >> 8), (unsigned char)nodes[i]->port, (unsigned char)(nodes[i]->label_count >> 8),
+		const unsigned char port[] = {(unsigned char)(nodes[i]->port >> 8),
+					      (unsigned char)nodes[i]->port,
+					      (unsigned char)(nodes[i]->label_count >> 8),
 					      (unsigned char)nodes[i]->label_count};
 		digest = digest_bytes(digest, port, sizeof(port));
 		digest = digest_bytes(digest, nodes[i]->text, nodes[i]->text_size);
@@ -146,7 +154,9 @@ uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count, const
 
 static bool add_fault(struct nodeset *set, const struct nodeset_fault *from)
 {
-	struct nodeset_fault fault = {.id = strdup(from->id), .reason = strdup(from->reason), .unnamed = from->unnamed};
+	struct nodeset_fault fault = {.id = strdup(from->id),
+				      .reason = strdup(from->reason),
+				      .unnamed = from->unnamed};
 
 	if (fault.id == NULL || fault.reason == NULL) {
 		free(fault.id);
@@ -214,11 +224,13 @@ void nodeset_plan_clear(struct nodeset_plan *plan)
 static void plan_node(struct nodeset_plan *plan, struct safestart_node *node, int kind)
 {
 	if (kind != 0)
-		plan->changes[plan->change_count++] = (struct nodeset_change){.kind = kind, .index = plan->count};
+		plan->changes[plan->change_count++] =
+			(struct nodeset_change){.kind = kind, .index = plan->count};
 	plan->nodes[plan->count++] = node;
 }
 
-static void plan_both(struct nodeset_plan *plan, struct safestart_node *live, struct safestart_node *wanted, bool anew)
+static void plan_both(struct nodeset_plan *plan, struct safestart_node *live,
+		      struct safestart_node *wanted, bool anew)
 {
 	if (anew)
 		plan_node(plan, wanted, SAFESTART_ADDED);
@@ -232,7 +244,8 @@ static void plan_both(struct nodeset_plan *plan, struct safestart_node *live, st
 static void plan_removal(struct nodeset_plan *plan, size_t index, bool anew)
 {
 	if (!anew)
-		plan->changes[plan->change_count++] = (struct nodeset_change){.kind = SAFESTART_REMOVED, .index = index};
+		plan->changes[plan->change_count++] =
+			(struct nodeset_change){.kind = SAFESTART_REMOVED, .index = index};
 }
 
 int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, size_t live_count,
@@ -248,7 +261,9 @@ int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, 
 		return -ENOMEM;
 	}
 	while (l < live_count || w < wanted->count) {
-		int order = l == live_count ? 1 : w == wanted->count ? -1 : strcmp(live[l]->text, wanted->nodes[w]->text);
+		int order = l == live_count      ? 1
+			    : w == wanted->count ? -1
+						 : strcmp(live[l]->text, wanted->nodes[w]->text);
 		if (order > 0)
 			plan_node(plan, wanted->nodes[w++], SAFESTART_ADDED);
 		else if (order == 0)
@@ -267,28 +282,38 @@ int nodeset_usable(const struct nodeset *set, char *why, size_t why_size)
 {
 	if (set->count > 0 || set->fault_count == 0)
 		return 0;
-	return message_set(why, why_size, -EINVAL, "nothing in the set is usable: %zu of %zu entries are faulty, the first: %s",
-		       set->fault_count, set->fault_count, set->first_reason);
+	return message_set(why, why_size, -EINVAL,
+			   "nothing in the set is usable: %zu of %zu entries are faulty, the "
+			   "first: %s",
+			   set->fault_count, set->fault_count, set->first_reason);
 }
 
-int nodeset_judge(const struct nodeset_rails *rails, size_t live, size_t count, bool forced, char *why, size_t why_size)
+int nodeset_judge(const struct nodeset_rails *rails, size_t live, size_t count, bool forced,
+		  char *why, size_t why_size)
 {
 	if (count == 0) {
 		if (rails->allow_empty)
 			return 0;
 		if (live == 0)
-			return message_set(why, why_size, -ERANGE, "the set is empty; if that is meant, set allow_empty=yes (force does not empty)");
+			return message_set(why, why_size, -ERANGE,
+					   "the set is empty; if that is meant, set "
+					   "allow_empty=yes (force does not empty)");
 		return message_set(why, why_size, -ERANGE,
-			       "the set is empty: would lose all %zu nodes; if that is meant, set allow_empty=yes (force does not empty)", live);
+				   "the set is empty: would lose all %zu nodes; if that is meant, "
+				   "set allow_empty=yes (force does not empty)",
+				   live);
 	}
 	if (forced)
 		return 0;
 	if (count < live && (double)(live - count) * 100 > (double)live * rails->max_shrink)
 		return message_set(why, why_size, -ERANGE,
-			       "would lose %zu of %zu nodes, max_shrink is %u%%; if that is meant, ask with SAFESTART_FORCE",
-			       live - count, live, rails->max_shrink);
+				   "would lose %zu of %zu nodes, max_shrink is %u%%; if that is "
+				   "meant, ask with SAFESTART_FORCE",
+				   live - count, live, rails->max_shrink);
 	if (count < rails->min_nodes)
 		return message_set(why, why_size, -ERANGE,
-			       "would leave %zu nodes, min_nodes is %zu; if that is meant, ask with SAFESTART_FORCE", count, rails->min_nodes);
+				   "would leave %zu nodes, min_nodes is %zu; if that is meant, ask "
+				   "with SAFESTART_FORCE",
+				   count, rails->min_nodes);
 	return 0;
 }

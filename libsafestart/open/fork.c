@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* fork: the handle, continued. Every handle of the process is in one list, the only one that fork handling
- * needs. Before a fork all locks are taken, so that none is held by a thread the child does not have; the
- * dispatching thread's and the worker's own data may be torn in the middle of a change, so the child makes it
- * anew instead of trusting it. */
+/* fork: the handle, continued. Every handle of the process is in one list, the only one that fork
+ * handling needs. Before a fork all locks are taken, so that none is held by a thread the child
+ * does not have; the dispatching thread's and the worker's own data may be torn in the middle of a
+ * change, so the child makes it anew instead of trusting it. */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/thread.h"
 #include "control/control.h"
 #include "handle.h"
 #include "run/run.h"
-#include "base/thread.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct safestart *list; /* guarded by list_lock */
@@ -97,12 +97,14 @@ static void after_fork_child(void)
 static void register_handlers(void)
 {
 	if (!atomic_load(&registered))
-		atomic_store(&registered, pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0);
+		atomic_store(&registered,
+			     pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0);
 }
 
 int fork_register(struct safestart *ss)
 {
-	/* Once, for that survives a fork in the middle of it; and again if there was no memory then. */
+	/* Once, for that survives a fork in the middle of it; and again if there was no memory
+	 * then. */
 	pthread_once(&once, register_handlers);
 	if (!atomic_load(&registered)) {
 		pthread_mutex_lock(&again);

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* open: the handle: wires the rooms together; open, close, asking. Waiting and fork are next door. */
+/* open: the handle: wires the rooms together; open, close, asking. Waiting and fork are next door.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/message.h"
+#include "base/thread.h"
 #include "control/control.h"
 #include "handle.h"
 #include "run/run.h"
 #include "source/file.h"
-#include "base/thread.h"
-#include "base/message.h"
 
 /* ---- Open ---- */
 
 static enum source_kind kind_of(const char *source)
 {
-	return strcmp(source, "push") == 0 ? SOURCE_PUSH : strcmp(source, "none") == 0 ? SOURCE_NONE : SOURCE_ADDED;
+	return strcmp(source, "push") == 0   ? SOURCE_PUSH
+	       : strcmp(source, "none") == 0 ? SOURCE_NONE
+					     : SOURCE_ADDED;
 }
 
 /* Everything that needs no undoing by kind: memory, locks, descriptors. */
-static int build(struct safestart *ss, const struct safestart_conf *conf, char *why, size_t why_size)
+static int build(struct safestart *ss, const struct safestart_conf *conf, char *why,
+		 size_t why_size)
 {
 	int error = conf_resolve(&ss->conf, conf, why, why_size);
 	if (error < 0)
@@ -29,14 +33,16 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	ss->source.kind = kind_of(handle_settings(ss)->source);
 	error = loop_init(&ss->loop);
 	if (error < 0)
-		return message_set(why, why_size, error, "no descriptors to be had: %s", safestart_strerror(error));
+		return message_set(why, why_size, error, "no descriptors to be had: %s",
+				   safestart_strerror(error));
 	request_init(&ss->door, ss->loop.wake_fd);
 	ss->driven = !ss->thread;
 	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data);
 	struct safestart_snapshot *first = ss->home != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
 	atomic_init(&ss->view.live, first);
 	ss->closing_snapshot = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
-	if (ss->closing_snapshot == NULL || ticket_init(&ss->tickets) < 0 || thread_cond_init(&ss->changed) < 0)
+	if (ss->closing_snapshot == NULL || ticket_init(&ss->tickets) < 0 ||
+	    thread_cond_init(&ss->changed) < 0)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
 	first->stage = SNAPSHOT_LIVE;
 	error = control_init(ss, why, why_size);
@@ -91,12 +97,14 @@ static struct safestart *new_handle(void)
 	return ss;
 }
 
-int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why, size_t why_size)
+int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why,
+		   size_t why_size)
 {
 	THREAD_NOT_CANCELLED;
 	message_set(why, why_size, 0, "%s", "");
 	if (out == NULL)
-		return message_set(why, why_size, -EINVAL, "there is nowhere to put the handle: out is NULL");
+		return message_set(why, why_size, -EINVAL,
+				   "there is nowhere to put the handle: out is NULL");
 	*out = NULL;
 	struct safestart *ss = new_handle();
 	if (ss == NULL)
@@ -104,7 +112,8 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 	int error = build(ss, conf, why, why_size);
 	if (error == 0) {
 		dispatch_init(ss);
-		handle_wake(ss); /* the first turn begins the first load; its end watches the source */
+		/* The first turn begins the first load; its end watches the source. */
+		handle_wake(ss);
 		error = fork_register(ss);
 		if (error < 0)
 			message_set(why, why_size, error, "out of memory");
@@ -112,13 +121,16 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 	if (error == 0) {
 		error = control_start(ss);
 		if (error < 0)
-			message_set(why, why_size, error, "no thread or descriptors to be had for the control socket: %s", safestart_strerror(error));
+			message_set(why, why_size, error,
+				    "no thread or descriptors to be had for the control socket: %s",
+				    safestart_strerror(error));
 	}
 	*out = ss; /* before the thread: the first callback may come before we have returned */
 	if (error == 0 && ss->thread) {
 		error = dispatch_start(ss);
 		if (error < 0)
-			message_set(why, why_size, error, "no thread to be had: %s", safestart_strerror(error));
+			message_set(why, why_size, error, "no thread to be had: %s",
+				    safestart_strerror(error));
 	}
 	if (error < 0) {
 		*out = NULL;
@@ -198,7 +210,8 @@ static int drain(struct safestart *ss, int64_t deadline)
 		int result = dispatch_turn(ss, loop_ms_until(deadline));
 		if (result == -ECANCELED)
 			return 0;
-		if (result == -EBUSY && waiters) /* who drives may be one of them: answered, it leaves */
+		/* Who drives may be one of them: answered, it leaves. */
+		if (result == -EBUSY && waiters)
 			result = wait_for_waiters(ss, deadline);
 		if (result < 0)
 			return result;
@@ -231,21 +244,35 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 	bool deciding = ss->dispatching;
 	pthread_mutex_unlock(&ss->lock);
 	if (control) {
-		log_line(ss, LOG_WARNING, "close gave up: removing the control socket in %.200s has not come to its end, perhaps the file system hangs; call it again when it has", handle_settings(ss)->control);
+		log_line(ss, LOG_WARNING,
+			 "close gave up: removing the control socket in %.200s has not come to its "
+			 "end, perhaps the file system hangs; call it again when it has",
+			 handle_settings(ss)->control);
 		return;
 	}
 	if (deciding)
 		return; /* that takes no time, unless it is in `log`, which would hang here, too */
 	if (callback.what != NULL)
-		log_line(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned", inside);
+		log_line(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned",
+			 inside);
 	else if (owed > 0)
-		log_line(ss, LOG_WARNING, "close gave up: safestart_run_finish() was not called for %u LATER runs; call it, then close again", owed);
+		log_line(ss, LOG_WARNING,
+			 "close gave up: safestart_run_finish() was not called for %u LATER runs; "
+			 "call it, then close again",
+			 owed);
 	else if (ss->starved > 0)
-		log_line(ss, LOG_WARNING, "close gave up: no thread could be started to retire what was live; call it again when there are fewer");
+		log_line(ss, LOG_WARNING,
+			 "close gave up: no thread could be started to retire what was live; call "
+			 "it again when there are fewer");
 	else if (waiters > 0)
-		log_line(ss, LOG_WARNING, "close gave up: %u threads have not left safestart_wait() yet; call it again", waiters);
+		log_line(ss, LOG_WARNING,
+			 "close gave up: %u threads have not left safestart_wait() yet; call it "
+			 "again",
+			 waiters);
 	else if (worker_is_idle(&ss->worker)) /* otherwise a job is in `log` */
-		log_line(ss, LOG_WARNING, "close gave up: a reader has not called safestart_read_unlock(); call it again when it has");
+		log_line(ss, LOG_WARNING,
+			 "close gave up: a reader has not called safestart_read_unlock(); call it "
+			 "again when it has");
 }
 
 /* A child that does not own it. */
@@ -265,7 +292,8 @@ int safestart_close(struct safestart *ss)
 	if (callback_is_inside(ss))
 		return -EDEADLK;
 	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
-	/* A revival that failed half way has started the control thread, and a client of its may complete it up to here. */
+	/* A revival that failed half way has started the control thread, and a client of its may
+	 * complete it up to here. */
 	if (is_inherited(ss))
 		error = control_stop(ss, deadline);
 	if (error < 0)
@@ -273,7 +301,9 @@ int safestart_close(struct safestart *ss)
 	if (is_inherited(ss)) { /* a child that never ran: there is nothing to wait for */
 		fork_unregister(ss);
 		/* Nothing of the application's is called; ours may be. */
-		ss->source.torn = ss->source.torn || (ss->source.open && ss->source.chosen->source.close != file_source.close);
+		ss->source.torn =
+			ss->source.torn ||
+			(ss->source.open && ss->source.chosen->source.close != file_source.close);
 		destroy(ss);
 		return 0;
 	}
@@ -310,7 +340,10 @@ uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *rea
 {
 	if (ss == NULL || (flags & ~(uint32_t)(SAFESTART_FORCE | SAFESTART_URGENT)))
 		return 0;
-	return request_enter(&ss->door, (flags & SAFESTART_FORCE ? REQUEST_FORCE : 0) | (flags & SAFESTART_URGENT ? REQUEST_URGENT : 0), reason);
+	return request_enter(&ss->door,
+			     (flags & SAFESTART_FORCE ? REQUEST_FORCE : 0) |
+				     (flags & SAFESTART_URGENT ? REQUEST_URGENT : 0),
+			     reason);
 }
 
 /* ---- An event loop of the application's ---- */

@@ -44,7 +44,8 @@ static int64_t window_end(const struct gate *gate)
 		return GATE_NEVER;
 	if (gate->urgent)
 		return gate->first;
-	return min(later(gate->newest, gate->conf.debounce), later(gate->first, gate->conf.max_delay));
+	return min(later(gate->newest, gate->conf.debounce),
+		   later(gate->first, gate->conf.max_delay));
 }
 
 int64_t gate_next_start(const struct gate *gate)
@@ -57,7 +58,8 @@ int64_t gate_next_start(const struct gate *gate)
 /* Can a further request still move the start of the window's run? */
 static bool window_can_move(const struct gate *gate, int64_t now)
 {
-	return !gate->urgent && gate->conf.debounce > 0 && now < later(gate->first, gate->conf.max_delay);
+	return !gate->urgent && gate->conf.debounce > 0 &&
+	       now < later(gate->first, gate->conf.max_delay);
 }
 
 struct gate_verdict gate_tick(struct gate *gate, int64_t now)
@@ -77,10 +79,13 @@ struct gate_verdict gate_tick(struct gate *gate, int64_t now)
 	if (!window_can_move(gate, now)) {
 		verdict.deaf = true;
 	} else if (now < window_end(gate)) {
-		/* Looking every quarter of the debounce is what lets requests go by without waking anybody. */
+		/* Looking every quarter of the debounce is what lets requests go by without waking
+		 * anybody. */
 		verdict.deaf = true;
-		verdict.wake_at = min(start, min(window_end(gate), later(now, gate->conf.debounce / 4 + 1)));
-	} /* else: quiet, but held by a run or min_interval: the next request has to be noticed by itself */
+		verdict.wake_at =
+			min(start, min(window_end(gate), later(now, gate->conf.debounce / 4 + 1)));
+	} /* else: quiet, but held by a run or min_interval: the next request has to be noticed by
+	     itself */
 	return verdict;
 }
 

@@ -32,8 +32,10 @@ struct gate {
 
 /* What to do now. */
 struct gate_verdict {
-	bool start;      /* a run starts now; the gate takes it as started */
-	bool deaf;       /* requests need not be noticed before wake_at: they would change nothing, or it is soon enough */
+	bool start; /* a run starts now; the gate takes it as started */
+	/* Requests need not be noticed before wake_at: they would change nothing, or it is soon
+	 * enough. */
+	bool deaf;
 	int64_t wake_at; /* ask again then; GATE_NEVER: only after the next input */
 };
 
@@ -55,7 +57,8 @@ int64_t gate_ended(struct gate *gate, int64_t now, bool again, uint32_t random);
 /* It could not be started: try at `at`. */
 void gate_not_started(struct gate *gate, int64_t at);
 
-/* A callback of a run that has ended before has only now returned: min_interval counts from here. */
+/* A callback of a run that has ended before has only now returned: min_interval counts from here.
+ */
 void gate_returned(struct gate *gate, int64_t now);
 
 /* When the next run starts if no further request comes; GATE_NEVER: not by itself. */

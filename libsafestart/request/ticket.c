@@ -8,7 +8,8 @@
 int ticket_init(struct ticket_book *book)
 {
 	*book = (struct ticket_book){0};
-	book->outcomes = calloc(TICKETS_KEPT, sizeof(*book->outcomes)); /* pages are touched as tickets come */
+	/* Pages are touched as tickets come. */
+	book->outcomes = calloc(TICKETS_KEPT, sizeof(*book->outcomes));
 	return book->outcomes != NULL ? 0 : -ENOMEM;
 }
 
@@ -57,7 +58,9 @@ int ticket_copy(struct safestart_outcome *to, const struct safestart_outcome *fr
 
 const char *ticket_verdict_name(int verdict)
 {
-	static const char *const names[] = {"pending", "applied", "unchanged", "refused", "failed", "timed_out", "cancelled"};
+	static const char *const names[] = {"pending", "applied",   "unchanged", "refused",
+					    "failed",  "timed_out", "cancelled"};
 
-	return verdict >= SAFESTART_PENDING && verdict <= SAFESTART_CANCELLED ? names[verdict + 1] : "unknown";
+	return verdict >= SAFESTART_PENDING && verdict <= SAFESTART_CANCELLED ? names[verdict + 1]
+									      : "unknown";
 }

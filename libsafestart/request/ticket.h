@@ -24,7 +24,8 @@ void ticket_answer(struct ticket_book *book, const struct safestart_outcome *out
 /* 0; -EAGAIN not answered yet; -ENODATA no longer kept. */
 int ticket_find(const struct ticket_book *book, uint64_t ticket, struct safestart_outcome *outcome);
 
-/* Into the caller's struct, as much of it as its size says; NULL is fine. 0; -EINVAL smaller than 1.0's. */
+/* Into the caller's struct, as much of it as its size says; NULL is fine. 0; -EINVAL smaller
+ * than 1.0's. */
 int ticket_copy(struct safestart_outcome *to, const struct safestart_outcome *from);
 int ticket_check_size(const struct safestart_outcome *outcome);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* run, second part: the snapshot that could be live, and what the application says of it while it prepares.
- * Worker; the public functions also on whatever thread works for the application after LATER. */
+/* run, second part: the snapshot that could be live, and what the application says of it while it
+ * prepares. Worker; the public functions also on whatever thread works for the application after
+ * LATER. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +19,23 @@ int candidate_build(struct safestart_run *run)
 	int error = nodeset_plan(&run->plan, current->nodes, current->count, run->wanted, anew);
 	if (error < 0)
 		return error;
-	struct safestart_snapshot *candidate = snapshot_new(ss->home, current->generation + 1, run->plan.count);
+	struct safestart_snapshot *candidate =
+		snapshot_new(ss->home, current->generation + 1, run->plan.count);
 	if (candidate == NULL)
 		return -ENOMEM;
 	run->candidate = candidate;
 	size_t next_change = 0;
 	for (size_t i = 0; i < run->plan.count; i++) {
-		while (next_change < run->plan.change_count && run->plan.changes[next_change].kind == SAFESTART_REMOVED)
+		while (next_change < run->plan.change_count &&
+		       run->plan.changes[next_change].kind == SAFESTART_REMOVED)
 			next_change++;
-		bool changed = next_change < run->plan.change_count && run->plan.changes[next_change].index == i;
+		bool changed = next_change < run->plan.change_count &&
+			       run->plan.changes[next_change].index == i;
 		next_change += changed;
-		/* What a source or a fork handed over never enters a snapshot itself: data will hang on it. */
-		struct safestart_node *node = changed ? node_copy(run->plan.nodes[i]) : node_ref(run->plan.nodes[i]);
+		/* What a source or a fork handed over never enters a snapshot itself: data will
+		 * hang on it. */
+		struct safestart_node *node =
+			changed ? node_copy(run->plan.nodes[i]) : node_ref(run->plan.nodes[i]);
 		if (node == NULL)
 			return -ENOMEM;
 		candidate->nodes[candidate->count++] = node;
@@ -43,14 +49,19 @@ void candidate_carry_reports(struct safestart_run *run)
 
 	for (size_t i = 0; run->copied && i < run->candidate->count; i++) {
 		struct safestart_node *node = run->candidate->nodes[i];
-		while (next_change < run->plan.change_count && run->plan.changes[next_change].kind == SAFESTART_REMOVED)
+		while (next_change < run->plan.change_count &&
+		       run->plan.changes[next_change].kind == SAFESTART_REMOVED)
 			next_change++;
-		if (next_change < run->plan.change_count && run->plan.changes[next_change].index == i) {
+		if (next_change < run->plan.change_count &&
+		    run->plan.changes[next_change].index == i) {
 			next_change++;
 			continue;
 		}
-		const struct safestart_node *live = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
-		atomic_store_explicit(&node->report, atomic_load_explicit(&live->report, memory_order_relaxed), memory_order_relaxed);
+		const struct safestart_node *live =
+			nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+		atomic_store_explicit(&node->report,
+				      atomic_load_explicit(&live->report, memory_order_relaxed),
+				      memory_order_relaxed);
 	}
 }
 
@@ -72,7 +83,8 @@ size_t candidate_settle(struct safestart_run *run)
 			continue;
 		}
 		if (change.kind == SAFESTART_CHANGED)
-			old = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+			old = nodeset_find(run->current->nodes, run->current->count, node->text,
+					   NULL);
 		gone += old == NULL;
 		candidate->nodes[change.index] = old != NULL ? node_ref(old) : NULL;
 		snapshot_drop_node(node, &run->to_retire);
@@ -134,12 +146,15 @@ const struct safestart_snapshot *safestart_run_candidate(const struct safestart_
 	return run->candidate != NULL ? run->candidate : run->current;
 }
 
-static const struct safestart_node *node_of(const struct safestart_run *run, const struct nodeset_change *change)
+static const struct safestart_node *node_of(const struct safestart_run *run,
+					    const struct nodeset_change *change)
 {
-	return change->kind == SAFESTART_REMOVED ? run->current->nodes[change->index] : run->candidate->nodes[change->index];
+	return change->kind == SAFESTART_REMOVED ? run->current->nodes[change->index]
+						 : run->candidate->nodes[change->index];
 }
 
-const struct safestart_node *safestart_run_change(const struct safestart_run *run, size_t index, int *kind)
+const struct safestart_node *safestart_run_change(const struct safestart_run *run, size_t index,
+						  int *kind)
 {
 	if (index >= run->plan.change_count)
 		return NULL;
@@ -151,7 +166,8 @@ const struct safestart_node *safestart_run_change(const struct safestart_run *ru
 
 static bool is_preparing(const struct safestart_run *run)
 {
-	return atomic_load_explicit(&run->phase, memory_order_relaxed) == RUN_PREPARE && !run->committed;
+	return atomic_load_explicit(&run->phase, memory_order_relaxed) == RUN_PREPARE &&
+	       !run->committed;
 }
 
 /* What is to become of that node; NULL: nothing. They are in the order of ids. */
@@ -207,9 +223,10 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 	return 0;
 }
 
-/* The candidate's own node at `index`: readers of the live generation must not see data of one that may never
- * come. NULL: no memory. run->lock is held. */
-static struct safestart_node *own_node_locked(struct safestart_run *run, size_t index, const struct safestart_node *live)
+/* The candidate's own node at `index`: readers of the live generation must not see data of one that
+ * may never come. NULL: no memory. run->lock is held. */
+static struct safestart_node *own_node_locked(struct safestart_run *run, size_t index,
+					      const struct safestart_node *live)
 {
 	struct safestart_node **slot = &run->candidate->nodes[index];
 
@@ -225,18 +242,23 @@ static struct safestart_node *own_node_locked(struct safestart_run *run, size_t 
 	return copy;
 }
 
-int safestart_run_set_node_data(struct safestart_run *run, const struct safestart_node *node, void *data)
+int safestart_run_set_node_data(struct safestart_run *run, const struct safestart_node *node,
+				void *data)
 {
 	size_t index;
 
 	if (run == NULL || node == NULL || !is_preparing(run))
 		return -EINVAL;
-	const struct safestart_node *live = nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+	const struct safestart_node *live =
+		nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
 	int error = -ENOENT;
 	pthread_mutex_lock(&run->lock);
-	if (nodeset_find(run->candidate->nodes, run->candidate->count, node->text, &index) != NULL) {
+	if (nodeset_find(run->candidate->nodes, run->candidate->count, node->text, &index) !=
+	    NULL) {
 		struct safestart_node *own = own_node_locked(run, index, live);
-		error = own != NULL ? snapshot_hold(&own->held, live != NULL ? live->held : NULL, true, data, &run->to_retire) : -ENOMEM;
+		error = own != NULL ? snapshot_hold(&own->held, live != NULL ? live->held : NULL,
+						    true, data, &run->to_retire)
+				    : -ENOMEM;
 	}
 	pthread_mutex_unlock(&run->lock);
 	return error;
@@ -247,7 +269,8 @@ void safestart_run_set_data(struct safestart_run *run, void *data)
 	if (run == NULL || !is_preparing(run))
 		return;
 	pthread_mutex_lock(&run->lock);
-	if (snapshot_hold(&run->candidate->held, run->current->held, false, data, &run->to_retire) < 0) {
+	if (snapshot_hold(&run->candidate->held, run->current->held, false, data, &run->to_retire) <
+	    0) {
 		/* A generation without the data it was meant to have must not go live. */
 		run->data_lost = true;
 		run->stray = data;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* run, first part: asking the source. A struct safestart_gather is the run it belongs to. Worker, and after
- * SAFESTART_LATER whatever thread the source finishes on. */
+/* run, first part: asking the source. A struct safestart_gather is the run it belongs to. Worker,
+ * and after SAFESTART_LATER whatever thread the source finishes on. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "run/run.h"
 #include "base/message.h"
+#include "run/run.h"
 
 static struct safestart_run *run_of(const struct safestart_gather *gather)
 {
@@ -31,9 +31,12 @@ int gather_open_source(struct safestart *ss, char *why, size_t why_size)
 	source->chosen = conf_source(ss->conf, &conf.argument);
 	conf.chosen = source->chosen;
 	source->state = NULL;
-	int error = source->chosen->source.open(&source->state, &conf, reason, sizeof(reason), source->chosen->user_data);
+	int error = source->chosen->source.open(&source->state, &conf, reason, sizeof(reason),
+						source->chosen->user_data);
 	if (error < 0)
-		return message_set(why, why_size, error, "source=%.60s: %s", handle_settings(ss)->source, reason[0] != '\0' ? reason : safestart_strerror(error));
+		return message_set(why, why_size, error, "source=%.60s: %s",
+				   handle_settings(ss)->source,
+				   reason[0] != '\0' ? reason : safestart_strerror(error));
 	source->open = true;
 	source->inherited = source->torn = false;
 	take_descriptor(source);
@@ -61,7 +64,8 @@ int safestart_gather_json(struct safestart_gather *gather, const char *json, siz
 	struct safestart_run *run = run_of(gather);
 	struct nodeset *set;
 
-	int error = nodeset_parse(&set, json, length, &handle_settings(run->ss)->limits, run->words, sizeof(run->words));
+	int error = nodeset_parse(&set, json, length, &handle_settings(run->ss)->limits, run->words,
+				  sizeof(run->words));
 	if (error < 0)
 		return error;
 	nodeset_unref(run->gathered);
@@ -147,21 +151,21 @@ int gather_call(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 
 	run->words[0] = '\0';
-	/* If this one comes too late to be taken, the source must not call the next one unchanged. */
+	/* If this one comes too late to be taken, the source must not call the next one unchanged.
+	 */
 	run->has_previous = ss->memory.complete;
 	ss->memory.complete = false;
 	switch (ss->source.kind) {
-	case SOURCE_NONE:
-		return 0;
+	case SOURCE_NONE: return 0;
 	case SOURCE_PUSH:
 		run->gathered = push_desired(&ss->push);
-		if (run->gathered == NULL && is_anew(ss)) /* what was inherited is all there is to prepare */
+		/* What was inherited is all there is to prepare. */
+		if (run->gathered == NULL && is_anew(ss))
 			run->gathered = nodeset_new(run->current->nodes, run->current->count);
 		if (run->gathered == NULL)
 			message_copy(run->words, sizeof(run->words), "nothing was pushed yet");
 		return 0;
-	default:
-		return ask_source(run);
+	default: return ask_source(run);
 	}
 }
 
@@ -178,7 +182,8 @@ int gather_result(struct safestart_run *run, int result)
 		return memory->error;
 	}
 	if (run->ss->source.kind == SOURCE_ADDED && result == 0 && run->gathered == NULL)
-		result = message_set(run->words, sizeof(run->words), -EPROTO, "the source said it is done, but handed over no document");
+		result = message_set(run->words, sizeof(run->words), -EPROTO,
+				     "the source said it is done, but handed over no document");
 	if (result < 0 && run->words[0] == '\0')
 		message_copy(run->words, sizeof(run->words), safestart_strerror(result));
 	nodeset_unref(memory->gathered);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* last_good: the file of last_good: the last applied set, readable at any instant whoever is killed when. Worker. */
+/* last_good: the file of last_good: the last applied set, readable at any instant whoever is killed
+ * when. Worker. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "handle.h"
 #include "base/message.h"
+#include "handle.h"
 
 static int read_all(int fd, char *buffer, size_t size, size_t *length)
 {
@@ -28,15 +29,18 @@ static int read_all(int fd, char *buffer, size_t size, size_t *length)
 	return 0;
 }
 
-/* What was live can be live again, whatever min_nodes says today; but nothing is not a set to fall back to. */
-static int check(const struct settings *settings, const struct nodeset *set, char *why, size_t why_size)
+/* What was live can be live again, whatever min_nodes says today; but nothing is not a set to fall
+ * back to. */
+static int check(const struct settings *settings, const struct nodeset *set, char *why,
+		 size_t why_size)
 {
 	if (set->count == 0 && set->fault_count == 0 && !settings->rails.allow_empty)
 		return message_set(why, why_size, -ERANGE, "it has no nodes");
 	return nodeset_usable(set, why, why_size);
 }
 
-int last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
+int last_good_load(struct nodeset **out, const struct settings *settings, char *why,
+		   size_t why_size)
 {
 	const char *path = settings->last_good;
 	const struct nodeset_limits *limits = &settings->limits;
@@ -97,12 +101,15 @@ static int open_directory(const char *path)
 
 	if (slash != NULL)
 		slash[slash == directory ? 1 : 0] = '\0';
-	int fd = directory != NULL ? open(slash != NULL ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int fd = directory != NULL
+			 ? open(slash != NULL ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+			 : -1;
 	free(directory);
 	return fd;
 }
 
-/* Without it the new name may be gone after a power cut, and the old one too on some file systems. */
+/* Without it the new name may be gone after a power cut, and the old one too on some file systems.
+ */
 static void sync_directory(const char *path)
 {
 	int fd = open_directory(path);
@@ -158,16 +165,18 @@ static void sweep(const char *path)
 
 /* ---- Saving ---- */
 
-/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills a host that has not thought of it: with thread=no it is the host's thread. */
+/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills a host that has not thought of it: with
+ * thread=no it is the host's thread. */
 static bool is_too_long(size_t length)
 {
 	struct rlimit limit;
 
-	return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && length > limit.rlim_cur;
+	return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+	       length > limit.rlim_cur;
 }
 
-/* A name that nobody else has: two that keep the same file, perhaps both process 1 of a container, must not write into
- * each other's. */
+/* A name that nobody else has: two that keep the same file, perhaps both process 1 of a container,
+ * must not write into each other's. */
 static int make_beside(const char *path, char **name)
 {
 	if (asprintf(name, "%s.%ld.%lld.tmp", path, (long)getpid(), (long long)loop_now()) < 0) {
@@ -178,16 +187,18 @@ static int make_beside(const char *path, char **name)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Until it was locked it looked like what the dead have left: a sweeper has it in hand, or has removed it. Where the file system
- * has no locks nobody sweeps. */
+/* Until it was locked it looked like what the dead have left: a sweeper has it in hand, or has
+ * removed it. Where the file system has no locks nobody sweeps. */
 static bool lock_or_is_swept(int fd)
 {
 	struct stat status;
 
-	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno == EWOULDBLOCK : fstat(fd, &status) == 0 && status.st_nlink == 0;
+	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno == EWOULDBLOCK
+						: fstat(fd, &status) == 0 && status.st_nlink == 0;
 }
 
-/* Returns the descriptor, locked. All workers of a server keep the same file at the same moment, and each sweeps first. */
+/* Returns the descriptor, locked. All workers of a server keep the same file at the same moment,
+ * and each sweeps first. */
 static int open_beside(const char *path, char **name)
 {
 	int fd = make_beside(path, name);
@@ -207,7 +218,8 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 
 	int fd = open_beside(path, &name), error = fd;
 	if (fd < 0) {
-		message_set(why, why_size, error, "can't write beside it: %s", safestart_strerror(error));
+		message_set(why, why_size, error, "can't write beside it: %s",
+			    safestart_strerror(error));
 	} else {
 		error = write_all(fd, json, strlen(json));
 		if (error == 0 && fsync(fd) < 0)
@@ -227,7 +239,9 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 int last_good_save(const char *path, const char *json, char *why, size_t why_size)
 {
 	if (is_too_long(strlen(json)))
-		return message_set(why, why_size, -EFBIG, "%s: it would have %zu bytes, raise RLIMIT_FSIZE", safestart_strerror(EFBIG), strlen(json));
+		return message_set(why, why_size, -EFBIG,
+				   "%s: it would have %zu bytes, raise RLIMIT_FSIZE",
+				   safestart_strerror(EFBIG), strlen(json));
 	sweep(path);
 	int error = save(path, json, why, why_size);
 	if (error == -ENOENT) /* somebody swept it away before it was locked */

@@ -9,11 +9,13 @@
 
 /* ---- Outcomes ---- */
 
-static enum run_phase conclude(struct safestart_run *run, int verdict, int error, const char *message)
+static enum run_phase conclude(struct safestart_run *run, int verdict, int error,
+			       const char *message)
 {
 	if (!step_settle(run))
 		return RUN_END;
-	/* last_good stands in for a source that failed: what the source did is the verdict all the same. */
+	/* last_good stands in for a source that failed: what the source did is the verdict all the
+	 * same. */
 	if (run->from_kept && verdict == SAFESTART_APPLIED) {
 		verdict = run->kept_verdict;
 		error = run->gather_error;
@@ -22,7 +24,8 @@ static enum run_phase conclude(struct safestart_run *run, int verdict, int error
 	run->outcome.error = error;
 	run->outcome.status = atomic_load(&run->status);
 	run->outcome.attempts = run->attempts;
-	run->outcome.quarantined = (uint32_t)(run->rejection_count + (run->wanted != NULL ? run->wanted->fault_count : 0));
+	run->outcome.quarantined = (uint32_t)(run->rejection_count +
+					      (run->wanted != NULL ? run->wanted->fault_count : 0));
 	message_copy(run->outcome.message, sizeof(run->outcome.message), message);
 	run->again = run->again || verdict == SAFESTART_FAILED || run->rejections != NULL;
 	return RUN_END;
@@ -33,15 +36,19 @@ static size_t live_count(const struct safestart_run *run)
 	return run->current->count;
 }
 
-static enum run_phase conclude_failure(struct safestart_run *run, int verdict, int error, const char *what, const char *words)
+static enum run_phase conclude_failure(struct safestart_run *run, int verdict, int error,
+				       const char *what, const char *words)
 {
 	char message[400];
 
 	if (safestart_generation(run->ss) == 0)
-		message_set(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what, words);
+		message_set(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what,
+			    words);
 	else
-		message_set(message, sizeof(message), 0, "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
-			(unsigned long long)safestart_generation(run->ss), run->committed ? run->candidate->count : live_count(run));
+		message_set(message, sizeof(message), 0,
+			    "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
+			    (unsigned long long)safestart_generation(run->ss),
+			    run->committed ? run->candidate->count : live_count(run));
 	return conclude(run, verdict, error, message);
 }
 
@@ -55,13 +62,16 @@ static void count_changes(const struct safestart_run *run, size_t counts[SAFESTA
 /* "; 2 left out, such as riak-9: the port ..." */
 static void say_left_out(const struct safestart_run *run, char *text, size_t size)
 {
-	size_t faults = run->wanted != NULL ? run->wanted->fault_count : 0, count = faults + run->rejection_count;
+	size_t faults = run->wanted != NULL ? run->wanted->fault_count : 0,
+	       count = faults + run->rejection_count;
 
 	text[0] = '\0';
 	if (run->rejections != NULL)
-		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->rejections->id, run->rejections->reason);
+		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count,
+			    run->rejections->id, run->rejections->reason);
 	else if (faults > 0)
-		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count, run->wanted->faults[0].id, run->wanted->faults[0].reason);
+		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count,
+			    run->wanted->faults[0].id, run->wanted->faults[0].reason);
 }
 
 static enum run_phase conclude_success(struct safestart_run *run)
@@ -74,16 +84,26 @@ static enum run_phase conclude_success(struct safestart_run *run)
 
 	say_left_out(run, left_out, sizeof(left_out));
 	if (run->from_kept)
-		message_set(source, sizeof(source), 0, "%s; the last good set stands in: ", run->words);
+		message_set(source, sizeof(source), 0,
+			    "%s; the last good set stands in: ", run->words);
 	if (!run->committed) {
-		message_set(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s", restarted ? "restart carried out" : left_out[0] != '\0' ? "nothing else to apply" : "nothing to apply",
-			run->ss->source.kind == SOURCE_NONE ? "no node set is kept" : generation == 0 ? "no set was handed over yet" : left_out[0] != '\0' ? "the rest of the set is live" : "the set is the one that is live",
-			generation, live_count(run), left_out);
-		return conclude(run, restarted ? SAFESTART_APPLIED : SAFESTART_UNCHANGED, 0, message);
+		message_set(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s",
+			    restarted             ? "restart carried out"
+			    : left_out[0] != '\0' ? "nothing else to apply"
+						  : "nothing to apply",
+			    run->ss->source.kind == SOURCE_NONE ? "no node set is kept"
+			    : generation == 0                   ? "no set was handed over yet"
+			    : left_out[0] != '\0'               ? "the rest of the set is live"
+								: "the set is the one that is live",
+			    generation, live_count(run), left_out);
+		return conclude(run, restarted ? SAFESTART_APPLIED : SAFESTART_UNCHANGED, 0,
+				message);
 	}
 	count_changes(run, counts);
-	message_set(message, sizeof(message), 0, "%sgeneration %llu is live: %zu nodes (%zu added, %zu removed, %zu changed)%s", source, generation,
-		run->candidate->count, counts[SAFESTART_ADDED], counts[SAFESTART_REMOVED], counts[SAFESTART_CHANGED], left_out);
+	message_set(message, sizeof(message), 0,
+		    "%sgeneration %llu is live: %zu nodes (%zu added, %zu removed, %zu changed)%s",
+		    source, generation, run->candidate->count, counts[SAFESTART_ADDED],
+		    counts[SAFESTART_REMOVED], counts[SAFESTART_CHANGED], left_out);
 	return conclude(run, SAFESTART_APPLIED, 0, message);
 }
 
@@ -94,7 +114,8 @@ static enum run_phase to_restart(struct safestart_run *run)
 	/* It came back for last_good alone, in vain. */
 	bool for_kept = run->kept_later && run->wanted == NULL && run->batch.requests == 0;
 
-	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed) || for_kept)
+	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed) ||
+	    for_kept)
 		return conclude_success(run);
 	if (run->keep) { /* `restart` may stay inside for ever; what is live is kept before */
 		run->keep = false;
@@ -110,11 +131,13 @@ static enum run_phase commit(struct safestart_run *run)
 
 	candidate_carry_reports(run);
 	pthread_mutex_lock(&ss->lock);
-	step_expire_locked(run, loop_now()); /* thread=no: nobody else looked while the source was inside */
+	/* Thread=no: nobody else looked while the source was inside. */
+	step_expire_locked(run, loop_now());
 	bool in_time = !run_gave_up(run);
 	if (in_time) {
 		step_set_locked(run, RUN_SETTLED | RUN_COMMITTED);
-		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed); /* the run's own */
+		/* The run's own. */
+		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed);
 		snapshot_publish(&ss->view, run->candidate, loop_now());
 		run->committed = true;
 		run->keep = !run->from_kept && handle_settings(ss)->last_good != NULL;
@@ -131,7 +154,8 @@ static enum run_phase commit(struct safestart_run *run)
 
 static int judge(struct safestart_run *run, size_t live, size_t count, char *why, size_t why_size)
 {
-	return nodeset_judge(&handle_settings(run->ss)->rails, live, count, run->forced, why, why_size);
+	return nodeset_judge(&handle_settings(run->ss)->rails, live, count, run->forced, why,
+			     why_size);
 }
 
 /* How many runs in a row have tried this set, and is it one that was forced? */
@@ -145,8 +169,9 @@ static void recall(struct safestart_run *run)
 	nodeset_unref(run->outgoing);
 	run->outgoing = memory->tried;
 	memory->tried = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
+	/* A source that fails now and then does not take the force from the set it had. */
 	if (run->wanted == NULL)
-		return; /* a source that fails now and then does not take the force from the set it had */
+		return;
 	if (nodeset_equal(run->wanted, memory->forced))
 		run->forced = true;
 	nodeset_unref(memory->forced);
@@ -165,7 +190,8 @@ static struct nodeset *kept_set(struct safestart_run *run)
 	int error = last_good_load(&kept, settings, why, sizeof(why));
 	run->kept_later = error < 0 && error != -ENOENT && !run_is_refusal(error);
 	if (error < 0 && error != -ENOENT && !run->ss->memory.kept_tried)
-		log_line(run->ss, LOG_WARNING, "last_good %s can't be used: %s", settings->last_good, why);
+		log_line(run->ss, LOG_WARNING, "last_good %s can't be used: %s",
+			 settings->last_good, why);
 	run->ss->memory.kept_tried = true;
 	return kept;
 }
@@ -196,7 +222,8 @@ static void add_lost(const struct safestart_run *run, char *words, size_t size)
 		size_t length = strlen(words);
 		if (run->plan.changes[i].kind != SAFESTART_REMOVED)
 			continue;
-		message_set(words + length, size - length, 0, "%s%.24s", before, run->current->nodes[run->plan.changes[i].index]->text);
+		message_set(words + length, size - length, 0, "%s%.24s", before,
+			    run->current->nodes[run->plan.changes[i].index]->text);
 		before = ", ";
 		named++;
 	}
@@ -209,7 +236,8 @@ static bool is_known_unchanged(const struct safestart_run *run)
 {
 	const struct handle_memory *memory = &run->ss->memory;
 
-	return run->wanted == memory->unchanged && run->current->generation == memory->unchanged_from;
+	return run->wanted == memory->unchanged &&
+	       run->current->generation == memory->unchanged_from;
 }
 
 static void remember_unchanged(struct safestart_run *run)
@@ -237,7 +265,8 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 			message_set(run->words, sizeof(run->words), 0, "out of memory");
 	}
 	if (error == 0)
-		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count, run->candidate != NULL ? run->candidate->count : live_count(run),
+		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count,
+			      run->candidate != NULL ? run->candidate->count : live_count(run),
 			      run->words, sizeof(run->words));
 	if (error == -ERANGE)
 		add_lost(run, run->words, sizeof(run->words));
@@ -248,7 +277,8 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 static void say_refused(const struct safestart_run *run, char *text, size_t size)
 {
 	if (run->ss->source.kind == SOURCE_ADDED)
-		message_set(text, size, 0, "refused what %.60s holds", handle_settings(run->ss)->source);
+		message_set(text, size, 0, "refused what %.60s holds",
+			    handle_settings(run->ss)->source);
 	else
 		message_set(text, size, 0, "refused");
 }
@@ -285,7 +315,8 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 	if (run->gather_error < 0 && run->wanted == NULL)
 		recall(run);
 	int verdict = run_is_refusal(run->gather_error) ? SAFESTART_REFUSED : SAFESTART_FAILED;
-	/* A refused source is not asked again by itself, but what would stand in for it may be had then. */
+	/* A refused source is not asked again by itself, but what would stand in for it may be had
+	 * then. */
 	run->again = run->kept_later && (run->gather_error < 0 || run->wanted == NULL);
 	if (kept != NULL && (run->gather_error < 0 || run->wanted == NULL)) {
 		forget_candidate(run);
@@ -295,7 +326,8 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 		run->kept_verdict = run->gather_error < 0 ? verdict : SAFESTART_APPLIED;
 		kept = NULL;
 		if (candidate_build(run) < 0)
-			return conclude_failure(run, SAFESTART_FAILED, -ENOMEM, "last_good can't stand in", "out of memory");
+			return conclude_failure(run, SAFESTART_FAILED, -ENOMEM,
+						"last_good can't stand in", "out of memory");
 	} else if (run->gather_error < 0) {
 		char what[128] = "the nodes can't be had";
 		if (verdict == SAFESTART_REFUSED)
@@ -319,19 +351,24 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 	if (result == 0 && run->data_lost)
 		result = -ENOMEM;
 	if (result < 0)
-		return conclude_failure(run, SAFESTART_FAILED, result, "prepare failed", safestart_strerror(result));
+		return conclude_failure(run, SAFESTART_FAILED, result, "prepare failed",
+					safestart_strerror(result));
 	if (run->rejections == NULL)
 		return commit(run);
 	size_t left = candidate_settle(run);
 	if (run->candidate->count == 0 && run->wanted->count > 0) {
 		show_rejections(run);
-		message_set(words, sizeof(words), 0, "nothing in the set is usable: prepare rejected all %zu nodes, such as %s: %s", run->rejection_count, run->rejections->id, run->rejections->reason);
+		message_set(words, sizeof(words), 0,
+			    "nothing in the set is usable: prepare rejected all %zu nodes, such as "
+			    "%s: %s",
+			    run->rejection_count, run->rejections->id, run->rejections->reason);
 		return conclude_failure(run, SAFESTART_REFUSED, -EINVAL, "refused", words);
 	}
 	int error = judge(run, live_count(run), run->candidate->count, words, sizeof(words));
 	if (error < 0) {
 		show_rejections(run);
-		return conclude_failure(run, SAFESTART_REFUSED, error, "refused after prepare rejected nodes", words);
+		return conclude_failure(run, SAFESTART_REFUSED, error,
+					"refused after prepare rejected nodes", words);
 	}
 	enum run_phase next;
 	if (left == 0 && run->current->generation > 0) {
@@ -347,7 +384,8 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 static enum run_phase after_restart(struct safestart_run *run, int result)
 {
 	if (result < 0)
-		return conclude_failure(run, SAFESTART_FAILED, result, "restart failed", safestart_strerror(result));
+		return conclude_failure(run, SAFESTART_FAILED, result, "restart failed",
+					safestart_strerror(result));
 	return conclude_success(run);
 }
 
@@ -381,7 +419,8 @@ const char *run_phase_name(const struct safestart_run *run)
 /* Returns true when the run is over on the worker; false: parked. */
 static bool advance(struct safestart_run *run)
 {
-	enum run_phase phase = (enum run_phase)atomic_load_explicit(&run->phase, memory_order_relaxed);
+	enum run_phase phase =
+		(enum run_phase)atomic_load_explicit(&run->phase, memory_order_relaxed);
 
 	while (phase != RUN_END) {
 		enum step_result then;
@@ -394,7 +433,8 @@ static bool advance(struct safestart_run *run)
 			struct callback_frame frame;
 			if (!step_begin(run, phase))
 				return true;
-			callback_enter(&frame, run->ss, &run->ss->worker, phases[phase].name, run->number, loop_now());
+			callback_enter(&frame, run->ss, &run->ss->worker, phases[phase].name,
+				       run->number, loop_now());
 			result = phases[phase].call(run);
 			callback_leave(&frame, &run->ss->worker);
 			then = step_returned(run, phase, &result);
@@ -408,13 +448,15 @@ static bool advance(struct safestart_run *run)
 	return true;
 }
 
-/* Give back what the run held. What it hung on a candidate that never became live is retired here. */
+/* Give back what the run held. What it hung on a candidate that never became live is retired here.
+ */
 static void tear_down(struct safestart_run *run)
 {
 	struct handle_memory *memory = &run->ss->memory;
 	struct callback_frame frame;
 
-	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) { /* done with this set */
+	/* Done with this set. */
+	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) {
 		memory->attempts = 0;
 		nodeset_unref(memory->forced);
 		memory->forced = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* run: one run: gather → check → prepare → commit → restart → outcome. Made and ended by the dispatching
- * thread, carried out on the worker, finished (after LATER) by any thread. */
+/* run: one run: gather → check → prepare → commit → restart → outcome. Made and ended by the
+ * dispatching thread, carried out on the worker, finished (after LATER) by any thread. */
 #ifndef SAFESTART_RUN_H
 #define SAFESTART_RUN_H
 
@@ -15,8 +15,9 @@ enum run_phase {
 	RUN_END
 };
 
-/* How far a phase has come: changed under the handle's lock only, read by anybody. EXPIRED, CANCELLED and
- * SETTLED exclude each other, but for a shutdown that comes between SETTLED and COMMITTED. */
+/* How far a phase has come: changed under the handle's lock only, read by anybody. EXPIRED,
+ * CANCELLED and SETTLED exclude each other, but for a shutdown that comes between SETTLED and
+ * COMMITTED. */
 enum run_bit {
 	RUN_LATER = 1,      /* the callback answered LATER */
 	RUN_CALLED = 2,     /* finish was called */
@@ -29,16 +30,19 @@ enum run_bit {
 struct safestart_run {
 	struct job job;      /* first: the worker hands it back */
 	struct job delivery; /* of the outcome to the application */
-	unsigned jobs;       /* of the two that are out, plus one while parked; dispatching thread */
+	unsigned jobs; /* of the two that are out, plus one while parked; dispatching thread */
 	struct safestart *ss;
 	uint64_t number;
 	struct request_batch batch; /* whom it answers */
 	bool forced;
-	bool asked; /* by a request, a hint, a retry; not: a mere reconcile */
+	bool asked;        /* by a request, a hint, a retry; not: a mere reconcile */
 	const char *cause; /* in words, for a run without requests */
-	bool answered; /* dispatching thread */
-	bool locked;   /* it holds the lock between processes. These three are process_lock.c's, dispatching thread */
-	uint64_t shared, shared_id; /* the batch of all processes that it answers; 0: there is none, or it is answered */
+	bool answered;     /* dispatching thread */
+	/* It holds the lock between processes. These three are process_lock.c's, dispatching
+	 * thread. */
+	bool locked;
+	/* The batch of all processes that it answers; 0: there is none, or it is answered. */
+	uint64_t shared, shared_id;
 	int64_t started;
 	int64_t deadline; /* guarded by the handle's lock */
 	_Atomic uint32_t bits;
@@ -54,7 +58,9 @@ struct safestart_run {
 	int gather_error;
 	char words[256]; /* why the gather failed, or the refusal */
 	struct nodeset *wanted;
-	struct nodeset *outgoing; /* remembered until now; freeing it takes a while, which what goes live need not wait for */
+	/* Remembered until now; freeing it takes a while, which what goes live need not wait for.
+	 */
+	struct nodeset *outgoing;
 	struct safestart_snapshot *current;   /* owned */
 	struct safestart_snapshot *candidate; /* until commit; afterwards the live one, owned */
 	struct nodeset_plan plan;
@@ -62,18 +68,19 @@ struct safestart_run {
 	bool from_kept; /* the source failed, last_good steps in */
 	int kept_verdict;
 	bool kept_later; /* last_good is there, and could not be had now */
-	bool again; /* to be retried */
-	bool keep;  /* last_good is to be written for it */
+	bool again;      /* to be retried */
+	bool keep;       /* last_good is to be written for it */
 	uint32_t attempts;
 
 	/* Guarded by `lock`: what prepare says, from any thread after LATER. */
 	pthread_mutex_t lock;
 	struct rejection *rejections;
 	size_t rejection_count;
-	bool copied;         /* unchanged nodes that got data are copies of the live ones */
-	struct held *to_retire; /* data that was replaced or rejected: retired when the run is torn down */
-	bool data_lost;      /* set_data had no memory: the run fails */
-	void *stray;         /* the data then; retired with the rest */
+	bool copied; /* unchanged nodes that got data are copies of the live ones */
+	/* Data that was replaced or rejected: retired when the run is torn down. */
+	struct held *to_retire;
+	bool data_lost; /* set_data had no memory: the run fails */
+	void *stray;    /* the data then; retired with the rest */
 
 	_Atomic int32_t status; /* safestart_run_set_status() */
 	struct safestart_outcome outcome;
@@ -85,7 +92,8 @@ void run_free(struct safestart_run *run);
 
 static inline bool run_gave_up(const struct safestart_run *run)
 {
-	return (atomic_load_explicit(&run->bits, memory_order_acquire) & (RUN_EXPIRED | RUN_CANCELLED)) != 0;
+	return (atomic_load_explicit(&run->bits, memory_order_acquire) &
+		(RUN_EXPIRED | RUN_CANCELLED)) != 0;
 }
 
 /* An error after which asking again without a change of the input is pointless. */
@@ -108,13 +116,15 @@ enum step_result {
 /* A phase begins (worker). False: there is no point. */
 bool step_begin(struct safestart_run *run, enum run_phase phase);
 
-/* Its callback has returned *result (worker); with LATER and an early finish, *result becomes the finish's. */
+/* Its callback has returned *result (worker); with LATER and an early finish, *result becomes the
+ * finish's. */
 enum step_result step_returned(struct safestart_run *run, enum run_phase phase, int *result);
 
 /* The outcome is known (worker). False: too late, somebody else has answered. */
 bool step_settle(struct safestart_run *run);
 
-/* Give up unless it is settled: at the deadline / at shutdown. The handle's lock is held. True: it was open. */
+/* Give up unless it is settled: at the deadline / at shutdown. The handle's lock is held. True: it
+ * was open. */
 bool step_expire_locked(struct safestart_run *run, int64_t now);
 bool step_cancel_locked(struct safestart_run *run);
 void step_set_locked(struct safestart_run *run, uint32_t bits);
@@ -130,7 +140,7 @@ void outcome_of_run(struct safestart_run *run, bool again);
 void outcome_expired(struct safestart_run *run);   /* past its deadline */
 void outcome_cancelled(struct safestart_run *run); /* shut down; its ticket is answered already */
 void outcome_not_started(struct safestart_run *run, int error); /* no thread to be had */
-void outcome_drop(struct safestart_run *run);      /* one of run->jobs is done with it */
+void outcome_drop(struct safestart_run *run); /* one of run->jobs is done with it */
 
 /* For showing: without memory for all of them, the first ones. */
 struct rejection *run_copy_rejections(const struct rejection *from);
@@ -145,9 +155,11 @@ void gather_close_source(struct safestart *ss);
 
 /* candidate.c: from the wanted set to a snapshot that could be live. 0 or -ENOMEM. */
 int candidate_build(struct safestart_run *run);
-/* What was reported while the run prepared holds for the copies of unchanged nodes as well: just before commit. */
+/* What was reported while the run prepared holds for the copies of unchanged nodes as well: just
+ * before commit. */
 void candidate_carry_reports(struct safestart_run *run);
-/* Take out what prepare rejected, of the nodes and of the changes. Returns how many changes are left. */
+/* Take out what prepare rejected, of the nodes and of the changes. Returns how many changes are
+ * left. */
 size_t candidate_settle(struct safestart_run *run);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* step: how far a run has come, and the race between its finish, its deadline and shutdown. Every change is made
- * under the handle's lock, which is what makes it one step; run->bits may be read without. */
+/* step: how far a run has come, and the race between its finish, its deadline and shutdown. Every
+ * change is made under the handle's lock, which is what makes it one step; run->bits may be read
+ * without. */
 #include <errno.h>
 
 #include "run/run.h"
@@ -68,7 +69,8 @@ int safestart_run_finish(struct safestart_run *run, int error)
 		return -EINVAL;
 	struct safestart *ss = run->ss;
 	pthread_mutex_lock(&ss->lock);
-	/* Too late is too late even if the loop has not noticed yet. The loop answers for the expired. */
+	/* Too late is too late even if the loop has not noticed yet. The loop answers for the
+	 * expired. */
 	step_expire_locked(run, now);
 	bool late = run_gave_up(run);
 	leave_later_locked(run);
@@ -78,7 +80,8 @@ int safestart_run_finish(struct safestart_run *run, int error)
 	}
 	if (!late)
 		run->finish_error = error <= 0 ? error : -EINVAL;
-	/* A gather is followed by work the deadline still holds for; prepare and restart are settled by this. */
+	/* A gather is followed by work the deadline still holds for; prepare and restart are
+	 * settled by this. */
 	step_set_locked(run, RUN_CALLED | (late || run->phase == RUN_GATHER ? 0 : RUN_SETTLED));
 	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */
 	handle_wake(ss);
@@ -98,7 +101,8 @@ bool step_begin(struct safestart_run *run, enum run_phase phase)
 		step_set_locked(run, RUN_CANCELLED);
 	bool go = !run_gave_up(run);
 	if (go) {
-		if (phase == RUN_RESTART) { /* a deadline of its own; the loop finds it when the old one comes */
+		/* A deadline of its own; the loop finds it when the old one comes. */
+		if (phase == RUN_RESTART) {
 			int64_t now = loop_now();
 			if (run->deadline <= now)
 				handle_wake(ss);

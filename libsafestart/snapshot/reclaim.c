@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* snapshot, continued: giving back what no reader needs any more. Replaced generations wait for a grace period on a
- * thread of their own; then the worker retires what nobody owns. */
+/* snapshot, continued: giving back what no reader needs any more. Replaced generations wait for a
+ * grace period on a thread of their own; then the worker retires what nobody owns. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "request/request.h"
 #include "snapshot/snapshot.h"
-#include "base/thread.h"
 
 static bool is_collectable(struct safestart_snapshot *snapshot)
 {
-	return snapshot->stage == SNAPSHOT_PASSED || (snapshot->stage == SNAPSHOT_OWNED && atomic_load(&snapshot->refs) == 0);
+	return snapshot->stage == SNAPSHOT_PASSED ||
+	       (snapshot->stage == SNAPSHOT_OWNED && atomic_load(&snapshot->refs) == 0);
 }
 
 bool snapshot_collectable(struct snapshot_home *home)
@@ -59,7 +60,8 @@ void snapshot_collect(struct snapshot_home *home)
 		snapshot_dispose(snapshot);
 }
 
-static void advance_stage(struct snapshot_home *home, enum snapshot_stage from, enum snapshot_stage to)
+static void advance_stage(struct snapshot_home *home, enum snapshot_stage from,
+			  enum snapshot_stage to)
 {
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
 		if (s->stage == from)
@@ -130,7 +132,8 @@ int snapshot_reclaim(struct snapshot_home *home)
 	return error;
 }
 
-/* Held by the run or a thread of the process we were forked from: nobody here can give it back, or is in it. */
+/* Held by the run or a thread of the process we were forked from: nobody here can give it back, or
+ * is in it. */
 static bool is_inherited(const struct safestart_snapshot *snapshot)
 {
 	return snapshot->stage == SNAPSHOT_OWNED && snapshot->epoch != snapshot_epoch();
@@ -139,10 +142,13 @@ static bool is_inherited(const struct safestart_snapshot *snapshot)
 /* Nobody holds it: it only waits to be collected. */
 static bool is_free(struct safestart_snapshot *snapshot)
 {
-	return snapshot->stage >= SNAPSHOT_PASSED && atomic_load(&snapshot->refs) == (snapshot->stage == SNAPSHOT_PASSED ? 1 : 0) + snapshot->lookers;
+	return snapshot->stage >= SNAPSHOT_PASSED &&
+	       atomic_load(&snapshot->refs) ==
+		       (snapshot->stage == SNAPSHOT_PASSED ? 1 : 0) + snapshot->lookers;
 }
 
-int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation, bool *borrowed)
+int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation,
+			bool *borrowed)
 {
 	int64_t since = 0;
 
@@ -161,11 +167,12 @@ int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t
 
 static int by_id(const void *a, const void *b)
 {
-	return strcmp((*(struct safestart_node *const *)a)->text, (*(struct safestart_node *const *)b)->text);
+	return strcmp((*(struct safestart_node *const *)a)->text,
+		      (*(struct safestart_node *const *)b)->text);
 }
 
-/* The replaced generations that are held, with a reference of ours to each, so that what takes its time need not hold up who publishes
- * the next. NULL: no memory. */
+/* The replaced generations that are held, with a reference of ours to each, so that what takes its
+ * time need not hold up who publishes the next. NULL: no memory. */
 static struct safestart_snapshot **own_held(struct snapshot_home *home, size_t *count)
 {
 	size_t room = 0;
@@ -178,7 +185,8 @@ static struct safestart_snapshot **own_held(struct snapshot_home *home, size_t *
 	for (struct safestart_snapshot *s = home->old; held != NULL && s != NULL; s = s->older) {
 		if (is_inherited(s) || is_free(s))
 			continue;
-		/* Should its last owner leave just now: it is collected under this lock only, and when we have left. */
+		/* Should its last owner leave just now: it is collected under this lock only, and
+		 * when we have left. */
 		atomic_fetch_add(&s->refs, 1);
 		s->lookers++;
 		held[(*count)++] = s;
@@ -187,7 +195,8 @@ static struct safestart_snapshot **own_held(struct snapshot_home *home, size_t *
 	return held;
 }
 
-static struct nodeset *retiring_of(struct safestart_snapshot *const *held, size_t held_count, const struct safestart_snapshot *live)
+static struct nodeset *retiring_of(struct safestart_snapshot *const *held, size_t held_count,
+				   const struct safestart_snapshot *live)
 {
 	size_t room = 0, count = 0, unique = 0;
 	struct nodeset *set = NULL;
@@ -197,7 +206,8 @@ static struct nodeset *retiring_of(struct safestart_snapshot *const *held, size_
 	struct safestart_node **nodes = calloc(room + 1, sizeof(struct safestart_node *));
 	for (size_t i = 0; nodes != NULL && i < held_count; i++) {
 		for (size_t j = 0; j < held[i]->count; j++) {
-			if (nodeset_find(live->nodes, live->count, held[i]->nodes[j]->text, NULL) == NULL)
+			if (nodeset_find(live->nodes, live->count, held[i]->nodes[j]->text, NULL) ==
+			    NULL)
 				nodes[count++] = held[i]->nodes[j];
 		}
 	}
@@ -224,7 +234,8 @@ struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safes
 	pthread_mutex_lock(&home->lock);
 	for (size_t i = 0; i < count; i++) {
 		held[i]->lookers--;
-		safestart_snapshot_release(held[i]); /* the handle is open: at most the loop is woken */
+		/* The handle is open: at most the loop is woken. */
+		safestart_snapshot_release(held[i]);
 	}
 	pthread_mutex_unlock(&home->lock);
 	free(held);
@@ -233,7 +244,8 @@ struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safes
 
 /* ---- The home ---- */
 
-struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_callbacks *callbacks, void *user_data)
+struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_callbacks *callbacks,
+					void *user_data)
 {
 	struct snapshot_home *home = calloc(1, sizeof(*home));
 
@@ -272,12 +284,14 @@ static void stop_thread(struct snapshot_home *home)
 
 void snapshot_close(struct snapshot_view *view)
 {
-	struct safestart_snapshot *live = atomic_load_explicit(&view->live, memory_order_relaxed), *s;
+	struct safestart_snapshot *live = atomic_load_explicit(&view->live, memory_order_relaxed),
+				  *s;
 	struct snapshot_home *home = live->home;
 
 	stop_thread(home);
-	/* From here on nobody takes the lock: callbacks are over, the thread has gone. The live snapshot
-	 * joins the old ones; a reference of our own keeps the owned ones in place while we look. */
+	/* From here on nobody takes the lock: callbacks are over, the thread has gone. The live
+	 * snapshot joins the old ones; a reference of our own keeps the owned ones in place while
+	 * we look. */
 	live->older = home->old;
 	live->stage = SNAPSHOT_OWNED; /* its live reference is the one of our own */
 	home->old = live;

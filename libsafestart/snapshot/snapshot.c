@@ -8,19 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* liburcu 0.13 lays its readers' records out 32 bytes past the alignment it declares for them, which the undefined
- * behaviour sanitizer reports at every access. These inlined functions are all that touches them here. */
+/* liburcu 0.13 lays its readers' records out 32 bytes past the alignment it declares for them,
+ * which the undefined behaviour sanitizer reports at every access. These inlined functions are all
+ * that touches them here. */
 #define TOUCHES_RECORD __attribute__((no_sanitize("alignment")))
 static inline void _urcu_bp_read_lock_update(unsigned long tmp) TOUCHES_RECORD;
 static inline void _urcu_bp_read_lock(void) TOUCHES_RECORD;
 #include <urcu-bp.h>
 
+#include "base/thread.h"
 #include "nodes/nodeset.h"
 #include "request/request.h"
-#include "base/thread.h"
 
-/* liburcu 0.13 tells the thread sanitizer nothing: what a reader did happens before the end of the grace
- * period that waited for it. */
+/* liburcu 0.13 tells the thread sanitizer nothing: what a reader did happens before the end of the
+ * grace period that waited for it. */
 #ifdef HAVE_TSAN
 #include <sanitizer/tsan_interface.h>
 static char grace_period;
@@ -31,8 +32,8 @@ static char grace_period;
 #define READERS_HAVE_LEFT() ((void)0)
 #endif
 
-/* Counts forks on the way from the first process to this one. The only global that changes (`entry` below is settled
- * once): data made by another process must turn NULL for every handle at once. */
+/* Counts forks on the way from the first process to this one. The only global that changes (`entry`
+ * below is settled once): data made by another process must turn NULL for every handle at once. */
 static _Atomic uint32_t fork_epoch;
 
 uint32_t snapshot_epoch(void)
@@ -40,8 +41,8 @@ uint32_t snapshot_epoch(void)
 	return atomic_load_explicit(&fork_epoch, memory_order_relaxed);
 }
 
-/* Held during every grace period of ours, so that a fork can wait for its end before it takes the locks that
- * everybody else needs. */
+/* Held during every grace period of ours, so that a fork can wait for its end before it takes the
+ * locks that everybody else needs. */
 static pthread_mutex_t grace_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void snapshot_wait_for_readers(void)
@@ -54,9 +55,10 @@ void snapshot_wait_for_readers(void)
 
 /* ---- Reading: any thread, any signal handler ---- */
 
-/* liburcu registers a thread at its first read, under a lock that its own fork handlers leave out: a child forked at that
- * moment would wait for it for ever. So it is done under one of ours, which fork takes. (A thread that ends while
- * another forks passes the same lock, and nobody but liburcu can help that.) */
+/* liburcu registers a thread at its first read, under a lock that its own fork handlers leave out:
+ * a child forked at that moment would wait for it for ever. So it is done under one of ours, which
+ * fork takes. (A thread that ends while another forks passes the same lock, and nobody but liburcu
+ * can help that.) */
 static pthread_mutex_t registration = PTHREAD_MUTEX_INITIALIZER;
 
 static void __attribute__((noinline, cold)) register_thread(void)
@@ -71,8 +73,9 @@ static void __attribute__((noinline, cold)) register_thread(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* What an outermost reader writes into its record is found here: liburcu's counter, or, where the kernel has no membarrier()
- * and readers need a fence (and as long as nobody has looked), a zero, which lets nobody in at once. */
+/* What an outermost reader writes into its record is found here: liburcu's counter, or, where the
+ * kernel has no membarrier() and readers need a fence (and as long as nobody has looked), a zero,
+ * which lets nobody in at once. */
 static const unsigned long no_entry;
 static _Atomic(const unsigned long *) entry = &no_entry;
 
@@ -82,7 +85,8 @@ static inline uint32_t nested(unsigned long ctr)
 	return (uint32_t)(ctr & URCU_BP_GP_CTR_NEST_MASK);
 }
 
-/* Registered, outermost, no fence needed: with fewer instructions than liburcu's own, for it is most of what a read costs. */
+/* Registered, outermost, no fence needed: with fewer instructions than liburcu's own, for it is
+ * most of what a read costs. */
 static inline TOUCHES_RECORD bool reader_enters_at_once(void)
 {
 	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
@@ -103,7 +107,8 @@ static void __attribute__((noinline, cold)) reader_enters_slowly(void)
 			__builtin_unreachable(); /* static analysis can't know */
 	}
 	/* Settled since somebody registered. Not stored again: every reader loads it. */
-	if (urcu_bp_has_sys_membarrier && atomic_load_explicit(&entry, memory_order_relaxed) == &no_entry)
+	if (urcu_bp_has_sys_membarrier &&
+	    atomic_load_explicit(&entry, memory_order_relaxed) == &no_entry)
 		atomic_store_explicit(&entry, &urcu_bp_gp.ctr, memory_order_relaxed);
 	urcu_bp_read_lock();
 }
@@ -114,14 +119,15 @@ static inline void reader_enters(void)
 		reader_enters_slowly();
 }
 
-/* What the reader did is over before its record says so: that is all that whoever waits for it relies on, and needs no fence
- * here (liburcu has one where there is no membarrier()). */
+/* What the reader did is over before its record says so: that is all that whoever waits for it
+ * relies on, and needs no fence here (liburcu has one where there is no membarrier()). */
 static inline TOUCHES_RECORD void reader_leaves(void)
 {
 	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
 
 	READER_LEAVES();
-	__atomic_store_n(&reader->ctr, CMM_LOAD_SHARED(reader->ctr) - URCU_BP_GP_COUNT, __ATOMIC_RELEASE);
+	__atomic_store_n(&reader->ctr, CMM_LOAD_SHARED(reader->ctr) - URCU_BP_GP_COUNT,
+			 __ATOMIC_RELEASE);
 }
 
 static struct snapshot_view *view_of(struct safestart *ss)
@@ -130,7 +136,8 @@ static struct snapshot_view *view_of(struct safestart *ss)
 }
 
 /* Called last, so that the way everybody goes needs no stack frame. */
-static const struct safestart_snapshot *__attribute__((noinline, cold)) read_lock_slowly(struct safestart *ss)
+static const struct safestart_snapshot *__attribute__((noinline, cold))
+read_lock_slowly(struct safestart *ss)
 {
 	reader_enters_slowly();
 	return atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
@@ -152,7 +159,8 @@ void safestart_read_unlock(struct safestart *ss)
 struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
 {
 	reader_enters();
-	struct safestart_snapshot *live = atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
+	struct safestart_snapshot *live =
+		atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
 	/* Not zero: the live reference goes only after a grace period, which waits for us. */
 	atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
 	reader_leaves();
@@ -163,7 +171,8 @@ uint64_t safestart_generation(const struct safestart *ss)
 {
 	if (ss == NULL)
 		return 0;
-	return atomic_load_explicit(&((const struct snapshot_view *)(const void *)ss)->generation, memory_order_acquire);
+	return atomic_load_explicit(&((const struct snapshot_view *)(const void *)ss)->generation,
+				    memory_order_acquire);
 }
 
 uint64_t safestart_snapshot_generation(const struct safestart_snapshot *snapshot)
@@ -176,12 +185,14 @@ size_t safestart_snapshot_size(const struct safestart_snapshot *snapshot)
 	return snapshot->count;
 }
 
-const struct safestart_node *safestart_snapshot_at(const struct safestart_snapshot *snapshot, size_t index)
+const struct safestart_node *safestart_snapshot_at(const struct safestart_snapshot *snapshot,
+						   size_t index)
 {
 	return index < snapshot->count ? snapshot->nodes[index] : NULL;
 }
 
-const struct safestart_node *safestart_snapshot_find(const struct safestart_snapshot *snapshot, const char *id)
+const struct safestart_node *safestart_snapshot_find(const struct safestart_snapshot *snapshot,
+						     const char *id)
 {
 	return id != NULL ? nodeset_find(snapshot->nodes, snapshot->count, id, NULL) : NULL;
 }
@@ -236,7 +247,8 @@ void snapshot_retire(const struct snapshot_home *home, struct held *to_retire)
 	}
 }
 
-int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data, struct held **to_retire)
+int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data,
+		  struct held **to_retire)
 {
 	struct held *held = NULL;
 
@@ -260,9 +272,11 @@ int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void
 
 /* ---- Snapshots ---- */
 
-struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t generation, size_t count)
+struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t generation,
+					size_t count)
 {
-	struct safestart_snapshot *snapshot = calloc(1, sizeof(*snapshot) + count * sizeof(snapshot->nodes[0]));
+	struct safestart_snapshot *snapshot =
+		calloc(1, sizeof(*snapshot) + count * sizeof(snapshot->nodes[0]));
 
 	if (snapshot == NULL)
 		return NULL;
@@ -313,8 +327,9 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 		return;
 	struct snapshot_home *home = snapshot->home;
 	bool last_after_close = false;
-	/* snapshot_close() sets orphaned and waits for a grace period before wake_fd is closed and before it
-	 * looks who is left: inside this section either the loop or we are responsible, never both. */
+	/* snapshot_close() sets orphaned and waits for a grace period before wake_fd is closed and
+	 * before it looks who is left: inside this section either the loop or we are responsible,
+	 * never both. */
 	reader_enters();
 	bool orphaned = atomic_load(&home->orphaned);
 	if (atomic_fetch_sub(&snapshot->refs, 1) == 1) {
@@ -333,7 +348,8 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 	struct snapshot_home *home = candidate->home;
 
 	candidate->stage = SNAPSHOT_LIVE;
-	struct safestart_snapshot *old = atomic_exchange_explicit(&view->live, candidate, memory_order_acq_rel);
+	struct safestart_snapshot *old =
+		atomic_exchange_explicit(&view->live, candidate, memory_order_acq_rel);
 	atomic_store_explicit(&view->generation, candidate->generation, memory_order_release);
 	pthread_mutex_lock(&home->lock);
 	old->stage = SNAPSHOT_REPLACED;
@@ -353,8 +369,8 @@ void snapshot_pause_graces(void)
 	pthread_mutex_lock(&grace_lock);
 }
 
-/* liburcu's own handlers: they wait for the grace period in progress and block signals meanwhile. Without them a
- * grace period in the child would wait for readers that do not exist there. */
+/* liburcu's own handlers: they wait for the grace period in progress and block signals meanwhile.
+ * Without them a grace period in the child would wait for readers that do not exist there. */
 void snapshot_rcu_before_fork(void)
 {
 	pthread_mutex_lock(&registration);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * source/file: the nodes are in a file_sd document on disk, source=file:PATH. An example of a source: it uses
- * nothing but safestart/source.h.
+ * source/file: the nodes are in a file_sd document on disk, source=file:PATH. An example of a
+ * source: it uses nothing but safestart/source.h.
  *
- * The file may be rewritten in place, replaced by rename, reached through symbolic links that are swapped (a
- * Kubernetes ConfigMap), deleted and made again, in a directory that does not exist yet. inotify says when to
- * look (watch.c); what is there when it is read is the truth, and `reconcile` reads again in any case.
+ * The file may be rewritten in place, replaced by rename, reached through symbolic links that are
+ * swapped (a Kubernetes ConfigMap), deleted and made again, in a directory that does not exist yet.
+ * inotify says when to look (watch.c); what is there when it is read is the truth, and `reconcile`
+ * reads again in any case.
  */
 #include "source/file.h"
 
@@ -34,7 +35,7 @@ struct file {
 	char *path;
 	struct watch *watch; /* NULL: not to be had yet; reconcile goes on */
 	bool warned;
-	bool known;         /* stamp is that of what was handed over last */
+	bool known; /* stamp is that of what was handed over last */
 	struct stamp stamp;
 };
 
@@ -52,14 +53,16 @@ static char *absolute(const char *path)
 	return joined;
 }
 
-static int file_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int file_open(void **state, const struct safestart_source_conf *conf, char *why,
+		     size_t why_size, void *user_data)
 {
 	const char *path = safestart_source_argument(conf);
 	struct file *file;
 
 	(void)user_data;
 	if (path[0] == '\0') {
-		snprintf(why, why_size, "write the path of the file after the colon: file:/etc/app/nodes.json");
+		snprintf(why, why_size,
+			 "write the path of the file after the colon: file:/etc/app/nodes.json");
 		return -EINVAL;
 	}
 	file = calloc(1, sizeof(*file));
@@ -117,12 +120,14 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-/* Times of a file are as coarse as a kernel tick: a file changed just now can change again and look the same. */
+/* Times of a file are as coarse as a kernel tick: a file changed just now can change again and look
+ * the same. */
 static bool is_old_enough(const struct stamp *stamp)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now); /* the clock that made the stamp; stepped back, the file is read once more */
+	/* The clock that made the stamp; stepped back, the file is read once more. */
+	clock_gettime(CLOCK_REALTIME, &now);
 	return now.tv_sec - stamp->ctime.tv_sec > 2;
 }
 
@@ -157,7 +162,8 @@ static int read_file(int fd, size_t expected, size_t limit, char **out, size_t *
 	return buffer != NULL ? 0 : -ENOMEM;
 }
 
-static int hand_over(struct file *file, int fd, const struct stat *status, struct safestart_gather *gather)
+static int hand_over(struct file *file, int fd, const struct stat *status,
+		     struct safestart_gather *gather)
 {
 	struct stamp before, after;
 	struct stat again;
@@ -165,19 +171,23 @@ static int hand_over(struct file *file, int fd, const struct stat *status, struc
 	size_t length, limit = safestart_gather_max_bytes(gather);
 
 	take_stamp(&before, status);
-	if (file->known && same_stamp(&before, &file->stamp) && !safestart_gather_forced(gather) && safestart_gather_unchanged(gather) == 0)
+	if (file->known && same_stamp(&before, &file->stamp) && !safestart_gather_forced(gather) &&
+	    safestart_gather_unchanged(gather) == 0)
 		return 0;
 	file->known = false;
 	int error = read_file(fd, (size_t)status->st_size, limit, &text, &length);
 	if (error < 0)
-		return fail(gather, file, error, error == -ENOMEM ? "out of memory while reading it" : safestart_strerror(error));
+		return fail(gather, file, error,
+			    error == -ENOMEM ? "out of memory while reading it"
+					     : safestart_strerror(error));
 	if (fstat(fd, &again) < 0) {
 		error = fail(gather, file, -errno, safestart_strerror(errno));
 		free(text);
 		return error;
 	}
 	take_stamp(&after, &again);
-	/* Replaced by rename while it was read, the old file is as whole as before: only its last link has gone. */
+	/* Replaced by rename while it was read, the old file is as whole as before: only its last
+	 * link has gone. */
 	if (!same_stamp(&before, &after) && again.st_nlink > 0) {
 		free(text);
 		return fail(gather, file, -EAGAIN, "it changed while it was read");
@@ -195,9 +205,13 @@ static void warn_unwatched(struct safestart_gather *gather, int error)
 {
 	char message[320];
 
-	snprintf(message, sizeof(message), "%s: changes of the file are seen only when asked, and every `reconcile`; tried again then",
-		 error == -EACCES ? "a directory on the way to the file may not be read, so a change of what is in it goes unnoticed" :
-				    "inotify is not to be had (descriptors, or fs.inotify.max_user_instances, max_user_watches)");
+	snprintf(message, sizeof(message),
+		 "%s: changes of the file are seen only when asked, and every `reconcile`; tried "
+		 "again then",
+		 error == -EACCES ? "a directory on the way to the file may not be read, so a "
+				    "change of what is in it goes unnoticed"
+				  : "inotify is not to be had (descriptors, or "
+				    "fs.inotify.max_user_instances, max_user_watches)");
 	safestart_gather_warn(gather, message);
 }
 
@@ -215,7 +229,8 @@ static int file_gather(void *state, struct safestart_gather *gather)
 	file->warned = error < 0;
 	int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return fail(gather, file, -errno, "there is no such file; it is read as soon as it appears");
+		return fail(gather, file, -errno,
+			    "there is no such file; it is read as soon as it appears");
 	if (fd < 0)
 		return fail(gather, file, -errno, safestart_strerror(errno));
 	if (fstat(fd, &status) < 0)

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "handle.h"
-#include "base/thread.h"
 #include "base/message.h"
+#include "base/thread.h"
+#include "handle.h"
 
 void push_init(struct push *push)
 {
@@ -33,17 +33,20 @@ static int check(struct safestart *ss, char *why, size_t why_size)
 	if (ss == NULL)
 		return message_set(why, why_size, -EINVAL, "there is no handle: ss is NULL");
 	if (ss->source.kind != SOURCE_PUSH)
-		return message_set(why, why_size, -ENOTSUP, "nodes can't be pushed: they come from source=%.60s", handle_settings(ss)->source);
+		return message_set(why, why_size, -ENOTSUP,
+				   "nodes can't be pushed: they come from source=%.60s",
+				   handle_settings(ss)->source);
 	int error = fork_revive(ss);
 	if (error < 0)
-		return message_set(why, why_size, error, "this forked process can't run yet: %s", safestart_strerror(error));
+		return message_set(why, why_size, error, "this forked process can't run yet: %s",
+				   safestart_strerror(error));
 	if (request_is_shut(&ss->door))
 		return message_set(why, why_size, -ECANCELED, "the handle was shut down");
 	return 0;
 }
 
-/* Put `set` (consumed) in place of the desired one and ask for it. Consumes the lock, too: a run that the request
- * leads to must find this set or a later one. */
+/* Put `set` (consumed) in place of the desired one and ask for it. Consumes the lock, too: a run
+ * that the request leads to must find this set or a later one. */
 static int replace_and_unlock(struct safestart *ss, struct nodeset *set, uint64_t *ticket)
 {
 	struct nodeset *old = ss->push.desired;
@@ -57,7 +60,8 @@ static int replace_and_unlock(struct safestart *ss, struct nodeset *set, uint64_
 	return issued != 0 ? 0 : -ECANCELED;
 }
 
-int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ticket, char *why, size_t why_size)
+int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ticket, char *why,
+			    size_t why_size)
 {
 	struct nodeset *set;
 
@@ -67,26 +71,31 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 		return error;
 	if (json == NULL)
 		return message_set(why, why_size, -EINVAL, "there is no document: json is NULL");
-	error = nodeset_parse(&set, json, strlen(json), &handle_settings(ss)->limits, why, why_size);
+	error = nodeset_parse(&set, json, strlen(json), &handle_settings(ss)->limits, why,
+			      why_size);
 	if (error < 0)
 		return error;
 	pthread_mutex_lock(&ss->push.lock);
 	return replace_and_unlock(ss, set, ticket);
 }
 
-/* Before anything was pushed or loaded: what last_good keeps, NULL without. Read before the lock is taken. */
+/* Before anything was pushed or loaded: what last_good keeps, NULL without. Read before the lock is
+ * taken. */
 static struct nodeset *kept_base(struct safestart *ss)
 {
 	THREAD_NOT_CANCELLED;
 	struct nodeset *kept = NULL, *desired = push_desired(&ss->push);
 
-	if (desired == NULL && safestart_generation(ss) == 0 && handle_settings(ss)->last_good != NULL)
-		(void)last_good_load(&kept, handle_settings(ss), NULL, 0); /* the first run says what is wrong with it */
+	/* The first run says what is wrong with it. */
+	if (desired == NULL && safestart_generation(ss) == 0 &&
+	    handle_settings(ss)->last_good != NULL)
+		(void)last_good_load(&kept, handle_settings(ss), NULL, 0);
 	nodeset_unref(desired);
 	return kept;
 }
 
-/* What one entry is changed of: the desired set, before anything was pushed what is live or kept. */
+/* What one entry is changed of: the desired set, before anything was pushed what is live or kept.
+ */
 static struct nodeset *base_locked(struct safestart *ss, struct nodeset *kept)
 {
 	if (ss->push.desired != NULL)
@@ -100,14 +109,16 @@ static struct nodeset *base_locked(struct safestart *ss, struct nodeset *kept)
 }
 
 /* The node with its old labels, another address and, if given, another incarnation. */
-static int make_node(struct safestart_node **out, const struct nodeset *base, const char *id, const char *address, const char *incarnation)
+static int make_node(struct safestart_node **out, const struct nodeset *base, const char *id,
+		     const char *address, const char *incarnation)
 {
 	struct node_label labels[NODE_LABELS_MAX + 1];
 	const struct safestart_node *old = nodeset_find(base->nodes, base->count, id, NULL);
 	const char *name, *value;
 	size_t count = 0;
 
-	for (size_t i = 0; old != NULL && (value = safestart_node_label_at(old, i, &name)) != NULL; i++) {
+	for (size_t i = 0; old != NULL && (value = safestart_node_label_at(old, i, &name)) != NULL;
+	     i++) {
 		if (incarnation == NULL || strcmp(name, "incarnation") != 0)
 			labels[count++] = (struct node_label){name, value};
 	}
@@ -116,7 +127,8 @@ static int make_node(struct safestart_node **out, const struct nodeset *base, co
 	return node_new(out, id, address, labels, count, NULL, 0);
 }
 
-int safestart_node_announce(struct safestart *ss, const char *id, const char *address, const char *incarnation, uint64_t *ticket)
+int safestart_node_announce(struct safestart *ss, const char *id, const char *address,
+			    const char *incarnation, uint64_t *ticket)
 {
 	struct safestart_node *node = NULL;
 	struct nodeset *set = NULL;
@@ -131,8 +143,10 @@ int safestart_node_announce(struct safestart *ss, const char *id, const char *ad
 	struct nodeset *base = base_locked(ss, kept);
 	error = base != NULL ? make_node(&node, base, id, address, incarnation) : -ENOMEM;
 	if (error == 0) {
-		bool added = nodeset_find(base->nodes, base->count, id, NULL) == NULL && !nodeset_has_fault(base, id);
-		if (added && base->count + base->fault_count >= handle_settings(ss)->limits.max_nodes)
+		bool added = nodeset_find(base->nodes, base->count, id, NULL) == NULL &&
+			     !nodeset_has_fault(base, id);
+		if (added &&
+		    base->count + base->fault_count >= handle_settings(ss)->limits.max_nodes)
 			error = -E2BIG;
 		else if ((set = nodeset_with(base, node)) == NULL)
 			error = -ENOMEM;
@@ -159,7 +173,8 @@ int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *tick
 	struct nodeset *kept = kept_base(ss);
 	pthread_mutex_lock(&ss->push.lock);
 	struct nodeset *base = base_locked(ss, kept);
-	if (base != NULL && nodeset_find(base->nodes, base->count, id, NULL) == NULL && !nodeset_has_fault(base, id))
+	if (base != NULL && nodeset_find(base->nodes, base->count, id, NULL) == NULL &&
+	    !nodeset_has_fault(base, id))
 		error = -ENOENT;
 	else if (base == NULL || (set = nodeset_without(base, id)) == NULL)
 		error = -ENOMEM;

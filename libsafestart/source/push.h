@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* source/push: the desired set comes by function call. The one source that is part of the handle, since its
- * input does not come from outside. Any thread. */
+/* source/push: the desired set comes by function call. The one source that is part of the handle,
+ * since its input does not come from outside. Any thread. */
 #ifndef SAFESTART_SOURCE_PUSH_H
 #define SAFESTART_SOURCE_PUSH_H
 

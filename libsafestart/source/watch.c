@@ -16,9 +16,12 @@
 #define LINKS_MAX 40 /* as the kernel */
 #define STEPS_MAX 256
 
-/* A name comes, goes or is put in another's place; the file's own content changes. Directories are not
- * watched for what is written into their other files: a log beside ours must not wake anybody. */
-#define DIRECTORY_EVENTS (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR)
+/* A name comes, goes or is put in another's place; the file's own content changes. Directories are
+ * not watched for what is written into their other files: a log beside ours must not wake anybody.
+ */
+#define DIRECTORY_EVENTS                                                                       \
+	(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | \
+	 IN_ATTRIB | IN_ONLYDIR)
 #define FILE_EVENTS (IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
 
 /* One directory of the way and the name in it that counts; name "": the thing itself. */
@@ -94,8 +97,10 @@ static void note(struct walk *walk, const char *path, uint32_t events, const cha
 	}
 	if (error == 0)
 		error = -ENOMEM;
-	/* What is not there yet, and a file that may not be read, is no failure: the directory above is watched. */
-	bool seen_from_above = error == -ENOENT || error == -ENOTDIR || (error == -EACCES && name[0] == '\0');
+	/* What is not there yet, and a file that may not be read, is no failure: the directory
+	 * above is watched. */
+	bool seen_from_above =
+		error == -ENOENT || error == -ENOTDIR || (error == -EACCES && name[0] == '\0');
 	if (walk->error == 0 && !seen_from_above)
 		walk->error = error;
 }
@@ -115,7 +120,8 @@ static const char *next_name(const char *rest, char name[NAME_MAX + 1])
 /* From `directory` along `rest`. A link is followed by walking its target from where it stands. */
 static void walk_path(struct walk *walk, const char *start, const char *path)
 {
-	char directory[PATH_MAX], rest[PATH_MAX], next[PATH_MAX], name[NAME_MAX + 1], target[PATH_MAX];
+	char directory[PATH_MAX], rest[PATH_MAX], next[PATH_MAX], name[NAME_MAX + 1],
+		target[PATH_MAX];
 
 	snprintf(directory, sizeof(directory), "%s", path[0] == '/' ? "/" : start);
 	snprintf(rest, sizeof(rest), "%s", path);
@@ -125,15 +131,18 @@ static void walk_path(struct walk *walk, const char *start, const char *path)
 			return;
 		/* Watch, then look: what changes in between is noticed. */
 		note(walk, directory, DIRECTORY_EVENTS, name);
-		if ((size_t)snprintf(next, sizeof(next), "%s%s%s", directory, strcmp(directory, "/") == 0 ? "" : "/", name) >= sizeof(next))
+		if ((size_t)snprintf(next, sizeof(next), "%s%s%s", directory,
+				     strcmp(directory, "/") == 0 ? "" : "/", name) >= sizeof(next))
 			return;
 		ssize_t length = readlink(next, target, sizeof(target) - 1);
-		if (length < 0 && errno != EINVAL && errno != ENOENT && errno != ENOTDIR && walk->error == 0)
+		if (length < 0 && errno != EINVAL && errno != ENOENT && errno != ENOTDIR &&
+		    walk->error == 0)
 			walk->error = -errno; /* is it a link? Nobody knows now */
 		if (length >= 0 && ++walk->links <= LINKS_MAX) {
 			char onwards[PATH_MAX];
 			target[length] = '\0';
-			if ((size_t)snprintf(onwards, sizeof(onwards), "%s%s%s", target, after[0] != '\0' ? "/" : "", after) >= sizeof(onwards))
+			if ((size_t)snprintf(onwards, sizeof(onwards), "%s%s%s", target,
+					     after[0] != '\0' ? "/" : "", after) >= sizeof(onwards))
 				return;
 			memcpy(rest, onwards, sizeof(rest));
 			if (target[0] == '/')
@@ -170,8 +179,9 @@ int watch_follow(struct watch *watch, const char *path)
 	walk_path(&walk, ".", path);
 	/* One by one after the new ones were added: there is no moment without a watch. */
 	for (size_t i = 0; i < watch->count; i++) {
+		/* Gone already, perhaps. */
 		if (!is_on_the_way(&walk, watch->steps[i].wd))
-			(void)inotify_rm_watch(watch->fd, watch->steps[i].wd); /* gone already, perhaps */
+			(void)inotify_rm_watch(watch->fd, watch->steps[i].wd);
 	}
 	free_steps(watch->steps, watch->count);
 	watch->steps = walk.steps;
@@ -188,7 +198,10 @@ static bool concerns(const struct watch *watch, const struct inotify_event *even
 		if (step->wd != event->wd)
 			continue;
 		/* About the watched thing itself, or about the name in it that counts. */
-		if (event->len == 0 ? step->name[0] == '\0' || (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) : strcmp(step->name, event->name) == 0)
+		if (event->len == 0 ? step->name[0] == '\0' ||
+					      (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF |
+							      IN_IGNORED | IN_UNMOUNT))
+				    : strcmp(step->name, event->name) == 0)
 			return true;
 	}
 	return false;
@@ -206,7 +219,8 @@ int watch_hint(struct watch *watch)
 		if (n < 0)
 			break;
 		for (char *at = buffer; at < buffer + n;) {
-			const struct inotify_event *event = (const struct inotify_event *)(void *)at;
+			const struct inotify_event *event =
+				(const struct inotify_event *)(void *)at;
 			if (concerns(watch, event))
 				changed = 1;
 			at += sizeof(*event) + event->len;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* source/watch: notices when a path may lead to something else: every directory and link on the way to a
- * file is watched. Part of source/file; worker only. Every function takes a NULL watch (there is none). */
+/* source/watch: notices when a path may lead to something else: every directory and link on the way
+ * to a file is watched. Part of source/file; worker only. Every function takes a NULL watch (there
+ * is none). */
 #ifndef SAFESTART_SOURCE_WATCH_H
 #define SAFESTART_SOURCE_WATCH_H
 

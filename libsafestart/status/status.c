@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "handle.h"
 #include "base/json.h"
-#include "status/view.h"
 #include "base/message.h"
+#include "handle.h"
+#include "status/view.h"
 
 static double seconds(int64_t ns)
 {
@@ -18,7 +18,8 @@ static double seconds(int64_t ns)
 
 static double behind(const struct status_view *view)
 {
-	return view->figures.behind_since != 0 ? seconds(view->now - view->figures.behind_since) : 0;
+	return view->figures.behind_since != 0 ? seconds(view->now - view->figures.behind_since)
+					       : 0;
 }
 
 /* ---- JSON ---- */
@@ -28,34 +29,44 @@ struct telling {
 	bool failed;
 };
 
-static void tell_json(const struct status_view *view, const char *id, const struct safestart_node *node, void *argument)
+static void tell_json(const struct status_view *view, const char *id,
+		      const struct safestart_node *node, void *argument)
 {
 	struct telling *telling = argument;
 
-	telling->failed |= json_array_append_new(telling->nodes, status_view_node_json(view, id, node)) < 0;
+	telling->failed |=
+		json_array_append_new(telling->nodes, status_view_node_json(view, id, node)) < 0;
 }
 
-static void summary(const struct settings *settings, const struct status_view *view, char *text, size_t size)
+static void summary(const struct settings *settings, const struct status_view *view, char *text,
+		    size_t size)
 {
 	unsigned long long generation = view->live->generation;
 
 	if (view->shut)
-		message_set(text, size, 0, "shut down; generation %llu (%zu nodes)", generation, view->live->count);
+		message_set(text, size, 0, "shut down; generation %llu (%zu nodes)", generation,
+			    view->live->count);
 	else if (view->lock.state == PROCESS_LOCK_WAITING)
-		message_set(text, size, 0, "a run has been waiting for the lock %.100s for %s: held by %s; generation %llu (%zu nodes)", settings->lock,
-			message_duration(view->now - view->lock.since).text, view->lock.holder, generation, view->live->count);
+		message_set(text, size, 0,
+			    "a run has been waiting for the lock %.100s for %s: held by %s; "
+			    "generation %llu (%zu nodes)",
+			    settings->lock, message_duration(view->now - view->lock.since).text,
+			    view->lock.holder, generation, view->live->count);
 	else if (view->figures.behind_since != 0)
 		message_set(text, size, 0, "behind for %s on generation %llu (%zu nodes): %s",
-			message_duration(view->now - view->figures.behind_since).text, generation, view->live->count, view->last.message);
+			    message_duration(view->now - view->figures.behind_since).text,
+			    generation, view->live->count, view->last.message);
 	else if (generation == 0)
 		message_set(text, size, 0, "no set has been applied yet");
 	else
-		message_set(text, size, 0, "generation %llu is live: %zu nodes", generation, view->live->count);
+		message_set(text, size, 0, "generation %llu is live: %zu nodes", generation,
+			    view->live->count);
 }
 
 static bool is_wedged(const struct safestart *ss, const struct status_view *view)
 {
-	return view->callback.what != NULL && view->now - view->callback.since > handle_settings(ss)->run_timeout;
+	return view->callback.what != NULL &&
+	       view->now - view->callback.since > handle_settings(ss)->run_timeout;
 }
 
 /* Each of these returns a whole, or NULL: no memory. */
@@ -65,7 +76,10 @@ static json_t *runs_json(const struct status_view *view)
 	bool failed = runs == NULL;
 
 	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
-		failed |= json_object_set_new(runs, ticket_verdict_name(verdict), json_integer((json_int_t)view->figures.runs[verdict])) < 0;
+		failed |=
+			json_object_set_new(runs, ticket_verdict_name(verdict),
+					    json_integer((json_int_t)view->figures.runs[verdict])) <
+			0;
 	if (!failed)
 		return runs;
 	json_decref(runs);
@@ -88,7 +102,8 @@ static json_t *callback_json(const struct safestart *ss, const struct status_vie
 {
 	if (view->callback.what == NULL)
 		return json_null();
-	return json_pack("{s:s,s:I,s:f,s:b}", "name", view->callback.what, "run", (json_int_t)view->callback.run, "seconds",
+	return json_pack("{s:s,s:I,s:f,s:b}", "name", view->callback.what, "run",
+			 (json_int_t)view->callback.run, "seconds",
 			 seconds(view->now - view->callback.since), "wedged", is_wedged(ss, view));
 }
 
@@ -96,50 +111,60 @@ static json_t *run_json(const struct status_view *view)
 {
 	if (view->run == 0)
 		return json_null();
-	return json_pack("{s:I,s:f,s:s,s:b}", "number", (json_int_t)view->run, "seconds", seconds(view->now - view->figures.run_started), "phase",
-			 view->phase, "later", view->later);
+	return json_pack("{s:I,s:f,s:s,s:b}", "number", (json_int_t)view->run, "seconds",
+			 seconds(view->now - view->figures.run_started), "phase", view->phase,
+			 "later", view->later);
 }
 
 static json_t *next_run_json(const struct status_view *view)
 {
 	if (view->figures.next_start == GATE_NEVER || view->shut)
 		return json_null();
-	return json_real(seconds(view->figures.next_start > view->now ? view->figures.next_start - view->now : 0));
+	return json_real(seconds(
+		view->figures.next_start > view->now ? view->figures.next_start - view->now : 0));
 }
 
 static json_t *oldest_reader_json(const struct status_view *view)
 {
 	if (view->oldest_since == 0)
 		return json_null();
-	return json_pack("{s:I,s:f,s:s}", "generation", (json_int_t)view->oldest_generation, "seconds", seconds(view->now - view->oldest_since), "by",
+	return json_pack("{s:I,s:f,s:s}", "generation", (json_int_t)view->oldest_generation,
+			 "seconds", seconds(view->now - view->oldest_since), "by",
 			 view->oldest_borrowed ? "borrower" : "owner");
 }
 
 static json_t *lock_json(const struct settings *settings, const struct status_view *view)
 {
-	static const char *const names[] = {[PROCESS_LOCK_FREE] = "free", [PROCESS_LOCK_HELD] = "held", [PROCESS_LOCK_WAITING] = "waiting"};
+	static const char *const names[] = {[PROCESS_LOCK_FREE] = "free",
+					    [PROCESS_LOCK_HELD] = "held",
+					    [PROCESS_LOCK_WAITING] = "waiting"};
 	const struct process_lock_view *lock = &view->lock;
 	char path[512], holder[LOCK_HOLDER_SIZE];
 
 	message_copy(path, sizeof(path), settings->lock);
 	message_copy(holder, sizeof(holder), lock->holder);
 	if (lock->state == PROCESS_LOCK_HELD) {
-		message_set(holder, sizeof(holder), 0, "%.80s (pid %ld)", settings->name, (long)getpid());
+		message_set(holder, sizeof(holder), 0, "%.80s (pid %ld)", settings->name,
+			    (long)getpid());
 		message_clean(holder);
 	}
-	return json_pack("{s:s,s:s,s:f,s:s}", "path", path, "state", names[lock->state], "since_seconds",
-			 lock->state != PROCESS_LOCK_FREE ? seconds(view->now - lock->since) : 0.0, "holder", holder);
+	return json_pack("{s:s,s:s,s:f,s:s}", "path", path, "state", names[lock->state],
+			 "since_seconds",
+			 lock->state != PROCESS_LOCK_FREE ? seconds(view->now - lock->since) : 0.0,
+			 "holder", holder);
 }
 
 static json_t *status(struct safestart *ss, const struct status_view *view)
 {
 	const struct settings *settings = handle_settings(ss);
-	char line[512], name[256], text[512], digest[STATUS_VIEW_DIGEST_SIZE], desired_digest[STATUS_VIEW_DIGEST_SIZE];
+	char line[512], name[256], text[512], digest[STATUS_VIEW_DIGEST_SIZE],
+		desired_digest[STATUS_VIEW_DIGEST_SIZE];
 	json_t *root = json_object();
 	int failed = 0;
 
 	summary(settings, view, line, sizeof(line));
-	message_copy(name, sizeof(name), settings->name); /* whatever the host called them, JSON wants UTF-8 */
+	/* Whatever the host called them, JSON wants UTF-8. */
+	message_copy(name, sizeof(name), settings->name);
 	message_copy(text, sizeof(text), settings->source);
 	failed |= json_object_set_new(root, "summary", json_string(line));
 	failed |= json_object_set_new(root, "name", json_string(name));
@@ -148,23 +173,30 @@ static json_t *status(struct safestart *ss, const struct status_view *view)
 	failed |= json_object_set_new(root, "serves", json_boolean(settings->serves));
 	failed |= json_object_set_new(root, "shut_down", json_boolean(view->shut));
 	failed |= json_object_set_new(root, "source", json_string(text));
-	failed |= json_object_set_new(root, "generation", json_integer((json_int_t)view->live->generation));
+	failed |= json_object_set_new(root, "generation",
+				      json_integer((json_int_t)view->live->generation));
 	status_view_digests(view, digest, desired_digest);
 	failed |= json_object_set_new(root, "digest", json_string(digest));
-	failed |= json_object_set_new(root, "desired_digest", view->desired != NULL ? json_string(desired_digest) : json_null());
+	failed |= json_object_set_new(root, "desired_digest",
+				      view->desired != NULL ? json_string(desired_digest)
+							    : json_null());
 	failed |= json_object_set_new(root, "behind_seconds", json_real(behind(view)));
 	failed |= json_object_set_new(root, "requests", json_integer((json_int_t)view->requests));
 	failed |= json_object_set_new(root, "runs", runs_json(view));
 	failed |= json_object_set_new(root, "nodes", nodes_json(view));
 	failed |= json_object_set_new(root, "callback", callback_json(ss, view));
-	failed |= json_object_set_new(root, "last", view->any ? status_view_outcome_json(&view->last) : json_null());
+	failed |= json_object_set_new(root, "last",
+				      view->any ? status_view_outcome_json(&view->last)
+						: json_null());
 	failed |= json_object_set_new(root, "run", run_json(view));
 	failed |= json_object_set_new(root, "unfinished_later", json_integer(view->unfinished));
 	failed |= json_object_set_new(root, "next_run_in_seconds", next_run_json(view));
 	failed |= json_object_set_new(root, "oldest_reader", oldest_reader_json(view));
 	message_copy(text, sizeof(text), settings->last_good != NULL ? settings->last_good : "");
 	if (settings->last_good != NULL)
-		failed |= json_object_set_new(root, "last_good", json_pack("{s:s,s:s}", "path", text, "error", view->figures.last_good_error));
+		failed |= json_object_set_new(root, "last_good",
+					      json_pack("{s:s,s:s}", "path", text, "error",
+							view->figures.last_good_error));
 	if (settings->lock != NULL)
 		failed |= json_object_set_new(root, "lock", lock_json(settings, view));
 	if (failed == 0)
@@ -189,7 +221,8 @@ char *safestart_status_json(struct safestart *ss)
 
 /* ---- Prometheus ---- */
 
-static void tell_count(const struct status_view *view, const char *id, const struct safestart_node *node, void *counts)
+static void tell_count(const struct status_view *view, const char *id,
+		       const struct safestart_node *node, void *counts)
 {
 	(void)node;
 	((size_t *)counts)[status_view_node_state(view, id, NULL, 0)]++;
@@ -221,7 +254,8 @@ static void print_seconds(FILE *to, const char *metric_name, const char *name, i
 {
 	long long ms = ns > 0 ? ns / 1000000 : 0;
 
-	fprintf(to, "safestart_%s{name=\"%s\"} %lld.%03lld\n", metric_name, name, ms / 1000, ms % 1000);
+	fprintf(to, "safestart_%s{name=\"%s\"} %lld.%03lld\n", metric_name, name, ms / 1000,
+		ms % 1000);
 }
 
 static void print_metrics(FILE *to, const struct safestart *ss, const struct status_view *view)
@@ -229,35 +263,55 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct sta
 	size_t counts[STATUS_VIEW_STATES] = {0};
 	char clean[256], name[2 * sizeof(clean)];
 
-	message_copy(clean, sizeof(clean), handle_settings(ss)->name); /* as above: a scrape that is not UTF-8 is refused whole */
+	/* As above: a scrape that is not UTF-8 is refused whole. */
+	message_copy(clean, sizeof(clean), handle_settings(ss)->name);
 	escape(clean, name, sizeof(name));
 	status_view_each(view, tell_count, counts);
 	metric(to, "generation", "gauge", "Number of the live generation of nodes.");
-	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name, (unsigned long long)view->live->generation);
-	metric(to, "set_info", "gauge", "1, with the digest of the live set: processes that have the same nodes have the same digest.");
+	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name,
+		(unsigned long long)view->live->generation);
+	metric(to, "set_info", "gauge",
+	       "1, with the digest of the live set: processes that have the same nodes have the "
+	       "same digest.");
 	if (view->live->generation > 0) {
 		char digest[STATUS_VIEW_DIGEST_SIZE], desired[STATUS_VIEW_DIGEST_SIZE];
 		status_view_digests(view, digest, desired);
 		fprintf(to, "safestart_set_info{name=\"%s\",digest=\"%s\"} 1\n", name, digest);
 	}
-	metric(to, "behind_seconds", "gauge", "How long the desired set has not been live; 0: it is.");
-	print_seconds(to, "behind_seconds", name, view->figures.behind_since != 0 ? view->now - view->figures.behind_since : 0);
+	metric(to, "behind_seconds", "gauge",
+	       "How long the desired set has not been live; 0: it is.");
+	print_seconds(to, "behind_seconds", name,
+		      view->figures.behind_since != 0 ? view->now - view->figures.behind_since : 0);
 	metric(to, "nodes", "gauge", "Nodes by state.");
 	for (int state = SAFESTART_NODE_ANNOUNCED; state < STATUS_VIEW_STATES; state++)
-		fprintf(to, "safestart_nodes{name=\"%s\",state=\"%s\"} %zu\n", name, status_view_state_name(state), counts[state]);
+		fprintf(to, "safestart_nodes{name=\"%s\",state=\"%s\"} %zu\n", name,
+			status_view_state_name(state), counts[state]);
 	metric(to, "runs_total", "counter", "Runs that have ended, by verdict.");
 	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
-		fprintf(to, "safestart_runs_total{name=\"%s\",verdict=\"%s\"} %llu\n", name, ticket_verdict_name(verdict), (unsigned long long)view->figures.runs[verdict]);
+		fprintf(to, "safestart_runs_total{name=\"%s\",verdict=\"%s\"} %llu\n", name,
+			ticket_verdict_name(verdict),
+			(unsigned long long)view->figures.runs[verdict]);
 	metric(to, "requests_total", "counter", "Requests accepted.");
-	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name, (unsigned long long)view->requests);
-	metric(to, "oldest_reader_seconds", "gauge", "How long the oldest replaced generation has been held by a reader; 0: none is.");
-	print_seconds(to, "oldest_reader_seconds", name, view->oldest_since != 0 ? view->now - view->oldest_since : 0);
+	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name,
+		(unsigned long long)view->requests);
+	metric(to, "oldest_reader_seconds", "gauge",
+	       "How long the oldest replaced generation has been held by a reader; 0: none is.");
+	print_seconds(to, "oldest_reader_seconds", name,
+		      view->oldest_since != 0 ? view->now - view->oldest_since : 0);
 	if (handle_settings(ss)->lock != NULL) {
-		metric(to, "lock_waiting_seconds", "gauge", "How long a run has been waiting for the lock between processes; 0: none is.");
-		print_seconds(to, "lock_waiting_seconds", name, view->lock.state == PROCESS_LOCK_WAITING ? view->now - view->lock.since : 0);
+		metric(to, "lock_waiting_seconds", "gauge",
+		       "How long a run has been waiting for the lock between processes; 0: none "
+		       "is.");
+		print_seconds(to, "lock_waiting_seconds", name,
+			      view->lock.state == PROCESS_LOCK_WAITING
+				      ? view->now - view->lock.since
+				      : 0);
 	}
-	metric(to, "wedged_callbacks", "gauge", "Callbacks inside for longer than run_timeout, and LATER runs past their end that are not finished.");
-	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %u\n", name, view->unfinished + is_wedged(ss, view));
+	metric(to, "wedged_callbacks", "gauge",
+	       "Callbacks inside for longer than run_timeout, and LATER runs past their end that "
+	       "are not finished.");
+	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %u\n", name,
+		view->unfinished + is_wedged(ss, view));
 }
 
 char *safestart_metrics_text(struct safestart *ss)

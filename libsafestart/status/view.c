@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/run.h"
 #include "base/message.h"
+#include "run/run.h"
 
-static const char *const state_names[] = {"unknown", "announced", "applied", "proven", "failing", "quarantined", "retired"};
+static const char *const state_names[] = {"unknown", "announced",   "applied", "proven",
+					  "failing", "quarantined", "retired"};
 
 void status_view_drop(struct status_view *view)
 {
@@ -25,7 +26,8 @@ static int by_id(const void *a, const void *b)
 	return strcmp((*(struct rejection *const *)a)->id, (*(struct rejection *const *)b)->id);
 }
 
-/* So that telling of many nodes does not take a walk along many rejections each time. 0 or -ENOMEM. */
+/* So that telling of many nodes does not take a walk along many rejections each time. 0 or -ENOMEM.
+ */
 static int sort_rejections(struct status_view *view)
 {
 	size_t count = 0;
@@ -52,7 +54,8 @@ int status_view_take(struct safestart *ss, struct status_view *view)
 	if (ss->source.kind == SOURCE_PUSH)
 		view->desired = push_desired(&ss->push);
 	view->callback = worker_callback(&ss->worker);
-	view->oldest_since = snapshot_oldest(ss->home, false, &view->oldest_generation, &view->oldest_borrowed);
+	view->oldest_since =
+		snapshot_oldest(ss->home, false, &view->oldest_generation, &view->oldest_borrowed);
 	/* Until every reader has moved on, it looks borrowed; that takes milliseconds. */
 	if (view->oldest_borrowed && view->now - view->oldest_since < INT64_C(1000000000))
 		view->oldest_since = 0;
@@ -95,9 +98,12 @@ static const struct rejection *find_rejection(const struct status_view *view, co
 	return NULL;
 }
 
-static int live_state(const struct safestart_node *live, const struct safestart_node *wanted, char *why, size_t why_size)
+static int live_state(const struct safestart_node *live, const struct safestart_node *wanted,
+		      char *why, size_t why_size)
 {
-	const char *more = wanted != NULL && !node_same(live, wanted) ? "; a changed entry is announced and not live yet" : "";
+	const char *more = wanted != NULL && !node_same(live, wanted)
+				   ? "; a changed entry is announced and not live yet"
+				   : "";
 
 	int32_t report = atomic_load_explicit(&live->report, memory_order_relaxed);
 
@@ -106,34 +112,44 @@ static int live_state(const struct safestart_node *live, const struct safestart_
 		return SAFESTART_NODE_PROVEN;
 	}
 	if (report == NODE_REPORT_NONE) {
-		message_set(why, why_size, 0, "live, no request to it has been reported yet%s", more);
+		message_set(why, why_size, 0, "live, no request to it has been reported yet%s",
+			    more);
 		return SAFESTART_NODE_APPLIED;
 	}
-	/* Not safestart_strerror(): that tells what this library means by an error. What is no errno says no more than that it failed, nor does -1. */
+	/* Not safestart_strerror(): that tells what this library means by an error. What is no
+	 * errno says no more than that it failed, nor does -1. */
 	const char *how = report < -1 && report > INT32_MIN ? strerrordesc_np(-report) : NULL;
-	message_set(why, why_size, 0, "live, but the newest request to it failed%s%s%s%s", how != NULL ? " (" : "", how != NULL ? how : "", how != NULL ? ")" : "", more);
+	message_set(why, why_size, 0, "live, but the newest request to it failed%s%s%s%s",
+		    how != NULL ? " (" : "", how != NULL ? how : "", how != NULL ? ")" : "", more);
 	return SAFESTART_NODE_FAILING;
 }
 
-int status_view_node_state(const struct status_view *view, const char *id, char *why, size_t why_size)
+int status_view_node_state(const struct status_view *view, const char *id, char *why,
+			   size_t why_size)
 {
 	const struct nodeset *desired = view->desired;
-	const struct safestart_node *live = nodeset_find(view->live->nodes, view->live->count, id, NULL);
-	const struct safestart_node *wanted = desired != NULL ? nodeset_find(desired->nodes, desired->count, id, NULL) : NULL;
-	const struct nodeset_fault *fault = desired != NULL ? nodeset_find_fault(desired, id) : NULL;
+	const struct safestart_node *live =
+		nodeset_find(view->live->nodes, view->live->count, id, NULL);
+	const struct safestart_node *wanted =
+		desired != NULL ? nodeset_find(desired->nodes, desired->count, id, NULL) : NULL;
+	const struct nodeset_fault *fault =
+		desired != NULL ? nodeset_find_fault(desired, id) : NULL;
 	if (fault != NULL && fault->unnamed && (live != NULL || wanted != NULL))
 		fault = NULL; /* it only goes by that name where nobody has it */
 	const struct rejection *rejection = wanted != NULL ? find_rejection(view, id) : NULL;
 
 	if (fault != NULL || rejection != NULL) {
-		message_set(why, why_size, 0, "%s%s", fault != NULL ? fault->reason : rejection->reason, live != NULL ? "; its old entry stays live" : "");
+		message_set(why, why_size, 0, "%s%s",
+			    fault != NULL ? fault->reason : rejection->reason,
+			    live != NULL ? "; its old entry stays live" : "");
 		return SAFESTART_NODE_QUARANTINED;
 	}
 	if (live != NULL)
 		return live_state(live, wanted, why, why_size);
 	if (wanted != NULL) {
 		bool failed = view->any && view->last.verdict >= SAFESTART_REFUSED;
-		message_set(why, why_size, 0, "announced, not live yet%s%s", failed ? ": " : "", failed ? view->last.message : "");
+		message_set(why, why_size, 0, "announced, not live yet%s%s", failed ? ": " : "",
+			    failed ? view->last.message : "");
 		return SAFESTART_NODE_ANNOUNCED;
 	}
 	if (nodeset_find(view->retiring->nodes, view->retiring->count, id, NULL) != NULL) {
@@ -177,7 +193,9 @@ void status_view_each(const struct status_view *view, status_view_visit *tell, v
 	}
 	for (size_t i = 0; i < retiring->count; i++) {
 		const char *id = retiring->nodes[i]->text;
-		if (desired == NULL || (nodeset_find(desired->nodes, desired->count, id, NULL) == NULL && nodeset_find_fault(desired, id) == NULL))
+		if (desired == NULL ||
+		    (nodeset_find(desired->nodes, desired->count, id, NULL) == NULL &&
+		     nodeset_find_fault(desired, id) == NULL))
 			tell(view, id, retiring->nodes[i], argument);
 	}
 }
@@ -185,7 +203,8 @@ void status_view_each(const struct status_view *view, status_view_visit *tell, v
 const struct safestart_node *status_view_find(const struct status_view *view, const char *id)
 {
 	const struct nodeset *desired = view->desired, *retiring = view->retiring;
-	const struct safestart_node *node = nodeset_find(view->live->nodes, view->live->count, id, NULL);
+	const struct safestart_node *node =
+		nodeset_find(view->live->nodes, view->live->count, id, NULL);
 
 	if (node == NULL && desired != NULL) {
 		node = nodeset_find(desired->nodes, desired->count, id, NULL);
@@ -205,15 +224,19 @@ static void print_digest(char text[STATUS_VIEW_DIGEST_SIZE], uint64_t digest)
 	snprintf(text, STATUS_VIEW_DIGEST_SIZE, "%016llx", (unsigned long long)digest);
 }
 
-void status_view_digests(const struct status_view *view, char live[STATUS_VIEW_DIGEST_SIZE], char desired[STATUS_VIEW_DIGEST_SIZE])
+void status_view_digests(const struct status_view *view, char live[STATUS_VIEW_DIGEST_SIZE],
+			 char desired[STATUS_VIEW_DIGEST_SIZE])
 {
 	print_digest(live, nodeset_digest(view->live->nodes, view->live->count, NULL, 0));
 	desired[0] = '\0';
 	if (view->desired != NULL)
-		print_digest(desired, nodeset_digest(view->desired->nodes, view->desired->count, view->desired->faults, view->desired->fault_count));
+		print_digest(desired,
+			     nodeset_digest(view->desired->nodes, view->desired->count,
+					    view->desired->faults, view->desired->fault_count));
 }
 
-json_t *status_view_node_json(const struct status_view *view, const char *id, const struct safestart_node *node)
+json_t *status_view_node_json(const struct status_view *view, const char *id,
+			      const struct safestart_node *node)
 {
 	char why[256], address[NODE_ADDRESS_SIZE] = "";
 	const char *incarnation = node != NULL ? safestart_node_label(node, "incarnation") : NULL;
@@ -221,13 +244,17 @@ json_t *status_view_node_json(const struct status_view *view, const char *id, co
 	if (node != NULL)
 		node_address(node, address);
 	int state = status_view_node_state(view, id, why, sizeof(why));
-	return json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation", incarnation, "state", state_names[state], "why", why);
+	return json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation",
+			 incarnation, "state", state_names[state], "why", why);
 }
 
 json_t *status_view_outcome_json(const struct safestart_outcome *outcome)
 {
-	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "run", (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
-			 "error", (int)outcome->error, "message", outcome->message, "generation", (json_int_t)outcome->generation, "requests",
-			 (json_int_t)outcome->requests, "ticket", (json_int_t)outcome->ticket, "attempts", (int)outcome->attempts, "quarantined",
-			 (int)outcome->quarantined, "status", (int)outcome->status, "pid", (int)outcome->pid);
+	return json_pack("{s:I,s:s,s:i,s:s,s:I,s:I,s:I,s:i,s:i,s:i,s:i}", "run",
+			 (json_int_t)outcome->run, "verdict", ticket_verdict_name(outcome->verdict),
+			 "error", (int)outcome->error, "message", outcome->message, "generation",
+			 (json_int_t)outcome->generation, "requests", (json_int_t)outcome->requests,
+			 "ticket", (json_int_t)outcome->ticket, "attempts", (int)outcome->attempts,
+			 "quarantined", (int)outcome->quarantined, "status", (int)outcome->status,
+			 "pid", (int)outcome->pid);
 }

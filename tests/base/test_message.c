@@ -36,7 +36,9 @@ static size_t whole_characters(const char *text, size_t room)
 
 START_TEST(what_does_not_fit_is_cut_between_characters)
 {
-	static const char *const texts[] = {"plain ascii", "éééééé", "a€€€€b", "𝄞𝄞𝄞", "é€𝄞é€𝄞", "~\xc2\x80\xef\xbf\xbf\xf4\x8f\xbf\xbf"};
+	static const char *const texts[] = {"plain ascii", "éééééé",
+					    "a€€€€b",      "𝄞𝄞𝄞",
+					    "é€𝄞é€𝄞",      "~\xc2\x80\xef\xbf\xbf\xf4\x8f\xbf\xbf"};
 	char said[40], copied[40];
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
@@ -46,8 +48,10 @@ START_TEST(what_does_not_fit_is_cut_between_characters)
 			memset(copied, '#', sizeof(copied));
 			message_set(said, size, 0, "%s", texts[i]);
 			message_copy(copied, size, texts[i]);
-			ck_assert_msg(strlen(said) == fits && memcmp(said, texts[i], fits) == 0, "%s in %zu: %s", texts[i], size, said);
-			ck_assert_msg(strcmp(copied, said) == 0, "%s in %zu: %s", texts[i], size, copied);
+			ck_assert_msg(strlen(said) == fits && memcmp(said, texts[i], fits) == 0,
+				      "%s in %zu: %s", texts[i], size, said);
+			ck_assert_msg(strcmp(copied, said) == 0, "%s in %zu: %s", texts[i], size,
+				      copied);
 			ck_assert_int_eq(said[size], '#');
 			ck_assert_int_eq(copied[size], '#');
 		}
@@ -74,7 +78,8 @@ START_TEST(words_are_one_line_of_utf8)
 
 	message_set(said, sizeof(said), 0, "a\nforged line\x1b[2J%s", "\xed\xa0\x80\xc0\xaf");
 	ck_assert_str_eq(said, "a?forged line?[2J?????");
-	ck_assert(message_is_utf8("h\xc3\xa9") && !message_is_utf8("\xc3") && !message_is_utf8("\xf5\x80\x80\x80"));
+	ck_assert(message_is_utf8("h\xc3\xa9") && !message_is_utf8("\xc3") &&
+		  !message_is_utf8("\xf5\x80\x80\x80"));
 }
 END_TEST
 
@@ -84,9 +89,20 @@ START_TEST(durations_are_for_people)
 		long long ns;
 		const char *text;
 	} rows[] = {
-		{0, "0ms"}, {-5, "0ms"}, {LLONG_MIN, "0ms"}, {1000, "1us"}, {999999, "999us"}, {1000000, "1ms"},
-		{850000000, "850ms"}, {9999000000, "9999ms"}, {10000000000, "10s"}, {119000000000, "119s"},
-		{120000000000, "2m00s"}, {252000000000, "4m12s"}, {7199000000000, "119m59s"}, {7200000000000, "2h00m"},
+		{0, "0ms"},
+		{-5, "0ms"},
+		{LLONG_MIN, "0ms"},
+		{1000, "1us"},
+		{999999, "999us"},
+		{1000000, "1ms"},
+		{850000000, "850ms"},
+		{9999000000, "9999ms"},
+		{10000000000, "10s"},
+		{119000000000, "119s"},
+		{120000000000, "2m00s"},
+		{252000000000, "4m12s"},
+		{7199000000000, "119m59s"},
+		{7200000000000, "2h00m"},
 		{LLONG_MAX, "2562047h47m"},
 	};
 
@@ -95,5 +111,6 @@ START_TEST(durations_are_for_people)
 }
 END_TEST
 
-SUITE("message", saying_returns_the_error_and_writes_the_words, what_does_not_fit_is_cut_between_characters,
-      bytes_that_are_not_utf8_are_cut_without_harm, words_are_one_line_of_utf8, durations_are_for_people)
+SUITE("message", saying_returns_the_error_and_writes_the_words,
+      what_does_not_fit_is_cut_between_characters, bytes_that_are_not_utf8_are_cut_without_harm,
+      words_are_one_line_of_utf8, durations_are_for_people)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: waking and applying. From a request until a callback begins, beside a bare wake of a thread that waits; from a
- * request until a reader finds the new set, beside a bare wake and the parse of the same document. */
+/* bench: waking and applying. From a request until a callback begins, beside a bare wake of a
+ * thread that waits; from a request until a reader finds the new set, beside a bare wake and the
+ * parse of the same document. */
 #include "bench.h"
 #include "held.h"
 
 #include <jansson.h>
 #include <pthread.h>
-#include <sched.h>
 #include <safestart/safestart.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +64,10 @@ static void *bare_thread(void *argument)
 		bare->begun = bench_now();
 		if (read(bare->wake, &count, sizeof(count)) < 0)
 			break;
-		json_t *root = bare->parses ? json_loadb(bare->documents->texts[0], bare->documents->lengths[0], JSON_REJECT_DUPLICATES, NULL) : NULL;
+		json_t *root = bare->parses ? json_loadb(bare->documents->texts[0],
+							 bare->documents->lengths[0],
+							 JSON_REJECT_DUPLICATES, NULL)
+					    : NULL;
 		atomic_fetch_add(&bare->done, 1);
 		json_decref(root); /* not part of the limit */
 		sem_post(&bare->ran);
@@ -191,15 +195,20 @@ static void bench_waking(void)
 	without.ss = held_open(NULL, &noting, &without, "thread=no", NULL);
 	if (pthread_create(&without.driver, NULL, drive, &without) != 0)
 		abort();
-	struct way ways[] = {{.name = "bare wake: eventfd, epoll_wait", .measure = measure_bare, .argument = &bare},
+	struct way ways[] = {{.name = "bare wake: eventfd, epoll_wait",
+			      .measure = measure_bare,
+			      .argument = &bare},
 			     {.name = "threads", .measure = measure_request, .argument = &with},
-			     {.name = "no thread", .measure = measure_request, .argument = &without},
+			     {.name = "no thread",
+			      .measure = measure_request,
+			      .argument = &without},
 			     {.name = "answer", .measure = measure_answer, .argument = &with}};
 	bench_ways(ways, 4);
 	bench_section("Waking", "ns");
 	bench_at_most("request → callback begins, thread=yes", &ways[1], &ways[0], 2);
 	bench_at_most("request → callback begins, thread=no", &ways[2], &ways[0], 0);
-	bench_at_most("request → its answer, thread=yes, asleep in safestart_wait()", &ways[3], &ways[0], 0);
+	bench_at_most("request → its answer, thread=yes, asleep in safestart_wait()", &ways[3],
+		      &ways[0], 0);
 	safestart_shutdown(without.ss);
 	pthread_join(without.driver, NULL);
 	held_close(with.ss);
@@ -222,15 +231,16 @@ struct applying {
 	int64_t seen_at;
 };
 
-/* A large set takes so long that the processor time of the whole program is the better figure: others on the machine do
- * not add to it. Nobody may look all the time then. */
+/* A large set takes so long that the processor time of the whole program is the better figure:
+ * others on the machine do not add to it. Nobody may look all the time then. */
 static bool is_large(const struct applying *applying)
 {
 	return applying->nodes > 1000;
 }
 
-/* Who asks sleeps until it is done; so the reader looks on another processor, as those of a server do. It is its own: or it is told
- * how soon the scheduler takes whoever looks from under the thread that was woken there. */
+/* Who asks sleeps until it is done; so the reader looks on another processor, as those of a server
+ * do. It is its own: or it is told how soon the scheduler takes whoever looks from under the thread
+ * that was woken there. */
 static void *look_for_it(void *argument)
 {
 	struct applying *applying = argument;
@@ -345,7 +355,9 @@ static void bench_set(size_t nodes, size_t times, double target)
 		bench_stay(0);
 	applying.ss = held_open(&applying.documents, NULL, NULL, NULL);
 	bare_start(&applying.bare, &applying.documents);
-	struct way ways[] = {{.name = "bare wake and json_loadb()", .measure = measure_parse, .argument = &applying},
+	struct way ways[] = {{.name = "bare wake and json_loadb()",
+			      .measure = measure_parse,
+			      .argument = &applying},
 			     {.name = "apply", .measure = measure_apply, .argument = &applying}};
 	bench_ways(ways, 2);
 	snprintf(what, sizeof(what), "request → live, %zu nodes, one changed", nodes);
@@ -380,7 +392,9 @@ static void write_document(struct file *file, const char *directory, size_t node
 	snprintf(file->path, sizeof(file->path), "%s/%zu.json", directory, nodes);
 	snprintf(file->setting, sizeof(file->setting), "source=file:%s", file->path);
 	FILE *to = fopen(file->path, "we");
-	if (to == NULL || fwrite(documents.texts[0], 1, documents.lengths[0], to) != documents.lengths[0] || fclose(to) != 0)
+	if (to == NULL ||
+	    fwrite(documents.texts[0], 1, documents.lengths[0], to) != documents.lengths[0] ||
+	    fclose(to) != 0)
 		abort();
 	held_free(&documents);
 }
@@ -412,7 +426,9 @@ static void bench_unchanged(struct file *small, struct file *large)
 	await_age(large);
 	small->ss = held_open(NULL, NULL, NULL, small->setting, NULL);
 	large->ss = held_open(NULL, NULL, NULL, large->setting, NULL);
-	struct way ways[] = {{.name = "the same, 10 nodes", .measure = measure_unchanged, .argument = small},
+	struct way ways[] = {{.name = "the same, 10 nodes",
+			      .measure = measure_unchanged,
+			      .argument = small},
 			     {.name = "large", .measure = measure_unchanged, .argument = large}};
 	bench_ways(ways, 2);
 	bench_at_most("request → answer, unchanged file of 100,000 nodes", &ways[1], &ways[0], 1.3);
@@ -427,7 +443,8 @@ void bench_applying(void)
 
 	if (mkdtemp(directory) == NULL)
 		abort();
-	write_document(&small, directory, 10); /* their times are trusted when they are a few seconds old */
+	/* Their times are trusted when they are a few seconds old. */
+	write_document(&small, directory, 10);
 	write_document(&large, directory, 100000);
 	bench_waking();
 	bench_section("Applying", "ns");

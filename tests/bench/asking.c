@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What asking costs the one who asks, once the loop has seen the batch and looks by itself: at 1 to 64 threads, beside what it could
- * not be cheaper than and what else one would write. While requests are counted each of them writes; after 65535 it is a load.
- * CPU time, for that is what 64 threads on a few cores take from each other. */
+/* What asking costs the one who asks, once the loop has seen the batch and looks by itself: at 1 to
+ * 64 threads, beside what it could not be cheaper than and what else one would write. While
+ * requests are counted each of them writes; after 65535 it is a load. CPU time, for that is what 64
+ * threads on a few cores take from each other. */
 #include <errno.h>
 #include <pthread.h>
 #include <safestart/safestart.h>
@@ -15,11 +16,14 @@
 #include "asking_peers.h"
 #include "bench.h"
 
-#define CALLS 1000000 /* of all threads, in one round; but at least a tenth of it each, or they would hardly meet */
+#define CALLS                                                                                   \
+	1000000 /* of all threads, in one round; but at least a tenth of it each, or they would \
+		   hardly meet */
 #define SYSTEM_CALLS 20000
 #define COUNTED 65535
 
-static struct safestart *crowded;  /* has seen its batch, and counted as many as it does: asking changes nothing */
+/* Has seen its batch, and counted as many as it does: asking changes nothing. */
+static struct safestart *crowded;
 static struct safestart *counting; /* has seen its batch: asking it wakes nobody */
 static struct safestart *asleep;   /* has not, and never will: asking it wakes it every time */
 static _Alignas(64) _Atomic uint64_t word;
@@ -110,7 +114,8 @@ static void hang_up(void *argument, size_t times)
 	(void)argument;
 	sigemptyset(&hangup);
 	sigaddset(&hangup, SIGHUP);
-	pthread_sigmask(SIG_UNBLOCK, &hangup, NULL); /* blocked elsewhere, so that whoever is measured pays for the handler */
+	/* Blocked elsewhere, so that whoever is measured pays for the handler. */
+	pthread_sigmask(SIG_UNBLOCK, &hangup, NULL);
 	for (size_t i = 0; i < times; i++)
 		kill(getpid(), SIGHUP);
 }
@@ -121,7 +126,18 @@ static const unsigned threads[] = {1, 2, 8, 64};
 
 #define COUNTS (sizeof(threads) / sizeof(threads[0]))
 
-enum kind { OURS, CALL, LOAD, OURS_COUNTED, FETCH_OR, LOCK, LOCK_SIGNAL, EVENT, SIGNAL, KINDS };
+enum kind {
+	OURS,
+	CALL,
+	LOAD,
+	OURS_COUNTED,
+	FETCH_OR,
+	LOCK,
+	LOCK_SIGNAL,
+	EVENT,
+	SIGNAL,
+	KINDS
+};
 
 static const struct {
 	const char *name;
@@ -154,10 +170,12 @@ static void open_window(struct safestart *ss)
 static double measure_cell(const void *argument)
 {
 	const struct cell *cell = argument;
-	size_t calls = kinds[cell->kind].calls, each = calls / (cell->threads < 10 ? cell->threads : 10);
+	size_t calls = kinds[cell->kind].calls,
+	       each = calls / (cell->threads < 10 ? cell->threads : 10);
 
 	if (cell->kind == OURS_COUNTED) {
-		safestart_wait(counting, safestart_request(counting, SAFESTART_URGENT, NULL), -1, NULL);
+		safestart_wait(counting, safestart_request(counting, SAFESTART_URGENT, NULL), -1,
+			       NULL);
 		open_window(counting);
 		return bench_threads(cell->threads, ask, counting, (COUNTED - 2) / cell->threads);
 	}
@@ -173,7 +191,9 @@ static void say_table(void)
 	for (int kind = 0; kind < KINDS; kind++) {
 		for (size_t i = 0; i < COUNTS; i++) {
 			cells[kind][i] = (struct cell){(enum kind)kind, threads[i]};
-			ways[kind][i] = (struct way){.name = kinds[kind].name, .measure = measure_cell, .argument = &cells[kind][i]};
+			ways[kind][i] = (struct way){.name = kinds[kind].name,
+						     .measure = measure_cell,
+						     .argument = &cells[kind][i]};
 		}
 	}
 	bench_ways(&ways[0][0], KINDS * COUNTS);
@@ -182,12 +202,15 @@ static void say_table(void)
 		bench_at_most(what, &ways[OURS][i], &ways[CALL][i], 2);
 		bench_at_most(what, &ways[OURS][i], &ways[LOAD][i], 0);
 		for (int kind = OURS_COUNTED; kind < KINDS; kind++)
-			bench_at_least(what, &ways[kind][i], &ways[OURS][i], kind == LOCK && threads[i] == 8 ? 20 : 0);
+			bench_at_least(what, &ways[kind][i], &ways[OURS][i],
+				       kind == LOCK && threads[i] == 8 ? 20 : 0);
 		for (int kind = 0; kind < KINDS; kind++)
-			bench_point("asking", kinds[kind].name, threads[i], bench_median(&ways[kind][i]));
+			bench_point("asking", kinds[kind].name, threads[i],
+				    bench_median(&ways[kind][i]));
 	}
 	ways[OURS][0].name = "1 thread";
-	bench_at_most("a coalesced request, threads: 64", &ways[OURS][COUNTS - 1], &ways[OURS][0], 1.2);
+	bench_at_most("a coalesced request, threads: 64", &ways[OURS][COUNTS - 1], &ways[OURS][0],
+		      1.2);
 }
 
 /* ---- Requests that do more ---- */
@@ -207,10 +230,11 @@ static double measure_waking(const void *argument)
 static void say_others(void)
 {
 	static const struct cell one_event = {EVENT, 1}, one_ask = {OURS, 1};
-	struct way ways[] = {{.name = "a request that wakes", .measure = measure_waking},
-			     {.name = "write to an eventfd", .measure = measure_cell, .argument = &one_event},
-			     {.name = "a coalesced request with a reason", .measure = measure_reason},
-			     {.name = "one without", .measure = measure_cell, .argument = &one_ask}};
+	struct way ways[] =
+		{{.name = "a request that wakes", .measure = measure_waking},
+		 {.name = "write to an eventfd", .measure = measure_cell, .argument = &one_event},
+		 {.name = "a coalesced request with a reason", .measure = measure_reason},
+		 {.name = "one without", .measure = measure_cell, .argument = &one_ask}};
 
 	bench_ways(ways, 4);
 	bench_at_most(ways[0].name, &ways[0], &ways[1], 0);
@@ -225,8 +249,10 @@ static struct safestart *open_handle(void)
 	struct safestart *ss = NULL;
 	char why[256] = "";
 
-	if (conf == NULL || safestart_conf_set_callbacks(conf, &callbacks, NULL) < 0 || safestart_conf_set(conf, "thread", "no", why, sizeof(why)) < 0 ||
-	    safestart_conf_set(conf, "debounce", "24h", why, sizeof(why)) < 0 || safestart_conf_set(conf, "min_interval", "0", why, sizeof(why)) < 0 ||
+	if (conf == NULL || safestart_conf_set_callbacks(conf, &callbacks, NULL) < 0 ||
+	    safestart_conf_set(conf, "thread", "no", why, sizeof(why)) < 0 ||
+	    safestart_conf_set(conf, "debounce", "24h", why, sizeof(why)) < 0 ||
+	    safestart_conf_set(conf, "min_interval", "0", why, sizeof(why)) < 0 ||
 	    safestart_open(&ss, conf, why, sizeof(why)) < 0) {
 		fprintf(stderr, "asking: %s\n", why);
 		abort();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: the cost of being there: an open handle that nobody asks anything, and opening and closing one. */
+/* bench: the cost of being there: an open handle that nobody asks anything, and opening and closing
+ * one. */
 #include "bench.h"
 #include "held.h"
 
@@ -46,7 +47,8 @@ static size_t figure_of(const char *path, const char *key)
 	return value;
 }
 
-/* How often any thread but this one has gone to sleep or was put aside: each time it had been awake. */
+/* How often any thread but this one has gone to sleep or was put aside: each time it had been
+ * awake. */
 static size_t switches_of_others(void)
 {
 	DIR *tasks = opendir("/proc/self/task");
@@ -58,7 +60,8 @@ static size_t switches_of_others(void)
 		if (task->d_name[0] == '.' || atoi(task->d_name) == gettid())
 			continue;
 		snprintf(path, sizeof(path), "/proc/self/task/%.20s/status", task->d_name);
-		sum += figure_of(path, "voluntary_ctxt_switches:") + figure_of(path, "nonvoluntary_ctxt_switches:");
+		sum += figure_of(path, "voluntary_ctxt_switches:") +
+		       figure_of(path, "nonvoluntary_ctxt_switches:");
 	}
 	if (tasks != NULL)
 		closedir(tasks);
@@ -77,7 +80,8 @@ static void bench_idle(void)
 	struct safestart *ss = held_open(&documents, NULL, NULL, NULL);
 	safestart_wait(ss, safestart_request_restart(ss), -1, NULL);
 	nanosleep(&settle, NULL);
-	bench_figure("resident with an open handle of 10 nodes: more than without", (double)(figure_of("/proc/self/status", "VmRSS:") - resident), "KiB");
+	bench_figure("resident with an open handle of 10 nodes: more than without",
+		     (double)(figure_of("/proc/self/status", "VmRSS:") - resident), "KiB");
 	bench_figure("threads of an open handle", entries("/proc/self/task") - threads, "");
 	bench_figure("descriptors of an open handle", entries("/proc/self/fd") - descriptors, "");
 	size_t before = switches_of_others();
@@ -88,8 +92,10 @@ static void bench_idle(void)
 	before = switches_of_others();
 	int64_t cpu = clock();
 	nanosleep(&watch, NULL);
-	bench_figure("wake-ups a minute, shut down and not closed", (double)(switches_of_others() - before) * 20, "");
-	bench_figure("processor time meanwhile", (double)(clock() - cpu) / CLOCKS_PER_SEC / 3 * 100, "%");
+	bench_figure("wake-ups a minute, shut down and not closed",
+		     (double)(switches_of_others() - before) * 20, "");
+	bench_figure("processor time meanwhile", (double)(clock() - cpu) / CLOCKS_PER_SEC / 3 * 100,
+		     "%");
 	held_close(ss);
 	held_free(&documents);
 }
@@ -112,7 +118,8 @@ static void bench_size(void)
 			text += segments[i].p_memsz;
 	}
 	if (stat(path, &status) == 0)
-		bench_figure("the library's file, with its symbols", (double)status.st_size / 1024, "KiB");
+		bench_figure("the library's file, with its symbols", (double)status.st_size / 1024,
+			     "KiB");
 	bench_figure("of it code", (double)text / 1024, "KiB");
 }
 
@@ -157,7 +164,8 @@ static double measure_descriptors(const void *argument)
 
 	(void)argument;
 	for (int i = 0; i < OPENINGS; i++) {
-		int epoll = epoll_create1(EPOLL_CLOEXEC), wake = eventfd(0, EFD_CLOEXEC), timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+		int epoll = epoll_create1(EPOLL_CLOEXEC), wake = eventfd(0, EFD_CLOEXEC),
+		    timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 		struct epoll_event event = {.events = EPOLLIN};
 		epoll_ctl(epoll, EPOLL_CTL_ADD, wake, &event);
 		epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &event);
@@ -170,8 +178,10 @@ static double measure_descriptors(const void *argument)
 
 void bench_being(void)
 {
-	struct way ways[] = {{.name = "pthread_create() and pthread_join()", .measure = measure_thread},
-			     {.name = "epoll, eventfd and timerfd, made and closed", .measure = measure_descriptors},
+	struct way ways[] = {{.name = "pthread_create() and pthread_join()",
+			      .measure = measure_thread},
+			     {.name = "epoll, eventfd and timerfd, made and closed",
+			      .measure = measure_descriptors},
 			     {.name = "open", .measure = measure_open, .argument = "thread=yes"},
 			     {.name = "open", .measure = measure_open, .argument = "thread=no"}};
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The bench: `bench [--data DIRECTORY] [SECTION…]`. It reports, it judges nothing: its exit code is 0 whatever it measures. */
+/* The bench: `bench [--data DIRECTORY] [SECTION…]`. It reports, it judges nothing: its exit code is
+ * 0 whatever it measures. */
 #include "bench.h"
 
 #include <pthread.h>
@@ -14,7 +15,10 @@ const char *bench_data;
 static const struct {
 	const char *name;
 	void (*run)(void);
-} sections[] = {{"reading", bench_reading}, {"asking", bench_asking}, {"applying", bench_applying}, {"being", bench_being}};
+} sections[] = {{"reading", bench_reading},
+		{"asking", bench_asking},
+		{"applying", bench_applying},
+		{"being", bench_being}};
 
 #define SECTIONS (sizeof(sections) / sizeof(sections[0]))
 
@@ -113,7 +117,8 @@ static void *hand_works(void *argument)
 	struct hand *hand = argument;
 	struct crew *crew = hand->crew;
 
-	/* Woken together they may otherwise run one after another on the processor of whoever woke them. */
+	/* Woken together they may otherwise run one after another on the processor of whoever woke
+	 * them. */
 	if (crew->threads > 1)
 		bench_stay(hand->index);
 	pthread_barrier_wait(&crew->start);
@@ -123,7 +128,8 @@ static void *hand_works(void *argument)
 	return NULL;
 }
 
-double bench_threads(unsigned threads, void (*work)(void *argument, size_t times), void *argument, size_t times)
+double bench_threads(unsigned threads, void (*work)(void *argument, size_t times), void *argument,
+		     size_t times)
 {
 	struct crew crew = {.threads = threads, .work = work, .argument = argument, .times = times};
 	struct hand *hands = calloc(threads, sizeof(*hands));
@@ -152,7 +158,9 @@ static const char *unit_now;
 void bench_section(const char *title, const char *unit)
 {
 	unit_now = unit;
-	printf("\n### %s\n\n| what | %s | beside | %s | ratio | target | |\n| --- | ---: | --- | ---: | ---: | ---: | --- |\n", title, unit, unit);
+	printf("\n### %s\n\n| what | %s | beside | %s | ratio | target | |\n| --- | ---: | --- | "
+	       "---: | ---: | ---: | --- |\n",
+	       title, unit, unit);
 	fflush(stdout);
 }
 
@@ -163,13 +171,19 @@ static const char *number(double value)
 	static unsigned next;
 	char *text = texts[next++ % 4];
 
-	snprintf(text, sizeof(texts[0]), value >= 100 ? "%.0f" : value >= 10 ? "%.1f" : "%.2f", value);
+	snprintf(text, sizeof(texts[0]),
+		 value >= 100  ? "%.0f"
+		 : value >= 10 ? "%.1f"
+			       : "%.2f",
+		 value);
 	return text;
 }
 
-static void row(const char *what, const struct way *way, const struct way *other, double ratio, const char *sign, double target, bool met)
+static void row(const char *what, const struct way *way, const struct way *other, double ratio,
+		const char *sign, double target, bool met)
 {
-	printf("| %s | %s | %s | %s | %s | ", what, number(bench_median(way)), other->name, number(bench_median(other)), number(ratio));
+	printf("| %s | %s | %s | %s | %s | ", what, number(bench_median(way)), other->name,
+	       number(bench_median(other)), number(ratio));
 	if (target > 0)
 		printf("%s %s | %s |\n", sign, number(target), met ? "met" : "**missed**");
 	else
@@ -193,7 +207,8 @@ void bench_at_least(const char *what, const struct way *peer, const struct way *
 
 void bench_figure(const char *what, double figure, const char *unit)
 {
-	printf("| %s | %s%s%s | | | | | |\n", what, number(figure), unit[0] != '\0' ? " " : "", unit);
+	printf("| %s | %s%s%s | | | | | |\n", what, number(figure), unit[0] != '\0' ? " " : "",
+	       unit);
 	fflush(stdout);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: measuring, and saying it as ratios. What is compared is measured in turn, round after round, so that whatever else the
- * machine does meanwhile meets all of them; a figure is the median of its rounds, a ratio the median of the ratios of each round. */
+/* bench: measuring, and saying it as ratios. What is compared is measured in turn, round after
+ * round, so that whatever else the machine does meanwhile meets all of them; a figure is the median
+ * of its rounds, a ratio the median of the ratios of each round. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -10,7 +11,8 @@
 
 #define BENCH_ROUNDS 15
 
-/* One way of doing something. `measure` returns the cost of one round in the section's unit, usually nanoseconds each. */
+/* One way of doing something. `measure` returns the cost of one round in the section's unit,
+ * usually nanoseconds each. */
 struct way {
 	const char *name;
 	double (*measure)(const void *argument);
@@ -28,10 +30,13 @@ double bench_ratio(const struct way *way, const struct way *to);
 
 void bench_section(const char *title, const char *unit);
 
-/* One row: a figure beside a limit or a peer. A target is the most (or, for peers, the least) that the ratio may be; 0: none. */
+/* One row: a figure beside a limit or a peer. A target is the most (or, for peers, the least) that
+ * the ratio may be; 0: none. */
 void bench_at_most(const char *what, const struct way *way, const struct way *limit, double target);
-void bench_at_least(const char *what, const struct way *peer, const struct way *way, double target); /* how many times the peer costs */
-void bench_figure(const char *what, double figure, const char *unit); /* by itself, without a ratio */
+/* How many times the peer costs. */
+void bench_at_least(const char *what, const struct way *peer, const struct way *way, double target);
+/* By itself, without a ratio. */
+void bench_figure(const char *what, double figure, const char *unit);
 void bench_skipped(const char *what, const char *why);
 
 /* One point of a plot, into DIRECTORY/NAME.tsv, if a directory for data was named. */
@@ -42,11 +47,14 @@ void bench_point(const char *plot, const char *series, double x, double y);
 int64_t bench_now(void); /* CLOCK_MONOTONIC, ns */
 int64_t bench_cpu(void); /* CPU time of this thread, ns */
 
-/* This thread stays on that one of the processors it may use, and so do those that it starts from now on. */
+/* This thread stays on that one of the processors it may use, and so do those that it starts from
+ * now on. */
 void bench_stay(unsigned index);
 
-/* `work` does something `times` times; on so many threads at once, all started together. CPU ns for one, on average. */
-double bench_threads(unsigned threads, void (*work)(void *argument, size_t times), void *argument, size_t times);
+/* `work` does something `times` times; on so many threads at once, all started together. CPU ns for
+ * one, on average. */
+double bench_threads(unsigned threads, void (*work)(void *argument, size_t times), void *argument,
+		     size_t times);
 
 /* The compiler has to believe that it is used. */
 #define BENCH_USE(value) __asm__ volatile("" : : "r"(value) : "memory")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* counted: does one thing a number of times, for tests/bench/counts: `counted reading|asking|applying TIMES [NODES]`. What it
- * costs is the difference of two runs: all that is not repeated falls out. */
+/* counted: does one thing a number of times, for tests/bench/counts: `counted
+ * reading|asking|applying TIMES [NODES]`. What it costs is the difference of two runs: all that is
+ * not repeated falls out. */
 #include "held.h"
 
 #include <stdio.h>
@@ -21,7 +22,8 @@ static void read_often(struct held_documents *documents, unsigned long times)
 /* The first opens the batch, all others are coalesced into it. */
 static void ask_often(struct held_documents *documents, unsigned long times)
 {
-	struct safestart *ss = held_open(documents, NULL, NULL, "thread=no", "debounce=1h", "max_delay=1h", NULL);
+	struct safestart *ss =
+		held_open(documents, NULL, NULL, "thread=no", "debounce=1h", "max_delay=1h", NULL);
 
 	safestart_request_restart(ss);
 	safestart_dispatch(ss, 0);

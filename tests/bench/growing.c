@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: applying, continued: what a set needs in memory, how fast a node is found, how many reloads a second, and how it
- * grows with readers and waiters. */
+/* bench: applying, continued: what a set needs in memory, how fast a node is found, how many
+ * reloads a second, and how it grows with readers and waiters. */
 #include "bench.h"
 #include "held.h"
 
@@ -62,17 +62,22 @@ static void bench_memory(struct held_documents *documents)
 	size_t after = in_use();
 
 	bench_figure("100,000 nodes, one handle, per node: strings", (double)strings / NODES, "B");
-	bench_figure("100,000 nodes, one handle, per node: all that is allocated", (double)(after - before) / NODES, "B");
-	/* The set the source handed over last is kept beside the live one, to know what is unchanged. */
-	bench_figure("100,000 nodes, per node and set, beside its strings", ((double)(after - before) / 2 - (double)strings) / NODES, "B");
+	bench_figure("100,000 nodes, one handle, per node: all that is allocated",
+		     (double)(after - before) / NODES, "B");
+	/* The set the source handed over last is kept beside the live one, to know what is
+	 * unchanged. */
+	bench_figure("100,000 nodes, per node and set, beside its strings",
+		     ((double)(after - before) / 2 - (double)strings) / NODES, "B");
 	size_t resident = line_of("/proc/self/status", "VmRSS:");
 	forget_peak();
 	reload(documents, ss, 1);
-	bench_figure("one apply of 100,000 nodes: peak above what was resident", (double)(line_of("/proc/self/status", "VmHWM:") - resident) / 1048576, "MiB");
+	bench_figure("one apply of 100,000 nodes: peak above what was resident",
+		     (double)(line_of("/proc/self/status", "VmHWM:") - resident) / 1048576, "MiB");
 	reload(documents, ss, 5);
 	size_t early = in_use();
 	reload(documents, ss, 20);
-	bench_figure("20 reloads of 100,000 nodes: more in use afterwards", (double)in_use() - (double)early, "B");
+	bench_figure("20 reloads of 100,000 nodes: more in use afterwards",
+		     (double)in_use() - (double)early, "B");
 	held_close(ss);
 	malloc_trim(0);
 }
@@ -102,7 +107,8 @@ static double measure_bsearch(const void *argument)
 	int64_t from = bench_cpu();
 
 	for (int i = 0; i < 20000; i++)
-		BENCH_USE(bsearch(found->ids[scatter(&state)], found->ids, NODES, sizeof(char *), by_text));
+		BENCH_USE(bsearch(found->ids[scatter(&state)], found->ids, NODES, sizeof(char *),
+				  by_text));
 	return (double)(bench_cpu() - from) / 20000;
 }
 
@@ -125,7 +131,9 @@ static void bench_finding(struct held_documents *documents)
 
 	for (size_t i = 0; i < NODES; i++)
 		found.ids[i] = safestart_node_id(safestart_snapshot_at(snapshot, i));
-	struct way ways[] = {{.name = "bsearch() with strcmp() in an array of the ids", .measure = measure_bsearch, .argument = &found},
+	struct way ways[] = {{.name = "bsearch() with strcmp() in an array of the ids",
+			      .measure = measure_bsearch,
+			      .argument = &found},
 			     {.name = "find", .measure = measure_find, .argument = &found}};
 	bench_ways(ways, 2);
 	bench_at_most("safestart_snapshot_find() among 100,000", &ways[1], &ways[0], 1.3);
@@ -225,7 +233,8 @@ static int hold_on(struct safestart_run *run, void *user_data)
 /* From the end of the callback until the last of them has its answer. */
 static double measure_waiters(const void *argument)
 {
-	static const struct safestart_callbacks holding = {.size = sizeof(holding), .restart = hold_on};
+	static const struct safestart_callbacks holding = {.size = sizeof(holding),
+							   .restart = hold_on};
 	unsigned count = *(const unsigned *)argument;
 	struct waiting waiting = {.ss = NULL};
 	pthread_t *threads = calloc(count, sizeof(*threads));
@@ -253,13 +262,16 @@ static double measure_waiters(const void *argument)
 	return (double)taken;
 }
 
-static void bench_series(const char *series, double (*measure)(const void *), const unsigned *counts, size_t count, const char *what)
+static void bench_series(const char *series, double (*measure)(const void *),
+			 const unsigned *counts, size_t count, const char *what)
 {
 	struct way ways[4];
 	char words[80];
 
 	for (size_t i = 0; i < count; i++)
-		ways[i] = (struct way){.name = "the first of these", .measure = measure, .argument = &counts[i]};
+		ways[i] = (struct way){.name = "the first of these",
+				       .measure = measure,
+				       .argument = &counts[i]};
 	bench_ways(ways, count);
 	for (size_t i = 0; i < count; i++) {
 		snprintf(words, sizeof(words), what, counts[i]);
@@ -280,7 +292,10 @@ void bench_growing(void)
 	bench_finding(&documents);
 	held_free(&documents);
 	bench_ways(&often, 1);
-	bench_figure("reloads a second, 10 nodes, one asked for after the other", 1e9 / bench_median(&often), "");
-	bench_series("reload with readers", measure_readers, readers, 3, "reload of 10 nodes, %u readers");
-	bench_series("answer to waiters", measure_waiters, waiters, 4, "callback returns → the last of %u waiters has its answer");
+	bench_figure("reloads a second, 10 nodes, one asked for after the other",
+		     1e9 / bench_median(&often), "");
+	bench_series("reload with readers", measure_readers, readers, 3,
+		     "reload of 10 nodes, %u readers");
+	bench_series("answer to waiters", measure_waiters, waiters, 4,
+		     "callback returns → the last of %u waiters has its answer");
 }

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW "%c{\"targets\":[\"10.%zu.%zu.%zu:%d\"],\"labels\":{\"id\":\"node-%06zu\",\"zone\":\"%c\"}}"
+#define ROW                                                                                     \
+	"%c{\"targets\":[\"10.%zu.%zu.%zu:%d\"],\"labels\":{\"id\":\"node-%06zu\",\"zone\":\"%" \
+	"c\"}}"
 
 static void make_text(struct held_documents *held, int which, size_t nodes)
 {
@@ -19,7 +21,9 @@ static void make_text(struct held_documents *held, int which, size_t nodes)
 	for (size_t i = 0; i < nodes; i++) {
 		/* The one in the middle differs, by its port. */
 		int port = 8087 + (i == nodes / 2 ? which : 0);
-		length += (size_t)snprintf(text + length, room - length, ROW, i == 0 ? '[' : ',', i >> 16, i >> 8 & 255, i & 255, port, i, 'a' + (int)(i % 3));
+		length += (size_t)snprintf(text + length, room - length, ROW, i == 0 ? '[' : ',',
+					   i >> 16, i >> 8 & 255, i & 255, port, i,
+					   'a' + (int)(i % 3));
 	}
 	text[length++] = ']';
 	text[length] = '\0';
@@ -33,7 +37,8 @@ void held_make(struct held_documents *held, size_t nodes)
 	make_text(held, 0, nodes);
 	make_text(held, 1, nodes);
 	for (size_t i = 0; i < nodes; i++)
-		held->strings += (size_t)snprintf(NULL, 0, "node-%06zu.10.%zu.%zu.%zu.zone.a.", i, i >> 16, i >> 8 & 255, i & 255);
+		held->strings += (size_t)snprintf(NULL, 0, "node-%06zu.10.%zu.%zu.%zu.zone.a.", i,
+						  i >> 16, i >> 8 & 255, i & 255);
 }
 
 void held_free(struct held_documents *held)
@@ -49,9 +54,11 @@ void held_flip(struct held_documents *held)
 
 /* ---- The source: what an application would add ---- */
 
-static struct held_documents *_Atomic opened; /* handed to the source; one handle is opened at a time */
+/* Handed to the source; one handle is opened at a time. */
+static struct held_documents *_Atomic opened;
 
-static int held_source_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int held_source_open(void **state, const struct safestart_source_conf *conf, char *why,
+			    size_t why_size, void *user_data)
 {
 	(void)conf;
 	(void)why;
@@ -74,8 +81,11 @@ static void held_source_close(void *state)
 	(void)state;
 }
 
-static const struct safestart_source source = {
-	.size = sizeof(source), .scheme = "held", .open = held_source_open, .gather = held_gather, .close = held_source_close};
+static const struct safestart_source source = {.size = sizeof(source),
+					       .scheme = "held",
+					       .open = held_source_open,
+					       .gather = held_gather,
+					       .close = held_source_close};
 
 /* ---- A handle ---- */
 
@@ -91,7 +101,9 @@ static void set(struct safestart_conf *conf, const char *setting)
 	}
 }
 
-struct safestart *held_open(struct held_documents *held, const struct safestart_callbacks *callbacks, void *user_data, const char *first, ...)
+struct safestart *held_open(struct held_documents *held,
+			    const struct safestart_callbacks *callbacks, void *user_data,
+			    const char *first, ...)
 {
 	struct safestart_conf *conf = safestart_conf_new();
 	struct safestart *ss;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: documents of n nodes, and a source that hands over one of two held in memory, which differ in one node. */
+/* bench: documents of n nodes, and a source that hands over one of two held in memory, which differ
+ * in one node. */
 #ifndef HELD_H
 #define HELD_H
 
@@ -17,9 +18,11 @@ struct held_documents {
 void held_make(struct held_documents *held, size_t nodes); /* ends the program without memory */
 void held_free(struct held_documents *held);
 
-/* A handle, opened with source=held: and "key=value" strings ended by NULL; generation 1 is live. `held` NULL: source=none.
- * Ends the program if it can't be opened. */
-struct safestart *held_open(struct held_documents *held, const struct safestart_callbacks *callbacks, void *user_data, const char *first, ...);
+/* A handle, opened with source=held: and "key=value" strings ended by NULL; generation 1 is live.
+ * `held` NULL: source=none. Ends the program if it can't be opened. */
+struct safestart *held_open(struct held_documents *held,
+			    const struct safestart_callbacks *callbacks, void *user_data,
+			    const char *first, ...);
 
 void held_flip(struct held_documents *held); /* the other one is handed over from now on */
 void held_close(struct safestart *ss);

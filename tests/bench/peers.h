@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What reading is compared with: a shared library of its own, so that its empty calls go the way the library's do. */
+/* What reading is compared with: a shared library of its own, so that its empty calls go the way
+ * the library's do. */
 #ifndef PEERS_H
 #define PEERS_H
 
@@ -13,7 +14,8 @@ extern "C" {
 void *bench_empty_enter(void *argument);
 void bench_empty_leave(void *argument);
 
-/* C++: a std::shared_ptr that all threads load, use and drop; by std::atomic<>, and by std::atomic_load(). */
+/* C++: a std::shared_ptr that all threads load, use and drop; by std::atomic<>, and by
+ * std::atomic_load(). */
 void bench_atomic_shared_ptr(void *argument, size_t times);
 void bench_load_shared_ptr(void *argument, size_t times);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a reader pays: alone, beside others, beside publications, the first time; and what it would pay elsewhere. */
+/* What a reader pays: alone, beside others, beside publications, the first time; and what it would
+ * pay elsewhere. */
+#include "reading.h"
 #include "bench.h"
 #include "peers.h"
-#include "reading.h"
 
 #include <pthread.h>
 #include <safestart/safestart.h>
@@ -13,7 +14,8 @@
 
 /* ---- Ways to read ---- */
 
-/* So few instructions that it matters where a loop lies and what else is in it: they lie alike, and there is little else. */
+/* So few instructions that it matters where a loop lies and what else is in it: they lie alike, and
+ * there is little else. */
 #define ALIKE __attribute__((aligned(64), noinline))
 
 static ALIKE void lock(void *argument, size_t times)
@@ -27,7 +29,8 @@ static ALIKE void lock(void *argument, size_t times)
 static ALIKE void lock_and_use(void *argument, size_t times)
 {
 	for (; times > 0; times--) {
-		BENCH_USE(safestart_node_port(safestart_snapshot_at(safestart_read_lock(argument), times & 1)));
+		BENCH_USE(safestart_node_port(
+			safestart_snapshot_at(safestart_read_lock(argument), times & 1)));
 		safestart_read_unlock(argument);
 	}
 }
@@ -61,7 +64,9 @@ static struct {
 	_Alignas(64) pthread_mutex_t mutex;
 	_Alignas(64) _Atomic size_t refs;
 	_Alignas(64) void *live;
-} shared = {.rwlock = PTHREAD_RWLOCK_INITIALIZER, .mutex = PTHREAD_MUTEX_INITIALIZER, .live = &shared};
+} shared = {.rwlock = PTHREAD_RWLOCK_INITIALIZER,
+	    .mutex = PTHREAD_MUTEX_INITIALIZER,
+	    .live = &shared};
 
 static ALIKE void rwlock(void *argument, size_t times)
 {
@@ -122,19 +127,38 @@ static const struct subject {
 	{"pthread_rwlock", "pthread_rwlock", rwlock, 1000000, 500000},
 	{"pthread_mutex", "pthread_mutex", mutex, 1000000, 500000},
 	{"shared reference count", "shared reference count", refcount, 2000000, 1000000},
-	{"C++ atomic<shared_ptr>", "std::atomic<std::shared_ptr>", bench_atomic_shared_ptr, 500000, 200000},
+	{"C++ atomic<shared_ptr>", "std::atomic<std::shared_ptr>", bench_atomic_shared_ptr, 500000,
+	 200000},
 	{"C++ atomic_load(shared_ptr)", NULL, bench_load_shared_ptr, 500000, 200000},
 };
 
-enum { EMPTY, LOCK, USE, GENERATION, ACQUIRE, RWLOCK, MUTEX, REFCOUNT, ATOMIC_PTR, LOAD_PTR, SUBJECTS };
-enum { MOST_THREADS = 4 }; /* of 1, 2, 4, 8: those from the third are for the plot */
+enum {
+	EMPTY,
+	LOCK,
+	USE,
+	GENERATION,
+	ACQUIRE,
+	RWLOCK,
+	MUTEX,
+	REFCOUNT,
+	ATOMIC_PTR,
+	LOAD_PTR,
+	SUBJECTS
+};
+enum {
+	MOST_THREADS = 4
+}; /* of 1, 2, 4, 8: those from the third are for the plot */
 
 static void say_threads(struct way (*ways)[SUBJECTS])
 {
 	static const struct {
 		int peer;
 		double targets[2]; /* by threads; 0: none */
-	} peers[] = {{RWLOCK, {3, 15}}, {MUTEX, {3, 15}}, {REFCOUNT, {0, 0}}, {ATOMIC_PTR, {0, 50}}, {LOAD_PTR, {0, 50}}};
+	} peers[] = {{RWLOCK, {3, 15}},
+		     {MUTEX, {3, 15}},
+		     {REFCOUNT, {0, 0}},
+		     {ATOMIC_PTR, {0, 50}},
+		     {LOAD_PTR, {0, 50}}};
 	static const char *const by[] = {"1 thread", "2 threads"};
 	char text[128];
 
@@ -161,7 +185,9 @@ static void threads(struct safestart *ss)
 
 	for (size_t t = 0; t < counts; t++) {
 		for (size_t s = 0; s < SUBJECTS; s++) {
-			tasks[t][s] = (struct task){1u << t, subjects[s].work, ss, t == 0 ? subjects[s].alone : subjects[s].contended >> (t - 1)};
+			tasks[t][s] = (struct task){1u << t, subjects[s].work, ss,
+						    t == 0 ? subjects[s].alone
+							   : subjects[s].contended >> (t - 1)};
 			ways[t][s] = (struct way){subjects[s].name, by_threads, &tasks[t][s], {0}};
 		}
 	}
@@ -170,7 +196,8 @@ static void threads(struct safestart *ss)
 	for (size_t t = 0; t < counts; t++) {
 		for (size_t s = 0; s < SUBJECTS; s++) {
 			if (subjects[s].plot != NULL)
-				bench_point("reading", subjects[s].plot, 1u << t, bench_median(&ways[t][s]));
+				bench_point("reading", subjects[s].plot, 1u << t,
+					    bench_median(&ways[t][s]));
 		}
 	}
 }
@@ -179,17 +206,19 @@ static void threads(struct safestart *ss)
 
 struct publisher {
 	struct safestart *ss;
-	int64_t every;    /* ns */
-	double *rate;     /* what came of it, a second */
+	int64_t every; /* ns */
+	double *rate;  /* what came of it, a second */
 	_Atomic bool stop;
 };
 
 /* Two sets in turn; each is live before the next is pushed. */
 static void *publish(void *argument)
 {
-	static const char *const sets[] = {
-		"[{\"targets\":[\"10.0.0.1:8087\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:8087\"],\"labels\":{\"id\":\"b\"}}]",
-		"[{\"targets\":[\"10.0.0.1:8088\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:8087\"],\"labels\":{\"id\":\"b\"}}]"};
+	static const char *const sets[] =
+		{"[{\"targets\":[\"10.0.0.1:8087\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10."
+		 "0.0.2:8087\"],\"labels\":{\"id\":\"b\"}}]",
+		 "[{\"targets\":[\"10.0.0.1:8088\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10."
+		 "0.0.2:8087\"],\"labels\":{\"id\":\"b\"}}]"};
 	struct publisher *publisher = argument;
 	int64_t due = bench_now();
 	uint64_t ticket;
@@ -216,7 +245,9 @@ struct beside {
 static double beside_publications(const void *argument)
 {
 	const struct beside *beside = argument;
-	struct publisher publisher = {.ss = beside->task.argument, .every = beside->every, .rate = beside->rate};
+	struct publisher publisher = {.ss = beside->task.argument,
+				      .every = beside->every,
+				      .rate = beside->rate};
 	pthread_t thread;
 
 	if (pthread_create(&thread, NULL, publish, &publisher) != 0)
@@ -224,7 +255,8 @@ static double beside_publications(const void *argument)
 	int64_t begun = bench_now();
 	uint64_t first = safestart_generation(publisher.ss);
 	double cost = by_threads(&beside->task);
-	*publisher.rate = (double)(safestart_generation(publisher.ss) - first) * 1e9 / (double)(bench_now() - begun);
+	*publisher.rate = (double)(safestart_generation(publisher.ss) - first) * 1e9 /
+			  (double)(bench_now() - begun);
 	atomic_store(&publisher.stop, true);
 	pthread_join(thread, NULL);
 	return cost;
@@ -237,18 +269,21 @@ static void publications(struct safestart *ss)
 	struct task quiet = {1, lock, ss, times};
 	struct beside few = {quiet, 100000000, &rates[0]}, many = {quiet, 100000, &rates[1]};
 	struct way ways[] = {{"nothing published", by_threads, &quiet, {0}},
-		{"10 publications a second", beside_publications, &few, {0}},
-		{"10,000 publications a second", beside_publications, &many, {0}}};
+			     {"10 publications a second", beside_publications, &few, {0}},
+			     {"10,000 publications a second", beside_publications, &many, {0}}};
 
 	bench_ways(ways, 3);
 	bench_at_most("read_lock, read_unlock; 10 publications a second", &ways[1], &ways[0], 1.3);
-	bench_at_most("the same; 10,000 publications a second, or as many as go", &ways[2], &ways[0], 1.3);
+	bench_at_most("the same; 10,000 publications a second, or as many as go", &ways[2],
+		      &ways[0], 1.3);
 	bench_figure("how many went, of 10,000", rates[1], "a second");
 }
 
 /* ---- The first time ---- */
 
-enum { STARTS = 100 };
+enum {
+	STARTS = 100
+};
 
 static void *starts(void *argument)
 {
@@ -307,7 +342,8 @@ static void first_time(struct safestart *ss)
 {
 	static void *(*const first)(void *) = reads_first;
 	static void *(*const nothing)(void *) = starts;
-	struct way ways[] = {{"a thread's first read", by_new_threads, &first, {0}}, {"starting and joining a thread", whole_thread, &nothing, {0}}};
+	struct way ways[] = {{"a thread's first read", by_new_threads, &first, {0}},
+			     {"starting and joining a thread", whole_thread, &nothing, {0}}};
 
 	first_of = ss;
 	bench_ways(ways, 2);
@@ -319,10 +355,12 @@ void bench_reading(void)
 	struct safestart_conf *conf = safestart_conf_new();
 	struct safestart *ss;
 
-	if (conf == NULL || safestart_conf_set(conf, "debounce", "0", NULL, 0) != 0 || safestart_open(&ss, conf, NULL, 0) != 0)
+	if (conf == NULL || safestart_conf_set(conf, "debounce", "0", NULL, 0) != 0 ||
+	    safestart_open(&ss, conf, NULL, 0) != 0)
 		abort();
 	safestart_conf_free(conf);
-	if (safestart_nodes_replace(ss, "[{\"targets\":[\"10.0.0.1:8087\",\"10.0.0.2:8087\"]}]", NULL, NULL, 0) != 0 ||
+	if (safestart_nodes_replace(ss, "[{\"targets\":[\"10.0.0.1:8087\",\"10.0.0.2:8087\"]}]",
+				    NULL, NULL, 0) != 0 ||
 	    safestart_wait_ready(ss, 10000) != 0)
 		abort();
 	bench_section("Reading", "ns");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading from Python and Node, and Go's own way to read: programs of their own, which print one figure each. What is not
- * there on this machine is skipped, with a word. */
+/* Reading from Python and Node, and Go's own way to read: programs of their own, which print one
+ * figure each. What is not there on this machine is skipped, with a word. */
 #include "bench.h"
 #include "reading.h"
 
@@ -21,13 +21,15 @@ static double printed(const void *argument)
 
 static void from(const char *language, const char *program, const char *missing)
 {
-	static const char *const names[] = {"an empty call", "cached by generation", "snapshot_json each time"};
+	static const char *const names[] = {"an empty call", "cached by generation",
+					    "snapshot_json each time"};
 	static const char *const modes[] = {"empty", "cached", "json"};
 	char commands[3][1024], text[128];
 	struct way ways[3];
 
 	for (int i = 0; i < 3; i++) {
-		snprintf(commands[i], sizeof(commands[i]), "%s '%s' '%s' %s 2>/dev/null", program, BENCH_LIBRARY, BENCH_PEERS, modes[i]);
+		snprintf(commands[i], sizeof(commands[i]), "%s '%s' '%s' %s 2>/dev/null", program,
+			 BENCH_LIBRARY, BENCH_PEERS, modes[i]);
 		ways[i] = (struct way){names[i], printed, commands[i], {0}};
 	}
 	snprintf(text, sizeof(text), "from %s, ten nodes", language);
@@ -36,7 +38,8 @@ static void from(const char *language, const char *program, const char *missing)
 		return;
 	}
 	bench_ways(ways, 3);
-	snprintf(text, sizeof(text), "from %s, ten nodes: the generation compared, a cache used", language);
+	snprintf(text, sizeof(text), "from %s, ten nodes: the generation compared, a cache used",
+		 language);
 	bench_at_most(text, &ways[1], &ways[0], 0);
 	bench_at_least(text, &ways[2], &ways[1], 0);
 }
@@ -49,7 +52,9 @@ static void go(void)
 	for (int i = 0; i < 2; i++) {
 		struct way way = {"go", printed, commands[i], {0}};
 		bench_ways(&way, 1);
-		bench_figure(i == 0 ? "Go's atomic.Pointer, load and use, inlined; 1 thread" : "the same; 2 threads", bench_median(&way), "ns");
+		bench_figure(i == 0 ? "Go's atomic.Pointer, load and use, inlined; 1 thread"
+				    : "the same; 2 threads",
+			     bench_median(&way), "ns");
 	}
 #else
 	bench_skipped("Go's atomic.Pointer", "there is no go here (Debian: golang)");
@@ -58,7 +63,9 @@ static void go(void)
 
 void bench_reading_elsewhere(void)
 {
-	from("Python, by ctypes", "python3 " BENCH_SOURCE "/peer_python.py", "there is no python3 here");
-	from("Node, by koffi", "node " BENCH_SOURCE "/peer_node.js", "there is no node here, or no koffi (npm install koffi; NODE_PATH)");
+	from("Python, by ctypes", "python3 " BENCH_SOURCE "/peer_python.py",
+	     "there is no python3 here");
+	from("Node, by koffi", "node " BENCH_SOURCE "/peer_node.js",
+	     "there is no node here, or no koffi (npm install koffi; NODE_PATH)");
 	go();
 }

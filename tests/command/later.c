@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* later: preloaded, it makes it 40 s later for the program as soon as there is the file $LATER. Timers are the kernel's, and know nothing
- * of it: those set from then on are late. */
+/* later: preloaded, it makes it 40 s later for the program as soon as there is the file $LATER.
+ * Timers are the kernel's, and know nothing of it: those set from then on are late. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <time.h>

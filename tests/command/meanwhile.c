@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* meanwhile: preloaded, it lets somebody else be quick at the worst moment. At the first fsync() the file $MEANWHILE.new takes the place of
- * $MEANWHILE: they do not know of any lock. And before the program looks for the $MEANWHILE_AT-th time at a file whose path has
- * $MEANWHILE_PATH in it, the shell does $MEANWHILE_DO; before the next time, $MEANWHILE_THEN. */
+/* meanwhile: preloaded, it lets somebody else be quick at the worst moment. At the first fsync()
+ * the file $MEANWHILE.new takes the place of $MEANWHILE: they do not know of any lock. And before
+ * the program looks for the $MEANWHILE_AT-th time at a file whose path has $MEANWHILE_PATH in it,
+ * the shell does $MEANWHILE_DO; before the next time, $MEANWHILE_THEN. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -39,7 +40,9 @@ static void look(const char *path)
 	if (wanted == NULL || at == NULL || strstr(path, wanted) == NULL)
 		return;
 	long behind = ++looks - atol(at);
-	const char *words = behind == 0 ? getenv("MEANWHILE_DO") : behind == 1 ? getenv("MEANWHILE_THEN") : NULL;
+	const char *words = behind == 0   ? getenv("MEANWHILE_DO")
+			    : behind == 1 ? getenv("MEANWHILE_THEN")
+					  : NULL;
 	if (words != NULL && system(words) != 0)
 		abort();
 }

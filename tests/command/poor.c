@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* poor: preloaded, it lets one allocation of the program fail, the $POOR-th (with $POOR_SIZE: of those of exactly that size), and then
- * makes the file $POOR_HIT, so that whoever counts knows when there are no more. */
+/* poor: preloaded, it lets one allocation of the program fail, the $POOR-th (with $POOR_SIZE: of
+ * those of exactly that size), and then makes the file $POOR_HIT, so that whoever counts knows when
+ * there are no more. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * server KEY=VALUE... - a small server for the tests of the command: libsafestart's settings as arguments, one order a line on
- * standard input, one answer a line on standard output. It ends with its input.
+ * server KEY=VALUE... - a small server for the tests of the command: libsafestart's settings as
+ * arguments, one order a line on standard input, one answer a line on standard output. It ends with
+ * its input.
  *
  *   report ID ERROR   a request to the node went so (0: worked)
  *   push JSON         the whole set, and how that ended
@@ -54,7 +55,8 @@ static void push(const char *json)
 	uint64_t ticket;
 	char why[256];
 
-	if (safestart_nodes_replace(handle, json, &ticket, why, sizeof(why)) < 0 || safestart_wait(handle, ticket, 60000, &outcome) < 0)
+	if (safestart_nodes_replace(handle, json, &ticket, why, sizeof(why)) < 0 ||
+	    safestart_wait(handle, ticket, 60000, &outcome) < 0)
 		printf("error %s\n", why);
 	else
 		printf("%d %s\n", outcome.verdict, outcome.message);
@@ -89,7 +91,8 @@ static void obey(const char *order, const char *first, const char *second, const
 
 int main(int argc, char **argv)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = prepare};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = prepare};
 	struct safestart_conf *conf = safestart_conf_new();
 	char why[256] = "out of memory", *line = NULL, order[16], first[256], second[16];
 	size_t size = 0;

@@ -33,7 +33,8 @@ const char *ctl_path(const char *name, pid_t pid, int number)
 
 	if (number > 1)
 		snprintf(sibling, sizeof(sibling), "-%d", number);
-	snprintf(path, sizeof(paths[0]), "%s/%s.%d%s.sock", ctl_directory(), name, (int)pid, sibling);
+	snprintf(path, sizeof(paths[0]), "%s/%s.%d%s.sock", ctl_directory(), name, (int)pid,
+		 sibling);
 	return path;
 }
 
@@ -52,7 +53,8 @@ int ctl_count(void)
 
 	for (struct dirent *entry; list != NULL && (entry = readdir(list)) != NULL;) {
 		size_t length = strlen(entry->d_name);
-		count += entry->d_name[0] != '.' && length > 5 && strcmp(entry->d_name + length - 5, ".sock") == 0;
+		count += entry->d_name[0] != '.' && length > 5 &&
+			 strcmp(entry->d_name + length - 5, ".sock") == 0;
 	}
 	if (list != NULL)
 		closedir(list);
@@ -89,7 +91,8 @@ void ctl_send(struct ctl *ctl, const char *text)
 	size_t length = strlen(text);
 
 	ssize_t sent = send(ctl->fd, text, length, MSG_NOSIGNAL);
-	ck_assert(sent == (ssize_t)length || errno == EPIPE); /* who was refused can't send; the answer says it */
+	/* Who was refused can't send; the answer says it. */
+	ck_assert(sent == (ssize_t)length || errno == EPIPE);
 }
 
 const char *ctl_line(struct ctl *ctl)
@@ -139,7 +142,8 @@ static const json_t *member(const json_t *root, const char *path)
 
 	snprintf(keys, sizeof(keys), "%s", path);
 	for (char *key = strtok_r(keys, ".", &rest); key != NULL; key = strtok_r(NULL, ".", &rest))
-		at = key[0] >= '0' && key[0] <= '9' ? json_array_get(at, (size_t)atoi(key)) : json_object_get(at, key);
+		at = key[0] >= '0' && key[0] <= '9' ? json_array_get(at, (size_t)atoi(key))
+						    : json_object_get(at, key);
 	if (at == NULL) {
 		char *text = json_dumps(root, 0);
 		ck_abort_msg("no %s in %s", path, text);

@@ -19,7 +19,8 @@ struct ctl {
 const char *ctl_directory(void);
 const char *ctl_setting(void);
 
-/* Where the socket of that name, process and number (1 is the first) is; waits until it is there. Static buffers, four at a time. */
+/* Where the socket of that name, process and number (1 is the first) is; waits until it is there.
+ * Static buffers, four at a time. */
 const char *ctl_path(const char *name, pid_t pid, int number);
 const char *ctl_wait(const char *name, pid_t pid, int number);
 int ctl_count(void); /* entries of the directory that end in .sock */
@@ -27,8 +28,9 @@ int ctl_count(void); /* entries of the directory that end in .sock */
 int ctl_try(const char *path); /* a descriptor, or -errno */
 void ctl_connect(struct ctl *ctl, const char *path);
 void ctl_send(struct ctl *ctl, const char *text);
-const char *ctl_line(struct ctl *ctl);   /* NULL: nothing more comes */
-json_t *ctl_read(struct ctl *ctl);       /* a line, parsed; fails the test when there is none. json_decref() it */
+const char *ctl_line(struct ctl *ctl); /* NULL: nothing more comes */
+/* A line, parsed; fails the test when there is none. json_decref() it. */
+json_t *ctl_read(struct ctl *ctl);
 json_t *ctl_ask(struct ctl *ctl, const char *line);
 void ctl_close(struct ctl *ctl);
 

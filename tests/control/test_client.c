@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a client of the control socket is told, step by step, while things happen between the steps. */
+/* What a client of the control socket is told, step by step, while things happen between the steps.
+ */
 #include "control/client.h"
 
 #include <string.h>
@@ -27,7 +28,8 @@ static void begin(const char *line)
 	ss = open_with(NULL, "thread=no", NULL);
 	ss->events = events_new(); /* as if there were a socket */
 	post("before", 100);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends),
+			 0);
 	client = (struct client){.fd = ends[0], .uid = geteuid(), .readable = true};
 	other_end = ends[1];
 	ck_assert_int_eq(send(other_end, line, strlen(line), 0), (ssize_t)strlen(line));
@@ -45,7 +47,8 @@ static int count(const char *text, const char *words)
 	return times;
 }
 
-/* In all it was told so many from before, and so many from after; and once that this is the end, behind all of it. */
+/* In all it was told so many from before, and so many from after; and once that this is the end,
+ * behind all of it. */
 static void end(int before, int after)
 {
 	static char told[1 << 16];
@@ -98,4 +101,5 @@ START_TEST(who_follows_waits_for_more)
 }
 END_TEST
 
-SUITE("client", who_does_not_follow_is_told_what_was_before_and_it_is_over, what_closes_meanwhile_tells_the_rest_and_ends_once, who_follows_waits_for_more)
+SUITE("client", who_does_not_follow_is_told_what_was_before_and_it_is_over,
+      what_closes_meanwhile_tells_the_rest_and_ends_once, who_follows_waits_for_more)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control socket as its clients see it: each verb, with real sockets, and the life of the socket with its handle's. */
+/* The control socket as its clients see it: each verb, with real sockets, and the life of the
+ * socket with its handle's. */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,18 +9,27 @@
 
 #include "control/ctl.h"
 
-#define NODE(id, address, more) "{\"targets\":[\"" address "\"],\"labels\":{\"id\":\"" id "\"" more "}}"
+#define NODE(id, address, more) \
+	"{\"targets\":[\"" address "\"],\"labels\":{\"id\":\"" id "\"" more "}}"
 #define ONE "[" NODE("a", "10.0.0.1:1", "") "]"
-#define TWO "[" NODE("a", "10.0.0.1:1", "") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
-#define OWT "[" NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "," NODE("a", "10.0.0.1:1", "") "]"
-#define TWO_ZONED(zone) "[" NODE("a", "10.0.0.1:1", ",\"zone\":\"" zone "\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
+#define TWO                                                         \
+	"[" NODE("a", "10.0.0.1:1", "") "," NODE("b", "10.0.0.2:1", \
+						 ",\"incarnation\":\"boot-7\"") "]"
+#define OWT                                                                                    \
+	"[" NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "," NODE("a", "10.0.0.1:1", \
+									    "") "]"
+#define TWO_ZONED(zone)              \
+	"[" NODE("a", "10.0.0.1:1",  \
+		 ",\"zone\":\"" zone \
+		 "\"") "," NODE("b", "10.0.0.2:1", ",\"incarnation\":\"boot-7\"") "]"
 
 static struct app app;
 
 static struct safestart *start(const char *one, const char *other)
 {
 	app_init(&app);
-	return open_with(&app, "name=api", "debounce=0", ctl_setting(), one != NULL ? one : "thread=yes", other, NULL);
+	return open_with(&app, "name=api", "debounce=0", ctl_setting(),
+			 one != NULL ? one : "thread=yes", other, NULL);
 }
 
 static const char *its_socket(void)
@@ -40,11 +50,14 @@ START_TEST(status_and_metrics_are_those_of_the_library)
 	ck_assert_int_eq(ctl_integer(root, "pid"), getpid());
 	ck_assert_str_eq(ctl_string(root, "name"), "api");
 	ck_assert_str_eq(ctl_string(root, "status.summary"), "generation 1 is live: 2 nodes");
-	ck_assert_str_eq(ctl_string(root, "status.digest"), ctl_string(root, "status.desired_digest"));
+	ck_assert_str_eq(ctl_string(root, "status.digest"),
+			 ctl_string(root, "status.desired_digest"));
 	json_decref(root);
 	root = ctl_once(its_socket(), "{\"do\":\"metrics\"}");
-	ck_assert_ptr_nonnull(strstr(ctl_string(root, "metrics"), "\nsafestart_generation{name=\"api\"} 1\n"));
-	ck_assert_ptr_nonnull(strstr(ctl_string(root, "metrics"), "\nsafestart_set_info{name=\"api\",digest=\""));
+	ck_assert_ptr_nonnull(
+		strstr(ctl_string(root, "metrics"), "\nsafestart_generation{name=\"api\"} 1\n"));
+	ck_assert_ptr_nonnull(
+		strstr(ctl_string(root, "metrics"), "\nsafestart_set_info{name=\"api\",digest=\""));
 	json_decref(root);
 	ck_assert_int_eq(stat(its_socket(), &status), 0);
 	ck_assert_int_eq(status.st_mode & 07777, 0600);
@@ -72,7 +85,8 @@ static void node_is(const json_t *root, const char *id, const char *state, bool 
 {
 	const json_t *node = node_of(root, id);
 
-	ck_assert_msg(strcmp(ctl_string(node, "state"), state) == 0, "%s: %s: %s", id, ctl_string(node, "state"), ctl_string(node, "why"));
+	ck_assert_msg(strcmp(ctl_string(node, "state"), state) == 0, "%s: %s: %s", id,
+		      ctl_string(node, "state"), ctl_string(node, "why"));
 	ck_assert(ctl_true(node, "held") == held);
 }
 
@@ -80,10 +94,18 @@ START_TEST(nodes_are_listed_with_what_is_known_of_each)
 {
 	struct safestart *ss = start("max_shrink=100%", NULL);
 
-	push_and_wait(ss, "[" NODE("left", "h:1", "") "," NODE("good", "h:2", ",\"incarnation\":\"b7\"") "," NODE("bad", "h:3", "") "," NODE("quiet", "h:4", "") "]");
+	push_and_wait(ss, "[" NODE("left", "h:1", "") "," NODE(
+				  "good", "h:2",
+				  ",\"incarnation\":\"b7\"") "," NODE("bad", "h:3",
+								      "") "," NODE("quiet", "h:4",
+										   "") "]");
 	struct safestart_snapshot *held = safestart_snapshot_acquire(ss);
 	app.reject = "rejected";
-	push_and_wait(ss, "[" NODE("good", "h:2", ",\"incarnation\":\"b7\"") "," NODE("bad", "h:3", "") "," NODE("quiet", "h:4", "") "," NODE("rejected", "h:5", "") "," NODE("broken", "h:0", "") "]");
+	push_and_wait(ss, "[" NODE("good", "h:2", ",\"incarnation\":\"b7\"") "," NODE(
+				  "bad", "h:3",
+				  "") "," NODE("quiet", "h:4",
+					       "") "," NODE("rejected", "h:5",
+							    "") "," NODE("broken", "h:0", "") "]");
 	const struct safestart_snapshot *live = safestart_read_lock(ss);
 	safestart_node_report(safestart_snapshot_find(live, "good"), 0);
 	safestart_node_report(safestart_snapshot_find(live, "bad"), -ECONNREFUSED);
@@ -179,7 +201,8 @@ START_TEST(p6_a_request_is_answered_by_the_outcome_of_its_run)
 	push_and_wait(ss, ONE);
 	ctl_connect(&ctl, its_socket());
 	for (int i = 0; i < repeat(200); i++) {
-		json_t *root = ctl_ask(&ctl, "{\"do\":\"request\",\"reason\":\"by hand\",\"wait\":true,\"urgent\":true}");
+		json_t *root = ctl_ask(&ctl, "{\"do\":\"request\",\"reason\":\"by "
+					     "hand\",\"wait\":true,\"urgent\":true}");
 		long long ticket = ctl_integer(root, "ticket");
 		json_decref(root);
 		root = ctl_read(&ctl);
@@ -207,7 +230,9 @@ START_TEST(force_lifts_the_guard_rails)
 	struct ctl ctl;
 
 	push_and_wait(ss, TWO);
-	ck_assert_int_eq(push_and_wait(ss, "[" NODE("z", "h:1", "") "]").verdict, SAFESTART_APPLIED); /* fewer by 1 of 2: half may go */
+	/* Fewer by 1 of 2: half may go. */
+	ck_assert_int_eq(push_and_wait(ss, "[" NODE("z", "h:1", "") "]").verdict,
+			 SAFESTART_APPLIED);
 	char *many = document_of(5);
 	push_and_wait(ss, many);
 	free(many);
@@ -244,7 +269,8 @@ START_TEST(p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for
 	json_decref(root);
 	root = ctl_read(&hasty);
 	ck_assert_str_eq(ctl_string(root, "outcome.verdict"), "pending");
-	ck_assert_ptr_nonnull(strstr(ctl_string(root, "outcome.message"), "`prepare` has been inside"));
+	ck_assert_ptr_nonnull(
+		strstr(ctl_string(root, "outcome.message"), "`prepare` has been inside"));
 	json_decref(root);
 	root = ctl_ask(&hasty, "{\"do\":\"status\"}"); /* it goes on */
 	ck_assert_str_eq(ctl_string(root, "status.callback.name"), "prepare");
@@ -275,12 +301,14 @@ START_TEST(lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up)
 
 	push_and_wait(ss, ONE);
 	ctl_connect(&ctl, its_socket());
-	ctl_send(&ctl, "{\"do\":\"request\",\"wait\":true}\r\n\n\r\n{\"do\":\"status\",\"unknown\":[{}]}\n{\"do\":\"no\"}\n{\"do\":\"metrics\"}");
+	ctl_send(&ctl, "{\"do\":\"request\",\"wait\":true}\r\n\n\r\n{\"do\":\"status\",\"unknown\":"
+		       "[{}]}\n{\"do\":\"no\"}\n{\"do\":\"metrics\"}");
 	ck_assert_int_eq(shutdown(ctl.fd, SHUT_WR), 0);
 	static const char *const members[] = {"ticket", "outcome", "status", "error", "metrics"};
 	for (size_t i = 0; i < 5; i++) {
 		json_t *root = ctl_read(&ctl);
-		ck_assert_msg(json_object_get(root, members[i]) != NULL, "no %s: %s", members[i], ctl.line);
+		ck_assert_msg(json_object_get(root, members[i]) != NULL, "no %s: %s", members[i],
+			      ctl.line);
 		json_decref(root);
 	}
 	ck_assert_ptr_null(ctl_line(&ctl));
@@ -302,10 +330,18 @@ START_TEST(what_is_wrong_with_a_question_is_said_and_the_next_is_answered)
 {
 	static const struct {
 		const char *line, *words;
-	} wrong[] = {{"garbage", "not JSON"}, {"[]", "no JSON object"}, {"{}", "\"do\" has to be one of"}, {"{\"do\":7}", "\"do\" has to be one of"},
-		     {"{\"do\":\"stat\"}", "no \"stat\""}, {"{\"do\":\"nodes\",\"id\":7}", "\"id\" has to be a string"}, {"{\"do\":\"events\",\"follow\":0}", "\"follow\" has to be true or false"}, {"{\"do\":\"request\",\"force\":1}", "true or false"},
-		     {"{\"do\":\"request\",\"timeout_ms\":\"1s\"}", "milliseconds"}, {"{\"do\":\"status\",\"do\":\"nodes\"}", "not JSON"},
-		     {"{\"do\":\"st\\u0000atus\"}", "not JSON"}, {"{\"do\":\"\xff\"}", "not JSON"}};
+	} wrong[] = {{"garbage", "not JSON"},
+		     {"[]", "no JSON object"},
+		     {"{}", "\"do\" has to be one of"},
+		     {"{\"do\":7}", "\"do\" has to be one of"},
+		     {"{\"do\":\"stat\"}", "no \"stat\""},
+		     {"{\"do\":\"nodes\",\"id\":7}", "\"id\" has to be a string"},
+		     {"{\"do\":\"events\",\"follow\":0}", "\"follow\" has to be true or false"},
+		     {"{\"do\":\"request\",\"force\":1}", "true or false"},
+		     {"{\"do\":\"request\",\"timeout_ms\":\"1s\"}", "milliseconds"},
+		     {"{\"do\":\"status\",\"do\":\"nodes\"}", "not JSON"},
+		     {"{\"do\":\"st\\u0000atus\"}", "not JSON"},
+		     {"{\"do\":\"\xff\"}", "not JSON"}};
 	struct safestart *ss = start(NULL, NULL);
 	struct ctl ctl;
 
@@ -314,7 +350,8 @@ START_TEST(what_is_wrong_with_a_question_is_said_and_the_next_is_answered)
 		json_t *root = ctl_ask(&ctl, wrong[i].line);
 		ck_assert(!ctl_true(root, "ok"));
 		ck_assert_int_eq(ctl_integer(root, "error"), -EINVAL);
-		ck_assert_msg(strstr(ctl_string(root, "message"), wrong[i].words) != NULL, "%s: %s", wrong[i].line, ctl_string(root, "message"));
+		ck_assert_msg(strstr(ctl_string(root, "message"), wrong[i].words) != NULL, "%s: %s",
+			      wrong[i].line, ctl_string(root, "message"));
 		json_decref(root);
 	}
 	json_decref(ctl_ask(&ctl, "{\"do\":\"status\"}"));
@@ -325,7 +362,8 @@ END_TEST
 
 /* ---- Hearing ---- */
 
-/* Whatever was sent before has been looked at: the second answer comes in a later turn than the first. */
+/* Whatever was sent before has been looked at: the second answer comes in a later turn than the
+ * first. */
 static void let_it_take_a_turn(void)
 {
 	json_decref(ctl_once(its_socket(), "{\"do\":\"status\"}"));
@@ -378,11 +416,14 @@ END_TEST
 
 START_TEST(who_does_not_follow_hears_what_was_kept_and_the_end)
 {
-	static const char *const questions[] = {"{\"do\":\"events\",\"follow\":false}\n{\"do\":\"status\"}\n", "{\"do\":\"events\",\"replay\":false,\"follow\":false}\n"};
+	static const char *const questions[] =
+		{"{\"do\":\"events\",\"follow\":false}\n{\"do\":\"status\"}\n",
+		 "{\"do\":\"events\",\"replay\":false,\"follow\":false}\n"};
 	struct safestart *ss = start("source=none", NULL);
 	struct ctl ctl;
 
-	for (int outcomes = 0; outcomes < 400; outcomes += 100) { /* few, more, more than are kept */
+	/* Few, more, more than are kept. */
+	for (int outcomes = 0; outcomes < 400; outcomes += 100) {
 		for (size_t i = 0; i < 2; i++) {
 			int heard = 0;
 			json_t *root = NULL;
@@ -399,7 +440,9 @@ START_TEST(who_does_not_follow_hears_what_was_kept_and_the_end)
 			ctl_close(&ctl);
 		}
 		for (int k = 0; k < 100; k++)
-			ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 10000, NULL), 0);
+			ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 10000,
+							NULL),
+					 0);
 	}
 	/* Begun, and perhaps still to be sent when the handle is closed: it ends once. */
 	ctl_connect(&ctl, its_socket());
@@ -455,7 +498,8 @@ START_TEST(with_the_applications_own_loop_it_answers_while_nobody_dispatches)
 	ctl_connect(&ctl, its_socket());
 	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true,\"timeout_ms\":10}"));
 	json_t *root = ctl_read(&ctl);
-	ck_assert_ptr_nonnull(strstr(ctl_string(root, "outcome.message"), "nobody has called safestart_dispatch()"));
+	ck_assert_ptr_nonnull(strstr(ctl_string(root, "outcome.message"),
+				     "nobody has called safestart_dispatch()"));
 	json_decref(root);
 	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true}"));
 	while (app.outcomes == 0)
@@ -505,7 +549,8 @@ START_TEST(close_waits_for_no_client_and_answers_who_waits)
 		ck_assert_str_eq(ctl_string(root, "outcome.verdict"), "cancelled");
 		json_decref(root);
 		json_decref(next_event(&hearing, "end"));
-		ck_assert(ctl_line(&silent) == NULL && ctl_line(&half) == NULL && ctl_line(&waiting) == NULL && ctl_line(&hearing) == NULL);
+		ck_assert(ctl_line(&silent) == NULL && ctl_line(&half) == NULL &&
+			  ctl_line(&waiting) == NULL && ctl_line(&hearing) == NULL);
 		ctl_close(&silent);
 		ctl_close(&half);
 		ctl_close(&waiting);
@@ -542,9 +587,17 @@ START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
 }
 END_TEST
 
-SUITE("control", status_and_metrics_are_those_of_the_library, nodes_are_listed_with_what_is_known_of_each, p7_a_digest_is_of_what_is_in_the_set_whatever_its_order,
-      a_hundred_thousand_nodes_are_listed, p6_a_request_is_answered_by_the_outcome_of_its_run, force_lifts_the_guard_rails,
-      p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for_others, lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up,
-      what_is_wrong_with_a_question_is_said_and_the_next_is_answered, every_outcome_and_every_log_line_is_an_event_without_callbacks_too,
-      who_does_not_follow_hears_what_was_kept_and_the_end, who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody, with_the_applications_own_loop_it_answers_while_nobody_dispatches,
-      p16_two_handles_of_one_name_have_a_socket_each, p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close, close_waits_for_no_client_and_answers_who_waits)
+SUITE("control", status_and_metrics_are_those_of_the_library,
+      nodes_are_listed_with_what_is_known_of_each,
+      p7_a_digest_is_of_what_is_in_the_set_whatever_its_order, a_hundred_thousand_nodes_are_listed,
+      p6_a_request_is_answered_by_the_outcome_of_its_run, force_lifts_the_guard_rails,
+      p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for_others,
+      lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up,
+      what_is_wrong_with_a_question_is_said_and_the_next_is_answered,
+      every_outcome_and_every_log_line_is_an_event_without_callbacks_too,
+      who_does_not_follow_hears_what_was_kept_and_the_end,
+      who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody,
+      with_the_applications_own_loop_it_answers_while_nobody_dispatches,
+      p16_two_handles_of_one_name_have_a_socket_each,
+      p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close,
+      close_waits_for_no_client_and_answers_who_waits)

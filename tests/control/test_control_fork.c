@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control socket and fork: the parent notices nothing, the child has nothing of the parent's, and in the end a socket of its own. */
+/* The control socket and fork: the parent notices nothing, the child has nothing of the parent's,
+ * and in the end a socket of its own. */
 #include <errno.h>
 #include <grp.h>
 #include <signal.h>
@@ -135,10 +136,14 @@ static int have_room_for_one_thread(void)
 
 	if (geteuid() != 0) /* who else runs as this user is not known */
 		return -EPERM;
-	return setrlimit(RLIMIT_NPROC, &two) < 0 || setgroups(0, NULL) < 0 || setresuid(54322, 54322, 54322) < 0 ? -errno : 0;
+	return setrlimit(RLIMIT_NPROC, &two) < 0 || setgroups(0, NULL) < 0 ||
+			       setresuid(54322, 54322, 54322) < 0
+		       ? -errno
+		       : 0;
 }
 
-/* The control thread could be started, and no other: whoever gives up then closes the handle, and that thread must not live on in it. */
+/* The control thread could be started, and no other: whoever gives up then closes the handle, and
+ * that thread must not live on in it. */
 START_TEST(p17_a_child_that_was_revived_by_half_can_be_closed)
 {
 	struct safestart *ss = start();
@@ -158,14 +163,16 @@ START_TEST(p17_a_child_that_was_revived_by_half_can_be_closed)
 				leave_child(1);
 			if (safestart_close(ss) != 0)
 				leave_child(2);
-			int64_t limit = now_ms() + 2000; /* a joined thread may linger in /proc for a moment */
+			/* A joined thread may linger in /proc for a moment. */
+			int64_t limit = now_ms() + 2000;
 			while (threads_alive() > 1 && now_ms() < limit)
 				pause_a_moment();
 			leave_child(threads_alive() == 1 ? 0 : 3);
 		}
 		int status = wait_for(child);
 		if (status == 77) {
-			fprintf(stderr, "SKIPPED, and so not tested here: a limit of threads can't be had\n");
+			fprintf(stderr, "SKIPPED, and so not tested here: a limit of threads can't "
+					"be had\n");
 			break;
 		}
 		ck_assert_int_eq(status, 0);
@@ -207,7 +214,8 @@ START_TEST(p18_a_killed_parent_refuses_though_its_child_lives)
 	ck_assert_int_eq(kill(parent, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
 	ck_assert_int_eq(kill(children[0], 0), 0);
-	EVENTUALLY(refuses(ctl_path("api", parent, 1))); /* once the child has been so far as to leave it */
+	/* Once the child has been so far as to leave it. */
+	EVENTUALLY(refuses(ctl_path("api", parent, 1)));
 	kill(children[0], SIGKILL);
 	close(ready[0]), close(ready[1]);
 }
@@ -224,7 +232,8 @@ struct storm {
 /* Not ck_assert: the test's own thread forks. */
 static void *ask_all_the_time(void *argument)
 {
-	static const char questions[] = "{\"do\":\"nodes\"}\n{\"do\":\"request\",\"wait\":true,\"urgent\":true}\n{\"do\":\"metrics\"}\n";
+	static const char questions[] = "{\"do\":\"nodes\"}\n{\"do\":\"request\",\"wait\":true,"
+					"\"urgent\":true}\n{\"do\":\"metrics\"}\n";
 	struct storm *storm = argument;
 	char buffer[4096];
 
@@ -232,7 +241,8 @@ static void *ask_all_the_time(void *argument)
 		int fd = ctl_try(storm->path);
 		if (fd < 0)
 			continue;
-		if (write(fd, questions, sizeof(questions) - 1) > 0 && read(fd, buffer, sizeof(buffer)) > 0)
+		if (write(fd, questions, sizeof(questions) - 1) > 0 &&
+		    read(fd, buffer, sizeof(buffer)) > 0)
 			storm->answered++;
 		close(fd);
 		if (storm->answered % 4 == 0) /* others want the processor, too */
@@ -289,7 +299,8 @@ static void *be_answered_all_the_time(void *argument)
 	while (!storm->over) {
 		int fd = ctl_try(storm->path);
 		ssize_t n = fd >= 0 ? write(fd, "{\"do\":\"metrics\"}\n", 17) : -1;
-		while (n > 0 && (n = read(fd, buffer, sizeof(buffer))) < 0 && errno == EINTR) /* a fork does that, where there is a time limit */
+		/* A fork does that, where there is a time limit. */
+		while (n > 0 && (n = read(fd, buffer, sizeof(buffer))) < 0 && errno == EINTR)
 			n = 1;
 		unanswered += n <= 0;
 		if (fd >= 0)
@@ -299,7 +310,8 @@ static void *be_answered_all_the_time(void *argument)
 	return NULL;
 }
 
-/* What epoll knows of a connection that was closed outlives it while a child that is just being forked has it, too. */
+/* What epoll knows of a connection that was closed outlives it while a child that is just being
+ * forked has it, too. */
 START_TEST(p17_no_client_goes_unanswered_while_children_come_and_go)
 {
 	struct safestart *ss = start();
@@ -308,7 +320,9 @@ START_TEST(p17_no_client_goes_unanswered_while_children_come_and_go)
 
 	snprintf(storm.path, sizeof(storm.path), "%s", its_socket(getpid()));
 	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, be_answered_all_the_time, &storm), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, be_answered_all_the_time,
+						&storm),
+				 0);
 	for (int i = 0; i < repeat(300); i++) {
 		int before = storm.answered;
 		pid_t child = fork();
@@ -325,7 +339,8 @@ START_TEST(p17_no_client_goes_unanswered_while_children_come_and_go)
 }
 END_TEST
 
-SUITE("control_fork", p17_the_child_has_none_of_the_parents_sockets_and_in_the_end_its_own, p17_a_child_that_was_never_revived_takes_nothing_along,
+SUITE("control_fork", p17_the_child_has_none_of_the_parents_sockets_and_in_the_end_its_own,
+      p17_a_child_that_was_never_revived_takes_nothing_along,
       p17_a_child_that_was_revived_by_half_can_be_closed,
       p18_a_killed_parent_refuses_though_its_child_lives, p17_forked_at_any_instant_both_answer,
       p17_no_client_goes_unanswered_while_children_come_and_go)

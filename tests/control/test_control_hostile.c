@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Clients of the control socket that are silent, slow, too many, malicious or gone: reloads go on meanwhile, each with its answer, and so
- * do the others' questions. */
+/* Clients of the control socket that are silent, slow, too many, malicious or gone: reloads go on
+ * meanwhile, each with its answer, and so do the others' questions. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,7 +16,9 @@
 #include "control/ctl.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 #define STATUS "{\"do\":\"status\"}\n"
 #define MOST 32 /* clients at a time */
 
@@ -37,7 +39,8 @@ static const char *its_socket(void)
 static void reloads_go_on(struct safestart *ss)
 {
 	for (int i = 0; i < 10; i++) {
-		ck_assert_int_le(push_and_wait(ss, i % 2 ? ONE : TWO).verdict, SAFESTART_UNCHANGED); /* a run that a client asked for may have been quicker */
+		/* A run that a client asked for may have been quicker. */
+		ck_assert_int_le(push_and_wait(ss, i % 2 ? ONE : TWO).verdict, SAFESTART_UNCHANGED);
 		ck_assert_str_eq(live_ids(ss), i % 2 ? "a" : "a b");
 	}
 }
@@ -88,14 +91,21 @@ START_TEST(p16_any_bytes_are_survived)
 	for (int i = 0; i < repeat(300); i++) {
 		struct ctl ctl;
 		size_t size = (size_t)rand_r(&seed) % sizeof(bytes);
-		for (size_t j = 0; j < size; j++) /* mostly what JSON is made of, with NUL bytes and newlines in it */
-			bytes[j] = rand_r(&seed) % 8 ? "{}[]\",:\\ndo019.-+eE status\0\n\r\t"[rand_r(&seed) % 31] : (char)rand_r(&seed);
+		/* Mostly what JSON is made of, with NUL bytes and newlines in it. */
+		for (size_t j = 0; j < size; j++)
+			bytes[j] =
+				rand_r(&seed) % 8
+					? "{}[]\",:\\ndo019.-+eE status\0\n\r\t"[rand_r(&seed) % 31]
+					: (char)rand_r(&seed);
 		ctl_connect(&ctl, its_socket());
 		send_all(ctl.fd, bytes, size);
-		if (i % 3 == 0) { /* every line was answered or ignored when the last one's answer is there */
+		/* Every line was answered or ignored when the last one's answer is there. */
+		if (i % 3 == 0) {
 			shutdown(ctl.fd, SHUT_WR);
 			for (const char *line; (line = ctl_line(&ctl)) != NULL;)
-				ck_assert_msg(strncmp(line, "{\"ok\":", 6) == 0 && line[strlen(line) - 1] == '\n', "%s", line);
+				ck_assert_msg(strncmp(line, "{\"ok\":", 6) == 0 &&
+						      line[strlen(line) - 1] == '\n',
+					      "%s", line);
 		}
 		ctl_close(&ctl);
 	}
@@ -223,7 +233,8 @@ static void *ask_without_end(void *argument)
 
 START_TEST(p16_who_never_stops_asking_delays_nobody_and_not_the_end)
 {
-	struct safestart *ss = open_with(NULL, "name=api", "debounce=0", "run_timeout=3s", ctl_setting(), NULL);
+	struct safestart *ss =
+		open_with(NULL, "name=api", "debounce=0", "run_timeout=3s", ctl_setting(), NULL);
 	pthread_t askers[8];
 	int fds[8];
 
@@ -254,8 +265,10 @@ START_TEST(p16_a_thousand_connections_are_refused_or_make_room_in_the_end)
 		if (count % 100 == 99)
 			reloads_go_on(ss);
 	}
-	ck_assert_int_lt(open_descriptors(), 1000 + MOST + 40); /* the library has no more than it says */
-	/* Most of them were told so; the silent ones have to go when they were silent for long enough. */
+	/* The library has no more than it says. */
+	ck_assert_int_lt(open_descriptors(), 1000 + MOST + 40);
+	/* Most of them were told so; the silent ones have to go when they were silent for long
+	 * enough. */
 	for (bool answered = false; !answered;) {
 		ctl_connect(&late, its_socket());
 		ctl_send(&late, "{\"do\":\"status\"}\n");
@@ -288,11 +301,13 @@ START_TEST(p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent)
 	EVENTUALLY(app.prepares == 1);
 	for (int i = 0; i < MOST; i++) {
 		ctl_connect(&waiting[i], its_socket());
-		snprintf(sent, sizeof(sent), i % 2 ? "{\"do\":\"request\",\"wait\":true}\n" : "{\"do\":\"events\"}\n");
+		snprintf(sent, sizeof(sent),
+			 i % 2 ? "{\"do\":\"request\",\"wait\":true}\n" : "{\"do\":\"events\"}\n");
 		ctl_send(&waiting[i], sent);
 		json_decref(ctl_read(&waiting[i])); /* an event there is */
 	}
-	int64_t until = now_ms() + 1200; /* longer than the silent may be silent; nothing depends on how much */
+	/* Longer than the silent may be silent; nothing depends on how much. */
+	int64_t until = now_ms() + 1200;
 	while (now_ms() < until) {
 		json_t *root = ctl_once(its_socket(), "{\"do\":\"status\"}");
 		ck_assert_int_eq(ctl_integer(root, "error"), -EAGAIN);
@@ -302,7 +317,8 @@ START_TEST(p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent)
 	app.hold = false;
 	for (int i = 0; i < MOST; i++) {
 		const char *line;
-		while ((line = ctl_line(&waiting[i])) != NULL && strstr(line, "\"outcome\":{") == NULL)
+		while ((line = ctl_line(&waiting[i])) != NULL &&
+		       strstr(line, "\"outcome\":{") == NULL)
 			continue;
 		ck_assert_ptr_nonnull(line);
 		ctl_close(&waiting[i]);
@@ -315,8 +331,13 @@ END_TEST
 
 START_TEST(p19_ten_thousand_who_vanish_in_the_middle_leave_nothing)
 {
-	static const char *const beginnings[] = {"", "{\"do\":", "{\"do\":\"status\"}\n", "{\"do\":\"events\"}\n", "{\"do\":\"request\",\"wait\":true}\n",
-						 "{\"do\":\"metrics\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"no"};
+	static const char *const beginnings[] =
+		{"",
+		 "{\"do\":",
+		 "{\"do\":\"status\"}\n",
+		 "{\"do\":\"events\"}\n",
+		 "{\"do\":\"request\",\"wait\":true}\n",
+		 "{\"do\":\"metrics\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"no"};
 	struct safestart *ss = start();
 	size_t before = 0, after = 0;
 
@@ -340,7 +361,8 @@ START_TEST(p19_ten_thousand_who_vanish_in_the_middle_leave_nothing)
 	EVENTUALLY(open_descriptors() <= descriptors);
 #if !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
 	descriptors_and_bytes(&after);
-	ck_assert_msg(under_valgrind() || after < before + (8 << 20), "from %zu to %zu bytes", before, after);
+	ck_assert_msg(under_valgrind() || after < before + (8 << 20), "from %zu to %zu bytes",
+		      before, after);
 #else
 	(void)after;
 #endif
@@ -367,15 +389,18 @@ START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
 	descriptors_and_bytes(&before);
 	for (int i = 0; i < 28; i++) { /* some 5 MB each, four times */
 		ctl_connect(&greedy[i], its_socket());
-		ctl_send(&greedy[i], "{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n");
+		ctl_send(&greedy[i], "{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{\"do\":\"nodes\"}\n{"
+				     "\"do\":\"nodes\"}\n");
 		ck_assert(push_and_wait(ss, document).verdict <= SAFESTART_UNCHANGED);
 	}
-	json_t *root = ctl_once(its_socket(), "{\"do\":\"nodes\"}"); /* waits for its turn, and gets it */
+	/* Waits for its turn, and gets it. */
+	json_t *root = ctl_once(its_socket(), "{\"do\":\"nodes\"}");
 	ck_assert_uint_eq(json_array_size(json_object_get(root, "nodes")), (size_t)count);
 	json_decref(root);
 	descriptors_and_bytes(&after);
 #if !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
-	ck_assert_msg(under_valgrind() || after < before + (100 << 20), "from %zu to %zu bytes", before, after);
+	ck_assert_msg(under_valgrind() || after < before + (100 << 20), "from %zu to %zu bytes",
+		      before, after);
 #endif
 	for (int i = 0; i < 28; i++)
 		ctl_close(&greedy[i]);
@@ -416,7 +441,8 @@ START_TEST(p16_without_descriptors_for_clients_it_comes_back)
 		close_now(ss);
 		return;
 	}
-	json_decref(ctl_once(its_socket(), "{\"do\":\"status\"}")); /* the making of the socket is over, and so are its descriptors */
+	/* The making of the socket is over, and so are its descriptors. */
+	json_decref(ctl_once(its_socket(), "{\"do\":\"status\"}"));
 	reloads_go_on(ss);
 	int waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -442,10 +468,14 @@ START_TEST(p16_without_descriptors_for_clients_it_comes_back)
 }
 END_TEST
 
-SUITE("control_hostile", p16_any_bytes_are_survived, p16_a_nul_byte_is_an_error_and_deep_nesting_too, p16_a_line_may_have_65536_bytes_and_no_more,
-      p16_the_silent_and_those_who_never_finish_a_line_delay_nobody, p16_who_asks_and_does_not_listen_is_hung_up_on,
+SUITE("control_hostile", p16_any_bytes_are_survived,
+      p16_a_nul_byte_is_an_error_and_deep_nesting_too, p16_a_line_may_have_65536_bytes_and_no_more,
+      p16_the_silent_and_those_who_never_finish_a_line_delay_nobody,
+      p16_who_asks_and_does_not_listen_is_hung_up_on,
       p16_who_never_stops_asking_delays_nobody_and_not_the_end,
       p16_a_thousand_connections_are_refused_or_make_room_in_the_end,
-      p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent, p19_ten_thousand_who_vanish_in_the_middle_leave_nothing,
-      p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others, p16_an_answer_is_whole_however_slowly_it_is_read,
+      p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent,
+      p19_ten_thousand_who_vanish_in_the_middle_leave_nothing,
+      p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others,
+      p16_an_answer_is_whole_however_slowly_it_is_read,
       p16_without_descriptors_for_clients_it_comes_back)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where the control socket is: directories that are missing, read-only, full, somebody else's, too long; sockets of the dead; other
- * processes in the same directory; other users. What can't be set up here is skipped, and says so. */
+/* Where the control socket is: directories that are missing, read-only, full, somebody else's, too
+ * long; sockets of the dead; other processes in the same directory; other users. What can't be set
+ * up here is skipped, and says so. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -59,7 +60,8 @@ static void serves_all_the_same(struct safestart *ss)
 
 /* ---- Directories ---- */
 
-/* In the library's place of libc's: another server, started at the same moment, is quicker by a hair. */
+/* In the library's place of libc's: another server, started at the same moment, is quicker by a
+ * hair. */
 static atomic_bool outrun;
 
 int mkdir(const char *path, mode_t mode)
@@ -85,7 +87,8 @@ START_TEST(p16_a_directory_that_another_process_makes_at_the_same_moment_is_shar
 }
 END_TEST
 
-/* Likewise: a server in another container, where our number is nobody's, sweeps what is bound and refuses. */
+/* Likewise: a server in another container, where our number is nobody's, sweeps what is bound and
+ * refuses. */
 static atomic_bool swept;
 
 int listen(int fd, int backlog)
@@ -93,7 +96,8 @@ int listen(int fd, int backlog)
 	struct sockaddr_un address;
 	socklen_t size = sizeof(address);
 
-	if (atomic_exchange(&swept, false) && getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+	if (atomic_exchange(&swept, false) &&
+	    getsockname(fd, (struct sockaddr *)&address, &size) == 0)
 		unlink(address.sun_path);
 	return (int)syscall(SYS_listen, fd, backlog);
 }
@@ -119,7 +123,8 @@ START_TEST(p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_th
 	snprintf(parent, sizeof(parent), "%s/ctl", scratch());
 	snprintf(directory, sizeof(directory), "%s/sub", parent);
 	struct safestart *ss = start_in(directory);
-	EVENTUALLY(app_logged(&app, "create that; until then the command safestart does not see this process"));
+	EVENTUALLY(app_logged(&app, "create that; until then the command safestart does not see "
+				    "this process"));
 	serves_all_the_same(ss);
 	ck_assert_int_eq(mkdir(parent, 0755), 0);
 	snprintf(path, sizeof(path), "%s/api.%d.sock", directory, (int)getpid());
@@ -138,7 +143,8 @@ START_TEST(p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew
 	for (size_t i = 0; i < 3; i++) {
 		app_init(&app);
 		struct safestart *ss = open_with(&app, seldom[i], setting, NULL);
-		EVENTUALLY(app_logged(&app, "does not see this process, everything else works; tried again in 30s"));
+		EVENTUALLY(app_logged(&app, "does not see this process, everything else works; "
+					    "tried again in 30s"));
 		close_now(ss);
 	}
 }
@@ -153,7 +159,9 @@ START_TEST(what_can_never_be_a_directory_is_refused_at_once)
 	ck_assert_int_eq(safestart_conf_set(conf, "control", "", why, sizeof(why)), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(why, "must not be empty"));
 	write_file(scratch_path("file"), "x");
-	ck_assert_int_eq(safestart_conf_set(conf, "control", scratch_path("file"), why, sizeof(why)), 0);
+	ck_assert_int_eq(safestart_conf_set(conf, "control", scratch_path("file"), why,
+					    sizeof(why)),
+			 0);
 	ck_assert_int_eq(safestart_open(&ss, conf, why, sizeof(why)), -ENOTDIR);
 	ck_assert_msg(strstr(why, "not a directory") != NULL, "%s", why);
 	safestart_conf_free(conf);
@@ -188,15 +196,22 @@ END_TEST
 
 START_TEST(p16_any_name_becomes_a_file_of_the_directory)
 {
-	static const char *const names[][2] = {{"a/b", "a_b"}, {"../../x", "_._.._x"}, {".hidden", "_hidden"}, {"\xff\n\"", "___"}, {"caf\xc3\xa9", "caf__"}};
+	static const char *const names[][2] = {{"a/b", "a_b"},
+					       {"../../x", "_._.._x"},
+					       {".hidden", "_hidden"},
+					       {"\xff\n\"", "___"},
+					       {"caf\xc3\xa9", "caf__"}};
 	char setting[100], longest[301], cut[61];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(setting, sizeof(setting), "name=%s", names[i][0]);
 		struct safestart *ss = open_with(NULL, setting, ctl_setting(), NULL);
 		json_decref(ctl_once(ctl_wait(names[i][1], getpid(), 1), "{\"do\":\"status\"}"));
-		json_t *metrics = ctl_once(ctl_path(names[i][1], getpid(), 1), "{\"do\":\"metrics\"}"); /* it is a label there */
-		ck_assert_msg(ctl_true(metrics, "ok"), "%s: %s", names[i][1], ctl_true(metrics, "ok") ? "" : ctl_string(metrics, "message"));
+		/* It is a label there. */
+		json_t *metrics =
+			ctl_once(ctl_path(names[i][1], getpid(), 1), "{\"do\":\"metrics\"}");
+		ck_assert_msg(ctl_true(metrics, "ok"), "%s: %s", names[i][1],
+			      ctl_true(metrics, "ok") ? "" : ctl_string(metrics, "message"));
 		json_decref(metrics);
 		close_now(ss);
 	}
@@ -262,7 +277,9 @@ static void with_mounts(int (*judge)(void))
 
 	ck_assert_int_ge(child, 0);
 	if (child == 0) {
-		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mkdir(directory, 0755) < 0 ||
+		if (unshare(CLONE_NEWNS) < 0 ||
+		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		    mkdir(directory, 0755) < 0 ||
 		    mount("ctl", directory, "tmpfs", 0, "nr_inodes=3") < 0)
 			leave_child(77);
 		leave_child(judge());
@@ -276,17 +293,17 @@ static void with_mounts(int (*judge)(void))
 }
 
 /* No ck_assert in here: 0, or where it went wrong. */
-#define SO(condition)                     \
-	do {                              \
-		if (!(condition))         \
+#define SO(condition)                              \
+	do {                                       \
+		if (!(condition))                  \
 			return __LINE__ % 250 + 1; \
 	} while (0)
-#define BECOMES(condition)                                          \
-	do {                                                        \
-		int64_t limit_ = now_ms() + 100000;                 \
-		while (!(condition) && now_ms() < limit_)           \
-			pause_a_moment();                           \
-		SO(condition);                                      \
+#define BECOMES(condition)                                \
+	do {                                              \
+		int64_t limit_ = now_ms() + 100000;       \
+		while (!(condition) && now_ms() < limit_) \
+			pause_a_moment();                 \
+		SO(condition);                            \
 	} while (0)
 
 static bool connects(const char *path)
@@ -306,7 +323,8 @@ static int on_a_read_only_file_system(void)
 	SO(push_and_wait(ss, ONE).verdict == SAFESTART_APPLIED);
 	SO(mount(NULL, ctl_directory(), NULL, MS_REMOUNT, "nr_inodes=3") == 0);
 	BECOMES(connects(ctl_path("api", getpid(), 1)));
-	SO(mount(NULL, ctl_directory(), NULL, MS_REMOUNT | MS_RDONLY, "nr_inodes=3") == 0 || errno == EBUSY);
+	SO(mount(NULL, ctl_directory(), NULL, MS_REMOUNT | MS_RDONLY, "nr_inodes=3") == 0 ||
+	   errno == EBUSY);
 	SO(safestart_close(ss) == 0);
 	return 0;
 }
@@ -331,7 +349,8 @@ START_TEST(p14_close_that_gives_up_on_a_hanging_file_system_says_so)
 	ctl_wait("api", getpid(), 1);
 	file_system_hangs = true;
 	ck_assert_int_eq(safestart_close(ss), -ETIMEDOUT);
-	ck_assert_msg(app_logged(&app, "control socket in ") && !app_logged(&app, "read_unlock"), "%.400s", app.log);
+	ck_assert_msg(app_logged(&app, "control socket in ") && !app_logged(&app, "read_unlock"),
+		      "%.400s", app.log);
 	file_system_hangs = false;
 	EVENTUALLY(safestart_close(ss) == 0);
 	ck_assert_int_eq(ctl_count(), 0);
@@ -426,9 +445,11 @@ START_TEST(what_is_not_a_dead_socket_of_its_name_is_left_alone)
 	json_decref(ctl_once(ctl_wait("other", gone, 1), "{\"do\":\"status\"}"));
 	kill_off(gone);
 	snprintf(other, sizeof(other), "%s", ctl_path("other", gone, 1));
-	snprintf(file, sizeof(file), "%s/api.%d.sock", ctl_directory(), (int)gone); /* a file, which connect() refuses, too */
+	/* A file, which connect() refuses, too. */
+	snprintf(file, sizeof(file), "%s/api.%d.sock", ctl_directory(), (int)gone);
 	write_file(file, "precious");
-	snprintf(temporary, sizeof(temporary), "%s/.%d.77.tmp", ctl_directory(), (int)gone); /* half a socket of a dead process */
+	/* Half a socket of a dead process. */
+	snprintf(temporary, sizeof(temporary), "%s/.%d.77.tmp", ctl_directory(), (int)gone);
 	ck_assert_int_eq(rename(other, temporary), 0);
 	gone = spawn("other");
 	json_decref(ctl_once(ctl_wait("other", gone, 1), "{\"do\":\"status\"}"));
@@ -452,7 +473,9 @@ START_TEST(p18_a_dead_socket_of_its_very_name_is_replaced)
 
 	ck_assert_int_eq(mkdir(ctl_directory(), 0755), 0);
 	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", ctl_path("api", getpid(), 1)); /* of a process that had our number */
+	/* Of a process that had our number. */
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.107s",
+		 ctl_path("api", getpid(), 1));
 	ck_assert_int_eq(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
 	close(dead);
 	struct safestart *ss = open_with(NULL, "name=api", ctl_setting(), NULL);
@@ -465,7 +488,9 @@ END_TEST
 
 START_TEST(many_processes_share_a_directory)
 {
-	enum { MOST = 200 };
+	enum {
+		MOST = 200
+	};
 	int count = getenv("SAFESTART_SOAK") != NULL ? MOST : 20;
 	pid_t children[MOST];
 	char digest[32] = "";
@@ -495,7 +520,8 @@ END_TEST
 
 /* ---- Other users ---- */
 
-/* Exit status of a child that is nobody: errno of connecting, or what asking was answered by (its error, 0 for ok). */
+/* Exit status of a child that is nobody: errno of connecting, or what asking was answered by (its
+ * error, 0 for ok). */
 static int as_nobody(const char *path, const char *line)
 {
 	char answer[200] = "";
@@ -509,9 +535,12 @@ static int as_nobody(const char *path, const char *line)
 		int fd = ctl_try(path);
 		if (fd < 0)
 			leave_child(-fd);
-		if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || recv(fd, answer, sizeof(answer) - 1, 0) <= 0)
+		if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 ||
+		    recv(fd, answer, sizeof(answer) - 1, 0) <= 0)
 			leave_child(254);
-		leave_child(strncmp(answer, "{\"ok\":true", 10) == 0 ? 0 : -atoi(strstr(answer, "\"error\":") + 8));
+		leave_child(strncmp(answer, "{\"ok\":true", 10) == 0
+				    ? 0
+				    : -atoi(strstr(answer, "\"error\":") + 8));
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) != 254);
@@ -529,7 +558,8 @@ START_TEST(p16_other_users_are_kept_out_and_who_is_let_in_may_look_only)
 		return;
 	}
 	ck_assert_int_eq(chmod(scratch(), 0755), 0);
-	ck_assert_int_eq(as_nobody(path, "{\"do\":\"status\"}\n"), EACCES); /* the directory's mode */
+	/* The directory's mode. */
+	ck_assert_int_eq(as_nobody(path, "{\"do\":\"status\"}\n"), EACCES);
 	ck_assert_int_eq(chmod(ctl_directory(), 0755), 0);
 	ck_assert_int_eq(as_nobody(path, "{\"do\":\"status\"}\n"), EACCES); /* the socket's own */
 	ck_assert_int_eq(chmod(path, 0666), 0);
@@ -559,12 +589,19 @@ START_TEST(p16_the_host_s_umask_opens_nothing_and_is_left_as_it_is)
 }
 END_TEST
 
-SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared, p16_a_socket_that_another_container_sweeps_half_made_is_made_again,
+SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared,
+      p16_a_socket_that_another_container_sweeps_half_made_is_made_again,
       p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there,
-      p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew, what_can_never_be_a_directory_is_refused_at_once,
-      a_relative_directory_is_the_one_of_open_and_its_path_may_be_long, p16_any_name_becomes_a_file_of_the_directory,
-      p15_a_socket_that_somebody_removes_is_made_anew_and_clients_stay, close_removes_no_socket_but_its_own,
-      p14_close_that_gives_up_on_a_hanging_file_system_says_so, p16_a_read_only_file_system_stops_nothing_and_is_tried_again, p16_a_full_file_system_stops_nothing_and_is_tried_again,
-      p18_a_killed_process_leaves_a_socket_that_refuses_and_harms_nobody, what_is_not_a_dead_socket_of_its_name_is_left_alone,
-      p18_a_dead_socket_of_its_very_name_is_replaced, many_processes_share_a_directory, p16_other_users_are_kept_out_and_who_is_let_in_may_look_only,
+      p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew,
+      what_can_never_be_a_directory_is_refused_at_once,
+      a_relative_directory_is_the_one_of_open_and_its_path_may_be_long,
+      p16_any_name_becomes_a_file_of_the_directory,
+      p15_a_socket_that_somebody_removes_is_made_anew_and_clients_stay,
+      close_removes_no_socket_but_its_own, p14_close_that_gives_up_on_a_hanging_file_system_says_so,
+      p16_a_read_only_file_system_stops_nothing_and_is_tried_again,
+      p16_a_full_file_system_stops_nothing_and_is_tried_again,
+      p18_a_killed_process_leaves_a_socket_that_refuses_and_harms_nobody,
+      what_is_not_a_dead_socket_of_its_name_is_left_alone,
+      p18_a_dead_socket_of_its_very_name_is_replaced, many_processes_share_a_directory,
+      p16_other_users_are_kept_out_and_who_is_let_in_may_look_only,
       p16_the_host_s_umask_opens_nothing_and_is_left_as_it_is)

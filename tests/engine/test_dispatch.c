@@ -10,7 +10,9 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 
 /* Counts callbacks that come on another thread than the one that dispatches. */
 struct driven {
@@ -56,7 +58,11 @@ static void outcome(const struct safestart_outcome *outcome, void *user_data)
 
 static struct safestart *open_driven(struct driven *driven, const char *setting)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = prepare, .retire = retire, .log = say, .outcome = outcome};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = prepare,
+						      .retire = retire,
+						      .log = say,
+						      .outcome = outcome};
 	struct safestart_conf *conf = conf_with("thread=no", setting, NULL);
 	struct safestart *ss;
 
@@ -91,10 +97,12 @@ START_TEST(thread_no_starts_no_thread_and_calls_back_only_from_dispatch)
 		ck_assert_int_eq(safestart_dispatch(ss, 0), 0);
 		dispatched++;
 	}
-	ck_assert_int_le(dispatched, 12); /* open, the request, a look every quarter of the debounce: no busy wake-ups */
+	/* Open, the request, a look every quarter of the debounce: no busy wake-ups. */
+	ck_assert_int_le(dispatched, 12);
 	ck_assert_int_eq(safestart_wait(ss, ticket, 0, NULL), 0);
 	ck_assert_int_eq(driven.outcomes, 1);
-	while (readable(ss, 50)) /* retirement of the empty generation, by the thread that waits for grace periods */
+	/* Retirement of the empty generation, by the thread that waits for grace periods. */
+	while (readable(ss, 50))
 		ck_assert_int_eq(safestart_dispatch(ss, 0), 0);
 	ck_assert(!readable(ss, 0));
 	close_now(ss);
@@ -144,7 +152,8 @@ END_TEST
 START_TEST(p14_a_blocking_prepare_is_judged_when_it_returns)
 {
 	struct app app;
-	struct safestart_conf *conf = conf_with("thread=no", "debounce=0", "run_timeout=1ms", "retry_min=0", NULL);
+	struct safestart_conf *conf =
+		conf_with("thread=no", "debounce=0", "run_timeout=1ms", "retry_min=0", NULL);
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 	struct safestart *ss;
 	uint64_t ticket;
@@ -175,7 +184,8 @@ static int lingering_gather(void *state, struct safestart_gather *gather)
 	return SAFESTART_LATER;
 }
 
-static int lingering_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int lingering_open(void **state, const struct safestart_source_conf *conf, char *why,
+			  size_t why_size, void *user_data)
 {
 	(void)conf, (void)why, (void)why_size, (void)user_data;
 	*state = NULL;
@@ -189,8 +199,13 @@ static void lingering_close(void *state)
 
 START_TEST(p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked)
 {
-	static const struct safestart_source lingering = {.size = sizeof(lingering), .scheme = "lingering", .open = lingering_open, .gather = lingering_gather, .close = lingering_close};
-	struct safestart_conf *conf = conf_with("thread=no", "debounce=0", "run_timeout=20ms", "retry_min=0", NULL);
+	static const struct safestart_source lingering = {.size = sizeof(lingering),
+							  .scheme = "lingering",
+							  .open = lingering_open,
+							  .gather = lingering_gather,
+							  .close = lingering_close};
+	struct safestart_conf *conf =
+		conf_with("thread=no", "debounce=0", "run_timeout=20ms", "retry_min=0", NULL);
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 	struct safestart *ss;
 
@@ -238,7 +253,9 @@ static int note_restart(struct safestart_run *run, void *user_data)
 START_TEST(p4_the_debounce_counts_from_the_request_also_behind_a_slow_log)
 {
 	struct slow_log slow = {0};
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .log = ask_late, .restart = note_restart};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .log = ask_late,
+						      .restart = note_restart};
 	struct safestart_conf *conf = conf_with("thread=no", "source=none", "debounce=200ms", NULL);
 
 	safestart_conf_set_callbacks(conf, &callbacks, &slow);
@@ -266,13 +283,16 @@ static int ask_again(struct safestart_run *run, void *user_data)
 START_TEST(p14_dispatch_and_wait_return_though_every_run_asks_for_the_next)
 {
 	struct slow_log asking = {0};
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = ask_again};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .restart = ask_again};
 	struct safestart_conf *conf = conf_with("thread=no", "source=none", "debounce=0", NULL);
 
 	safestart_conf_set_callbacks(conf, &callbacks, &asking);
 	ck_assert_int_eq(safestart_open(&asking.ss, conf, NULL, 0), 0);
 	safestart_conf_free(conf);
-	ck_assert_int_eq(safestart_wait(asking.ss, safestart_request_restart(asking.ss), 60000, NULL), 0);
+	ck_assert_int_eq(safestart_wait(asking.ss, safestart_request_restart(asking.ss), 60000,
+					NULL),
+			 0);
 	ck_assert_int_lt(asking.restarts, 100);
 	while (asking.restarts <= 1000) {
 		int before = asking.restarts;
@@ -302,7 +322,8 @@ START_TEST(a_second_thread_in_dispatch_is_told_so)
 	pthread_t thread;
 	int result = 0;
 
-	ck_assert_int_eq(safestart_dispatch(own, 0), -EBUSY); /* thread=yes: the library is always in it */
+	/* Thread=yes: the library is always in it. */
+	ck_assert_int_eq(safestart_dispatch(own, 0), -EBUSY);
 	ck_assert_int_eq(safestart_dispatch(ss, 0), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, dispatch_elsewhere, ss), 0);
 	EVENTUALLY((result = safestart_dispatch(ss, 0)) == -EBUSY);
@@ -327,7 +348,8 @@ static void *drive_inside_wait(void *argument)
 	driver->result = safestart_dispatch(driver->ss, 0);
 	driver->task = gettid();
 	if (driver->result == 0)
-		driver->result = safestart_wait(driver->ss, safestart_request_restart(driver->ss), -1, &driver->outcome);
+		driver->result = safestart_wait(driver->ss, safestart_request_restart(driver->ss),
+						-1, &driver->outcome);
 	return NULL;
 }
 
@@ -335,12 +357,14 @@ static void *drive_inside_wait(void *argument)
 START_TEST(p6_close_waits_for_the_thread_that_drives_inside_wait)
 {
 	struct driven driven = {0};
-	struct driver driver = {.ss = open_driven(&driven, "debounce=1h"), .outcome.size = sizeof(driver.outcome)};
+	struct driver driver = {.ss = open_driven(&driven, "debounce=1h"),
+				.outcome.size = sizeof(driver.outcome)};
 	struct safestart_outcome pending = {.size = sizeof(pending)};
 	pthread_t thread;
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, drive_inside_wait, &driver), 0);
-	EVENTUALLY(safestart_wait(driver.ss, 1, 0, &pending) == -ETIMEDOUT && is_asleep(driver.task));
+	EVENTUALLY(safestart_wait(driver.ss, 1, 0, &pending) == -ETIMEDOUT &&
+		   is_asleep(driver.task));
 	close_now(driver.ss);
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(driver.result, 0);
@@ -348,7 +372,11 @@ START_TEST(p6_close_waits_for_the_thread_that_drives_inside_wait)
 }
 END_TEST
 
-SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch, the_thread_that_dispatches_drives_the_loop_inside_wait,
-      p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused, p14_a_blocking_prepare_is_judged_when_it_returns,
-      p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked, p4_the_debounce_counts_from_the_request_also_behind_a_slow_log, p14_dispatch_and_wait_return_though_every_run_asks_for_the_next, a_second_thread_in_dispatch_is_told_so,
-      p6_close_waits_for_the_thread_that_drives_inside_wait)
+SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch,
+      the_thread_that_dispatches_drives_the_loop_inside_wait,
+      p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused,
+      p14_a_blocking_prepare_is_judged_when_it_returns,
+      p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked,
+      p4_the_debounce_counts_from_the_request_also_behind_a_slow_log,
+      p14_dispatch_and_wait_return_though_every_run_asks_for_the_next,
+      a_second_thread_in_dispatch_is_told_so, p6_close_waits_for_the_thread_that_drives_inside_wait)

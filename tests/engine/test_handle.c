@@ -8,8 +8,12 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
-#define TWO_REVERSED "[{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}},{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
+#define TWO_REVERSED                                                                               \
+	"[{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}},{\"targets\":[\"10.0.0.1:1\"]," \
+	"\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
 
 static void announce(struct safestart *ss, int number, uint64_t *ticket)
 {
@@ -38,7 +42,8 @@ START_TEST(p3_three_announcements_are_one_run_one_ticket_one_generation)
 	uint64_t tickets[3];
 
 	app_init(&app);
-	struct safestart *ss = open_with(&app, "debounce=2s", NULL); /* a machine may stall for long */
+	/* A machine may stall for long. */
+	struct safestart *ss = open_with(&app, "debounce=2s", NULL);
 	int64_t begin = now_ms();
 	for (int i = 0; i < 3; i++) {
 		EVENTUALLY(now_ms() >= begin + 20 * i); /* as they came in */
@@ -122,7 +127,8 @@ END_TEST
 START_TEST(p6_what_wait_says_of_tickets_it_can_not_answer)
 {
 	struct app app;
-	struct safestart_outcome outcome = {.size = sizeof(outcome)}, small = {.size = sizeof(outcome) - 8};
+	struct safestart_outcome outcome = {.size = sizeof(outcome)},
+				 small = {.size = sizeof(outcome) - 8};
 
 	app_init(&app);
 	struct safestart *ss = open_with(&app, "debounce=0", "name=api", NULL);
@@ -162,7 +168,9 @@ START_TEST(p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns)
 	outcome = push_and_wait(ss, TWO);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
 	ck_assert_int_eq(outcome.error, -EBUSY);
-	ck_assert_msg(strstr(outcome.message, "prepare") != NULL && strstr(outcome.message, "run 1") != NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "prepare") != NULL &&
+			      strstr(outcome.message, "run 1") != NULL,
+		      "%s", outcome.message);
 	ck_assert_int_eq(safestart_node_state(ss, "a", why, sizeof(why)), SAFESTART_NODE_ANNOUNCED);
 	char *status = safestart_status_json(ss);
 	ck_assert_ptr_nonnull(strstr(status, "\"wedged\":true"));
@@ -171,7 +179,8 @@ START_TEST(p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns)
 	EVENTUALLY(safestart_generation(ss) == 1); /* by itself */
 	ck_assert_str_eq(live_ids(ss), "a b");
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_TIMED_OUT);
-	EVENTUALLY(safestart_close(ss) == 0); /* it waits no longer than run_timeout, which is short here */
+	/* It waits no longer than run_timeout, which is short here. */
+	EVENTUALLY(safestart_close(ss) == 0);
 	ck_assert_int_eq(app.most_inside, 1);
 }
 END_TEST
@@ -183,7 +192,8 @@ static void hang(int level, const char *message, void *user_data)
 	int armed = 1;
 
 	(void)level, (void)user_data;
-	if (strstr(message, "is not up to date") == NULL || !atomic_compare_exchange_strong(&log_hangs, &armed, 2))
+	if (strstr(message, "is not up to date") == NULL ||
+	    !atomic_compare_exchange_strong(&log_hangs, &armed, 2))
 		return;
 	while (log_hangs == 2)
 		pause_a_moment();
@@ -193,7 +203,9 @@ static void hang(int level, const char *message, void *user_data)
 START_TEST(p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_it_returns)
 {
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .log = hang};
-	struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=100ms", "retry_min=1ms", "retry_max=1h", "last_good=/proc/no/such/place", NULL);
+	struct safestart_conf *conf =
+		conf_with("debounce=0", "run_timeout=100ms", "retry_min=1ms", "retry_max=1h",
+			  "last_good=/proc/no/such/place", NULL);
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 	struct safestart *ss;
 
@@ -207,10 +219,16 @@ START_TEST(p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_
 	outcome = answer(ss, ticket);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
 	ck_assert_int_eq(outcome.error, -EBUSY);
-	ck_assert_msg(strstr(outcome.message, "`log`") != NULL && strstr(outcome.message, "run 0") == NULL, "%s", outcome.message);
-	ck_assert_msg(strstr(outcome.message, "a run starts when it returns") != NULL && strstr(outcome.message, "tried again in") == NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "`log`") != NULL &&
+			      strstr(outcome.message, "run 0") == NULL,
+		      "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "a run starts when it returns") != NULL &&
+			      strstr(outcome.message, "tried again in") == NULL,
+		      "%s", outcome.message);
 	log_hangs = 0;
-	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 && outcome.verdict == SAFESTART_UNCHANGED); /* by itself */
+	/* By itself. */
+	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 &&
+		   outcome.verdict == SAFESTART_UNCHANGED);
 	EVENTUALLY(safestart_close(ss) == 0);
 }
 END_TEST
@@ -222,18 +240,21 @@ START_TEST(p15_a_failing_prepare_is_answered_at_once_and_retried)
 	app_init(&app);
 	app.prepare_result = -ECONNREFUSED;
 	app.hang_data = true;
-	struct safestart *ss = open_with(&app, "debounce=0", "retry_min=2ms", "retry_max=10ms", NULL);
+	struct safestart *ss =
+		open_with(&app, "debounce=0", "retry_min=2ms", "retry_max=10ms", NULL);
 	struct safestart_outcome outcome = push_and_wait(ss, ONE);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
 	ck_assert_int_eq(outcome.error, -ECONNREFUSED);
 	ck_assert_msg(strstr(outcome.message, "tried again in") != NULL, "%s", outcome.message);
 	EVENTUALLY(app.prepares >= 4);
 	ck_assert_uint_eq(safestart_generation(ss), 0);
-	EVENTUALLY(app.retires >= 3 && app.retired_nodes >= 3); /* what failed runs hung up is given back */
+	/* What failed runs hung up is given back. */
+	EVENTUALLY(app.retires >= 3 && app.retired_nodes >= 3);
 	app.prepare_result = 0;
 	EVENTUALLY(safestart_generation(ss) == 1);
 	outcome.size = sizeof(outcome);
-	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 && outcome.verdict == SAFESTART_APPLIED);
+	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 &&
+		   outcome.verdict == SAFESTART_APPLIED);
 	ck_assert_uint_gt(outcome.attempts, 3);
 	close_now(ss);
 	ck_assert_int_eq(app.retires, app.prepares);
@@ -259,7 +280,8 @@ static void ask_status(int level, const char *message, void *user_data)
 START_TEST(p15_status_knows_of_the_retry_as_soon_as_the_answer_does)
 {
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .log = ask_status};
-	struct safestart_conf *conf = conf_with("source=file:/nowhere/nodes.json", "retry_min=20s", NULL);
+	struct safestart_conf *conf =
+		conf_with("source=file:/nowhere/nodes.json", "retry_min=20s", NULL);
 	char why[256];
 
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
@@ -292,12 +314,14 @@ START_TEST(p11_a_rejected_node_is_left_out_and_tried_again)
 
 	app_init(&app);
 	app.reject = "b";
-	struct safestart *ss = open_with(&app, "debounce=0", "retry_min=2ms", "retry_max=4ms", NULL);
+	struct safestart *ss =
+		open_with(&app, "debounce=0", "retry_min=2ms", "retry_max=4ms", NULL);
 	struct safestart_outcome outcome = push_and_wait(ss, TWO);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_APPLIED);
 	ck_assert_uint_eq(outcome.quarantined, 1);
 	ck_assert_str_eq(live_ids(ss), "a");
-	ck_assert_int_eq(safestart_node_state(ss, "b", why, sizeof(why)), SAFESTART_NODE_QUARANTINED);
+	ck_assert_int_eq(safestart_node_state(ss, "b", why, sizeof(why)),
+			 SAFESTART_NODE_QUARANTINED);
 	ck_assert_msg(strstr(why, "told to") != NULL, "%s", why);
 	EVENTUALLY(app.prepares > 3);
 	ck_assert_uint_eq(safestart_generation(ss), 1);
@@ -315,7 +339,8 @@ START_TEST(p11_a_set_of_which_every_node_is_rejected_is_refused_and_tried_again)
 
 	app_init(&app);
 	app.reject = "a";
-	struct safestart *ss = open_with(&app, "debounce=0", "retry_min=2ms", "retry_max=4ms", "allow_empty=yes", NULL);
+	struct safestart *ss = open_with(&app, "debounce=0", "retry_min=2ms", "retry_max=4ms",
+					 "allow_empty=yes", NULL);
 	struct safestart_outcome outcome = push_and_wait(ss, ONE);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_REFUSED);
 	ck_assert_int_eq(outcome.error, -EINVAL);
@@ -335,9 +360,12 @@ START_TEST(p12_shrinking_too_far_is_refused_unless_forced_and_force_never_emptie
 	struct safestart_outcome outcome = push_and_wait(ss, four);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_REFUSED);
 	ck_assert_int_eq(outcome.error, -ERANGE);
-	ck_assert_msg(strstr(outcome.message, "would lose 6 of 10 nodes") != NULL && strstr(outcome.message, "FORCE") != NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "would lose 6 of 10 nodes") != NULL &&
+			      strstr(outcome.message, "FORCE") != NULL,
+		      "%s", outcome.message);
 	ck_assert_uint_eq(safestart_generation(ss), 1);
-	outcome = answer(ss, safestart_request(ss, SAFESTART_FORCE, "meant")); /* the pushed set has survived */
+	/* The pushed set has survived. */
+	outcome = answer(ss, safestart_request(ss, SAFESTART_FORCE, "meant"));
 	ck_assert_int_eq(outcome.verdict, SAFESTART_APPLIED);
 	ck_assert_int_eq(push_and_wait(ss, ten).verdict, SAFESTART_APPLIED);
 	ck_assert_int_eq(push_and_wait(ss, five).verdict, SAFESTART_APPLIED); /* exactly half */
@@ -390,7 +418,8 @@ START_TEST(node_states_follow_reports_and_incarnations)
 		int error;
 		const char *said;
 	} rows[] = {{-EIO, "live, but the newest request to it failed (Input/output error)"},
-		    {ECONNREFUSED, "live, but the newest request to it failed (Connection refused)"},
+		    {ECONNREFUSED,
+		     "live, but the newest request to it failed (Connection refused)"},
 		    {-1, "live, but the newest request to it failed"},
 		    {1, "live, but the newest request to it failed"},
 		    {4711, "live, but the newest request to it failed"},
@@ -399,21 +428,25 @@ START_TEST(node_states_follow_reports_and_incarnations)
 	char why[256];
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		safestart_node_report(a, rows[i].error);
-		ck_assert_int_eq(safestart_node_state(ss, "a", why, sizeof(why)), SAFESTART_NODE_FAILING);
+		ck_assert_int_eq(safestart_node_state(ss, "a", why, sizeof(why)),
+				 SAFESTART_NODE_FAILING);
 		ck_assert_str_eq(why, rows[i].said);
 	}
 	ck_assert_int_eq(safestart_node_announce(ss, "a", "10.0.0.1:1", "boot-2", &ticket), 0);
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
-	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_APPLIED); /* proven starts over */
+	/* Proven starts over. */
+	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_APPLIED);
 	ck_assert_int_eq(safestart_node_announce(ss, "a", "10.0.0.1:2", NULL, &ticket), 0);
 	answer(ss, ticket);
 	const struct safestart_snapshot *live = safestart_read_lock(ss);
-	ck_assert_str_eq(safestart_node_label(safestart_snapshot_find(live, "a"), "incarnation"), "boot-2");
+	ck_assert_str_eq(safestart_node_label(safestart_snapshot_find(live, "a"), "incarnation"),
+			 "boot-2");
 	ck_assert_uint_eq(safestart_node_port(safestart_snapshot_find(live, "a")), 2);
 	safestart_read_unlock(ss);
 	ck_assert_int_eq(safestart_node_withdraw(ss, "b", &ticket), 0);
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
-	ck_assert_int_eq(safestart_node_state(ss, "b", NULL, 0), SAFESTART_NODE_RETIRED); /* held has it */
+	/* Held has it. */
+	ck_assert_int_eq(safestart_node_state(ss, "b", NULL, 0), SAFESTART_NODE_RETIRED);
 	safestart_snapshot_release(held);
 	EVENTUALLY(safestart_node_state(ss, "b", NULL, 0) == SAFESTART_NODE_UNKNOWN);
 	ck_assert_int_eq(safestart_node_withdraw(ss, "b", NULL), -ENOENT);
@@ -455,7 +488,8 @@ static void *ask_for_ever(void *argument)
 
 static unsigned long long requests_counted(struct safestart *ss)
 {
-	char *metrics = safestart_metrics_text(ss), *counted = strstr(metrics, "\nsafestart_requests_total{");
+	char *metrics = safestart_metrics_text(ss),
+	     *counted = strstr(metrics, "\nsafestart_requests_total{");
 	unsigned long long count = 0;
 
 	ck_assert_ptr_nonnull(counted);
@@ -464,7 +498,8 @@ static unsigned long long requests_counted(struct safestart *ss)
 	return count;
 }
 
-/* To Prometheus a counter that goes back is a process that was started anew, and its whole value a burst of requests. */
+/* To Prometheus a counter that goes back is a process that was started anew, and its whole value a
+ * burst of requests. */
 START_TEST(requests_on_their_way_into_a_run_are_counted_all_the_same)
 {
 	struct safestart *ss = open_with(NULL, "source=none", "debounce=0", NULL);
@@ -475,7 +510,8 @@ START_TEST(requests_on_their_way_into_a_run_are_counted_all_the_same)
 	ck_assert_int_eq(pthread_create(&thread, NULL, ask_for_ever, &asker), 0);
 	for (int i = 0; i < repeat(under_valgrind() ? 500 : 20000); i++) {
 		unsigned long long now = requests_counted(ss);
-		ck_assert_msg(now >= before, "%llu requests were counted, and then %llu", before, now);
+		ck_assert_msg(now >= before, "%llu requests were counted, and then %llu", before,
+			      now);
 		before = now;
 	}
 	atomic_store(&asker.stop, true);
@@ -484,10 +520,18 @@ START_TEST(requests_on_their_way_into_a_run_are_counted_all_the_same)
 }
 END_TEST
 
-SUITE("handle", p3_three_announcements_are_one_run_one_ticket_one_generation, p2_fifty_requests_during_a_run_lead_to_exactly_one_more,
-      p7_the_same_set_in_another_order_is_unchanged, a_request_before_anything_was_pushed_changes_nothing,
-      p6_what_wait_says_of_tickets_it_can_not_answer, p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns,
-      p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_it_returns, p15_a_failing_prepare_is_answered_at_once_and_retried, p15_status_knows_of_the_retry_as_soon_as_the_answer_does, p15_a_new_request_cuts_the_backoff_short,
-      p11_a_rejected_node_is_left_out_and_tried_again, p11_a_set_of_which_every_node_is_rejected_is_refused_and_tried_again,
-      p12_shrinking_too_far_is_refused_unless_forced_and_force_never_empties, p5_unknown_flags_and_process_get_no_ticket,
-      p4_urgent_skips_the_debounce, node_states_follow_reports_and_incarnations, p5_a_rate_limit_defers_and_never_refuses, requests_on_their_way_into_a_run_are_counted_all_the_same)
+SUITE("handle", p3_three_announcements_are_one_run_one_ticket_one_generation,
+      p2_fifty_requests_during_a_run_lead_to_exactly_one_more,
+      p7_the_same_set_in_another_order_is_unchanged,
+      a_request_before_anything_was_pushed_changes_nothing,
+      p6_what_wait_says_of_tickets_it_can_not_answer,
+      p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns,
+      p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_it_returns,
+      p15_a_failing_prepare_is_answered_at_once_and_retried,
+      p15_status_knows_of_the_retry_as_soon_as_the_answer_does,
+      p15_a_new_request_cuts_the_backoff_short, p11_a_rejected_node_is_left_out_and_tried_again,
+      p11_a_set_of_which_every_node_is_rejected_is_refused_and_tried_again,
+      p12_shrinking_too_far_is_refused_unless_forced_and_force_never_empties,
+      p5_unknown_flags_and_process_get_no_ticket, p4_urgent_skips_the_debounce,
+      node_states_follow_reports_and_incarnations, p5_a_rate_limit_defers_and_never_refuses,
+      requests_on_their_way_into_a_run_are_counted_all_the_same)

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <safestart/source.h>
 
+#include "base/message.h"
 #include "fuzz.h"
 #include "virtual.h"
-#include "base/message.h"
 
 #define THINGS 1024
 
@@ -18,8 +18,10 @@ static struct thing {
 } things[THINGS];
 static size_t thing_count;
 
-static const char *const ids[IDS] = {"a", "b", "c", "d", "entry 2", "\xc3\xa9", "z", "node 7", "10.1.0.0:1", "10.1.0.1:1", "10.1.0.2:1",
-				     "10.1.0.3:1", "10.1.0.4:1", "10.1.0.5:1", "10.1.0.6:1", "10.1.0.7:1"};
+static const char *const ids[IDS] = {"a",          "b",          "c",          "d",
+				     "entry 2",    "\xc3\xa9",   "z",          "node 7",
+				     "10.1.0.0:1", "10.1.0.1:1", "10.1.0.2:1", "10.1.0.3:1",
+				     "10.1.0.4:1", "10.1.0.5:1", "10.1.0.6:1", "10.1.0.7:1"};
 
 const char *application_id(int id)
 {
@@ -44,7 +46,8 @@ static void hold_alive(const void *data, bool of_node)
 {
 	const struct thing *thing = data;
 
-	HOLD(thing == NULL || (thing->owned && !thing->retired && !thing->foreign && thing->of_node == of_node));
+	HOLD(thing == NULL ||
+	     (thing->owned && !thing->retired && !thing->foreign && thing->of_node == of_node));
 }
 
 static struct thing *new_thing(bool of_node)
@@ -131,10 +134,12 @@ static void hold_node(const struct safestart_node *node, int id, uint8_t value)
 {
 	char wanted[64], address[300];
 	const char *host = safestart_node_host(node);
-	const char *zone = safestart_node_label(node, "zone"), *incarnation = safestart_node_label(node, "incarnation");
+	const char *zone = safestart_node_label(node, "zone"),
+		   *incarnation = safestart_node_label(node, "incarnation");
 
 	application_address(id, value, wanted, sizeof(wanted));
-	snprintf(address, sizeof(address), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)safestart_node_port(node));
+	snprintf(address, sizeof(address), strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+		 (unsigned)safestart_node_port(node));
 	HOLD(strcmp(address, wanted) == 0);
 	HOLD(((value - 1) >> 2 & 1) == (zone != NULL));
 	HOLD(((value - 1) >> 3) == (incarnation != NULL ? atoi(incarnation) : 0));
@@ -164,7 +169,9 @@ static void hold_changes(const struct model_run *run)
 		int id = id_of(node);
 		HOLD(id >= 0);
 		uint8_t live = model.anew ? 0 : model.live[id];
-		HOLD(kind == (run->candidate[id] == 0 ? SAFESTART_REMOVED : live == 0 ? SAFESTART_ADDED : SAFESTART_CHANGED));
+		HOLD(kind == (run->candidate[id] == 0 ? SAFESTART_REMOVED
+			      : live == 0             ? SAFESTART_ADDED
+						      : SAFESTART_CHANGED));
 		if (kind == SAFESTART_REMOVED)
 			removed |= (uint16_t)(1 << id);
 		else
@@ -182,21 +189,26 @@ void application_reject(struct model_run *run, size_t index)
 		HOLD(safestart_run_reject(run->run, "nobody", NULL) == -ENOENT);
 		return;
 	}
-	HOLD(safestart_run_reject(run->run, safestart_node_id(node), index & 1 ? "told\nto" : NULL) == (kind == SAFESTART_REMOVED ? -ENOENT : 0));
+	HOLD(safestart_run_reject(run->run, safestart_node_id(node),
+				  index & 1 ? "told\nto" : NULL) ==
+	     (kind == SAFESTART_REMOVED ? -ENOENT : 0));
 	if (kind != SAFESTART_REMOVED)
 		run->rejected |= (uint16_t)(1 << id_of(node));
 }
 
 static void hang_on_node(struct model_run *run, int id, bool same)
 {
-	const struct safestart_node *node = safestart_snapshot_find(safestart_run_candidate(run->run), ids[id]);
-	const struct safestart_node *live = safestart_snapshot_find(safestart_run_current(run->run), ids[id]);
+	const struct safestart_node *node =
+		safestart_snapshot_find(safestart_run_candidate(run->run), ids[id]);
+	const struct safestart_node *live =
+		safestart_snapshot_find(safestart_run_current(run->run), ids[id]);
 	struct thing *thing = same && live != NULL ? safestart_node_data(live) : new_thing(true);
 
 	if (thing == NULL)
 		return;
 	HOLD(safestart_run_set_node_data(run->run, node, thing) == 0);
-	HOLD(safestart_node_data(node) == NULL || !(run->changed >> id & 1) || safestart_node_data(node) == thing);
+	HOLD(safestart_node_data(node) == NULL || !(run->changed >> id & 1) ||
+	     safestart_node_data(node) == thing);
 	thing->owned = true;
 }
 
@@ -210,7 +222,8 @@ void application_hang(struct model_run *run, uint8_t hang)
 			hang_on_node(run, id, (hang & 8) != 0);
 	}
 	if (hang & 2)
-		thing = hang & 8 ? safestart_snapshot_data(safestart_run_current(run->run)) : new_thing(false);
+		thing = hang & 8 ? safestart_snapshot_data(safestart_run_current(run->run))
+				 : new_thing(false);
 	if (thing != NULL) {
 		safestart_run_set_data(run->run, thing);
 		thing->owned = true;
@@ -250,7 +263,10 @@ static int act(struct model_run *run, struct script *script)
 	case HOW_EARLY_FAIL: return finish_early(run, -ENOSPC);
 	case HOW_HANG: virtual_advance(model.run_timeout + SECOND); return 0;
 	case HOW_HANG_LATER: virtual_advance(model.run_timeout); return SAFESTART_LATER;
-	case HOW_REQUEST: model_request(safestart_request(application.ss, SAFESTART_URGENT, "from inside"), false); return 0;
+	case HOW_REQUEST:
+		model_request(safestart_request(application.ss, SAFESTART_URGENT, "from inside"),
+			      false);
+		return 0;
 	case HOW_SHUTDOWN:
 		HOLD(safestart_shutdown(application.ss) == 0);
 		model_shutdown();
@@ -276,7 +292,8 @@ static int on_prepare(struct safestart_run *handle, void *user_data)
 
 	HOLD(user_data == &application && model.has_prepare);
 	application_hold_nodes(safestart_run_candidate(handle), run->candidate);
-	HOLD(safestart_snapshot_generation(safestart_run_candidate(handle)) == model.generation + 1);
+	HOLD(safestart_snapshot_generation(safestart_run_candidate(handle)) ==
+	     model.generation + 1);
 	HOLD(safestart_snapshot_generation(safestart_run_current(handle)) == model.generation);
 	hold_changes(run);
 	application_hang(run, script.hang);
@@ -316,7 +333,8 @@ static void on_log(int level, const char *message, void *user_data)
 
 /* ---- The source ---- */
 
-static int source_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int source_open(void **state, const struct safestart_source_conf *conf, char *why,
+		       size_t why_size, void *user_data)
 {
 	(void)conf, (void)why, (void)why_size;
 	*state = user_data;
@@ -350,7 +368,8 @@ static int source_gather(void *state, struct safestart_gather *gather)
 	struct model_run *run = model.current;
 
 	HOLD(state == &application && run != NULL && run->at == AT_GATHER);
-	HOLD(safestart_gather_forced(gather) == run->forced && safestart_gather_cancelled(gather) == 0);
+	HOLD(safestart_gather_forced(gather) == run->forced &&
+	     safestart_gather_cancelled(gather) == 0);
 	int handed = hand_over(run, gather), result = act(run, &application.gather);
 	return handed < 0 ? handed : result;
 }
@@ -376,15 +395,18 @@ int __wrap_gather_call(struct safestart_run *handle)
 
 /* ---- last_good: a file without a disk ---- */
 
-int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size);
+int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why,
+			  size_t why_size);
 int __wrap_last_good_save(const char *path, const char *json, char *why, size_t why_size);
 
-int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why, size_t why_size)
+int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why,
+			  size_t why_size)
 {
 	*out = NULL;
 	if (application.kept[0] == '\0')
 		return message_set(why, why_size, -ENOENT, "nothing was kept");
-	return nodeset_parse(out, application.kept, strlen(application.kept), &settings->limits, why, why_size);
+	return nodeset_parse(out, application.kept, strlen(application.kept), &settings->limits,
+			     why, why_size);
 }
 
 /* Only what is live is kept. */
@@ -398,7 +420,8 @@ int __wrap_last_good_save(const char *path, const char *json, char *why, size_t 
 	HOLD(nodeset_parse(&set, json, strlen(json), &limits, NULL, 0) == 0);
 	HOLD(set->count == model_count(model.live) && set->fault_count == 0);
 	for (int id = 0; id < IDS; id++) {
-		const struct safestart_node *node = nodeset_find(set->nodes, set->count, ids[id], NULL);
+		const struct safestart_node *node =
+			nodeset_find(set->nodes, set->count, ids[id], NULL);
 		HOLD((node != NULL) == (model.live[id] != 0));
 		if (node != NULL)
 			hold_node(node, id, model.live[id]);
@@ -426,8 +449,11 @@ void application_use(struct safestart_conf *conf)
 		.retire_node = on_retire_node,
 		.restart = model.has_restart ? on_restart : NULL,
 	};
-	const struct safestart_source source = {
-		.size = sizeof(source), .scheme = "told", .open = source_open, .gather = source_gather, .close = source_close};
+	const struct safestart_source source = {.size = sizeof(source),
+						.scheme = "told",
+						.open = source_open,
+						.gather = source_gather,
+						.close = source_close};
 
 	HOLD(safestart_conf_set_callbacks(conf, &callbacks, &application) == 0);
 	HOLD(safestart_conf_add_source(conf, &source, &application) == 0);

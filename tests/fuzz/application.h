@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The application of fuzz_handle: its callbacks do once what the program told them to, hold what they are told against the
- * model, and keep account of what they hang on nodes and generations. */
+/* The application of fuzz_handle: its callbacks do once what the program told them to, hold what
+ * they are told against the model, and keep account of what they hang on nodes and generations. */
 #ifndef FUZZ_APPLICATION_H
 #define FUZZ_APPLICATION_H
 
@@ -10,21 +10,23 @@
 struct script {
 	uint8_t how;    /* enum how */
 	uint8_t reject; /* by index of the change */
-	uint8_t hang;   /* data: 1 on changes, 2 on the generation, 4 on unchanged nodes, 8 what the live ones have */
+	/* Data: 1 on changes, 2 on the generation, 4 on unchanged nodes, 8 what the live ones have.
+	 */
+	uint8_t hang;
 };
 
 enum how {
 	HOW_OK,
 	HOW_FAIL,
-	HOW_POSITIVE,    /* a mistake */
+	HOW_POSITIVE, /* a mistake */
 	HOW_LATER,
-	HOW_EARLY,       /* finish, then LATER */
+	HOW_EARLY, /* finish, then LATER */
 	HOW_EARLY_FAIL,
-	HOW_HANG,        /* past run_timeout */
+	HOW_HANG, /* past run_timeout */
 	HOW_HANG_LATER,
-	HOW_REQUEST,     /* ask for the next run */
+	HOW_REQUEST, /* ask for the next run */
 	HOW_SHUTDOWN,
-	HOW_FORBIDDEN,   /* wait, dispatch, close: -EDEADLK */
+	HOW_FORBIDDEN, /* wait, dispatch, close: -EDEADLK */
 	HOW_COUNT
 };
 

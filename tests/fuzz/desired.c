@@ -13,7 +13,8 @@ static void add_entry(struct model_set *set, int position, int id, uint8_t value
 		set->node[id] = FAULT;
 }
 
-/* One byte is one entry: whose, where, and what is wrong with it. Returns how many entries it makes. */
+/* One byte is one entry: whose, where, and what is wrong with it. Returns how many entries it
+ * makes. */
 static int write_entry(uint8_t byte, int position, struct model_set *set, char *text, size_t size)
 {
 	int id = byte & 7;
@@ -23,7 +24,8 @@ static int write_entry(uint8_t byte, int position, struct model_set *set, char *
 	application_address(id, value, address, sizeof(address));
 	switch (byte >> 3 & 7) {
 	case 4:
-		snprintf(text, size, "{\"targets\":[\"h:0\"],\"labels\":{\"id\":\"%s\"}}", application_id(id));
+		snprintf(text, size, "{\"targets\":[\"h:0\"],\"labels\":{\"id\":\"%s\"}}",
+			 application_id(id));
 		add_entry(set, position, id, FAULT);
 		return 1;
 	case 5:
@@ -35,13 +37,19 @@ static int write_entry(uint8_t byte, int position, struct model_set *set, char *
 		add_entry(set, position, 8 + id, 1);
 		return 1;
 	case 7: /* an id can't mean one of two */
-		snprintf(text, size, "{\"targets\":[\"%s\",\"%s\"],\"labels\":{\"id\":\"no\",\"zone\":\"x\"}}", application_id(8 + id), application_id(8 + id));
+		snprintf(text, size,
+			 "{\"targets\":[\"%s\",\"%s\"],\"labels\":{\"id\":\"no\",\"zone\":\"x\"}}",
+			 application_id(8 + id), application_id(8 + id));
 		add_entry(set, position, 8 + id, 1 + 4);
 		return 2;
 	default:
-		value = (uint8_t)(value + ((byte >> 3 & 1) ? 4 : 0) + ((byte >> 3 & 2) ? 8 * (1 + (byte >> 7)) : 0));
-		snprintf(text, size, "{\"targets\":[\"%s\"],\"labels\":{\"id\":\"%s\"%s%s}}", address, application_id(id),
-			 byte >> 3 & 1 ? ",\"zone\":\"x\"" : "", !(byte >> 3 & 2) ? "" : byte >> 7 ? ",\"incarnation\":\"2\"" : ",\"incarnation\":\"1\"");
+		value = (uint8_t)(value + ((byte >> 3 & 1) ? 4 : 0) +
+				  ((byte >> 3 & 2) ? 8 * (1 + (byte >> 7)) : 0));
+		snprintf(text, size, "{\"targets\":[\"%s\"],\"labels\":{\"id\":\"%s\"%s%s}}",
+			 address, application_id(id), byte >> 3 & 1 ? ",\"zone\":\"x\"" : "",
+			 !(byte >> 3 & 2) ? ""
+			 : byte >> 7      ? ",\"incarnation\":\"2\""
+					  : ",\"incarnation\":\"1\"");
 		add_entry(set, position, id, value);
 		return 1;
 	}
@@ -57,7 +65,8 @@ int desired_write(struct input *input, int count, struct model_set *set, char *t
 		size_t length = strlen(text);
 		snprintf(text + length, size - length, "%s", i > 0 ? "," : "");
 		length = strlen(text);
-		position += write_entry(input_byte(input), position, set, text + length, size - length);
+		position +=
+			write_entry(input_byte(input), position, set, text + length, size - length);
 	}
 	strcat(text, "]");
 	return position;
@@ -77,7 +86,8 @@ void desired_replace(struct input *input)
 
 	bool too_many = (size_t)position > model.max_nodes;
 	if (!model.push) {
-		HOLD(safestart_nodes_replace(application.ss, text, &ticket, why, sizeof(why)) == -ENOTSUP);
+		HOLD(safestart_nodes_replace(application.ss, text, &ticket, why, sizeof(why)) ==
+		     -ENOTSUP);
 		if (!too_many) {
 			strcpy(application.text, text);
 			model.desired = set;
@@ -98,11 +108,14 @@ void desired_replace(struct input *input)
 
 void desired_replace_malformed(struct input *input)
 {
-	static const char *const bad[] = {"", "[", "{}", "[{\"targets\":[1]}]", "\xef\xbb\xbf[]", "[{}]", "[] x", "[\"\xff\"]"};
+	static const char *const bad[] =
+		{"",     "[",    "{}",        "[{\"targets\":[1]}]", "\xef\xbb\xbf[]",
+		 "[{}]", "[] x", "[\"\xff\"]"};
 	char why[64];
 	uint64_t ticket = 77;
 
-	int error = safestart_nodes_replace(application.ss, bad[input_byte(input) & 7], &ticket, why, sizeof(why));
+	int error = safestart_nodes_replace(application.ss, bad[input_byte(input) & 7], &ticket,
+					    why, sizeof(why));
 	HOLD(error == (!model.push ? -ENOTSUP : model.shut ? -ECANCELED : -EINVAL));
 	HOLD(ticket == 77 && why[0] != '\0');
 	hold_words(why, sizeof(why));
@@ -125,18 +138,27 @@ void desired_announce(struct input *input)
 {
 	int id = input_byte(input) & (IDS - 1);
 	uint8_t choice = input_byte(input), value = (uint8_t)(1 + (choice & 3));
-	const char *incarnation = (choice >> 2 & 3) == 0 ? NULL : (choice >> 2 & 3) == 1 ? "1" : "2";
+	const char *incarnation = (choice >> 2 & 3) == 0   ? NULL
+				  : (choice >> 2 & 3) == 1 ? "1"
+							   : "2";
 	struct model_set set = base();
 	uint64_t ticket;
 	char address[64];
 
 	application_address(id, value, address, sizeof(address));
 	uint8_t old = set.node[id];
-	int zone = old != 0 && old != FAULT ? (old - 1) >> 2 & 1 : 0, before = old != 0 && old != FAULT ? (old - 1) >> 3 : 0;
-	value = (uint8_t)(value + 4 * zone + 8 * (incarnation != NULL ? atoi(incarnation) : before));
+	int zone = old != 0 && old != FAULT ? (old - 1) >> 2 & 1 : 0,
+	    before = old != 0 && old != FAULT ? (old - 1) >> 3 : 0;
+	value = (uint8_t)(value + 4 * zone +
+			  8 * (incarnation != NULL ? atoi(incarnation) : before));
 	bool bad = choice >> 5 == 7;
-	int expected = !model.push ? -ENOTSUP : model.shut ? -ECANCELED : bad ? -EINVAL : old == 0 && entries_of(&set) >= model.max_nodes ? -E2BIG : 0;
-	HOLD(safestart_node_announce(application.ss, application_id(id), bad ? "h:0" : address, incarnation, &ticket) == expected);
+	int expected = !model.push                                       ? -ENOTSUP
+		       : model.shut                                      ? -ECANCELED
+		       : bad                                             ? -EINVAL
+		       : old == 0 && entries_of(&set) >= model.max_nodes ? -E2BIG
+									 : 0;
+	HOLD(safestart_node_announce(application.ss, application_id(id), bad ? "h:0" : address,
+				     incarnation, &ticket) == expected);
 	if (expected < 0)
 		return;
 	set.node[id] = value;
@@ -151,7 +173,10 @@ void desired_withdraw(struct input *input)
 	struct model_set set = base();
 	uint64_t ticket;
 
-	int expected = !model.push ? -ENOTSUP : model.shut ? -ECANCELED : set.node[id] == 0 ? -ENOENT : 0;
+	int expected = !model.push         ? -ENOTSUP
+		       : model.shut        ? -ECANCELED
+		       : set.node[id] == 0 ? -ENOENT
+					   : 0;
 	HOLD(safestart_node_withdraw(application.ss, application_id(id), &ticket) == expected);
 	if (expected < 0)
 		return;

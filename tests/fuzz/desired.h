@@ -6,7 +6,8 @@
 #include "application.h"
 #include "fuzz.h"
 
-/* A document of `count` entries, a byte each, and the same as the model sees it. Returns how many targets it has. */
+/* A document of `count` entries, a byte each, and the same as the model sees it. Returns how many
+ * targets it has. */
 int desired_write(struct input *input, int count, struct model_set *set, char *text, size_t size);
 
 /* Operations, held against the model. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the fuzz targets share: a condition that has to hold, words that have to be clean, bytes taken one by one. */
+/* What the fuzz targets share: a condition that has to hold, words that have to be clean, bytes
+ * taken one by one. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -11,12 +12,13 @@
 #include <string.h>
 
 /* A fuzzer needs a crash, and whoever reads it the place. */
-#define HOLD(condition)                                                                    \
-	do {                                                                               \
-		if (!(condition)) {                                                        \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                           \
-		}                                                                          \
+#define HOLD(condition)                                                                   \
+	do {                                                                              \
+		if (!(condition)) {                                                       \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, \
+				#condition);                                              \
+			abort();                                                          \
+		}                                                                         \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,7 +60,8 @@ static inline bool is_clean(const char *words)
 	return true;
 }
 
-/* A buffer of exactly that size, so that a byte too many is seen by the address sanitizer; all of it is dirt. */
+/* A buffer of exactly that size, so that a byte too many is seen by the address sanitizer; all of
+ * it is dirt. */
 static inline char *dirty(size_t size)
 {
 	char *buffer = malloc(size > 0 ? size : 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any text as an address: what is taken is host:port by a second reading of the rule, prints as itself, and reads
- * again as the same. */
+/* Any text as an address: what is taken is host:port by a second reading of the rule, prints as
+ * itself, and reads again as the same. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -41,7 +41,8 @@ static bool is_address(const char *text, uint16_t *port)
 {
 	const char *end = text + strlen(text), *colon = strrchr(text, ':');
 
-	if (colon == NULL || colon == text || end - colon < 2 || end - colon > 6 || !all_of(colon + 1, end, DIGITS))
+	if (colon == NULL || colon == text || end - colon < 2 || end - colon > 6 ||
+	    !all_of(colon + 1, end, DIGITS))
 		return false;
 	long number = strtol(colon + 1, NULL, 10);
 	*port = (uint16_t)number;
@@ -63,7 +64,8 @@ static void hold_taken(const struct safestart_node *node, const char *text, uint
 	node_address(node, printed);
 	/* As it was given, but for zeros that lead the port. */
 	HOLD(strlen(text) < sizeof(bare) + 4);
-	snprintf(bare, sizeof(bare), "%.*s:%u", (int)(strrchr(text, ':') - text), text, (unsigned)port);
+	snprintf(bare, sizeof(bare), "%.*s:%u", (int)(strrchr(text, ':') - text), text,
+		 (unsigned)port);
 	HOLD(strcmp(printed, bare) == 0);
 	HOLD(node_new(&again, "id", printed, NULL, 0, NULL, 0) == 0);
 	HOLD(node_same(node, again));

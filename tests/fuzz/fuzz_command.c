@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes that the command meets: a file of nodes, which is edited and has to mean what it did but for the edit; one in
- * which places are looked for; answers of processes,
- * which become a line; figures; and words for a terminal. The first byte chooses. */
+/* Any bytes that the command meets: a file of nodes, which is edited and has to mean what it did
+ * but for the edit; one in which places are looked for; answers of processes, which become a line;
+ * figures; and words for a terminal. The first byte chooses. */
 #include <errno.h>
 #include <jansson.h>
 #include <locale.h>
 
 #include "command.h"
 #include "files/file_sd.h"
+#include "files/position.h"
 #include "fuzz.h"
 #include "hosts/summary.h"
-#include "files/position.h"
-#include "verbs/metrics.h"
 #include "hosts/table.h"
+#include "verbs/metrics.h"
 
 static char *text_of(const struct input *input)
 {
@@ -44,7 +44,8 @@ static void hold_untouched(const struct file_sd *file_sd, const char *text)
 		const struct file_sd_group *group = &file_sd->groups[i];
 		if (group->dropped || group->text != NULL)
 			continue;
-		text = memmem(text, strlen(text), file_sd->text + group->start, group->end - group->start);
+		text = memmem(text, strlen(text), file_sd->text + group->start,
+			      group->end - group->start);
 		HOLD(text != NULL);
 		text += group->end - group->start;
 	}
@@ -54,7 +55,8 @@ static void edit(struct file_sd *file_sd, const char *id, const char *address)
 {
 	size_t count, length;
 	char why[300];
-	json_t *wanted = entries_of(file_sd, &count), *group = json_pack("{s:[s],s:{s:s}}", "targets", address, "labels", "id", id);
+	json_t *wanted = entries_of(file_sd, &count),
+	       *group = json_pack("{s:[s],s:{s:s}}", "targets", address, "labels", "id", id);
 	struct file_sd edited;
 
 	if (address[0] != '\0') {
@@ -79,7 +81,8 @@ static void edit(struct file_sd *file_sd, const char *id, const char *address)
 
 static void try_file(struct input *input)
 {
-	static const char *const ids[] = {"a", "b:1", "new"}, *const addresses[] = {"", "a:1", "b:1", "c:1"};
+	static const char *const ids[] = {"a", "b:1", "new"}, *const addresses[] = {"", "a:1",
+										    "b:1", "c:1"};
 	const char *id = ids[input_byte(input) % 3], *address = addresses[input_byte(input) % 4];
 	struct file_sd file_sd;
 	char why[300];
@@ -114,8 +117,12 @@ static void hold_value(const char *text, const json_t *root, const struct positi
 {
 	const char *at = at_place(text, walk->place);
 	const json_t *group = json_array_get(root, walk->group - 1);
-	const json_t *value = walk->target == 0 ? group : json_array_get(json_object_get(group, "targets"), walk->target - 1);
-	json_t *there = json_loadb(at, strlen(at), JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, NULL);
+	const json_t *value = walk->target == 0 ? group
+						: json_array_get(json_object_get(group, "targets"),
+								 walk->target - 1);
+	json_t *there =
+		json_loadb(at, strlen(at),
+			   JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, NULL);
 
 	HOLD(value != NULL && json_equal(there, value));
 	json_decref(there);
@@ -170,10 +177,15 @@ static void try_answers(struct input *input)
 	while (count < 8 && (line = strsep(&rest, "\n")) != NULL) {
 		json_t *answer = json_loads(line, 0, NULL);
 		bool fine = json_is_object(answer);
-		peers[count++] = (struct peer){.name = (char *)"api", .process = (char *)"1", .state = fine ? PEER_ANSWERED : PEER_GONE, .answer = answer, .why = "gone"};
+		peers[count++] = (struct peer){.name = (char *)"api",
+					       .process = (char *)"1",
+					       .state = fine ? PEER_ANSWERED : PEER_GONE,
+					       .answer = answer,
+					       .why = "gone"};
 	}
 	summarise(&summary, peers, count, 3);
-	HOLD(summary.line != NULL && summary.on_it <= summary.processes && summary.leave >= 0 && summary.leave <= 7);
+	HOLD(summary.line != NULL && summary.on_it <= summary.processes && summary.leave >= 0 &&
+	     summary.leave <= 7);
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = summary_peer(&peers[i], &summary, words, sizeof(words));
 		HOLD(trouble == TROUBLE_NONE || words[0] != '\0');
@@ -188,12 +200,15 @@ static void try_answers(struct input *input)
 static void try_metrics(struct input *input)
 {
 	char *text = text_of(input), *printed = NULL;
-	struct peer peers[2] = {{.name = (char *)"api", .process = (char *)"1", .state = PEER_ANSWERED}, {.name = (char *)"a\"\\", .process = (char *)"2", .state = PEER_ANSWERED}};
+	struct peer peers[2] =
+		{{.name = (char *)"api", .process = (char *)"1", .state = PEER_ANSWERED},
+		 {.name = (char *)"a\"\\", .process = (char *)"2", .state = PEER_ANSWERED}};
 	const struct processes processes = {.peers = peers, .count = 2};
 	size_t size;
 	FILE *to = open_memstream(&printed, &size);
 
-	peers[0].answer = peers[1].answer = json_pack("{s:s}", "metrics", text); /* NULL where that is no UTF-8 */
+	/* NULL where that is no UTF-8. */
+	peers[0].answer = peers[1].answer = json_pack("{s:s}", "metrics", text);
 	HOLD(to != NULL);
 	metrics_print(to, &processes);
 	fclose(to);
@@ -217,7 +232,8 @@ static void try_words(struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const tries[])(struct input *) = {try_file, try_answers, try_metrics, try_words, try_places};
+	static void (*const tries[])(struct input *) = {try_file, try_answers, try_metrics,
+							try_words, try_places};
 	struct input input = {data, size};
 
 	HOLD(setlocale(LC_CTYPE, "C.UTF-8") != NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any text as settings, a line each: taken or refused in clean words; a refusal changes nothing; what is taken means the
- * same when it is written in the smallest unit; and a handle opens with all of it or says why not. */
+/* Any text as settings, a line each: taken or refused in clean words; a refusal changes nothing;
+ * what is taken means the same when it is written in the smallest unit; and a handle opens with all
+ * of it or says why not. */
 #include <errno.h>
 #include <jansson.h>
 
@@ -10,13 +11,15 @@
 
 #define WHY_SIZE 300
 
-static int own_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int own_open(void **state, const struct safestart_source_conf *conf, char *why,
+		    size_t why_size, void *user_data)
 {
 	const char *colour = safestart_source_value(conf, "own_colour");
 
 	(void)user_data, (void)why, (void)why_size;
 	*state = NULL;
-	HOLD(colour != NULL && safestart_source_argument(conf) != NULL && safestart_source_value(conf, "debounce") == NULL);
+	HOLD(colour != NULL && safestart_source_argument(conf) != NULL &&
+	     safestart_source_value(conf, "debounce") == NULL);
 	return strcmp(colour, "none") == 0 ? -EINVAL : 0;
 }
 
@@ -31,9 +34,15 @@ static void own_close(void *state)
 	(void)state;
 }
 
-static const struct safestart_source_setting own_settings[] = {{"own_colour", "green", "for the fuzzer"}, {NULL, NULL, NULL}};
-static const struct safestart_source own_source = {
-	.size = sizeof(own_source), .scheme = "own", .settings = own_settings, .open = own_open, .gather = own_gather, .close = own_close};
+static const struct safestart_source_setting own_settings[] = {{"own_colour", "green",
+								"for the fuzzer"},
+							       {NULL, NULL, NULL}};
+static const struct safestart_source own_source = {.size = sizeof(own_source),
+						   .scheme = "own",
+						   .settings = own_settings,
+						   .open = own_open,
+						   .gather = own_gather,
+						   .close = own_close};
 
 /* ---- All of it in words, so that it can be compared ---- */
 
@@ -47,25 +56,37 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 		if (strcmp(added->source.scheme, "own") == 0)
 			own = added->values[0];
 	}
-	snprintf(text, size, "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %zu %d|%zu %zu|%d %d|%d|%s", s->name != NULL ? s->name : "", s->source,
-		 s->last_good != NULL ? s->last_good : "", s->control != NULL ? s->control : "", (long long)g->debounce, (long long)g->max_delay, (long long)g->min_interval,
-		 (long long)g->retry_min, (long long)g->retry_max, (long long)s->run_timeout, (long long)s->reconcile, s->rails.max_shrink,
-		 s->rails.min_nodes, s->rails.allow_empty, s->limits.max_nodes, s->limits.max_bytes, s->serves, s->thread, conf->max_delay_set,
-		 own != NULL ? own : "(default)");
+	snprintf(text, size,
+		 "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %zu %d|%zu %zu|%d %d|%d|%s",
+		 s->name != NULL ? s->name : "", s->source,
+		 s->last_good != NULL ? s->last_good : "", s->control != NULL ? s->control : "",
+		 (long long)g->debounce, (long long)g->max_delay, (long long)g->min_interval,
+		 (long long)g->retry_min, (long long)g->retry_max, (long long)s->run_timeout,
+		 (long long)s->reconcile, s->rails.max_shrink, s->rails.min_nodes,
+		 s->rails.allow_empty, s->limits.max_nodes, s->limits.max_bytes, s->serves,
+		 s->thread, conf->max_delay_set, own != NULL ? own : "(default)");
 }
 
 /* The value of a setting in its smallest unit; false: it is no number. */
-static bool in_smallest_unit(const struct safestart_conf *conf, const char *key, char *text, size_t size)
+static bool in_smallest_unit(const struct safestart_conf *conf, const char *key, char *text,
+			     size_t size)
 {
 	const struct settings *s = &conf->settings;
 	const struct {
 		const char *key;
 		long long value;
 		const char *unit;
-	} numbers[] = {{"debounce", s->gate.debounce, "ns"}, {"max_delay", s->gate.max_delay, "ns"}, {"min_interval", s->gate.min_interval, "ns"},
-		       {"retry_min", s->gate.retry_min, "ns"}, {"retry_max", s->gate.retry_max, "ns"}, {"run_timeout", s->run_timeout, "ns"},
-		       {"reconcile", s->reconcile, "ns"}, {"max_shrink", s->rails.max_shrink, "%"}, {"min_nodes", (long long)s->rails.min_nodes, ""},
-		       {"max_nodes", (long long)s->limits.max_nodes, ""}, {"max_bytes", (long long)s->limits.max_bytes, ""}};
+	} numbers[] = {{"debounce", s->gate.debounce, "ns"},
+		       {"max_delay", s->gate.max_delay, "ns"},
+		       {"min_interval", s->gate.min_interval, "ns"},
+		       {"retry_min", s->gate.retry_min, "ns"},
+		       {"retry_max", s->gate.retry_max, "ns"},
+		       {"run_timeout", s->run_timeout, "ns"},
+		       {"reconcile", s->reconcile, "ns"},
+		       {"max_shrink", s->rails.max_shrink, "%"},
+		       {"min_nodes", (long long)s->rails.min_nodes, ""},
+		       {"max_nodes", (long long)s->limits.max_nodes, ""},
+		       {"max_bytes", (long long)s->limits.max_bytes, ""}};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (strcmp(numbers[i].key, key) == 0) {
@@ -88,7 +109,8 @@ static bool is_known(const char *key)
 	return strcmp(key, "own_colour") == 0;
 }
 
-static void set_one(struct safestart_conf *conf, const char *key, const char *value, size_t why_size)
+static void set_one(struct safestart_conf *conf, const char *key, const char *value,
+		    size_t why_size)
 {
 	static char before[20000], after[20000];
 	char *why = dirty(why_size), number[64];
@@ -139,22 +161,27 @@ static void hold_open(struct safestart_conf *conf, size_t why_size)
 	HOLD(strcmp(before, after) == 0 && (error == 0) == (ss != NULL));
 	if (error == 0) {
 		const struct settings *settings = handle_settings(ss);
-		HOLD(settings->gate.max_delay >= settings->gate.debounce && settings->gate.retry_max >= settings->gate.retry_min && settings->run_timeout > 0);
+		HOLD(settings->gate.max_delay >= settings->gate.debounce &&
+		     settings->gate.retry_max >= settings->gate.retry_min &&
+		     settings->run_timeout > 0);
 		bool short_timeout = settings->run_timeout < 1000000000;
 		char *status = safestart_status_json(ss), *metrics = safestart_metrics_text(ss);
 		json_t *root = status != NULL ? json_loads(status, 0, NULL) : NULL;
-		HOLD(root != NULL && metrics != NULL && json_string_length(json_object_get(root, "summary")) > 0);
+		HOLD(root != NULL && metrics != NULL &&
+		     json_string_length(json_object_get(root, "summary")) > 0);
 		json_decref(root);
 		safestart_free(status);
 		safestart_free(metrics);
 		int closed;
-		while ((closed = safestart_close(ss)) == -ETIMEDOUT) /* it waits for run_timeout, which may be a nanosecond */
+		/* It waits for run_timeout, which may be a nanosecond. */
+		while ((closed = safestart_close(ss)) == -ETIMEDOUT)
 			HOLD(short_timeout);
 		HOLD(closed == 0);
 	} else {
 		HOLD(why_size < 2 || why[0] != '\0');
 	}
-	/* What is contradictory for open is so for check, and the other way round but for the source. */
+	/* What is contradictory for open is so for check, and the other way round but for the
+	 * source. */
 	int checked = safestart_check(conf, "[{\"targets\":[\"h:1\"]}]", why, why_size);
 	hold_words(why, why_size);
 	HOLD(error < 0 || checked == 0 || checked == -ERANGE || checked == -E2BIG);
@@ -164,7 +191,8 @@ static void hold_open(struct safestart_conf *conf, size_t why_size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	size_t why_size = (size_t)input_byte(&input) * WHY_SIZE / 255, length = input.left < 4096 ? input.left : 4096;
+	size_t why_size = (size_t)input_byte(&input) * WHY_SIZE / 255,
+	       length = input.left < 4096 ? input.left : 4096;
 	char *text = malloc(length + 1);
 	struct safestart_conf *conf = safestart_conf_new();
 

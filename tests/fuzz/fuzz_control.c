@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes at the control socket, in any pieces: each line is answered by whole lines of JSON, or it is the last; what a line means
- * is clean; and nothing is left when the client has gone. */
+/* Any bytes at the control socket, in any pieces: each line is answered by whole lines of JSON, or
+ * it is the last; what a line means is clean; and nothing is left when the client has gone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -8,14 +8,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control/protocol.h"
 #include "control/client.h"
+#include "control/protocol.h"
 #include "fuzz.h"
 
 /* Each line by itself, as the parser sees it. */
 static void hold_asked(const char *line, size_t length)
 {
-	char *copy = malloc(length > 0 ? length : 1), *why = dirty(200); /* exactly as long as it is */
+	/* Exactly as long as it is. */
+	char *copy = malloc(length > 0 ? length : 1), *why = dirty(200);
 	struct protocol_request asked;
 
 	HOLD(copy != NULL);
@@ -26,7 +27,8 @@ static void hold_asked(const char *line, size_t length)
 		hold_words(why, 200);
 		HOLD(why[0] != '\0' && asked.id == NULL);
 	} else {
-		HOLD(memchr(copy, '\0', length) == NULL && asked.verb <= PROTOCOL_EVENTS && asked.timeout_ms >= -1);
+		HOLD(memchr(copy, '\0', length) == NULL && asked.verb <= PROTOCOL_EVENTS &&
+		     asked.timeout_ms >= -1);
 		HOLD(is_clean(asked.reason) && strlen(asked.reason) < sizeof(asked.reason));
 		json_t *root = json_loadb(copy, length, JSON_REJECT_DUPLICATES, NULL);
 		HOLD(json_is_object(root) && json_is_string(json_object_get(root, "do")));
@@ -42,12 +44,16 @@ static struct safestart *opened(void)
 	struct safestart_conf *conf = safestart_conf_new();
 	struct safestart *ss;
 
-	HOLD(safestart_conf_set(conf, "thread", "no", NULL, 0) == 0 && safestart_conf_set(conf, "debounce", "0", NULL, 0) == 0);
+	HOLD(safestart_conf_set(conf, "thread", "no", NULL, 0) == 0 &&
+	     safestart_conf_set(conf, "debounce", "0", NULL, 0) == 0);
 	HOLD(safestart_open(&ss, conf, NULL, 0) == 0);
 	safestart_conf_free(conf);
 	ss->events = events_new(); /* as if there were a socket */
 	HOLD(ss->events != NULL);
-	HOLD(safestart_nodes_replace(ss, "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"h:0\"]}]", NULL, NULL, 0) == 0);
+	HOLD(safestart_nodes_replace(ss,
+				     "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}},{"
+				     "\"targets\":[\"h:0\"]}]",
+				     NULL, NULL, 0) == 0);
 	HOLD(safestart_dispatch(ss, 0) == 0);
 	return ss;
 }
@@ -65,7 +71,8 @@ static void hold_answers(int fd)
 		end = memchr(line, '\n', (size_t)(lines + length - line));
 		HOLD(end != NULL); /* they fit into the socket's buffer */
 		json_t *root = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
-		HOLD(json_is_boolean(json_object_get(root, "ok")) || json_is_string(json_object_get(root, "event")));
+		HOLD(json_is_boolean(json_object_get(root, "ok")) ||
+		     json_is_string(json_object_get(root, "event")));
 		json_decref(root);
 	}
 }
@@ -78,7 +85,8 @@ static enum client_next steps(struct safestart *ss, struct client *client, int o
 	while ((next = client_step(ss, client, true, loop_now())) == CLIENT_GOES_ON)
 		HOLD(--most > 0);
 	hold_answers(other);
-	HOLD(next == CLIENT_IS_OVER || (client_interest(client) & ~(uint32_t)(EPOLLIN | EPOLLOUT)) == 0);
+	HOLD(next == CLIENT_IS_OVER ||
+	     (client_interest(client) & ~(uint32_t)(EPOLLIN | EPOLLOUT)) == 0);
 	return next;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A byte string as a little program that drives one handle, against a simple model of it: settings first, then one
- * operation after another; at the end everything is closed and accounted for. Time is made up. */
+/* A byte string as a little program that drives one handle, against a simple model of it: settings
+ * first, then one operation after another; at the end everything is closed and accounted for. Time
+ * is made up. */
 #include <errno.h>
 #include <jansson.h>
 #include <sys/wait.h>
@@ -78,13 +79,15 @@ static void request(struct input *input)
 	if (flags & SAFESTART_PROCESS)
 		HOLD(safestart_request(ss, flags & 7, NULL) == 0);
 	else
-		model_request(safestart_request(ss, flags & 3, flags >> 3 & 1 ? reason : NULL), force);
+		model_request(safestart_request(ss, flags & 3, flags >> 3 & 1 ? reason : NULL),
+			      force);
 }
 
 static void hold_answer(uint64_t ticket, int result, const struct safestart_outcome *outcome)
 {
 	HOLD(result == 0 && model.answered >= ticket);
-	HOLD(outcome->verdict == model.answers[ticket % TICKETS].verdict && outcome->run == model.answers[ticket % TICKETS].run);
+	HOLD(outcome->verdict == model.answers[ticket % TICKETS].verdict &&
+	     outcome->run == model.answers[ticket % TICKETS].run);
 }
 
 static void await(struct input *input)
@@ -95,7 +98,8 @@ static void await(struct input *input)
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
 	if (ticket == 0 || ticket > model.ticket) {
-		HOLD(safestart_wait(ss, ticket > model.ticket ? model.ticket + 1 : 0, timeout_ms, &outcome) == -EINVAL);
+		HOLD(safestart_wait(ss, ticket > model.ticket ? model.ticket + 1 : 0, timeout_ms,
+				    &outcome) == -EINVAL);
 		return;
 	}
 	int result = safestart_wait(ss, ticket, timeout_ms, &outcome);
@@ -104,8 +108,10 @@ static void await(struct input *input)
 		hold_answer(ticket, result, &outcome);
 	} else {
 		HOLD(model.answered < ticket);
-		HOLD(result == -ETIMEDOUT || (result == -EDEADLK && timeout_ms != 0 && model_later_open() > 0));
-		HOLD(result != -ETIMEDOUT || (outcome.verdict == SAFESTART_PENDING && outcome.message[0] != '\0'));
+		HOLD(result == -ETIMEDOUT ||
+		     (result == -EDEADLK && timeout_ms != 0 && model_later_open() > 0));
+		HOLD(result != -ETIMEDOUT ||
+		     (outcome.verdict == SAFESTART_PENDING && outcome.message[0] != '\0'));
 	}
 }
 
@@ -113,11 +119,13 @@ static void ask_status(struct input *input)
 {
 	int id = input_byte(input) & (IDS - 1);
 	char why[100];
-	bool held = false, runs = slots[0].snapshot != NULL; /* a borrower delays every generation since */
+	/* A borrower delays every generation since. */
+	bool held = false, runs = slots[0].snapshot != NULL;
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
 	for (int i = 0; i < SLOTS; i++)
-		held = held || (slots[i].snapshot != NULL && !slots[i].foreign && slots[i].nodes[id] != 0);
+		held = held ||
+		       (slots[i].snapshot != NULL && !slots[i].foreign && slots[i].nodes[id] != 0);
 	for (int i = 0; i < RUNS; i++)
 		runs = runs || model.run[i].run != NULL;
 	for (int i = 0; i < SLOTS; i++) /* what a fork inherited or a reader left a moment ago */
@@ -126,17 +134,21 @@ static void ask_status(struct input *input)
 	hold_words(why, sizeof(why));
 	if (getenv("FUZZ_VERBOSE") != NULL)
 		fprintf(stderr, "node %d: %d, %s\n", id, state, why);
-	HOLD(state == model_node_state(id, held, false) || (runs && state == model_node_state(id, held, true)));
+	HOLD(state == model_node_state(id, held, false) ||
+	     (runs && state == model_node_state(id, held, true)));
 	char *status = safestart_status_json(ss), *metrics = safestart_metrics_text(ss);
 	json_t *root = status != NULL ? json_loads(status, 0, NULL) : NULL;
 	HOLD(root != NULL && metrics != NULL);
 	HOLD((uint64_t)json_integer_value(json_object_get(root, "generation")) == model.generation);
 	HOLD(json_is_true(json_object_get(root, "shut_down")) == model.shut);
-	HOLD((unsigned)json_integer_value(json_object_get(root, "unfinished_later")) == model_owed() - model_later_open());
+	HOLD((unsigned)json_integer_value(json_object_get(root, "unfinished_later")) ==
+	     model_owed() - model_later_open());
 	json_decref(root);
 	safestart_free(status);
 	safestart_free(metrics);
-	HOLD(safestart_last_outcome(ss, &outcome) == (model.earliest != 0 || forks > 0 ? 0 : -EAGAIN) || forks > 0);
+	HOLD(safestart_last_outcome(ss, &outcome) ==
+		     (model.earliest != 0 || forks > 0 ? 0 : -EAGAIN) ||
+	     forks > 0);
 }
 
 /* ---- Readers ---- */
@@ -149,7 +161,8 @@ static void take(struct input *input)
 		return;
 	if (slot == slots) {
 		slot->snapshot = safestart_read_lock(ss);
-		safestart_read_unlock(ss); /* a reader on another thread: the grace periods here are ours */
+		/* A reader on another thread: the grace periods here are ours. */
+		safestart_read_unlock(ss);
 		virtual_borrow(true);
 	} else {
 		slot->snapshot = safestart_snapshot_acquire(ss);
@@ -186,7 +199,8 @@ static void report(struct input *input)
 	HOLD(safestart_node_report(safestart_snapshot_find(live, application_id(id)), error) == 0);
 	safestart_read_unlock(ss);
 	if (model.live[id] != 0)
-		model.report[id] = error == 0 ? SAFESTART_NODE_PROVEN - SAFESTART_NODE_APPLIED : SAFESTART_NODE_FAILING - SAFESTART_NODE_APPLIED;
+		model.report[id] = error == 0 ? SAFESTART_NODE_PROVEN - SAFESTART_NODE_APPLIED
+					      : SAFESTART_NODE_FAILING - SAFESTART_NODE_APPLIED;
 }
 
 /* ---- What callbacks do, and what is finished later ---- */
@@ -271,7 +285,8 @@ static void settle(void)
 	for (int i = 0; i < 20 && !closing && model.answered < model.ticket; i++)
 		dispatch(3600 * 1000);
 	HOLD(closing || model.answered == model.ticket);
-	for (uint64_t ticket = model.ticket; ticket > 0 && ticket + 20 > model.ticket && !closing; ticket--)
+	for (uint64_t ticket = model.ticket; ticket > 0 && ticket + 20 > model.ticket && !closing;
+	     ticket--)
 		hold_answer(ticket, safestart_wait(ss, ticket, 0, &outcome), &outcome);
 }
 
@@ -293,8 +308,9 @@ static void end(void)
 	application_end();
 }
 
-/* In a child everything goes on, with the same program; the parent waits for it and then goes on itself. Only without
- * sanitizers: their allocators are not fork-safe, and libFuzzer is one process. */
+/* In a child everything goes on, with the same program; the parent waits for it and then goes on
+ * itself. Only without sanitizers: their allocators are not fork-safe, and libFuzzer is one
+ * process. */
 static void fork_here(void)
 {
 #ifdef FUZZ_FORK
@@ -306,7 +322,8 @@ static void fork_here(void)
 	HOLD(child >= 0);
 	forks++;
 	if (child != 0) {
-		HOLD(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		HOLD(waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+		     WEXITSTATUS(status) == 0);
 		return;
 	}
 	model_forked();
@@ -329,7 +346,8 @@ static void wait_ready(void)
 	else if (model.shut)
 		HOLD(result == -ECANCELED);
 	else
-		HOLD(result == -ETIMEDOUT || (result == -EDEADLK && (open || model_later_open() > 0)));
+		HOLD(result == -ETIMEDOUT ||
+		     (result == -EDEADLK && (open || model_later_open() > 0)));
 }
 
 /* Its operand is a letter, so that a program that ends its handle is rare. */
@@ -351,19 +369,24 @@ static void operate(struct input *input)
 	static const int waits_ms[] = {1, 30, 200, 1500, 6000, 40000, 100, 0};
 
 	switch (input_byte(input) % 24) {
-	case 0: case 1: desired_replace(input); break;
+	case 0:
+	case 1: desired_replace(input); break;
 	case 2: desired_replace_malformed(input); break;
 	case 3: desired_announce(input); break;
 	case 4: desired_withdraw(input); break;
-	case 5: case 6: request(input); break;
+	case 5:
+	case 6: request(input); break;
 	case 7: tell(input, &application.prepare, (int)model_owed()); break;
 	case 8: tell(input, &application.restart, (int)model_owed()); break;
 	case 9:
 		application.document = input_byte(input) % HAND_COUNT;
-		tell(input, &application.gather, application.document == HAND_MALFORMED ? RUNS : (int)model_owed());
+		tell(input, &application.gather,
+		     application.document == HAND_MALFORMED ? RUNS : (int)model_owed());
 		break;
-	case 10: case 11: dispatch(0); break;
-	case 12: case 13: dispatch(waits_ms[input_byte(input) & 7]); break;
+	case 10:
+	case 11: dispatch(0); break;
+	case 12:
+	case 13: dispatch(waits_ms[input_byte(input) & 7]); break;
 	case 14: virtual_advance(waits_ms[input_byte(input) & 7] * INT64_C(1000000)); break;
 	case 15: take(input); break;
 	case 16: give_back(&slots[input_byte(input) % SLOTS]); break;
@@ -373,8 +396,7 @@ static void operate(struct input *input)
 	case 20: work_later(input); break;
 	case 21: await(input); break;
 	case 22: fork_here(); break;
-	default:
-		rare(input);
+	default: rare(input);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as a document: taken or refused in clean words, in memory that is in proportion; what is taken is the same
- * set after a round trip, in any order of its groups and with each of them twice. */
+/* Any bytes as a document: taken or refused in clean words, in memory that is in proportion; what
+ * is taken is the same set after a round trip, in any order of its groups and with each of them
+ * twice. */
 #include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
@@ -78,13 +79,15 @@ static void hold_ordered(const struct nodeset *set, const struct nodeset_limits 
 	for (size_t i = 0; i < set->count; i++) {
 		const char *id = safestart_node_id(set->nodes[i]);
 		HOLD(i == 0 || strcmp(safestart_node_id(set->nodes[i - 1]), id) < 0);
-		HOLD(is_clean(id) && strlen(id) <= NODE_ID_MAX && safestart_node_port(set->nodes[i]) > 0);
+		HOLD(is_clean(id) && strlen(id) <= NODE_ID_MAX &&
+		     safestart_node_port(set->nodes[i]) > 0);
 		HOLD(nodeset_find(set->nodes, set->count, id, NULL) == set->nodes[i]);
 		text += set->nodes[i]->text_size;
 	}
 	for (size_t i = 0; i < set->fault_count; i++) {
 		HOLD(i == 0 || strcmp(set->faults[i - 1].id, set->faults[i].id) <= 0);
-		HOLD(is_clean(set->faults[i].id) && is_clean(set->faults[i].reason) && set->faults[i].reason[0] != '\0');
+		HOLD(is_clean(set->faults[i].id) && is_clean(set->faults[i].reason) &&
+		     set->faults[i].reason[0] != '\0');
 		HOLD(nodeset_find_fault(set, set->faults[i].id) != NULL);
 	}
 	HOLD((set->fault_count > 0) == (set->first_reason != NULL));
@@ -103,7 +106,8 @@ static void hold_round_trip(const struct nodeset *set)
 	free(json);
 }
 
-/* Nothing changes from a set to itself; from nothing, all of it is new; to nothing, all of it goes. */
+/* Nothing changes from a set to itself; from nothing, all of it is new; to nothing, all of it goes.
+ */
 static void hold_plans(const struct nodeset *set)
 {
 	struct nodeset nothing = {0};
@@ -124,7 +128,8 @@ static void hold_plans(const struct nodeset *set)
 /* The group with its labels in the other order. */
 static json_t *turned(json_t *group)
 {
-	json_t *copy = json_copy(group), *labels = json_object_get(group, "labels"), *others = json_object(), *value;
+	json_t *copy = json_copy(group), *labels = json_object_get(group, "labels"),
+	       *others = json_object(), *value;
 	const char **names = calloc(json_object_size(labels) + 1, sizeof(*names)), *name;
 	size_t count = 0;
 
@@ -143,7 +148,9 @@ static json_t *turned(json_t *group)
 /* The groups backwards, each of them twice, its labels in either order. */
 static void hold_order_is_nothing(const struct nodeset *set, const char *text, size_t size)
 {
-	json_t *root = json_loadb((const char *)text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL), *other = json_array();
+	json_t *root = json_loadb((const char *)text, size,
+				  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL),
+	       *other = json_array();
 	struct nodeset *again;
 
 	HOLD(root != NULL);
@@ -156,7 +163,8 @@ static void hold_order_is_nothing(const struct nodeset *set, const char *text, s
 	HOLD(nodeset_parse(&again, json, strlen(json), &generous, NULL, 0) == 0);
 	HOLD(same_nodes(set, again));
 	for (size_t i = 0; i < set->fault_count; i++) /* the unnamed are named by their position */
-		HOLD(strncmp(set->faults[i].id, "entry ", 6) == 0 || nodeset_find_fault(again, set->faults[i].id) != NULL);
+		HOLD(strncmp(set->faults[i].id, "entry ", 6) == 0 ||
+		     nodeset_find_fault(again, set->faults[i].id) != NULL);
 	nodeset_unref(again);
 	json_decref(root);
 	json_decref(other);
@@ -164,7 +172,8 @@ static void hold_order_is_nothing(const struct nodeset *set, const char *text, s
 }
 
 /* What an operator is told beforehand is what will be. */
-static void hold_check_agrees(const char *text, const struct nodeset_limits *limits, int error, const struct nodeset *set, const char *words)
+static void hold_check_agrees(const char *text, const struct nodeset_limits *limits, int error,
+			      const struct nodeset *set, const char *words)
 {
 	struct safestart_conf *conf = safestart_conf_new();
 	char number[32], *why = dirty(400);
@@ -187,14 +196,16 @@ static void hold_check_agrees(const char *text, const struct nodeset_limits *lim
 }
 
 /* Cut short, the words are the beginning of the same words. */
-static void hold_cut_words(const char *text, size_t size, const struct nodeset_limits *limits, size_t why_size, const char *words)
+static void hold_cut_words(const char *text, size_t size, const struct nodeset_limits *limits,
+			   size_t why_size, const char *words)
 {
 	char *why = dirty(why_size);
 	struct nodeset *set;
 
 	HOLD(nodeset_parse(&set, text, size, limits, why, why_size) < 0);
 	hold_words(why, why_size);
-	HOLD(why_size == 0 || (strncmp(why, words, strlen(why)) == 0 && (strlen(why) + 4 >= why_size || strcmp(why, words) == 0)));
+	HOLD(why_size == 0 || (strncmp(why, words, strlen(why)) == 0 &&
+			       (strlen(why) + 4 >= why_size || strcmp(why, words) == 0)));
 	free(why);
 }
 
@@ -203,8 +214,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
 	uint8_t choice = input_byte(&input);
-	const struct nodeset_limits usual = {.max_bytes = 64 << 20, .max_nodes = 100000}, small = {.max_bytes = 300, .max_nodes = 3},
-		tight = {.max_bytes = input.left + 1, .max_nodes = 100000}, *limits = choice & 1 ? &small : choice & 2 ? &tight : &usual;
+	const struct nodeset_limits usual = {.max_bytes = 64 << 20, .max_nodes = 100000},
+				    small = {.max_bytes = 300, .max_nodes = 3},
+				    tight = {.max_bytes = input.left + 1, .max_nodes = 100000},
+				    *limits = choice & 1   ? &small
+					      : choice & 2 ? &tight
+							   : &usual;
 	char words[400] = "";
 	struct nodeset *set;
 
@@ -216,9 +231,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[input.left] = '\0';
 	in_use = peak = 0;
 	int error = nodeset_parse(&set, text, input.left, limits, words, sizeof(words));
-	/* Jansson needs up to 110 bytes for one of text ("{},{},…"). Labels are repeated for each target of their group: as long
-	 * as that is within max_bytes. */
-	size_t repeated = input.left * input.left / 8 < limits->max_bytes ? input.left * input.left / 8 : limits->max_bytes;
+	/* Jansson needs up to 110 bytes for one of text ("{},{},…"). Labels are repeated for each
+	 * target of their group: as long as that is within max_bytes. */
+	size_t repeated = input.left * input.left / 8 < limits->max_bytes
+				  ? input.left * input.left / 8
+				  : limits->max_bytes;
 	HOLD(peak <= 16384 + 160 * input.left + 2 * repeated);
 	HOLD(error == 0 || error == -EINVAL || error == -E2BIG);
 	HOLD((error == 0) == (set != NULL) && (error == 0 || in_use == 0));

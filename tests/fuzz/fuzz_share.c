@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as the state of a lock that is shared, then a life of several processes with it: what is taken prints as itself; nobody leaves
- * without an outcome that covers him, nobody is stuck, and a closed batch is entered by nobody. */
+/* Any bytes as the state of a lock that is shared, then a life of several processes with it: what
+ * is taken prints as itself; nobody leaves without an outcome that covers him, nobody is stuck, and
+ * a closed batch is entered by nobody. */
 #include "fuzz.h"
 #include "lock/share.h"
 #include "safestart/safestart.h"
@@ -26,7 +27,8 @@ static uint64_t number(struct input *input)
 /* Text from the input, with the checksum it needs to be looked at; or rubbish as it is. */
 static void fill(struct input *input, char *bytes, size_t size)
 {
-	size_t length = (size_t)number(input) % size, taken = length < input->left ? length : input->left;
+	size_t length = (size_t)number(input) % size,
+	       taken = length < input->left ? length : input->left;
 	bool sealed = input_byte(input) % 4 != 0;
 
 	memset(bytes, 0, size);
@@ -37,7 +39,8 @@ static void fill(struct input *input, char *bytes, size_t size)
 	for (size_t i = 0; sealed && i < taken; i++)
 		bytes[i] = bytes[i] != '\0' ? bytes[i] : '0';
 	if (sealed && taken + 32 < size)
-		snprintf(bytes + taken, size - taken, "checksum %016llx\n", (unsigned long long)share_hash(bytes, taken));
+		snprintf(bytes + taken, size - taken, "checksum %016llx\n",
+			 (unsigned long long)share_hash(bytes, taken));
 }
 
 static void hold_printed(const struct world *world)
@@ -50,25 +53,36 @@ static void hold_printed(const struct world *world)
 	if (open.id != 0) {
 		share_print_open(&open, bytes);
 		share_read_open(&open_again, bytes);
-		HOLD(open.id == open_again.id && open.boot == open_again.boot && open.sequence == open_again.sequence && open.requests == open_again.requests &&
-		     open.carried == open_again.carried && open.first == open_again.first && open.newest == open_again.newest && open.urgent == open_again.urgent);
+		HOLD(open.id == open_again.id && open.boot == open_again.boot &&
+		     open.sequence == open_again.sequence && open.requests == open_again.requests &&
+		     open.carried == open_again.carried && open.first == open_again.first &&
+		     open.newest == open_again.newest && open.urgent == open_again.urgent);
 	}
 	share_read_done(&done, world->done);
 	HOLD(done.count <= SHARE_KEPT && (done.id != 0 || done.count == 0));
 	share_print_done(&done, bytes);
 	share_read_done(&done_again, bytes);
-	HOLD(done.id == done_again.id && done.count == done_again.count && done.ended == done_again.ended);
+	HOLD(done.id == done_again.id && done.count == done_again.count &&
+	     done.ended == done_again.ended);
 	for (size_t i = 0; i < done.count; i++) {
 		const struct share_outcome *one = &done.outcomes[i], *two = &done_again.outcomes[i];
 		hold_words(one->message, sizeof(one->message));
-		HOLD(one->sequence == two->sequence && one->requests == two->requests && one->verdict == two->verdict && one->error == two->error);
-		HOLD(one->status == two->status && one->pid == two->pid && strcmp(one->message, two->message) == 0);
+		HOLD(one->sequence == two->sequence && one->requests == two->requests &&
+		     one->verdict == two->verdict && one->error == two->error);
+		HOLD(one->status == two->status && one->pid == two->pid &&
+		     strcmp(one->message, two->message) == 0);
 	}
 }
 
-static void ends(struct world *world, struct input *input, struct share_done *done, uint64_t id, uint64_t sequence, int64_t now)
+static void ends(struct world *world, struct input *input, struct share_done *done, uint64_t id,
+		 uint64_t sequence, int64_t now)
 {
-	struct share_outcome outcome = {.sequence = sequence, .requests = 1, .verdict = input_byte(input) % 6, .error = -(int32_t)input_byte(input), .status = input_byte(input), .pid = 7};
+	struct share_outcome outcome = {.sequence = sequence,
+					.requests = 1,
+					.verdict = input_byte(input) % 6,
+					.error = -(int32_t)input_byte(input),
+					.status = input_byte(input),
+					.pid = 7};
 
 	for (size_t i = 0; i < 8; i++)
 		outcome.message[i] = (char)input_byte(input);
@@ -80,8 +94,10 @@ static void ends(struct world *world, struct input *input, struct share_done *do
 
 static void step(struct world *world, struct input *input, int64_t now)
 {
-	const struct share_conf conf = {.debounce = (int64_t)(number(input) % 3153600000000000000), .max_delay = (int64_t)(number(input) % 3153600000000000000),
-					.min_interval = (int64_t)(number(input) % 3153600000000000000)};
+	const struct share_conf conf = {.debounce = (int64_t)(number(input) % 3153600000000000000),
+					.max_delay = (int64_t)(number(input) % 3153600000000000000),
+					.min_interval =
+						(int64_t)(number(input) % 3153600000000000000)};
 	struct share_me *me = &world->me[input_byte(input) % PROCESSES];
 	struct share_open open;
 	struct share_done done;
@@ -92,14 +108,16 @@ static void step(struct world *world, struct input *input, int64_t now)
 	me->retries = input_byte(input) % 8 == 0;
 	struct share_verdict verdict = share_decide(&open, &done, me, &conf, now);
 	if (verdict.action == SHARE_ENTER) {
-		share_enter(&open, &done, me, input_byte(input), input_byte(input) % 4 == 0, now, (world->fresh += UINT64_C(0x9e3779b97f4a7c16)));
+		share_enter(&open, &done, me, input_byte(input), input_byte(input) % 4 == 0, now,
+			    (world->fresh += UINT64_C(0x9e3779b97f4a7c16)));
 		verdict = share_decide(&open, &done, me, &conf, now);
 		HOLD(verdict.action == SHARE_WAIT || verdict.action == SHARE_LEAD);
 		HOLD(me->sequence == open.sequence && me->id == open.id && me->id != 0);
 		HOLD(me->id != world->id || me->sequence > world->closed);
 		share_print_open(&open, world->open);
 	} else if (verdict.action == SHARE_LEAVE) {
-		HOLD(verdict.outcome != NULL && done.id == me->id && verdict.outcome->sequence >= me->sequence);
+		HOLD(verdict.outcome != NULL && done.id == me->id &&
+		     verdict.outcome->sequence >= me->sequence);
 		HOLD(me->sequence != 0 || (me->retries && verdict.outcome->sequence > me->seen));
 		me->seen = verdict.outcome->sequence;
 		me->sequence = 0;
@@ -119,7 +137,8 @@ static void step(struct world *world, struct input *input, int64_t now)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	struct world world = {.fresh = UINT64_C(0x5851f42d4c957f2d)}; /* odd: nobody guesses what is to come */
+	/* Odd: nobody guesses what is to come. */
+	struct world world = {.fresh = UINT64_C(0x5851f42d4c957f2d)};
 	int64_t now = 1000;
 
 	for (size_t i = 0; i < PROCESSES; i++)
@@ -131,7 +150,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		unsigned what = input_byte(&input);
 		now += what % 2 == 0 ? (int64_t)(number(&input) % 1000000000000) : 0;
 		if (what % 32 == 31) { /* somebody spoils it */
-			fill(&input, what & 64 ? world.open : world.done, what & 64 ? sizeof(world.open) : sizeof(world.done));
+			fill(&input, what & 64 ? world.open : world.done,
+			     what & 64 ? sizeof(world.open) : sizeof(world.done));
 			world.id = 0;
 		}
 		step(&world, &input, now);

@@ -156,7 +156,8 @@ static int gathered(struct model_run *run, int result)
 	run->wanted = run->gathered;
 	model.previous_any = run->any;
 	model.previous = run->gathered;
-	model.previous_error = result == -EINVAL || result == -E2BIG || result == -ERANGE ? result : 0;
+	model.previous_error =
+		result == -EINVAL || result == -E2BIG || result == -ERANGE ? result : 0;
 	return result;
 }
 
@@ -178,9 +179,12 @@ static void after_gather(struct model_run *run, int result)
 		if (model_count(run->wanted.node) == 0 && model_faults(&run->wanted) > 0)
 			error = -EINVAL;
 		else
-			error = judge(more(model_count(model.live), kept ? model_count(model.kept.node) : 0), model_count(run->candidate), run->forced);
+			error = judge(more(model_count(model.live),
+					   kept ? model_count(model.kept.node) : 0),
+				      model_count(run->candidate), run->forced);
 	}
-	int verdict = error == -EINVAL || error == -E2BIG || error == -ERANGE ? SAFESTART_REFUSED : SAFESTART_FAILED;
+	int verdict = error == -EINVAL || error == -E2BIG || error == -ERANGE ? SAFESTART_REFUSED
+									      : SAFESTART_FAILED;
 	if (kept && (error < 0 || !run->any)) {
 		run->from_kept = run->any = true;
 		run->kept_verdict = error < 0 ? verdict : SAFESTART_APPLIED;
@@ -218,7 +222,9 @@ static void after_prepare(struct model_run *run, int result)
 	}
 	run->changed &= (uint16_t)~run->rejected;
 	size_t left = model_count(run->candidate);
-	int error = left == 0 && model_count(run->wanted.node) > 0 ? -EINVAL : judge(model_count(model.live), left, run->forced);
+	int error = left == 0 && model_count(run->wanted.node) > 0
+			    ? -EINVAL
+			    : judge(model_count(model.live), left, run->forced);
 	if (error < 0) {
 		model.rejected = run->rejected;
 		conclude(run, SAFESTART_REFUSED, error);
@@ -303,8 +309,13 @@ struct model_run *model_begin(struct safestart_run *handle)
 	while (run < model.run + RUNS && run->run != NULL)
 		run++;
 	HOLD(run < model.run + RUNS);
-	*run = (struct model_run){.run = handle, .number = ++model.runs, .requests = model.requests, .ticket = model.ticket, .forced = model.force,
-				  .asked = model.requests > 0 || model.retry_owed || model.first, .deadline = virtual_now() + model.run_timeout,
+	*run = (struct model_run){.run = handle,
+				  .number = ++model.runs,
+				  .requests = model.requests,
+				  .ticket = model.ticket,
+				  .forced = model.force,
+				  .asked = model.requests > 0 || model.retry_owed || model.first,
+				  .deadline = virtual_now() + model.run_timeout,
 				  .had_previous = model.previous_complete};
 	HOLD(safestart_run_number(handle) == run->number && handle->started == virtual_now());
 	HOLD(handle->batch.requests == run->requests && handle->batch.ticket == run->ticket);
@@ -345,15 +356,18 @@ void model_outcome(const struct safestart_outcome *outcome)
 	} else {
 		HOLD(run->concluded && run->at == AT_OUTCOME);
 		HOLD(outcome->verdict == run->verdict && outcome->error == run->error);
-		HOLD(outcome->quarantined == (size_t)__builtin_popcount(run->rejected) + (run->any ? model_faults(&run->wanted) : 0));
+		HOLD(outcome->quarantined == (size_t)__builtin_popcount(run->rejected) +
+						     (run->any ? model_faults(&run->wanted) : 0));
 		ended = run->rejected == 0 && run->verdict <= SAFESTART_UNCHANGED;
 	}
 	HOLD(outcome->generation == model.generation);
-	HOLD(outcome->requests == run->requests && outcome->ticket == run->ticket && outcome->attempts > 0);
+	HOLD(outcome->requests == run->requests && outcome->ticket == run->ticket &&
+	     outcome->attempts > 0);
 	HOLD(outcome->message[0] != '\0' && is_clean(outcome->message));
 	if (ended)
 		model.forced_any = false;
-	model.retry_owed = model.retries && !run->cancelled && (run->expired || run->verdict == SAFESTART_FAILED || run->rejected != 0);
+	model.retry_owed = model.retries && !run->cancelled &&
+			   (run->expired || run->verdict == SAFESTART_FAILED || run->rejected != 0);
 	model.earliest = virtual_now() + model.min_interval;
 	answer(outcome->ticket, outcome->verdict, run->number);
 	run->answered = true;
@@ -378,13 +392,16 @@ unsigned model_later_open(void)
 	unsigned open = 0;
 
 	for (struct model_run *run = model.run; run < model.run + RUNS; run++)
-		open += run->run != NULL && run->later && !run->finished && !run->expired && !run->cancelled;
+		open += run->run != NULL && run->later && !run->finished && !run->expired &&
+			!run->cancelled;
 	return open;
 }
 
 int model_node_state(int id, bool held_by_reader, bool held_by_run)
 {
-	const struct model_set *desired = model.push && model.pushed ? &model.desired : model.shown_any ? &model.shown : NULL;
+	const struct model_set *desired = model.push && model.pushed ? &model.desired
+					  : model.shown_any          ? &model.shown
+								     : NULL;
 	uint8_t wanted = desired != NULL ? desired->node[id] : 0;
 
 	if (wanted == FAULT || (wanted != 0 && (model.rejected >> id & 1)))

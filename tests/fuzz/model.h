@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A simple model of one handle: which nodes are wanted and live, which run is where, what has to come of it. It is told
- * what goes in (requests, sets, what callbacks return, when they return) and says what has to come out. */
+/* A simple model of one handle: which nodes are wanted and live, which run is where, what has to
+ * come of it. It is told what goes in (requests, sets, what callbacks return, when they return) and
+ * says what has to come out. */
 #ifndef FUZZ_MODEL_H
 #define FUZZ_MODEL_H
 
@@ -40,7 +41,8 @@ struct model_run {
 	bool handed, unchanged, had_previous; /* what the source did */
 	struct model_set gathered, wanted;
 	bool any; /* there is a wanted set */
-	bool from_kept; /* last_good's, for want of another: what the source did is the verdict all the same */
+	/* Last_good's, for want of another: what the source did is the verdict all the same. */
+	bool from_kept;
 	int kept_verdict, kept_error;
 	uint8_t candidate[IDS];
 	uint16_t changed, rejected; /* by id; changed: added and changed ones */
@@ -58,7 +60,7 @@ struct model {
 	struct model_set kept; /* what last_good had at the start */
 	bool kept_any;
 	bool keep_due; /* what went live is to be kept */
-	bool pushed; /* or there is a document at the source */
+	bool pushed;   /* or there is a document at the source */
 	struct model_set desired;
 	struct model_set shown; /* what the newest run was to apply */
 	bool shown_any;
@@ -70,9 +72,9 @@ struct model {
 	bool shut;
 
 	uint64_t runs, ticket, answered, requests; /* requests: in the open batch */
-	bool force; /* one of them */
-	bool retry_owed, first; /* runs that nobody has to ask for */
-	int64_t earliest; /* start of the next run */
+	bool force;                                /* one of them */
+	bool retry_owed, first;                    /* runs that nobody has to ask for */
+	int64_t earliest;                          /* start of the next run */
 	struct {
 		int verdict;
 		uint64_t run;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs a fuzz target over files and directories, without libFuzzer: what was once found stays found, with every compiler. */
+/* Runs a fuzz target over files and directories, without libFuzzer: what was once found stays
+ * found, with every compiler. */
 #include <dirent.h>
 #include <sys/stat.h>
 

@@ -22,7 +22,8 @@ int __real_clock_gettime(clockid_t clock, struct timespec *time);
 int __real_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
 int __wrap_timerfd_create(int clock, int flags);
-int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *before);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
+			   struct itimerspec *before);
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
 int __wrap_snapshot_reclaim(struct snapshot_home *home);
 
@@ -75,7 +76,8 @@ int __wrap_timerfd_create(int clock, int flags)
 	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
-int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *before)
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
+			   struct itimerspec *before)
 {
 	uint64_t count;
 	int64_t at = (int64_t)when->it_value.tv_sec * SECOND + when->it_value.tv_nsec;
@@ -104,7 +106,8 @@ int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_
 	return count;
 }
 
-/* Instead of the thread that waits for grace periods: with no reader inside, they are over at once. */
+/* Instead of the thread that waits for grace periods: with no reader inside, they are over at once.
+ */
 int __wrap_snapshot_reclaim(struct snapshot_home *home)
 {
 	bool passed = false;

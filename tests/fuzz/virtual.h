@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Made-up time for a handle with thread=no: the clock, the timer and epoll of the library are ours (linked with --wrap), so
- * that an hour takes no time, and the same bytes do the same at every execution. */
+/* Made-up time for a handle with thread=no: the clock, the timer and epoll of the library are ours
+ * (linked with --wrap), so that an hour takes no time, and the same bytes do the same at every
+ * execution. */
 #ifndef FUZZ_VIRTUAL_H
 #define FUZZ_VIRTUAL_H
 

@@ -24,8 +24,8 @@ const char *world_path(const char *name)
 	return path;
 }
 
-/* Who is in `restart`: a lock of the old kind, which is the process' own, whoever else inherits the descriptor. Opened before the
- * handle, so that it is closed first when the process is killed. */
+/* Who is in `restart`: a lock of the old kind, which is the process' own, whoever else inherits the
+ * descriptor. Opened before the handle, so that it is closed first when the process is killed. */
 static int marker = -1;
 static int guests;
 static _Atomic int inside_here;
@@ -139,7 +139,9 @@ static struct guest *arrive(const char *one, const char *two)
 {
 	struct guest *guest = calloc(1, sizeof(*guest));
 	struct safestart_conf *conf = safestart_conf_new();
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = on_restart, .log = on_log};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .restart = on_restart,
+						      .log = on_log};
 
 	app_init(&guest->app);
 	if (marker < 0) {
@@ -147,9 +149,12 @@ static struct guest *arrive(const char *one, const char *two)
 		(void)fchmod(marker, 0666); /* other users' guests, too */
 	}
 	guests++;
-	bool fine = safestart_conf_set(conf, "lock", world_path("lock"), NULL, 0) == 0 && set(conf, "source=none") && set(conf, "debounce=0") &&
-		    set(conf, "retry_min=10ms") && set(conf, "retry_max=50ms") && (one == NULL || set(conf, one)) && (two == NULL || set(conf, two)) &&
-		    safestart_conf_set_callbacks(conf, &callbacks, guest) == 0 && safestart_open(&guest->ss, conf, NULL, 0) == 0;
+	bool fine = safestart_conf_set(conf, "lock", world_path("lock"), NULL, 0) == 0 &&
+		    set(conf, "source=none") && set(conf, "debounce=0") &&
+		    set(conf, "retry_min=10ms") && set(conf, "retry_max=50ms") &&
+		    (one == NULL || set(conf, one)) && (two == NULL || set(conf, two)) &&
+		    safestart_conf_set_callbacks(conf, &callbacks, guest) == 0 &&
+		    safestart_open(&guest->ss, conf, NULL, 0) == 0;
 	safestart_conf_free(conf);
 	if (!fine) {
 		free(guest);
@@ -255,7 +260,8 @@ const char *small_disk(void)
 
 bool mount_small_disk(void)
 {
-	if (mkdir(small_disk(), 0755) < 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	if (mkdir(small_disk(), 0755) < 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return false;
 	return mount("safestart-test", small_disk(), "tmpfs", 0, "size=32k") == 0;
 }

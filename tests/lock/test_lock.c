@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The lock between processes, seen from real ones: killed, forking, of two users, on files and disks that are no good. */
+/* The lock between processes, seen from real ones: killed, forking, of two users, on files and
+ * disks that are no good. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -32,7 +33,8 @@ START_TEST(p1_runs_of_several_processes_and_handles_never_overlap)
 		others[i] = process(run_often, i % 2 == 0 ? "thread=yes" : "thread=no", NULL);
 	struct guest *one = guest_here("thread=yes"), *two = guest_here("thread=yes");
 	for (int i = 0; i < repeat(10); i++) {
-		uint64_t first = safestart_request_restart(one->ss), second = safestart_request_restart(two->ss);
+		uint64_t first = safestart_request_restart(one->ss),
+			 second = safestart_request_restart(two->ss);
 		ck_assert_int_eq(answer(one->ss, first).verdict, SAFESTART_APPLIED);
 		ck_assert_int_eq(answer(two->ss, second).verdict, SAFESTART_APPLIED);
 	}
@@ -72,8 +74,10 @@ START_TEST(p18_a_killed_holder_frees_the_lock_at_once)
 		struct guest *guest = guest_here("name=waiting");
 		uint64_t ticket = safestart_request_restart(guest->ss);
 		snprintf(named, sizeof(named), "held by holder (pid %d)", (int)other);
-		EVENTUALLY(safestart_wait(guest->ss, ticket, 0, &outcome) == -ETIMEDOUT && strstr(outcome.message, named) != NULL);
-		ck_assert_msg(strstr(outcome.message, "waiting for the lock") != NULL, "%s", outcome.message);
+		EVENTUALLY(safestart_wait(guest->ss, ticket, 0, &outcome) == -ETIMEDOUT &&
+			   strstr(outcome.message, named) != NULL);
+		ck_assert_msg(strstr(outcome.message, "waiting for the lock") != NULL, "%s",
+			      outcome.message);
 		ck_assert_int_eq(atomic_load(&guest->restarts), 0);
 		kill(other, SIGKILL);
 		ends(other);
@@ -114,11 +118,13 @@ END_TEST
 
 START_TEST(p1_a_callback_past_its_deadline_still_holds_it)
 {
-	struct guest *late = guest_here("run_timeout=100ms retry_min=0"), *next = guest_here("lock_timeout=30s");
+	struct guest *late = guest_here("run_timeout=100ms retry_min=0"),
+		     *next = guest_here("lock_timeout=30s");
 
 	atomic_store(&late->hold, true);
 	do { /* on a slow machine it may be over before it has come that far */
-		ck_assert_int_eq(answer(late->ss, safestart_request_restart(late->ss)).verdict, SAFESTART_TIMED_OUT);
+		ck_assert_int_eq(answer(late->ss, safestart_request_restart(late->ss)).verdict,
+				 SAFESTART_TIMED_OUT);
 	} while (!is_inside());
 	uint64_t ticket = safestart_request_restart(next->ss);
 	EVENTUALLY(status_says(next->ss, "\"state\":\"waiting\""));
@@ -134,11 +140,13 @@ END_TEST
 
 START_TEST(p1_a_run_that_is_to_be_finished_later_holds_it_until_then)
 {
-	struct guest *later = guest_here("run_timeout=100ms retry_min=0"), *next = guest_here("lock_timeout=30s");
+	struct guest *later = guest_here("run_timeout=100ms retry_min=0"),
+		     *next = guest_here("lock_timeout=30s");
 
 	later->later = true;
 	do {
-		ck_assert_int_eq(answer(later->ss, safestart_request_restart(later->ss)).verdict, SAFESTART_TIMED_OUT);
+		ck_assert_int_eq(answer(later->ss, safestart_request_restart(later->ss)).verdict,
+				 SAFESTART_TIMED_OUT);
 	} while (atomic_load(&later->run) == NULL);
 	uint64_t ticket = safestart_request_restart(next->ss);
 	EVENTUALLY(status_says(next->ss, "\"state\":\"waiting\""));
@@ -160,9 +168,13 @@ static void goes_on(void)
 	app_after_fork(&inherited->app);
 	guest_after_fork();
 	atomic_store(&inherited->hold, false);
-	if (safestart_after_fork(inherited->ss) < 0 || safestart_wait(inherited->ss, safestart_request_restart(inherited->ss), -1, &outcome) < 0)
+	if (safestart_after_fork(inherited->ss) < 0 ||
+	    safestart_wait(inherited->ss, safestart_request_restart(inherited->ss), -1, &outcome) <
+		    0)
 		leave_child(2);
-	leave_child(outcome.verdict != SAFESTART_APPLIED ? 3 : atomic_load(&inherited->overlapped) ? 4 : 0);
+	leave_child(outcome.verdict != SAFESTART_APPLIED  ? 3
+		    : atomic_load(&inherited->overlapped) ? 4
+							  : 0);
 }
 
 START_TEST(p17_a_forked_child_takes_its_turn_like_any_other)
@@ -198,7 +210,9 @@ START_TEST(p6_who_waits_too_long_is_told_who_holds_it_and_tries_again)
 	struct safestart_outcome outcome = answer(guest->ss, safestart_request_restart(guest->ss));
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
 	ck_assert_int_eq(outcome.error, -EBUSY);
-	ck_assert_msg(strstr(outcome.message, named) != NULL && strstr(outcome.message, "lock_timeout (200ms)") != NULL && strstr(outcome.message, "tried again in") != NULL,
+	ck_assert_msg(strstr(outcome.message, named) != NULL &&
+			      strstr(outcome.message, "lock_timeout (200ms)") != NULL &&
+			      strstr(outcome.message, "tried again in") != NULL,
 		      "%s", outcome.message);
 	EVENTUALLY(app_logged(&guest->app, "has been waiting for the lock"));
 	kill(other, SIGKILL);
@@ -262,13 +276,17 @@ START_TEST(waiting_is_in_plain_view)
 	struct guest *guest = guest_here("name=shown");
 	char said[256];
 
-	snprintf(said, sizeof(said), "\"lock\":{\"path\":\"%s\",\"state\":\"free\",\"since_seconds\":0.0,\"holder\":\"\"}", world_path("lock"));
+	snprintf(said, sizeof(said),
+		 "\"lock\":{\"path\":\"%s\",\"state\":\"free\",\"since_seconds\":0.0,\"holder\":"
+		 "\"\"}",
+		 world_path("lock"));
 	ck_assert(status_says(guest->ss, said));
 	uint64_t ticket = safestart_request_restart(guest->ss);
 	snprintf(said, sizeof(said), "\"holder\":\"holder (pid %d)\"", (int)other);
 	EVENTUALLY(status_says(guest->ss, said));
 	ck_assert(status_says(guest->ss, "\"summary\":\"a run has been waiting for the lock "));
-	EVENTUALLY(metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} ") && !metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} 0.000"));
+	EVENTUALLY(metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} ") &&
+		   !metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} 0.000"));
 	atomic_store(&guest->hold, true);
 	kill(other, SIGKILL);
 	ends(other);
@@ -284,11 +302,26 @@ END_TEST
 
 /* ---- Files that are no good ---- */
 
-static void make_garbage(const char *path) { write_file(path, "[{\"targets\": []}]\n"); }
-static void make_cut_off(const char *path) { write_file(path, "safestart l"); }
-static void make_newer(const char *path) { write_file(path, "safestart lock 2\nwhat does it mean?\n"); }
-static void make_directory(const char *path) { ck_assert_int_eq(mkdir(path, 0755), 0); }
-static void make_fifo(const char *path) { ck_assert_int_eq(mkfifo(path, 0600), 0); }
+static void make_garbage(const char *path)
+{
+	write_file(path, "[{\"targets\": []}]\n");
+}
+static void make_cut_off(const char *path)
+{
+	write_file(path, "safestart l");
+}
+static void make_newer(const char *path)
+{
+	write_file(path, "safestart lock 2\nwhat does it mean?\n");
+}
+static void make_directory(const char *path)
+{
+	ck_assert_int_eq(mkdir(path, 0755), 0);
+}
+static void make_fifo(const char *path)
+{
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+}
 
 static void make_link(const char *path)
 {
@@ -333,12 +366,17 @@ START_TEST(p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is)
 		rows[i].make(world_path("lock"));
 		ck_assert_int_eq(lstat(world_path("lock"), &before), 0);
 		struct guest *guest = guest_here("retry_max=100ms");
-		struct safestart_outcome outcome = answer(guest->ss, safestart_request_restart(guest->ss));
+		struct safestart_outcome outcome =
+			answer(guest->ss, safestart_request_restart(guest->ss));
 		ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
-		ck_assert_msg(outcome.error == rows[i].error && strstr(outcome.message, rows[i].words) != NULL, "row %zu: %d %s", i, outcome.error, outcome.message);
-		EVENTUALLY(app_logged(&guest->app, "until it can, every run fails")); /* said before anybody asked */
+		ck_assert_msg(outcome.error == rows[i].error &&
+				      strstr(outcome.message, rows[i].words) != NULL,
+			      "row %zu: %d %s", i, outcome.error, outcome.message);
+		/* Said before anybody asked. */
+		EVENTUALLY(app_logged(&guest->app, "until it can, every run fails"));
 		ck_assert_int_eq(lstat(world_path("lock"), &after), 0);
-		ck_assert(before.st_ino == after.st_ino && before.st_size == after.st_size && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
+		ck_assert(before.st_ino == after.st_ino && before.st_size == after.st_size &&
+			  before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
 		ck_assert(rows[i].make != make_garbage || file_says(world_path("lock"), "targets"));
 		ck_assert_int_eq(remove(world_path("lock")), 0);
 		EVENTUALLY(atomic_load(&guest->restarts) == 1); /* by itself */
@@ -366,7 +404,9 @@ END_TEST
 
 START_TEST(p18_what_a_dead_process_may_have_left_is_taken)
 {
-	static const char *const left[] = {"", "safestart lock 1\n", "safestart lock 1\nheld by somebody", "safestart lock 1\nheld by x since since 1.1.1 s since 99999999999999999999 s\n"};
+	static const char *const left[] =
+		{"", "safestart lock 1\n", "safestart lock 1\nheld by somebody",
+		 "safestart lock 1\nheld by x since since 1.1.1 s since 99999999999999999999 s\n"};
 	char nothing[700] = "";
 
 	for (size_t i = 0; i <= sizeof(left) / sizeof(*left); i++) {
@@ -376,7 +416,8 @@ START_TEST(p18_what_a_dead_process_may_have_left_is_taken)
 		ck_assert(write(fd, bytes, size) == (ssize_t)size);
 		close(fd);
 		struct guest *guest = guest_here("name=next");
-		ck_assert_int_eq(answer(guest->ss, safestart_request_restart(guest->ss)).verdict, SAFESTART_APPLIED);
+		ck_assert_int_eq(answer(guest->ss, safestart_request_restart(guest->ss)).verdict,
+				 SAFESTART_APPLIED);
 		guest_leaves(guest);
 		ck_assert(file_says(world_path("lock"), "free; was held by next (pid "));
 	}
@@ -392,7 +433,8 @@ START_TEST(p1_a_lock_file_that_is_removed_or_replaced_is_made_anew)
 			unlink(world_path("lock"));
 		else
 			replace_file(world_path("lock"), "");
-		uint64_t first = safestart_request_restart(one->ss), second = safestart_request_restart(two->ss);
+		uint64_t first = safestart_request_restart(one->ss),
+			 second = safestart_request_restart(two->ss);
 		ck_assert_int_eq(answer(one->ss, first).verdict, SAFESTART_APPLIED);
 		ck_assert_int_eq(answer(two->ss, second).verdict, SAFESTART_APPLIED);
 		ck_assert(!one->overlapped && !two->overlapped);
@@ -409,7 +451,8 @@ static void as_nobody(struct guest *guest)
 {
 	struct safestart_outcome outcome = guest_asks(guest);
 
-	guest->failed = outcome.verdict != SAFESTART_FAILED || outcome.error != -EACCES || strstr(outcome.message, "let this user write") == NULL;
+	guest->failed = outcome.verdict != SAFESTART_FAILED || outcome.error != -EACCES ||
+			strstr(outcome.message, "let this user write") == NULL;
 }
 
 START_TEST(p9_another_users_lock_is_refused_and_roots_can_be_shared)
@@ -426,7 +469,8 @@ START_TEST(p9_another_users_lock_is_refused_and_roots_can_be_shared)
 	pid_t other = process_of(65534, run_often, "name=nobody", NULL);
 	struct guest *guest = guest_here("name=root");
 	for (int i = 0; i < 10; i++)
-		ck_assert_int_eq(answer(guest->ss, safestart_request_restart(guest->ss)).verdict, SAFESTART_APPLIED);
+		ck_assert_int_eq(answer(guest->ss, safestart_request_restart(guest->ss)).verdict,
+				 SAFESTART_APPLIED);
 	ck_assert_int_eq(ends(other), 0);
 	ck_assert(!guest->overlapped);
 	guest_leaves(guest);
@@ -445,7 +489,8 @@ START_TEST(p18_a_full_disk_does_not_keep_it_from_working)
 	snprintf(more, sizeof(more), "lock=%s/lock", small_disk());
 	struct guest *one = guest_here(more), *two = guest_here(more);
 	for (int i = 0; i < 5; i++) {
-		uint64_t first = safestart_request_restart(one->ss), second = safestart_request_restart(two->ss);
+		uint64_t first = safestart_request_restart(one->ss),
+			 second = safestart_request_restart(two->ss);
 		ck_assert_int_eq(answer(one->ss, first).verdict, SAFESTART_APPLIED);
 		ck_assert_int_eq(answer(two->ss, second).verdict, SAFESTART_APPLIED);
 	}
@@ -476,7 +521,8 @@ START_TEST(p15_a_disk_that_is_read_only_is_said_and_healed)
 	snprintf(more, sizeof(more), "lock=%s/lock", small_disk());
 	struct guest *guest = guest_here(more);
 	struct safestart_outcome outcome = answer(guest->ss, safestart_request_restart(guest->ss));
-	ck_assert_msg(outcome.error == -EROFS && strstr(outcome.message, "read-only") != NULL, "%s", outcome.message);
+	ck_assert_msg(outcome.error == -EROFS && strstr(outcome.message, "read-only") != NULL, "%s",
+		      outcome.message);
 	ck_assert_int_eq(mount(NULL, small_disk(), NULL, MS_REMOUNT, "size=32k"), 0);
 	EVENTUALLY(atomic_load(&guest->restarts) == 1);
 	guest_leaves(guest);
@@ -490,12 +536,17 @@ END_TEST
 #define FORKING p17_a_forked_child_takes_its_turn_like_any_other,
 #endif
 
-SUITE("lock", FORKING
-      p1_runs_of_several_processes_and_handles_never_overlap, p18_a_killed_holder_frees_the_lock_at_once,
-      p18_children_forked_or_executed_do_not_hold_it, p1_a_callback_past_its_deadline_still_holds_it,
-      p1_a_run_that_is_to_be_finished_later_holds_it_until_then, p6_who_waits_too_long_is_told_who_holds_it_and_tries_again,
-      p4_the_deadline_of_a_run_begins_when_it_has_the_lock, p3_requests_made_while_waiting_are_one_run,
-      p6_shutting_down_answers_who_waits_for_the_lock, waiting_is_in_plain_view, p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is,
-      p9_a_lock_in_a_missing_directory_is_waited_for, p18_what_a_dead_process_may_have_left_is_taken,
-      p1_a_lock_file_that_is_removed_or_replaced_is_made_anew, p9_another_users_lock_is_refused_and_roots_can_be_shared,
-      p18_a_full_disk_does_not_keep_it_from_working, p15_a_disk_that_is_read_only_is_said_and_healed)
+SUITE("lock", FORKING p1_runs_of_several_processes_and_handles_never_overlap,
+      p18_a_killed_holder_frees_the_lock_at_once, p18_children_forked_or_executed_do_not_hold_it,
+      p1_a_callback_past_its_deadline_still_holds_it,
+      p1_a_run_that_is_to_be_finished_later_holds_it_until_then,
+      p6_who_waits_too_long_is_told_who_holds_it_and_tries_again,
+      p4_the_deadline_of_a_run_begins_when_it_has_the_lock,
+      p3_requests_made_while_waiting_are_one_run, p6_shutting_down_answers_who_waits_for_the_lock,
+      waiting_is_in_plain_view, p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is,
+      p9_a_lock_in_a_missing_directory_is_waited_for,
+      p18_what_a_dead_process_may_have_left_is_taken,
+      p1_a_lock_file_that_is_removed_or_replaced_is_made_anew,
+      p9_another_users_lock_is_refused_and_roots_can_be_shared,
+      p18_a_full_disk_does_not_keep_it_from_working,
+      p15_a_disk_that_is_read_only_is_said_and_healed)

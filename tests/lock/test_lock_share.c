@@ -44,7 +44,8 @@ static void hangs(struct guest *guest)
 	guest_asks(guest);
 }
 
-/* All of them enter while somebody holds the lock, who is then killed. Returns how many runs that made. */
+/* All of them enter while somebody holds the lock, who is then killed. Returns how many runs that
+ * made. */
 static int together(void (*what)(struct guest *guest), int count, const char *more)
 {
 	pid_t holder = process(hangs, SHARE, NULL), others[8];
@@ -65,7 +66,8 @@ static void asks_for_seven(struct guest *guest)
 {
 	atomic_store(&guest->status, 7);
 	struct safestart_outcome outcome = guest_asks(guest);
-	guest->failed = outcome.verdict != SAFESTART_APPLIED || outcome.status != 7 || outcome.pid == 0 || outcome.requests < 8;
+	guest->failed = outcome.verdict != SAFESTART_APPLIED || outcome.status != 7 ||
+			outcome.pid == 0 || outcome.requests < 8;
 }
 
 START_TEST(p3_processes_that_ask_together_are_one_run_with_one_answer)
@@ -83,7 +85,8 @@ static void asks_for_quiet(struct guest *guest)
 		struct safestart_outcome outcome = guest_asks(guest);
 		if (outcome.status < asked) /* the milliseconds have begun anew */
 			continue;
-		guest->failed = guest->failed || outcome.verdict != SAFESTART_APPLIED || outcome.status < asked + 99;
+		guest->failed = guest->failed || outcome.verdict != SAFESTART_APPLIED ||
+				outcome.status < asked + 99;
 	}
 }
 
@@ -93,7 +96,8 @@ START_TEST(p4_no_shared_run_begins_before_it_has_been_quiet_for_debounce)
 
 	for (int round = 0; round < repeat(1); round++) {
 		for (size_t i = 0; i < 30; i++)
-			others[i] = process(asks_for_quiet, SHARE "debounce=100ms max_delay=1h", "thread=no");
+			others[i] = process(asks_for_quiet, SHARE "debounce=100ms max_delay=1h",
+					    "thread=no");
 		for (size_t i = 0; i < 30; i++)
 			ck_assert_int_eq(ends(others[i]), 0);
 	}
@@ -114,7 +118,9 @@ START_TEST(p1_shared_runs_never_overlap_and_nobody_is_forgotten)
 	pid_t others[6];
 
 	for (size_t i = 0; i < 6; i++)
-		others[i] = process(asks_often, SHARE, i % 2 == 0 ? "thread=yes debounce=0" : "thread=no debounce=2ms");
+		others[i] =
+			process(asks_often, SHARE,
+				i % 2 == 0 ? "thread=yes debounce=0" : "thread=no debounce=2ms");
 	for (size_t i = 0; i < 6; i++)
 		ck_assert_int_eq(ends(others[i]), 0);
 }
@@ -134,7 +140,8 @@ START_TEST(p2_a_run_that_had_begun_before_does_not_answer)
 		atomic_store(&one->hold, false);
 		ck_assert_int_eq(answer(one->ss, first).verdict, SAFESTART_APPLIED);
 		ck_assert_int_eq(answer(two->ss, second).verdict, SAFESTART_APPLIED);
-		ck_assert_int_ge(atomic_load(&one->restarts) + atomic_load(&two->restarts), before + 2);
+		ck_assert_int_ge(atomic_load(&one->restarts) + atomic_load(&two->restarts),
+				 before + 2);
 	}
 	ck_assert(!one->overlapped && !two->overlapped);
 	guest_leaves(one);
@@ -159,7 +166,8 @@ START_TEST(p2_requests_that_come_while_the_batch_waits_are_in_it_and_later_ones_
 				atomic_store(&one->hold, false);
 		}
 		for (size_t j = 0; j < 50; j++)
-			ck_assert_int_eq(answer(j % 2 == 0 ? one->ss : two->ss, tickets[j]).verdict, SAFESTART_APPLIED);
+			ck_assert_int_eq(answer(j % 2 == 0 ? one->ss : two->ss, tickets[j]).verdict,
+					 SAFESTART_APPLIED);
 		answer(one->ss, first);
 	}
 	ck_assert(!one->overlapped && !two->overlapped);
@@ -172,7 +180,8 @@ static void fails(struct guest *guest)
 {
 	atomic_store(&guest->result, -EIO);
 	struct safestart_outcome outcome = guest_asks(guest);
-	guest->failed = outcome.verdict != SAFESTART_FAILED || outcome.error != -EIO || strstr(outcome.message, "restart failed") == NULL;
+	guest->failed = outcome.verdict != SAFESTART_FAILED || outcome.error != -EIO ||
+			strstr(outcome.message, "restart failed") == NULL;
 }
 
 START_TEST(p6_a_failure_is_everybodys_with_its_error_and_words)
@@ -278,7 +287,8 @@ START_TEST(p6_who_waits_too_long_for_a_shared_run_is_told_and_tries_again)
 	struct safestart_outcome outcome = answer(guest->ss, safestart_request_restart(guest->ss));
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
 	ck_assert_int_eq(outcome.error, -EBUSY);
-	ck_assert_msg(strstr(outcome.message, "held by leader (pid ") != NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "held by leader (pid ") != NULL, "%s",
+		      outcome.message);
 	kill(leader, SIGKILL);
 	ends(leader);
 	EVENTUALLY(atomic_load(&guest->restarts) == 1);
@@ -298,7 +308,8 @@ START_TEST(p18_on_a_full_disk_each_runs_for_itself_and_says_so)
 	snprintf(more, sizeof(more), SHARE "debounce=100ms lock=%s/lock", small_disk());
 	struct guest *one = guest_here(more), *two = guest_here(more);
 	for (int i = 0; i < 5; i++) {
-		uint64_t first = safestart_request_restart(one->ss), second = safestart_request_restart(two->ss);
+		uint64_t first = safestart_request_restart(one->ss),
+			 second = safestart_request_restart(two->ss);
 		ck_assert_int_eq(answer(one->ss, first).verdict, SAFESTART_APPLIED);
 		ck_assert_int_eq(answer(two->ss, second).verdict, SAFESTART_APPLIED);
 	}
@@ -307,7 +318,8 @@ START_TEST(p18_on_a_full_disk_each_runs_for_itself_and_says_so)
 	/* Room again: one run for both. */
 	empty_disk();
 	int before = atomic_load(&one->restarts) + atomic_load(&two->restarts);
-	uint64_t first = safestart_request_restart(one->ss), second = safestart_request_restart(two->ss);
+	uint64_t first = safestart_request_restart(one->ss),
+		 second = safestart_request_restart(two->ss);
 	struct safestart_outcome outcome = answer(one->ss, first);
 	ck_assert_int_eq(answer(two->ss, second).verdict, SAFESTART_APPLIED);
 	ck_assert_int_le(atomic_load(&one->restarts) + atomic_load(&two->restarts), before + 2);
@@ -318,8 +330,15 @@ START_TEST(p18_on_a_full_disk_each_runs_for_itself_and_says_so)
 }
 END_TEST
 
-SUITE("lock_share", p3_processes_that_ask_together_are_one_run_with_one_answer, p4_no_shared_run_begins_before_it_has_been_quiet_for_debounce, p1_shared_runs_never_overlap_and_nobody_is_forgotten,
-      p2_a_run_that_had_begun_before_does_not_answer, p2_requests_that_come_while_the_batch_waits_are_in_it_and_later_ones_are_not_lost,
-      p6_a_failure_is_everybodys_with_its_error_and_words, p18_a_killed_leaders_batch_is_run_by_the_next, p18_whoever_is_killed_at_any_moment_the_others_are_answered,
-      p6_a_leader_that_shuts_down_leaves_its_batch_to_the_others, p18_a_file_spoilt_in_the_middle_costs_a_run_at_most,
-      p6_who_waits_too_long_for_a_shared_run_is_told_and_tries_again, p18_on_a_full_disk_each_runs_for_itself_and_says_so)
+SUITE("lock_share", p3_processes_that_ask_together_are_one_run_with_one_answer,
+      p4_no_shared_run_begins_before_it_has_been_quiet_for_debounce,
+      p1_shared_runs_never_overlap_and_nobody_is_forgotten,
+      p2_a_run_that_had_begun_before_does_not_answer,
+      p2_requests_that_come_while_the_batch_waits_are_in_it_and_later_ones_are_not_lost,
+      p6_a_failure_is_everybodys_with_its_error_and_words,
+      p18_a_killed_leaders_batch_is_run_by_the_next,
+      p18_whoever_is_killed_at_any_moment_the_others_are_answered,
+      p6_a_leader_that_shuts_down_leaves_its_batch_to_the_others,
+      p18_a_file_spoilt_in_the_middle_costs_a_run_at_most,
+      p6_who_waits_too_long_for_a_shared_run_is_told_and_tries_again,
+      p18_on_a_full_disk_each_runs_for_itself_and_says_so)

@@ -15,7 +15,8 @@ struct world {
 	char open[SHARE_OPEN_SIZE], done[SHARE_DONE_SIZE];
 };
 
-static struct share_verdict looks(struct world *world, const struct share_me *me, int64_t now, struct share_done *done)
+static struct share_verdict looks(struct world *world, const struct share_me *me, int64_t now,
+				  struct share_done *done)
 {
 	struct share_open open;
 
@@ -58,7 +59,11 @@ static uint64_t leads(struct world *world, uint64_t *requests)
 static void ended(struct world *world, uint64_t id, uint64_t sequence, int status, int64_t now)
 {
 	struct share_done done;
-	struct share_outcome outcome = {.sequence = sequence, .requests = 3, .verdict = SAFESTART_APPLIED, .status = status, .pid = 4711};
+	struct share_outcome outcome = {.sequence = sequence,
+					.requests = 3,
+					.verdict = SAFESTART_APPLIED,
+					.status = status,
+					.pid = 4711};
 
 	strcpy(outcome.message, "restart carried out: all of it");
 	share_read_done(&done, world->done);
@@ -147,11 +152,13 @@ START_TEST(p18_a_leader_that_died_leaves_its_batch_to_the_next)
 	enters(&world, &one, 2, 1000 * MS);
 	leads(&world, &requests);
 	enters(&world, &late, 4, 1010 * MS);
-	ck_assert_int_eq(does(&world, &one, 1011 * MS), SHARE_LEAD); /* at once, if LOCK_RUN is free */
+	/* At once, if LOCK_RUN is free. */
+	ck_assert_int_eq(does(&world, &one, 1011 * MS), SHARE_LEAD);
 	ck_assert_int_eq(does(&world, &late, 1011 * MS), SHARE_WAIT);
 	uint64_t sequence = leads(&world, &requests);
 	ck_assert_uint_eq(requests, 7);
-	ck_assert_uint_ge(sequence, late.sequence); /* all who have asked are covered by what begins now */
+	/* All who have asked are covered by what begins now. */
+	ck_assert_uint_ge(sequence, late.sequence);
 	ended(&world, one.id, sequence, 6, 1050 * MS);
 	ck_assert_int_eq(leaves_with(&world, &one, 1050 * MS), 6);
 	ck_assert_int_eq(leaves_with(&world, &late, 1050 * MS), 6);
@@ -175,7 +182,8 @@ START_TEST(p6_the_answer_is_that_of_the_first_run_that_covered_it_or_the_first_s
 		ck_assert_uint_gt(done.count, i < 8 ? (size_t)i : 8);
 		if (i >= 3) {
 			int oldest = done.outcomes[done.count - 1].status;
-			ck_assert_int_eq(leaves_with(&world, &me, i * 1000 * MS), oldest > 3 ? oldest : 3);
+			ck_assert_int_eq(leaves_with(&world, &me, i * 1000 * MS),
+					 oldest > 3 ? oldest : 3);
 		}
 	}
 }
@@ -266,7 +274,8 @@ START_TEST(p8_a_state_of_another_boot_or_another_clock_delays_nobody)
 	me.id = old.id;
 	me.sequence = old.sequence;
 	ck_assert_int_eq(does(&world, &me, 1000 * MS), SHARE_ENTER);
-	ck_assert_int_eq(does(&world, &old, 1000 * MS), SHARE_LEAD); /* times to come are another clock's */
+	/* Times to come are another clock's. */
+	ck_assert_int_eq(does(&world, &old, 1000 * MS), SHARE_LEAD);
 }
 END_TEST
 
@@ -283,8 +292,10 @@ START_TEST(p4_whoever_loses_its_state_again_and_again_waits_no_longer_than_max_d
 	do { /* each looks before its window is over */
 		share_read_open(&open, world.open);
 		share_read_done(&done, world.done);
-		if (share_decide(&open, &done, &me[now / MS / 20 % 2], &conf, now).action == SHARE_ENTER)
-			share_enter(&open, &done, &me[now / MS / 20 % 2], 1, false, now, (uint64_t)now);
+		if (share_decide(&open, &done, &me[now / MS / 20 % 2], &conf, now).action ==
+		    SHARE_ENTER)
+			share_enter(&open, &done, &me[now / MS / 20 % 2], 1, false, now,
+				    (uint64_t)now);
 		action = (int)share_decide(&open, &done, &me[now / MS / 20 % 2], &conf, now).action;
 		share_print_open(&open, world.open);
 		now += 20 * MS;
@@ -300,7 +311,12 @@ START_TEST(words_survive_as_they_are_and_never_forge_a_line)
 	char bytes[SHARE_DONE_SIZE];
 
 	for (int i = 0; i < SHARE_KEPT + 5; i++) {
-		struct share_outcome outcome = {.sequence = (uint64_t)i + 1, .requests = 1, .verdict = SAFESTART_FAILED, .error = -5, .status = -1, .pid = 1};
+		struct share_outcome outcome = {.sequence = (uint64_t)i + 1,
+						.requests = 1,
+						.verdict = SAFESTART_FAILED,
+						.error = -5,
+						.status = -1,
+						.pid = 1};
 		memset(outcome.message, 'x', sizeof(outcome.message) - 1);
 		memcpy(outcome.message, "a\nb\303\244", 5);
 		share_publish(&done, 1, &outcome, 5);
@@ -319,8 +335,13 @@ START_TEST(words_survive_as_they_are_and_never_forge_a_line)
 }
 END_TEST
 
-SUITE("share", p3_requests_of_two_processes_are_one_batch, p4_the_window_ends_at_max_delay_and_urgent_ends_it_at_once, p2_who_comes_during_a_run_is_in_the_next,
-      p18_a_leader_that_died_leaves_its_batch_to_the_next, p6_the_answer_is_that_of_the_first_run_that_covered_it_or_the_first_still_known,
-      p4_min_interval_is_kept_from_the_end_of_any_process_run, p15_a_retry_is_content_with_a_run_that_others_have_made_since,
-      p18_whatever_happens_to_the_bytes_who_waits_enters_anew, p8_a_state_of_another_boot_or_another_clock_delays_nobody,
-      p4_whoever_loses_its_state_again_and_again_waits_no_longer_than_max_delay, words_survive_as_they_are_and_never_forge_a_line)
+SUITE("share", p3_requests_of_two_processes_are_one_batch,
+      p4_the_window_ends_at_max_delay_and_urgent_ends_it_at_once,
+      p2_who_comes_during_a_run_is_in_the_next, p18_a_leader_that_died_leaves_its_batch_to_the_next,
+      p6_the_answer_is_that_of_the_first_run_that_covered_it_or_the_first_still_known,
+      p4_min_interval_is_kept_from_the_end_of_any_process_run,
+      p15_a_retry_is_content_with_a_run_that_others_have_made_since,
+      p18_whatever_happens_to_the_bytes_who_waits_enters_anew,
+      p8_a_state_of_another_boot_or_another_clock_delays_nobody,
+      p4_whoever_loses_its_state_again_and_again_waits_no_longer_than_max_delay,
+      words_survive_as_they_are_and_never_forge_a_line)

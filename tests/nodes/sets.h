@@ -11,7 +11,9 @@
 
 static const struct nodeset_limits usual = {.max_bytes = 64 << 20, .max_nodes = 100000};
 
-#define TWO "[{\"targets\":[\"10.0.0.1:8087\"],\"labels\":{\"id\":\"a\",\"zone\":\"z\"}},{\"targets\":[\"10.0.0.2:8087\"]}]"
+#define TWO                                                                             \
+	"[{\"targets\":[\"10.0.0.1:8087\"],\"labels\":{\"id\":\"a\",\"zone\":\"z\"}},{" \
+	"\"targets\":[\"10.0.0.2:8087\"]}]"
 
 /* Parse a document that is fine; fails the test with the reason. */
 static struct nodeset *parsed(const char *json)
@@ -19,7 +21,8 @@ static struct nodeset *parsed(const char *json)
 	struct nodeset *set = NULL;
 	char why[512] = "";
 
-	ck_assert_msg(nodeset_parse(&set, json, strlen(json), &usual, why, sizeof(why)) == 0, "%s: %s", json, why);
+	ck_assert_msg(nodeset_parse(&set, json, strlen(json), &usual, why, sizeof(why)) == 0,
+		      "%s: %s", json, why);
 	ck_assert_ptr_nonnull(set);
 	return set;
 }
@@ -34,10 +37,12 @@ static const char *picture(const struct nodeset *set)
 	text[0] = '\0';
 	for (size_t i = 0; i < set->count; i++) {
 		node_address(set->nodes[i], address);
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s@%s", at ? " " : "", safestart_node_id(set->nodes[i]), address);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s@%s", at ? " " : "",
+				       safestart_node_id(set->nodes[i]), address);
 	}
 	for (size_t i = 0; i < set->fault_count; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s!%s", at ? " " : "", set->faults[i].id);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s!%s", at ? " " : "",
+				       set->faults[i].id);
 	return text;
 }
 

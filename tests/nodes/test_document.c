@@ -16,12 +16,14 @@ static void assert_picture(const char *json, const char *expected)
 {
 	struct nodeset *set = parsed(json);
 
-	ck_assert_msg(strcmp(picture(set), expected) == 0, "%s\nis       %s\nexpected %s", json, picture(set), expected);
+	ck_assert_msg(strcmp(picture(set), expected) == 0, "%s\nis       %s\nexpected %s", json,
+		      picture(set), expected);
 	nodeset_unref(set);
 }
 
 /* A document that is refused whole: nothing comes out, and the reason has these words. */
-static void refused(const char *json, size_t length, const struct nodeset_limits *limits, int error, const char *words)
+static void refused(const char *json, size_t length, const struct nodeset_limits *limits, int error,
+		    const char *words)
 {
 	struct nodeset *set = (struct nodeset *)(uintptr_t)1;
 	char why[256];
@@ -31,8 +33,10 @@ static void refused(const char *json, size_t length, const struct nodeset_limits
 	ck_assert_msg(got == error, "%.60s: %d, not %d", json, got, error);
 	ck_assert_ptr_null(set);
 	ck_assert_ptr_nonnull(memchr(why, '\0', sizeof(why)));
-	ck_assert_msg(strstr(why, words) != NULL, "%.60s: \"%s\" does not say \"%s\"", json, why, words);
-	ck_assert_int_eq(nodeset_parse(&set, json, length, limits, NULL, 0), error); /* nobody wants to know */
+	ck_assert_msg(strstr(why, words) != NULL, "%.60s: \"%s\" does not say \"%s\"", json, why,
+		      words);
+	/* Nobody wants to know. */
+	ck_assert_int_eq(nodeset_parse(&set, json, length, limits, NULL, 0), error);
 	ck_assert_ptr_null(set);
 }
 
@@ -44,21 +48,25 @@ START_TEST(a_target_without_an_id_has_its_address_as_id)
 	assert_picture(" \t\r\n[ ]\n", "");
 	assert_picture(TWO, "10.0.0.2:8087@10.0.0.2:8087 a@10.0.0.1:8087");
 	assert_picture("[{\"targets\":[]}]", "");
-	assert_picture("[{\"targets\":[\"n.example:1\"],\"labels\":{}}]", "n.example:1@n.example:1");
+	assert_picture("[{\"targets\":[\"n.example:1\"],\"labels\":{}}]",
+		       "n.example:1@n.example:1");
 	assert_picture("[{\"targets\":[\"h:00080\"]}]", "h:00080@h:80");
-	assert_picture("[{\"targets\":[\"h:65535\"],\"labels\":{\"id\":\"\xc3\xa9 1\"}}]", "\xc3\xa9 1@h:65535");
+	assert_picture("[{\"targets\":[\"h:65535\"],\"labels\":{\"id\":\"\xc3\xa9 1\"}}]",
+		       "\xc3\xa9 1@h:65535");
 }
 END_TEST
 
 START_TEST(with_several_targets_each_has_its_address_as_id)
 {
-	assert_picture("[{\"targets\":[\"b:2\",\"a:1\"],\"labels\":{\"id\":\"x\",\"zone\":\"z\"}}]", "a:1@a:1 b:2@b:2");
+	assert_picture("[{\"targets\":[\"b:2\",\"a:1\"],\"labels\":{\"id\":\"x\",\"zone\":\"z\"}}]",
+		       "a:1@a:1 b:2@b:2");
 }
 END_TEST
 
 START_TEST(ipv6_comes_in_brackets)
 {
-	struct nodeset *set = parsed("[{\"targets\":[\"[2001:db8::1]:8087\"]},{\"targets\":[\"[fe80::1%eth0]:1\"],\"labels\":{\"id\":\"l\"}}]");
+	struct nodeset *set = parsed("[{\"targets\":[\"[2001:db8::1]:8087\"]},{\"targets\":[\"["
+				     "fe80::1%eth0]:1\"],\"labels\":{\"id\":\"l\"}}]");
 
 	ck_assert_str_eq(picture(set), "[2001:db8::1]:8087@[2001:db8::1]:8087 l@[fe80::1%eth0]:1");
 	ck_assert_str_eq(safestart_node_host(set->nodes[0]), "2001:db8::1");
@@ -69,9 +77,14 @@ END_TEST
 
 START_TEST(labels_are_ordered_and_can_be_asked_for)
 {
-	struct nodeset *set = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"zone\":\"z\",\"id\":\"n\",\"empty\":\"\",\"Rack\":\"7\",\"incarnation\":\"boot\"}}]");
+	struct nodeset *set =
+		parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"zone\":\"z\",\"id\":\"n\",\"empty\":"
+		       "\"\",\"Rack\":\"7\",\"incarnation\":\"boot\"}}]");
 	const struct safestart_node *node = set->nodes[0];
-	static const char *const sorted[][2] = {{"Rack", "7"}, {"empty", ""}, {"incarnation", "boot"}, {"zone", "z"}};
+	static const char *const sorted[][2] = {{"Rack", "7"},
+						{"empty", ""},
+						{"incarnation", "boot"},
+						{"zone", "z"}};
 	const char *name = "";
 
 	for (size_t i = 0; i < 4; i++) {
@@ -92,19 +105,23 @@ END_TEST
 
 START_TEST(p7_order_and_identical_duplicates_do_not_matter)
 {
-	static const char *const groups[] = {"{\"targets\":[\"c:3\",\"d:4\"],\"labels\":{\"x\":\"1\",\"y\":\"2\"}}",
-					     "{\"labels\":{\"id\":\"a\"},\"targets\":[\"a:1\"]}",
-					     "{\"labels\":{\"y\":\"2\",\"x\":\"1\"},\"targets\":[\"d:4\"]}", "{\"targets\":[\"b:2\"]}"};
+	static const char *const groups[] =
+		{"{\"targets\":[\"c:3\",\"d:4\"],\"labels\":{\"x\":\"1\",\"y\":\"2\"}}",
+		 "{\"labels\":{\"id\":\"a\"},\"targets\":[\"a:1\"]}",
+		 "{\"labels\":{\"y\":\"2\",\"x\":\"1\"},\"targets\":[\"d:4\"]}",
+		 "{\"targets\":[\"b:2\"]}"};
 	char json[1024];
 	struct nodeset *first = NULL;
 
-	for (unsigned order = 0; order < 256; order++) { /* every way to choose four, with repetition */
+	/* Every way to choose four, with repetition. */
+	for (unsigned order = 0; order < 256; order++) {
 		unsigned chosen = 0;
 		for (unsigned i = 0; i < 4; i++)
 			chosen |= 1u << (order >> 2 * i & 3);
 		if ((chosen & 11) != 11)
 			continue;
-		snprintf(json, sizeof(json), "[%s,%s,%s,%s]", groups[order & 3], groups[order >> 2 & 3], groups[order >> 4 & 3], groups[order >> 6]);
+		snprintf(json, sizeof(json), "[%s,%s,%s,%s]", groups[order & 3],
+			 groups[order >> 2 & 3], groups[order >> 4 & 3], groups[order >> 6]);
 		struct nodeset *set = parsed(json);
 		ck_assert_str_eq(picture(set), "a@a:1 b:2@b:2 c:3@c:3 d:4@d:4");
 		if (first == NULL)
@@ -119,17 +136,24 @@ END_TEST
 
 START_TEST(p7_every_difference_is_one)
 {
-	static const char *const others[] = {
-		"[]", "[{\"targets\":[\"h:2\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}}]", "[{\"targets\":[\"g:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}}]",
-		"[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"b\",\"x\":\"1\"}}]", "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"2\"}}]",
-		"[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"y\":\"1\"}}]", "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}}]",
-		"[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\",\"y\":\"\"}}]",
-		"[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}},{\"targets\":[\"h:0\"]}]"};
-	struct nodeset *set = parsed("[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}}]");
+	static const char *const others[] =
+		{"[]",
+		 "[{\"targets\":[\"h:2\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}}]",
+		 "[{\"targets\":[\"g:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}}]",
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"b\",\"x\":\"1\"}}]",
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"2\"}}]",
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"y\":\"1\"}}]",
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}}]",
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\",\"y\":\"\"}}]",
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}},{\"targets\":[\"h:"
+		 "0\"]}]"};
+	struct nodeset *set =
+		parsed("[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}}]");
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
 		struct nodeset *other = parsed(others[i]);
-		ck_assert_msg(!nodeset_equal(set, other) && !nodeset_equal(other, set), "%s", others[i]);
+		ck_assert_msg(!nodeset_equal(set, other) && !nodeset_equal(other, set), "%s",
+			      others[i]);
 		nodeset_unref(other);
 	}
 	nodeset_unref(set);
@@ -138,8 +162,11 @@ END_TEST
 
 START_TEST(what_is_written_reads_the_same)
 {
-	struct nodeset *set = parsed("[{\"targets\":[\"[::1]:1\",\"h:2\"],\"labels\":{\"q\":\"\\\"\\\\\\n\\u0001\\ud834\\udd1e\"}},"
-				     "{\"targets\":[\"[fe80::1%eth0]:3\"],\"labels\":{\"id\":\"\xc3\xa9\",\"\":\"no name\"}},{\"targets\":[\"h:00007\"]}]");
+	struct nodeset *set =
+		parsed("[{\"targets\":[\"[::1]:1\",\"h:2\"],\"labels\":{\"q\":"
+		       "\"\\\"\\\\\\n\\u0001\\ud834\\udd1e\"}},"
+		       "{\"targets\":[\"[fe80::1%eth0]:3\"],\"labels\":{\"id\":\"\xc3\xa9\",\"\":"
+		       "\"no name\"}},{\"targets\":[\"h:00007\"]}]");
 	char *json = nodeset_json(set->nodes, set->count);
 	struct nodeset *again = parsed(json);
 
@@ -156,7 +183,10 @@ END_TEST
 
 /* ---- Documents that are refused whole ---- */
 
-#define ALL(text, words) {text, sizeof(text) - 1, words}
+#define ALL(text, words)                      \
+	{                                     \
+		text, sizeof(text) - 1, words \
+	}
 
 START_TEST(p9_a_broken_document_is_refused_whole_with_its_reason)
 {
@@ -165,26 +195,53 @@ START_TEST(p9_a_broken_document_is_refused_whole_with_its_reason)
 		size_t length;
 		const char *words;
 	} rows[] = {
-		ALL("", "empty"), ALL(" \t\r\n ", "white space"), ALL("null", "null, not an array"), ALL("{}", "an object, not an array"),
-		ALL("\"str\"", "a string, not an array"), ALL("12", "a number, not an array"), ALL("1.5", "a number, not an array"),
-		ALL("true", "a boolean, not an array"), ALL("[null]", "group 1 is null"), ALL("[{\"targets\":[]},[]]", "group 2 is an array"),
-		ALL("[\"h:1\"]", "group 1 is a string"), ALL("[{}]", "group 1: targets is missing"), ALL("[{\"targets\":null}]", "targets is null"),
-		ALL("[{\"targets\":\"h:1\"}]", "targets is a string"), ALL("[{\"targets\":{}}]", "targets is an object"),
-		ALL("[{\"targets\":[1]}]", "target 1 is a number"), ALL("[{\"targets\":[\"h:1\",null]}]", "target 2 is null"),
-		ALL("[{\"targets\":[[\"h:1\"]]}]", "target 1 is an array"), ALL("[{\"targets\":[\"h:1\"],\"labels\":null}]", "labels is null"),
-		ALL("[{\"targets\":[\"h:1\"],\"labels\":[]}]", "labels is an array"), ALL("[{\"targets\":[],\"labels\":\"x\"}]", "labels is a string"),
-		ALL("[{\"targets\":[\"h:1\"],\"labels\":{\"zone\":7}}]", "label \"zone\" is a number"),
+		ALL("", "empty"),
+		ALL(" \t\r\n ", "white space"),
+		ALL("null", "null, not an array"),
+		ALL("{}", "an object, not an array"),
+		ALL("\"str\"", "a string, not an array"),
+		ALL("12", "a number, not an array"),
+		ALL("1.5", "a number, not an array"),
+		ALL("true", "a boolean, not an array"),
+		ALL("[null]", "group 1 is null"),
+		ALL("[{\"targets\":[]},[]]", "group 2 is an array"),
+		ALL("[\"h:1\"]", "group 1 is a string"),
+		ALL("[{}]", "group 1: targets is missing"),
+		ALL("[{\"targets\":null}]", "targets is null"),
+		ALL("[{\"targets\":\"h:1\"}]", "targets is a string"),
+		ALL("[{\"targets\":{}}]", "targets is an object"),
+		ALL("[{\"targets\":[1]}]", "target 1 is a number"),
+		ALL("[{\"targets\":[\"h:1\",null]}]", "target 2 is null"),
+		ALL("[{\"targets\":[[\"h:1\"]]}]", "target 1 is an array"),
+		ALL("[{\"targets\":[\"h:1\"],\"labels\":null}]", "labels is null"),
+		ALL("[{\"targets\":[\"h:1\"],\"labels\":[]}]", "labels is an array"),
+		ALL("[{\"targets\":[],\"labels\":\"x\"}]", "labels is a string"),
+		ALL("[{\"targets\":[\"h:1\"],\"labels\":{\"zone\":7}}]",
+		    "label \"zone\" is a number"),
 		ALL("[{\"targets\":[\"h:1\"],\"labels\":{\"id\":null}}]", "label \"id\" is null"),
-		ALL("[{\"targets\":[\"h:1\"],\"labels\":{\"zone\":{}}}]", "label \"zone\" is an object"),
+		ALL("[{\"targets\":[\"h:1\"],\"labels\":{\"zone\":{}}}]",
+		    "label \"zone\" is an object"),
 		ALL("[{\"targets\":[\"h:1\"],\"targets\":[\"h:2\"]}]", "duplicate"),
 		ALL("[{\"targets\":[\"h:1\"],\"labels\":{\"a\":\"1\",\"a\":\"1\"}}]", "duplicate"),
-		ALL("[]\0", "NUL byte at offset 2"), ALL("\0", "NUL byte at offset 0"), ALL("[{\"targets\":[\"h\0:1\"]}]", "NUL byte at offset 15"),
-		ALL("[{\"targets\":[\"\\u0000:1\"]}]", "\\u0000"), ALL("[{\"targets\":[\"\xff:1\"]}]", "not UTF-8"),
-		ALL("[{\"targets\":[\"\xc3\"]}]", "not UTF-8"), ALL("[{\"targets\":[\"\xed\xa0\x80:1\"]}]", "not UTF-8"),
-		ALL("[{\"targets\":[\"\xc0\xaf:1\"]}]", "not UTF-8"), ALL("\xef\xbb\xbf[]", "byte order mark"), ALL("[] []", "not JSON"),
-		ALL("[],", "not JSON"), ALL("]", "not JSON"), ALL("[{\"targets\":[\"h:1\",]}]", "not JSON"), ALL("[{'targets':['h:1']}]", "not JSON"),
-		ALL("[{\"targets\":[\"h:1\"],\"n\":1e999}]", "not JSON"), ALL("[{\"targets\":[\"\\ud800\"]}]", "not JSON"),
-		ALL("# comment\n[]", "not JSON"), ALL("- targets: [h:1]", "not JSON"), ALL("[{\"targets\":[\"h:1\"]}", "ends too early"),
+		ALL("[]\0", "NUL byte at offset 2"),
+		ALL("\0", "NUL byte at offset 0"),
+		ALL("[{\"targets\":[\"h\0:1\"]}]", "NUL byte at offset 15"),
+		ALL("[{\"targets\":[\"\\u0000:1\"]}]", "\\u0000"),
+		ALL("[{\"targets\":[\"\xff:1\"]}]", "not UTF-8"),
+		ALL("[{\"targets\":[\"\xc3\"]}]", "not UTF-8"),
+		ALL("[{\"targets\":[\"\xed\xa0\x80:1\"]}]", "not UTF-8"),
+		ALL("[{\"targets\":[\"\xc0\xaf:1\"]}]", "not UTF-8"),
+		ALL("\xef\xbb\xbf[]", "byte order mark"),
+		ALL("[] []", "not JSON"),
+		ALL("[],", "not JSON"),
+		ALL("]", "not JSON"),
+		ALL("[{\"targets\":[\"h:1\",]}]", "not JSON"),
+		ALL("[{'targets':['h:1']}]", "not JSON"),
+		ALL("[{\"targets\":[\"h:1\"],\"n\":1e999}]", "not JSON"),
+		ALL("[{\"targets\":[\"\\ud800\"]}]", "not JSON"),
+		ALL("# comment\n[]", "not JSON"),
+		ALL("- targets: [h:1]", "not JSON"),
+		ALL("[{\"targets\":[\"h:1\"]}", "ends too early"),
 		ALL("[{\"targets\":[\"h:1", "ends too early"),
 	};
 
@@ -195,7 +252,9 @@ END_TEST
 
 START_TEST(p9_a_document_cut_at_any_byte_is_refused)
 {
-	static const char whole[] = "[{\"targets\":[\"[::1]:8087\",\"h:1\"],\"labels\":{\"id\":\"\xc3\xa9\\u00e9\",\"n\":\"\xf0\x9d\x84\x9e\"}},\n {\"targets\":[\"b:2\"],\"x\":[1.5e3,true,null]}]";
+	static const char whole[] =
+		"[{\"targets\":[\"[::1]:8087\",\"h:1\"],\"labels\":{\"id\":\"\xc3\xa9\\u00e9\","
+		"\"n\":\"\xf0\x9d\x84\x9e\"}},\n {\"targets\":[\"b:2\"],\"x\":[1.5e3,true,null]}]";
 	char why[256];
 	struct nodeset *set;
 
@@ -203,7 +262,8 @@ START_TEST(p9_a_document_cut_at_any_byte_is_refused)
 		char *cut = malloc(length + 1); /* of its own, so that a byte too far is noticed */
 		memcpy(cut, whole, length);
 		why[0] = '\0';
-		ck_assert_int_eq(nodeset_parse(&set, cut, length, &usual, why, sizeof(why)), -EINVAL);
+		ck_assert_int_eq(nodeset_parse(&set, cut, length, &usual, why, sizeof(why)),
+				 -EINVAL);
 		ck_assert_ptr_null(set);
 		ck_assert_msg(strncmp(why, "the document ", 13) == 0, "%zu: %s", length, why);
 		free(cut);
@@ -224,7 +284,8 @@ static char *repeated(const char *head, const char *text, size_t count, const ch
 	return all;
 }
 
-/* Groups are read one by one: what stands between and behind them counts all the same, and is said of the whole document. */
+/* Groups are read one by one: what stands between and behind them counts all the same, and is said
+ * of the whole document. */
 START_TEST(p9_a_document_is_judged_as_a_whole)
 {
 	static const struct {
@@ -236,7 +297,8 @@ START_TEST(p9_a_document_is_judged_as_a_whole)
 		{"[" GROUP "]]", "not JSON: line 1, column"},
 		{"[" GROUP "\n,\n" GROUP "x]", "not JSON: line 3, column"},
 		{"[" GROUP ",", "ends too early"},
-		{"[" GROUP ",{\"targets\":[1]},{", "ends too early"}, /* worse than a group that is not right */
+		{"[" GROUP ",{\"targets\":[1]},{",
+		 "ends too early"}, /* worse than a group that is not right */
 		{"[" GROUP ",{\"targets\":[1]}]", "group 2: target 1 is a number"},
 		{"[" GROUP ",7]", "group 2 is a number"},
 		{GROUP, "is an object, not an array"},
@@ -255,10 +317,14 @@ START_TEST(p9_monstrous_documents_are_refused)
 		size_t count;
 		const char *tail, *words;
 	} rows[] = {
-		{"", "garbage ", (10 << 20) / 8, "", "not JSON"},      {"[\"", "x", 10 << 20, "", "too early"},
-		{"", "[", 100000, "", "nested too deeply"},           {"[{\"targets\":", "[", 100000, "", "nested too deeply"},
-		{"", "{\"targets\":", 100000, "", "nested too deeply"}, {"", " ", 10 << 20, "", "white space"},
-		{"[", "9", 10 << 20, "]", "not JSON"},                {"[", "9", 10 << 20, "", ""},
+		{"", "garbage ", (10 << 20) / 8, "", "not JSON"},
+		{"[\"", "x", 10 << 20, "", "too early"},
+		{"", "[", 100000, "", "nested too deeply"},
+		{"[{\"targets\":", "[", 100000, "", "nested too deeply"},
+		{"", "{\"targets\":", 100000, "", "nested too deeply"},
+		{"", " ", 10 << 20, "", "white space"},
+		{"[", "9", 10 << 20, "]", "not JSON"},
+		{"[", "9", 10 << 20, "", ""},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -274,8 +340,10 @@ START_TEST(p9_more_than_max_nodes_or_max_bytes_is_refused)
 	struct nodeset_limits two = {.max_bytes = 1000, .max_nodes = 2};
 	struct nodeset_limits exact = {.max_bytes = sizeof(TWO) - 1, .max_nodes = 2};
 	struct nodeset_limits less = {.max_bytes = sizeof(TWO) - 2, .max_nodes = 2};
-	static const char *const threes[] = {"[{\"targets\":[\"a:1\",\"b:1\",\"c:1\"]}]", "[{\"targets\":[\"a:1\",\"b:1\"]},{\"targets\":[\"c:1\"]}]",
-					     "[{\"targets\":[\"a:0\",\"b:0\"]},{\"targets\":[\"c:0\"]}]"};
+	static const char *const threes[] =
+		{"[{\"targets\":[\"a:1\",\"b:1\",\"c:1\"]}]",
+		 "[{\"targets\":[\"a:1\",\"b:1\"]},{\"targets\":[\"c:1\"]}]",
+		 "[{\"targets\":[\"a:0\",\"b:0\"]},{\"targets\":[\"c:0\"]}]"};
 	struct nodeset *set;
 
 	for (size_t i = 0; i < 3; i++)
@@ -294,26 +362,44 @@ START_TEST(p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay)
 	static const struct {
 		const char *targets, *id, *fault, *words;
 	} rows[] = {
-		{"b:0", NULL, "b:0", "port \"0\""},                     {"b:99999", NULL, "b:99999", "1 to 65535"},
-		{"b:65536", NULL, "b:65536", "1 to 65535"},             {"b:", NULL, "b:", "port"},
-		{"b:1x", NULL, "b:1x", "port \"1x\""},                  {"b:+1", NULL, "b:+1", "port"},
-		{"b:-1", NULL, "b:-1", "port"},                         {"b:18446744073709551617", NULL, "b:18446744073709551617", "1 to 65535"},
-		{"b", NULL, "b", "no port"},                            {"", NULL, "entry 2", "empty"},
-		{":1", NULL, ":1", "host:port"},                        {"b b:1", NULL, "b b:1", "host:port"},
-		{" b:1", NULL, " b:1", "host:port"},                    {"b:1 ", NULL, "b:1 ", "port"},
-		{"b:1", "", "entry 2", "id is empty"},                  {"b:1", "x\\ny", "entry 2", "control character"},
-		{"2001:db8::1", NULL, "2001:db8::1", "brackets"},       {"2001:db8::1:80", NULL, "2001:db8::1:80", "brackets"},
-		{"[::1]", NULL, "[::1]", "no port"},                    {"[::1", NULL, "[::1", "closing bracket"},
-		{"[::g]:1", NULL, "[::g]:1", "not an IPv6"},            {"[]:1", NULL, "[]:1", "not an IPv6"},
-		{"[1.2.3.4]:1", NULL, "[1.2.3.4]:1", "not an IPv6"},    {"[::1]x:1", NULL, "[::1]x:1", "no port"},
-		{"http://b:1", NULL, "http://b:1", "more than one"},    {"b:1", "bad", NULL, NULL},
-		{"b:0", "known", "known", "port"},                      {"\xc3\xa9:1", NULL, "\xc3\xa9:1", "host:port"},
+		{"b:0", NULL, "b:0", "port \"0\""},
+		{"b:99999", NULL, "b:99999", "1 to 65535"},
+		{"b:65536", NULL, "b:65536", "1 to 65535"},
+		{"b:", NULL, "b:", "port"},
+		{"b:1x", NULL, "b:1x", "port \"1x\""},
+		{"b:+1", NULL, "b:+1", "port"},
+		{"b:-1", NULL, "b:-1", "port"},
+		{"b:18446744073709551617", NULL, "b:18446744073709551617", "1 to 65535"},
+		{"b", NULL, "b", "no port"},
+		{"", NULL, "entry 2", "empty"},
+		{":1", NULL, ":1", "host:port"},
+		{"b b:1", NULL, "b b:1", "host:port"},
+		{" b:1", NULL, " b:1", "host:port"},
+		{"b:1 ", NULL, "b:1 ", "port"},
+		{"b:1", "", "entry 2", "id is empty"},
+		{"b:1", "x\\ny", "entry 2", "control character"},
+		{"2001:db8::1", NULL, "2001:db8::1", "brackets"},
+		{"2001:db8::1:80", NULL, "2001:db8::1:80", "brackets"},
+		{"[::1]", NULL, "[::1]", "no port"},
+		{"[::1", NULL, "[::1", "closing bracket"},
+		{"[::g]:1", NULL, "[::g]:1", "not an IPv6"},
+		{"[]:1", NULL, "[]:1", "not an IPv6"},
+		{"[1.2.3.4]:1", NULL, "[1.2.3.4]:1", "not an IPv6"},
+		{"[::1]x:1", NULL, "[::1]x:1", "no port"},
+		{"http://b:1", NULL, "http://b:1", "more than one"},
+		{"b:1", "bad", NULL, NULL},
+		{"b:0", "known", "known", "port"},
+		{"\xc3\xa9:1", NULL, "\xc3\xa9:1", "host:port"},
 	};
 	char json[512], label[64];
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		snprintf(label, sizeof(label), rows[i].id != NULL ? "\"id\":\"%s\"" : "%s", rows[i].id != NULL ? rows[i].id : "");
-		snprintf(json, sizeof(json), "[{\"targets\":[\"a:1\"]},{\"targets\":[\"%s\"],\"labels\":{%s}},{\"targets\":[\"c:1\"]}]", rows[i].targets, label);
+		snprintf(label, sizeof(label), rows[i].id != NULL ? "\"id\":\"%s\"" : "%s",
+			 rows[i].id != NULL ? rows[i].id : "");
+		snprintf(json, sizeof(json),
+			 "[{\"targets\":[\"a:1\"]},{\"targets\":[\"%s\"],\"labels\":{%s}},{"
+			 "\"targets\":[\"c:1\"]}]",
+			 rows[i].targets, label);
 		struct nodeset *set = parsed(json);
 		ck_assert_ptr_nonnull(nodeset_find(set->nodes, set->count, "a:1", NULL));
 		ck_assert_ptr_nonnull(nodeset_find(set->nodes, set->count, "c:1", NULL));
@@ -322,7 +408,8 @@ START_TEST(p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay)
 		if (rows[i].fault != NULL) {
 			const struct nodeset_fault *fault = nodeset_find_fault(set, rows[i].fault);
 			ck_assert_msg(fault != NULL, "%s: %s", json, picture(set));
-			ck_assert_msg(strstr(fault->reason, rows[i].words) != NULL, "%s: %s", json, fault->reason);
+			ck_assert_msg(strstr(fault->reason, rows[i].words) != NULL, "%s: %s", json,
+				      fault->reason);
 			ck_assert_str_eq(set->first_reason, fault->reason);
 		}
 		nodeset_unref(set);
@@ -332,7 +419,8 @@ END_TEST
 
 START_TEST(p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses)
 {
-	struct nodeset *set = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"id\":\"entry 2\"}},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"\"}}]");
+	struct nodeset *set = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"id\":\"entry "
+				     "2\"}},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"\"}}]");
 
 	ck_assert_uint_eq(set->count, 1);
 	ck_assert_uint_eq(set->fault_count, 1);
@@ -350,7 +438,8 @@ START_TEST(p9_labels_repeated_for_many_targets_do_not_multiply_memory)
 	for (int i = 0; i < 20000; i++)
 		length += sprintf(json + length, "%s\"h%d:1\"", i > 0 ? "," : "", i);
 	sprintf(json + length, "],\"labels\":{\"l\":\"%01000d\"}}]", 0);
-	ck_assert_int_eq(nodeset_parse(&set, json, strlen(json), &limits, why, sizeof(why)), -E2BIG);
+	ck_assert_int_eq(nodeset_parse(&set, json, strlen(json), &limits, why, sizeof(why)),
+			 -E2BIG);
 	ck_assert_msg(strstr(why, "max_bytes") != NULL, "%s", why);
 	free(json);
 }
@@ -358,14 +447,18 @@ END_TEST
 
 START_TEST(p11_an_id_of_a_megabyte_is_one_bad_entry)
 {
-	static const char *const heads[] = {"[{\"targets\":[\"a:1\"]},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"", "[{\"targets\":[\"a:1\"]},{\"targets\":[\""};
+	static const char *const heads[] =
+		{"[{\"targets\":[\"a:1\"]},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"",
+		 "[{\"targets\":[\"a:1\"]},{\"targets\":[\""};
 	static const char *const tails[] = {"\"}}]", ":1\"]}]"};
 
 	for (int i = 0; i < 2; i++) { /* as an id, and as an address that is the id */
 		char *json = repeated(heads[i], "x", 1 << 20, tails[i]);
 		struct nodeset *set = parsed(json);
 		ck_assert_str_eq(picture(set), "a:1@a:1 !entry 2");
-		ck_assert_msg(strstr(set->first_reason, "long") != NULL && strlen(set->first_reason) < 256, "%s", set->first_reason);
+		ck_assert_msg(strstr(set->first_reason, "long") != NULL &&
+				      strlen(set->first_reason) < 256,
+			      "%s", set->first_reason);
 		nodeset_unref(set);
 		free(json);
 	}
@@ -385,7 +478,8 @@ START_TEST(ids_and_labels_have_room_up_to_their_limits)
 	ck_assert_int_eq(node_check_id(id, why, sizeof(why)), 0);
 	for (size_t i = 0; i <= NODE_LABELS_MAX; i++)
 		labels[i] = (struct node_label){.name = "n", .value = "v"};
-	ck_assert_int_eq(node_new(&node, "x", "h:1", labels, NODE_LABELS_MAX + 1, why, sizeof(why)), -EINVAL);
+	ck_assert_int_eq(node_new(&node, "x", "h:1", labels, NODE_LABELS_MAX + 1, why, sizeof(why)),
+			 -EINVAL);
 	ck_assert_msg(strstr(why, "1001 labels") != NULL, "%s", why);
 	ck_assert_int_eq(node_new(&node, "x", "h:1", labels, NODE_LABELS_MAX, why, sizeof(why)), 0);
 	ck_assert_str_eq(safestart_node_label_at(node, NODE_LABELS_MAX - 1, NULL), "v");
@@ -396,14 +490,22 @@ END_TEST
 
 START_TEST(p11_one_id_with_differing_entries_uses_none_of_them)
 {
-	struct nodeset *set = parsed("[{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}},{\"targets\":[\"a:1\"]},{\"targets\":[\"b:2\"],\"labels\":{\"id\":\"x\"}},"
-				     "{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}}]");
+	struct nodeset *set =
+		parsed("[{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}},{\"targets\":[\"a:1\"]},"
+		       "{\"targets\":[\"b:2\"],\"labels\":{\"id\":\"x\"}},"
+		       "{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}}]");
 
 	ck_assert_str_eq(picture(set), "a:1@a:1 !x");
-	ck_assert_msg(strstr(set->first_reason, "b:1") != NULL && strstr(set->first_reason, "b:2") != NULL, "%s", set->first_reason);
+	ck_assert_msg(strstr(set->first_reason, "b:1") != NULL &&
+			      strstr(set->first_reason, "b:2") != NULL,
+		      "%s", set->first_reason);
 	nodeset_unref(set);
-	assert_picture("[{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\",\"zone\":\"z\"}}]", "!x");
-	assert_picture("[{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}},{\"targets\":[\"b:0\"],\"labels\":{\"id\":\"x\"}}]", "!x");
+	assert_picture("[{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}},{\"targets\":[\"b:1\"],"
+		       "\"labels\":{\"id\":\"x\",\"zone\":\"z\"}}]",
+		       "!x");
+	assert_picture("[{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"x\"}},{\"targets\":[\"b:0\"],"
+		       "\"labels\":{\"id\":\"x\"}}]",
+		       "!x");
 	assert_picture("[{\"targets\":[\"b:0\"]},{\"targets\":[\"b:0\"]}]", "!b:0");
 }
 END_TEST
@@ -420,11 +522,16 @@ START_TEST(faults_are_ordered_and_the_first_in_the_document_is_named_first)
 }
 END_TEST
 
-SUITE("document", a_target_without_an_id_has_its_address_as_id, with_several_targets_each_has_its_address_as_id, ipv6_comes_in_brackets,
-      labels_are_ordered_and_can_be_asked_for, p7_order_and_identical_duplicates_do_not_matter, p7_every_difference_is_one,
-      what_is_written_reads_the_same, p9_a_broken_document_is_refused_whole_with_its_reason, p9_a_document_cut_at_any_byte_is_refused, p9_a_document_is_judged_as_a_whole,
+SUITE("document", a_target_without_an_id_has_its_address_as_id,
+      with_several_targets_each_has_its_address_as_id, ipv6_comes_in_brackets,
+      labels_are_ordered_and_can_be_asked_for, p7_order_and_identical_duplicates_do_not_matter,
+      p7_every_difference_is_one, what_is_written_reads_the_same,
+      p9_a_broken_document_is_refused_whole_with_its_reason,
+      p9_a_document_cut_at_any_byte_is_refused, p9_a_document_is_judged_as_a_whole,
       p9_monstrous_documents_are_refused, p9_more_than_max_nodes_or_max_bytes_is_refused,
-      p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay, p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses,
-      p9_labels_repeated_for_many_targets_do_not_multiply_memory, p11_an_id_of_a_megabyte_is_one_bad_entry,
-      ids_and_labels_have_room_up_to_their_limits, p11_one_id_with_differing_entries_uses_none_of_them,
+      p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay,
+      p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses,
+      p9_labels_repeated_for_many_targets_do_not_multiply_memory,
+      p11_an_id_of_a_megabyte_is_one_bad_entry, ids_and_labels_have_room_up_to_their_limits,
+      p11_one_id_with_differing_entries_uses_none_of_them,
       faults_are_ordered_and_the_first_in_the_document_is_named_first)

@@ -48,7 +48,8 @@ END_TEST
 
 START_TEST(edits_make_copies)
 {
-	struct nodeset *set = parsed("[{\"targets\":[\"b:1\",\"d:1\",\"f:0\",\"e:0\"]}]"), *with, *without;
+	struct nodeset *set = parsed("[{\"targets\":[\"b:1\",\"d:1\",\"f:0\",\"e:0\"]}]"), *with,
+		       *without;
 	static const char *const rows[][4] = {
 		/* id, address, with it, then without it */
 		{"a", "h:1", "a@h:1 b:1@b:1 d:1@d:1 !e:0 !f:0", "b:1@b:1 d:1@d:1 !e:0 !f:0"},
@@ -78,14 +79,16 @@ END_TEST
 
 START_TEST(finding_says_where_it_is_or_would_be)
 {
-	struct nodeset *set = parsed("[{\"targets\":[\"b:1\",\"d:1\",\"f:1\"]}]"), *copy = nodeset_new(set->nodes, set->count);
+	struct nodeset *set = parsed("[{\"targets\":[\"b:1\",\"d:1\",\"f:1\"]}]"),
+		       *copy = nodeset_new(set->nodes, set->count);
 	static const char *const ids[] = {"a", "b:1", "c", "d:1", "e", "f:1", "g"};
 	size_t index;
 
 	ck_assert(nodeset_equal(set, copy));
 	nodeset_unref(set);
 	for (size_t i = 0; i < 7; i++) {
-		const struct safestart_node *node = nodeset_find(copy->nodes, copy->count, ids[i], &index);
+		const struct safestart_node *node =
+			nodeset_find(copy->nodes, copy->count, ids[i], &index);
 		ck_assert((node != NULL) == (i % 2 == 1));
 		ck_assert_uint_eq(index, i / 2);
 	}
@@ -99,7 +102,8 @@ END_TEST
 
 /* ---- What would change ---- */
 
-/* "+id -id ~id", then "=" and every id of the plan ("*" behind it: the live node itself). A static buffer. */
+/* "+id -id ~id", then "=" and every id of the plan ("*" behind it: the live node itself). A static
+ * buffer. */
 static const char *plan_picture(const char *live_json, const char *wanted_json, bool anew)
 {
 	static char text[1024];
@@ -110,8 +114,10 @@ static const char *plan_picture(const char *live_json, const char *wanted_json, 
 	ck_assert_int_eq(nodeset_plan(&plan, live->nodes, live->count, wanted, anew), 0);
 	for (size_t i = 0; i < plan.change_count; i++) {
 		const struct nodeset_change *change = &plan.changes[i];
-		struct safestart_node *const *nodes = change->kind == SAFESTART_REMOVED ? live->nodes : plan.nodes;
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%c%s ", " +-~"[change->kind], safestart_node_id(nodes[change->index]));
+		struct safestart_node *const *nodes =
+			change->kind == SAFESTART_REMOVED ? live->nodes : plan.nodes;
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%c%s ", " +-~"[change->kind],
+				       safestart_node_id(nodes[change->index]));
 	}
 	at += (size_t)snprintf(text + at, sizeof(text) - at, "=");
 	for (size_t i = 0; i < plan.count; i++) {
@@ -139,16 +145,20 @@ START_TEST(p11_the_plan_says_what_changes_and_a_faulty_live_node_stays)
 		{live, false, "= b* d* f*"},
 		{"[]", false, "-b -d -f ="},
 		{"[" N("f", "f:1") "," N("b", "b:1") "]", false, "-d = b* f*"},
-		{"[" N("a", "a:1") "," N("d", "d:2") "," N("g", "g:1") "]", false, "+a -b ~d -f +g = a d g"},
-		{"[" N("b", "b:0") "," N("d", "d:1") "," N("f", "f:1") "," N("f", "f:2") "]", false, "= b* d* f*"},
+		{"[" N("a", "a:1") "," N("d", "d:2") "," N("g", "g:1") "]", false,
+		 "+a -b ~d -f +g = a d g"},
+		{"[" N("b", "b:0") "," N("d", "d:1") "," N("f", "f:1") "," N("f", "f:2") "]", false,
+		 "= b* d* f*"},
 		{"[" N("b", "b:0") "," N("x", "x:0") "," N("d", "d:9") "]", false, "~d -f = b* d"},
 		{live, true, "+b +d +f = b d f"},
-		{"[" N("a", "a:1") "," N("b", "b:0") "," N("d", "d:2") "]", true, "+a +b +d = a b* d"},
+		{"[" N("a", "a:1") "," N("b", "b:0") "," N("d", "d:2") "]", true,
+		 "+a +b +d = a b* d"},
 		{"[]", true, "="},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		ck_assert_str_eq(plan_picture(live, rows[i].wanted, rows[i].anew), rows[i].expected);
+		ck_assert_str_eq(plan_picture(live, rows[i].wanted, rows[i].anew),
+				 rows[i].expected);
 	ck_assert_str_eq(plan_picture("[]", live, false), "+b +d +f = b d f");
 	ck_assert_str_eq(plan_picture("[]", "[]", false), "=");
 }
@@ -158,8 +168,11 @@ END_TEST
 
 START_TEST(p11_a_node_called_like_an_entry_without_an_id_is_another)
 {
-	struct nodeset *live = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"id\":\"entry 2\"}},{\"targets\":[\"b:1\"]}]");
-	struct nodeset *wanted = parsed("[{\"targets\":[\"b:1\"]},{\"targets\":[\"c:1\"],\"labels\":{\"id\":\"\"}}]"), *with, *without;
+	struct nodeset *live = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"id\":\"entry "
+				      "2\"}},{\"targets\":[\"b:1\"]}]");
+	struct nodeset *wanted = parsed("[{\"targets\":[\"b:1\"]},{\"targets\":[\"c:1\"],"
+					"\"labels\":{\"id\":\"\"}}]"),
+		       *with, *without;
 	struct nodeset_plan plan;
 
 	/* It left the set: that another entry has no id does not keep it. */
@@ -173,7 +186,8 @@ START_TEST(p11_a_node_called_like_an_entry_without_an_id_is_another)
 	ck_assert_str_eq(picture(with), "b:1@b:1 entry 2@a:1 !entry 2");
 	without = nodeset_without(with, "entry 2");
 	ck_assert_str_eq(picture(without), "b:1@b:1 !entry 2");
-	ck_assert(nodeset_equal(without, wanted) && !nodeset_has_fault(without, "entry 2") && nodeset_find_fault(without, "entry 2") != NULL);
+	ck_assert(nodeset_equal(without, wanted) && !nodeset_has_fault(without, "entry 2") &&
+		  nodeset_find_fault(without, "entry 2") != NULL);
 	nodeset_unref(with);
 	nodeset_unref(without);
 	nodeset_unref(wanted);
@@ -217,11 +231,15 @@ START_TEST(p12_rails_are_judged_to_the_node)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		why[0] = '\0';
-		int error = nodeset_judge(&rows[i].rails, rows[i].live, rows[i].count, rows[i].forced, why, sizeof(why));
-		ck_assert_msg(error == (rows[i].words != NULL ? -ERANGE : 0), "row %zu: %d %s", i, error, why);
-		ck_assert_msg(rows[i].words == NULL || strstr(why, rows[i].words) != NULL, "row %zu: %s", i, why);
+		int error = nodeset_judge(&rows[i].rails, rows[i].live, rows[i].count,
+					  rows[i].forced, why, sizeof(why));
+		ck_assert_msg(error == (rows[i].words != NULL ? -ERANGE : 0), "row %zu: %d %s", i,
+			      error, why);
+		ck_assert_msg(rows[i].words == NULL || strstr(why, rows[i].words) != NULL,
+			      "row %zu: %s", i, why);
 		if (error < 0 && rows[i].count > 0)
-			ck_assert_msg(strstr(why, "SAFESTART_FORCE") != NULL, "row %zu: %s", i, why);
+			ck_assert_msg(strstr(why, "SAFESTART_FORCE") != NULL, "row %zu: %s", i,
+				      why);
 	}
 }
 END_TEST
@@ -233,7 +251,9 @@ START_TEST(p12_the_shrink_rail_is_exact_for_every_small_set)
 		for (size_t live = 1; live <= 60; live++) {
 			for (size_t count = 1; count <= live; count++) {
 				bool refuse = (live - count) * 100 > live * percent;
-				ck_assert_msg((nodeset_judge(&rails, live, count, false, NULL, 0) == -ERANGE) == refuse, "%zu of %zu at %u", count, live, percent);
+				ck_assert_msg((nodeset_judge(&rails, live, count, false, NULL, 0) ==
+					       -ERANGE) == refuse,
+					      "%zu of %zu at %u", count, live, percent);
 			}
 		}
 	}
@@ -242,11 +262,13 @@ END_TEST
 
 START_TEST(p11_a_set_in_which_nothing_is_usable_is_refused)
 {
-	struct nodeset *none = parsed("[{\"targets\":[\"b:0\",\"a:0\"]}]"), *some = parsed("[{\"targets\":[\"b:0\",\"a:1\"]}]"), *empty = parsed("[]");
+	struct nodeset *none = parsed("[{\"targets\":[\"b:0\",\"a:0\"]}]"),
+		       *some = parsed("[{\"targets\":[\"b:0\",\"a:1\"]}]"), *empty = parsed("[]");
 	char why[512];
 
 	ck_assert_int_eq(nodeset_usable(none, why, sizeof(why)), -EINVAL);
-	ck_assert_msg(strstr(why, "2 of 2") != NULL && strstr(why, "port \"0\"") != NULL, "%s", why);
+	ck_assert_msg(strstr(why, "2 of 2") != NULL && strstr(why, "port \"0\"") != NULL, "%s",
+		      why);
 	ck_assert_int_eq(nodeset_usable(some, why, sizeof(why)), 0);
 	ck_assert_int_eq(nodeset_usable(empty, why, sizeof(why)), 0);
 	nodeset_unref(none);
@@ -255,7 +277,9 @@ START_TEST(p11_a_set_in_which_nothing_is_usable_is_refused)
 }
 END_TEST
 
-SUITE("nodeset", a_copy_is_the_same_node_without_report, edits_make_copies, finding_says_where_it_is_or_would_be,
+SUITE("nodeset", a_copy_is_the_same_node_without_report, edits_make_copies,
+      finding_says_where_it_is_or_would_be,
       p11_the_plan_says_what_changes_and_a_faulty_live_node_stays,
       p11_a_node_called_like_an_entry_without_an_id_is_another, p12_rails_are_judged_to_the_node,
-      p12_the_shrink_rail_is_exact_for_every_small_set, p11_a_set_in_which_nothing_is_usable_is_refused)
+      p12_the_shrink_rail_is_exact_for_every_small_set,
+      p11_a_set_in_which_nothing_is_usable_is_refused)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pthread_cancel(): a thread that dies in the middle takes no lock, no ticket and no turn with it. */
+/* pthread_cancel(): a thread that dies in the middle takes no lock, no ticket and no turn with it.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <safestart/source.h>
@@ -43,7 +44,9 @@ static void *wait_for_ever(void *argument)
 	struct victim *victim = argument;
 
 	victim->task = gettid();
-	victim->reached = 1 + (victim->ticket != 0 ? safestart_wait(victim->ss, victim->ticket, -1, NULL) : safestart_wait_ready(victim->ss, -1));
+	victim->reached =
+		1 + (victim->ticket != 0 ? safestart_wait(victim->ss, victim->ticket, -1, NULL)
+					 : safestart_wait_ready(victim->ss, -1));
 	return NULL;
 }
 
@@ -90,8 +93,9 @@ START_TEST(p6_close_does_not_wait_for_the_dead)
 		start(&waiter, wait_for_ever);
 		EVENTUALLY(is_asleep(waiter.task));
 		pthread_cancel(waiter.thread);
+		/* Answers it and waits until it has left, or died: it may be either. */
 		if (i % 2)
-			close_now(ss); /* answers it and waits until it has left, or died: it may be either */
+			close_now(ss);
 		(void)was_cancelled(&waiter);
 		if (i % 2 == 0)
 			close_now(ss);
@@ -115,7 +119,8 @@ static void log_line(int level, const char *message, void *user_data)
 	pthread_testcancel();
 }
 
-static int fail_to_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int fail_to_open(void **state, const struct safestart_source_conf *conf, char *why,
+			size_t why_size, void *user_data)
 {
 	(void)state, (void)conf, (void)why, (void)why_size, (void)user_data;
 	pthread_testcancel();
@@ -136,7 +141,11 @@ static void close_nothing(void *state)
 /* Opening fails halfway, with descriptors to give back. */
 static int open_in_vain(void)
 {
-	static const struct safestart_source source = {.size = sizeof(source), .scheme = "vain", .open = fail_to_open, .gather = read_nothing, .close = close_nothing};
+	static const struct safestart_source source = {.size = sizeof(source),
+						       .scheme = "vain",
+						       .open = fail_to_open,
+						       .gather = read_nothing,
+						       .close = close_nothing};
 	struct safestart_conf *conf = safestart_conf_new();
 	struct safestart *ss;
 
@@ -148,9 +157,13 @@ static int open_in_vain(void)
 }
 
 /* No ck_assert in here: check writes down where it is, and that is a cancellation point. */
-static struct safestart *open_talking(const char *key, const char *value, const char *last_good, _Atomic int *calls)
+static struct safestart *open_talking(const char *key, const char *value, const char *last_good,
+				      _Atomic int *calls)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = talk, .restart = talk, .log = log_line};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = talk,
+						      .restart = talk,
+						      .log = log_line};
 	struct safestart_conf *conf = safestart_conf_new();
 	struct safestart *ss = NULL;
 
@@ -179,9 +192,11 @@ static void *call_everything(void *argument)
 	STEP(victim, ss);
 	STEP(victim, open_in_vain());
 	STEP(victim, victim->accepted += safestart_request_restart(ss) != 0);
-	STEP(victim, victim->accepted += safestart_request(ss, SAFESTART_FORCE | SAFESTART_URGENT, "why not") != 0);
+	STEP(victim, victim->accepted +=
+		     safestart_request(ss, SAFESTART_FORCE | SAFESTART_URGENT, "why not") != 0);
 	STEP(victim, safestart_dispatch(ss, 100)); /* -EBUSY with thread=yes */
-	STEP(victim, safestart_node_announce(ss, "b", "10.0.0.2:1", NULL, NULL)); /* may read last_good */
+	/* May read last_good. */
+	STEP(victim, safestart_node_announce(ss, "b", "10.0.0.2:1", NULL, NULL));
 	STEP(victim, safestart_nodes_replace(ss, ONE, &ticket, NULL, 0));
 	STEP(victim, safestart_node_withdraw(ss, "b", NULL));
 	STEP(victim, safestart_dispatch(ss, 100));
@@ -221,7 +236,9 @@ START_TEST(p16_no_call_is_cut_short_by_a_cancellation)
 		write_file(last_good, ONE);
 		start(&victim, call_everything);
 		ck_assert(was_cancelled(&victim));
-		ck_assert_msg(victim.reached == STEPS, "thread=%s: it was cut short after %d of %d calls", settings[i], victim.reached, STEPS);
+		ck_assert_msg(victim.reached == STEPS,
+			      "thread=%s: it was cut short after %d of %d calls", settings[i],
+			      victim.reached, STEPS);
 		ck_assert_uint_eq(victim.accepted, 2);
 	}
 }
@@ -250,7 +267,8 @@ START_TEST(p16_a_cancelled_dispatcher_leaves_its_place_to_another)
 		start(&dispatcher, dispatch_for_ever);
 		EVENTUALLY(is_asleep(dispatcher.task));
 		pthread_cancel(dispatcher.thread);
-		ck_assert_uint_ne(safestart_request_restart(dispatcher.ss), 0); /* it ends when its turn does */
+		/* It ends when its turn does. */
+		ck_assert_uint_ne(safestart_request_restart(dispatcher.ss), 0);
 		ck_assert(was_cancelled(&dispatcher));
 		uint64_t ticket = safestart_request_restart(dispatcher.ss);
 		while (safestart_wait(dispatcher.ss, ticket, 0, NULL) == -ETIMEDOUT)
@@ -267,7 +285,8 @@ static void *ask_and_wait(void *argument)
 	struct victim *victim = argument;
 
 	for (unsigned i = 0;; i++) {
-		/* What is counted was accepted, what was accepted is counted: asking is no cancellation point. */
+		/* What is counted was accepted, what was accepted is counted: asking is no
+		 * cancellation point. */
 		uint64_t ticket = safestart_request(victim->ss, 0, i % 3 ? "why not" : NULL);
 		victim->accepted += ticket != 0;
 		if (i % 8 == 0)
@@ -311,16 +330,20 @@ START_TEST(p2_threads_cancelled_at_any_instant_take_no_request_with_them)
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
 	ck_assert_int_eq(open_descriptors(), descriptors);
 	char expected[64], *metrics = safestart_metrics_text(ss);
-	snprintf(expected, sizeof(expected), "} %llu\n", (unsigned long long)(victims[0].accepted + victims[1].accepted + victims[2].accepted + 1));
+	snprintf(expected, sizeof(expected), "} %llu\n",
+		 (unsigned long long)(victims[0].accepted + victims[1].accepted +
+				      victims[2].accepted + 1));
 	const char *counted = strstr(metrics, "\nsafestart_requests_total{");
 	ck_assert_ptr_nonnull(counted);
 	counted = strchr(counted, '}');
-	ck_assert_msg(strncmp(counted, expected, strlen(expected)) == 0, "%.30s, accepted %s", counted, expected);
+	ck_assert_msg(strncmp(counted, expected, strlen(expected)) == 0, "%.30s, accepted %s",
+		      counted, expected);
 	safestart_free(metrics);
 	close_now(ss);
 }
 END_TEST
 
-SUITE("cancel", p6_a_cancelled_waiter_changes_nothing_for_others, p6_close_does_not_wait_for_the_dead,
-      p16_no_call_is_cut_short_by_a_cancellation, p16_a_cancelled_dispatcher_leaves_its_place_to_another,
+SUITE("cancel", p6_a_cancelled_waiter_changes_nothing_for_others,
+      p6_close_does_not_wait_for_the_dead, p16_no_call_is_cut_short_by_a_cancellation,
+      p16_a_cancelled_dispatcher_leaves_its_place_to_another,
       p2_threads_cancelled_at_any_instant_take_no_request_with_them)

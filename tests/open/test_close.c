@@ -12,7 +12,9 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 
 START_TEST(p6_shutdown_answers_every_open_ticket)
 {
@@ -61,7 +63,8 @@ static bool all_others_sleep(void)
 	return asleep;
 }
 
-/* A server that leaves the closing to the end of its process, or that waits for its last requests in between. */
+/* A server that leaves the closing to the end of its process, or that waits for its last requests
+ * in between. */
 START_TEST(p14_a_handle_that_is_shut_down_rests)
 {
 	struct app app;
@@ -137,10 +140,13 @@ START_TEST(p6_close_answers_waiters_and_waits_until_they_have_left)
 	ck_assert_uint_eq(safestart_request_restart(ss), 1);
 	for (int i = 0; i < 8; i++) {
 		waiters[i].ss = ss;
-		ck_assert_int_eq(pthread_create(&waiters[i].thread, NULL, wait_for_ever, &waiters[i]), 0);
+		ck_assert_int_eq(pthread_create(&waiters[i].thread, NULL, wait_for_ever,
+						&waiters[i]),
+				 0);
 	}
+	/* Who comes only when close has begun uses a handle that may be gone. */
 	for (int i = 0; i < 8; i++)
-		EVENTUALLY(is_asleep(waiters[i].task)); /* who comes only when close has begun uses a handle that may be gone */
+		EVENTUALLY(is_asleep(waiters[i].task));
 	close_now(ss);
 	for (int i = 0; i < 8; i++)
 		pthread_join(waiters[i].thread, NULL);
@@ -157,7 +163,8 @@ START_TEST(p13_owned_snapshots_outlive_close_and_the_last_owner_retires)
 	push_and_wait(ss, ONE);
 	struct safestart_snapshot *first = safestart_snapshot_acquire(ss);
 	push_and_wait(ss, TWO);
-	struct safestart_snapshot *second = safestart_snapshot_acquire(ss), *again = safestart_snapshot_acquire(ss);
+	struct safestart_snapshot *second = safestart_snapshot_acquire(ss),
+				  *again = safestart_snapshot_acquire(ss);
 	close_now(ss);
 	ck_assert_int_eq(app.retires + app.retired_nodes, 0);
 	safestart_snapshot_release(first);
@@ -175,7 +182,9 @@ START_TEST(closing_at_once_and_closing_nothing_is_fine)
 {
 	ck_assert_int_eq(safestart_close(NULL), 0);
 	for (int i = 0; i < 50; i++) {
-		struct safestart *ss = open_with(NULL, i % 2 ? "source=file:/nowhere/nodes.json" : "debounce=0", NULL);
+		struct safestart *ss =
+			open_with(NULL, i % 2 ? "source=file:/nowhere/nodes.json" : "debounce=0",
+				  NULL);
 		if (i % 3 == 0)
 			safestart_nodes_replace(ss, ONE, NULL, NULL, 0);
 		close_now(ss);
@@ -238,11 +247,13 @@ START_TEST(p9_opening_without_memory_or_threads_is_an_error_in_words)
 }
 END_TEST
 
-/* ---- Every allocation of open fails once: the program's malloc comes before libc's, for the library too ---- */
+/* ---- Every allocation of open fails once: the program's malloc comes before libc's, for the
+ * library too ---- */
 
 #if !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
-static __thread int until_failure = -1; /* allocations of this thread that still succeed; negative: all */
-static __thread int balance;            /* what this thread has allocated and not freed */
+/* Allocations of this thread that still succeed; negative: all. */
+static __thread int until_failure = -1;
+static __thread int balance; /* what this thread has allocated and not freed */
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -289,7 +300,8 @@ void *realloc(void *memory, size_t size)
 
 START_TEST(p9_every_allocation_of_open_may_fail)
 {
-	struct safestart_conf *conf = conf_with("source=file:/nowhere/nodes.json", "last_good=/nowhere/kept", NULL);
+	struct safestart_conf *conf =
+		conf_with("source=file:/nowhere/nodes.json", "last_good=/nowhere/kept", NULL);
 	int failures = 0, result;
 	struct safestart *ss;
 	char why[256];
@@ -303,12 +315,15 @@ START_TEST(p9_every_allocation_of_open_may_fail)
 	} while (result < 0);
 	close_now(ss);
 	ck_assert_int_gt(failures, 12);
-	for (int n = 1; n < failures; n++) { /* each of them once more: were anything left behind, it would add up */
+	/* Each of them once more: were anything left behind, it would add up. */
+	for (int n = 1; n < failures; n++) {
 		int before = balance;
 		until_failure = n;
 		result = safestart_open(&ss, conf, why, sizeof(why));
 		until_failure = -1;
-		if (result == 0) { /* libc keeps a thread's stack for the next one: fewer allocations than the first time */
+		/* Libc keeps a thread's stack for the next one: fewer allocations than the first
+		 * time. */
+		if (result == 0) {
 			close_now(ss);
 			break;
 		}
@@ -325,7 +340,11 @@ START_TEST(p9_every_allocation_of_open_may_fail)
 END_TEST
 #endif
 
-SUITE("close", p6_shutdown_answers_every_open_ticket, p14_a_handle_that_is_shut_down_rests, p14_close_waits_for_a_hung_callback_at_most_run_timeout, p14_close_waits_for_an_open_later,
-      p6_close_answers_waiters_and_waits_until_they_have_left, p13_owned_snapshots_outlive_close_and_the_last_owner_retires,
-      closing_at_once_and_closing_nothing_is_fine, p9_opening_without_descriptors_is_an_error_in_words,
-      p9_opening_without_memory_or_threads_is_an_error_in_words, p9_every_allocation_of_open_may_fail)
+SUITE("close", p6_shutdown_answers_every_open_ticket, p14_a_handle_that_is_shut_down_rests,
+      p14_close_waits_for_a_hung_callback_at_most_run_timeout, p14_close_waits_for_an_open_later,
+      p6_close_answers_waiters_and_waits_until_they_have_left,
+      p13_owned_snapshots_outlive_close_and_the_last_owner_retires,
+      closing_at_once_and_closing_nothing_is_fine,
+      p9_opening_without_descriptors_is_an_error_in_words,
+      p9_opening_without_memory_or_threads_is_an_error_in_words,
+      p9_every_allocation_of_open_may_fail)

@@ -11,13 +11,15 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 #define THREE "[{\"targets\":[\"10.0.0.1:1\",\"10.0.0.2:1\",\"10.0.0.3:1\"]}]"
 
 /* A child says what is wrong by its exit code, the line. */
-#define CHILD_CHECK(condition)            \
-	do {                              \
-		if (!(condition))         \
+#define CHILD_CHECK(condition)                        \
+	do {                                          \
+		if (!(condition))                     \
 			leave_child(__LINE__ & 0xff); \
 	} while (0)
 
@@ -26,7 +28,9 @@ static void await(pid_t child)
 	int status;
 
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %x (line %d mod 256)", (unsigned)status, WEXITSTATUS(status));
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+		      "the child ended with %x (line %d mod 256)", (unsigned)status,
+		      WEXITSTATUS(status));
 }
 
 START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
@@ -42,8 +46,10 @@ START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
 		alarm(60);
 		app_after_fork(&app);
 		const struct safestart_snapshot *live = safestart_read_lock(ss);
-		CHILD_CHECK(safestart_snapshot_size(live) == 2 && safestart_snapshot_generation(live) == 1);
-		CHILD_CHECK(safestart_snapshot_data(live) == NULL && safestart_node_data(safestart_snapshot_at(live, 0)) == NULL);
+		CHILD_CHECK(safestart_snapshot_size(live) == 2 &&
+			    safestart_snapshot_generation(live) == 1);
+		CHILD_CHECK(safestart_snapshot_data(live) == NULL &&
+			    safestart_node_data(safestart_snapshot_at(live, 0)) == NULL);
 		safestart_read_unlock(ss);
 		uint64_t ticket = safestart_request_restart(ss);
 		CHILD_CHECK(ticket == 2);
@@ -51,14 +57,17 @@ START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
 		CHILD_CHECK(safestart_after_fork(ss) == 0 && safestart_after_fork(ss) == 0);
 		struct safestart_outcome outcome = {.size = sizeof(outcome)};
 		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0);
-		CHILD_CHECK(outcome.verdict == SAFESTART_APPLIED && outcome.generation == 2 && app.prepares == 1);
+		CHILD_CHECK(outcome.verdict == SAFESTART_APPLIED && outcome.generation == 2 &&
+			    app.prepares == 1);
 		live = safestart_read_lock(ss);
 		CHILD_CHECK(safestart_node_data(safestart_snapshot_at(live, 1)) != NULL);
 		safestart_read_unlock(ss);
 		CHILD_CHECK(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0) == 0);
-		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0 && outcome.generation == 3);
+		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0 &&
+			    outcome.generation == 3);
 		CHILD_CHECK(safestart_close(ss) == 0);
-		CHILD_CHECK(app.retires == 2 && app.retired_nodes == 2); /* its own, not the parent's */
+		/* Its own, not the parent's. */
+		CHILD_CHECK(app.retires == 2 && app.retired_nodes == 2);
 		leave_child(0);
 	}
 	await(child);
@@ -100,7 +109,8 @@ static void worker(struct safestart *ss, int ready)
 	alarm(60);
 	CHILD_CHECK(safestart_after_fork(ss) == 0);
 	CHILD_CHECK(write(ready, "x", 1) == 1);
-	for (int i = 0; i < 30000 && strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") != 0; i++)
+	for (int i = 0; i < 30000 && strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") != 0;
+	     i++)
 		pause_a_moment();
 	CHILD_CHECK(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
 	CHILD_CHECK(safestart_close(ss) == 0);
@@ -189,7 +199,9 @@ START_TEST(p17_forking_a_busy_process_hangs_no_child)
 			struct safestart_outcome outcome = {.size = sizeof(outcome)};
 			CHILD_CHECK(safestart_wait(ss, ticket, -1, &outcome) == 0);
 			if (strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") != 0)
-				fprintf(stderr, "ticket %d, outcome %d of %d, live %s: %s\n", (int)ticket, (int)outcome.ticket, (int)outcome.run, live_ids(ss), outcome.message);
+				fprintf(stderr, "ticket %d, outcome %d of %d, live %s: %s\n",
+					(int)ticket, (int)outcome.ticket, (int)outcome.run,
+					live_ids(ss), outcome.message);
 			CHILD_CHECK(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
 			CHILD_CHECK(safestart_close(ss) == 0);
 			leave_child(0);
@@ -211,7 +223,8 @@ START_TEST(p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own)
 
 	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
 	ck_assert_int_eq(safestart_wait(ss, ticket, -1, NULL), 0);
-	EVENTUALLY(safestart_dispatch(ss, 0) == 0 && safestart_node_state(ss, "x", NULL, 0) == SAFESTART_NODE_UNKNOWN);
+	EVENTUALLY(safestart_dispatch(ss, 0) == 0 &&
+		   safestart_node_state(ss, "x", NULL, 0) == SAFESTART_NODE_UNKNOWN);
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(60);
@@ -277,7 +290,8 @@ START_TEST(p17_a_child_that_lives_on_last_good_prepares_it_anew)
 		for (int i = 0; i < 30000 && safestart_generation(ss) == 1; i++)
 			pause_a_moment();
 		const struct safestart_snapshot *live = safestart_read_lock(ss);
-		CHILD_CHECK(safestart_snapshot_size(live) == 2 && safestart_node_data(safestart_snapshot_at(live, 0)) != NULL);
+		CHILD_CHECK(safestart_snapshot_size(live) == 2 &&
+			    safestart_node_data(safestart_snapshot_at(live, 0)) != NULL);
 		safestart_read_unlock(ss);
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
@@ -348,7 +362,8 @@ START_TEST(p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
 	push_and_wait(ss, TWO);
 	ck_assert_int_eq(pthread_create(&thread, NULL, borrow_for_long, &borrower), 0);
 	EVENTUALLY(borrower.inside);
-	push_and_wait(ss, ONE); /* its grace period waits for the borrower, and the fork for the grace period */
+	/* Its grace period waits for the borrower, and the fork for the grace period. */
+	push_and_wait(ss, ONE);
 	fork_until_one_waits(&forker);
 	for (int i = 0; i < 50; i++)
 		ck_assert_int_eq(push_and_wait(ss, i % 2 ? ONE : TWO).verdict, SAFESTART_APPLIED);
@@ -359,7 +374,10 @@ START_TEST(p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
 }
 END_TEST
 
-SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own, p17_a_child_that_never_asks_may_close_or_exit,
+SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
+      p17_a_child_that_never_asks_may_close_or_exit,
       p17_four_forked_workers_each_follow_later_changes, p17_forking_a_busy_process_hangs_no_child,
       p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own,
-      p17_the_childs_first_run_answers_what_the_parent_had_in_hand, p17_a_child_that_lives_on_last_good_prepares_it_anew, p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
+      p17_the_childs_first_run_answers_what_the_parent_had_in_hand,
+      p17_a_child_that_lives_on_last_good_prepares_it_anew,
+      p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a host process may expect of a guest: signals, clocks, descriptors, crashes; and that runs never overlap
- * whatever is thrown at the door. */
+/* What a host process may expect of a guest: signals, clocks, descriptors, crashes; and that runs
+ * never overlap whatever is thrown at the door. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,9 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 
 /* ---- P8: the program's clock_gettime() comes before libc's, for the library too ---- */
 
@@ -29,7 +31,8 @@ int clock_gettime(clockid_t clock, struct timespec *time)
 	int result = (int)syscall(SYS_clock_gettime, clock, time);
 
 	if (clock == CLOCK_REALTIME && wall_clock_jumps)
-		time->tv_sec += (atomic_fetch_add(&wall_clock_reads, 1) % 2 ? 1 : -1) * 20L * 365 * 86400;
+		time->tv_sec +=
+			(atomic_fetch_add(&wall_clock_reads, 1) % 2 ? 1 : -1) * 20L * 365 * 86400;
 	return result;
 }
 
@@ -44,7 +47,8 @@ START_TEST(p8_the_wall_clock_may_jump_by_decades)
 	write_file(path, ONE);
 	snprintf(setting, sizeof(setting), "source=file:%s", path);
 	app.prepare_result = -EIO;
-	struct safestart *ss = open_with(&app, setting, "debounce=20ms", "retry_min=20ms", "retry_max=20ms", "reconcile=50ms", NULL);
+	struct safestart *ss = open_with(&app, setting, "debounce=20ms", "retry_min=20ms",
+					 "retry_max=20ms", "reconcile=50ms", NULL);
 	int64_t begin = now_ms();
 	EVENTUALLY(app.prepares >= 4); /* the first load, and retries 10 to 20 ms apart */
 	ck_assert_int_ge(now_ms() - begin, 3 * 10 - 1);
@@ -53,7 +57,9 @@ START_TEST(p8_the_wall_clock_may_jump_by_decades)
 	replace_file(path, TWO);
 	EVENTUALLY(strcmp(live_ids(ss), "a b") == 0);
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
-	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 5, &outcome), -ETIMEDOUT); /* debounce is 20 ms */
+	/* Debounce is 20 ms. */
+	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 5, &outcome),
+			 -ETIMEDOUT);
 	ck_assert_int_eq(safestart_wait(ss, outcome.ticket + 1, 30000, &outcome), 0);
 	close_now(ss);
 }
@@ -91,7 +97,8 @@ START_TEST(p1_runs_and_callbacks_never_overlap)
 	app.hang_data = true;
 	app.restart_enabled = true;
 	app.dawdle = true;
-	storm.ss = open_with(&app, "debounce=0", "retry_min=1ms", "retry_max=1ms", "run_timeout=1s", NULL);
+	storm.ss = open_with(&app, "debounce=0", "retry_min=1ms", "retry_max=1ms", "run_timeout=1s",
+			     NULL);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_all_the_time, &storm), 0);
 	for (int i = 1; i <= 60; i++) {
@@ -123,7 +130,8 @@ static void ask_from_handler(int signal)
 
 	(void)signal;
 	errno = 12345;
-	bool fine = safestart_request_restart(asked) != 0 && safestart_request(asked, SAFESTART_URGENT, "signal") != 0;
+	bool fine = safestart_request_restart(asked) != 0 &&
+		    safestart_request(asked, SAFESTART_URGENT, "signal") != 0;
 	safestart_snapshot_release(safestart_snapshot_acquire(asked));
 	fine = fine && safestart_read_lock(asked) != NULL;
 	safestart_read_unlock(asked);
@@ -141,8 +149,11 @@ START_TEST(p5_signal_handlers_may_ask_and_read_at_any_instant)
 	ck_assert_int_eq(sigaction(SIGHUP, &action, &before), 0);
 	for (int i = 0; i < 300; i++) {
 		uint64_t ticket;
-		kill(getpid(), SIGHUP); /* only this thread can take it: the library's block every signal */
-		ck_assert_int_eq(safestart_nodes_replace(asked, i % 2 ? ONE : TWO, &ticket, NULL, 0), 0);
+		/* Only this thread can take it: the library's block every signal. */
+		kill(getpid(), SIGHUP);
+		ck_assert_int_eq(safestart_nodes_replace(asked, i % 2 ? ONE : TWO, &ticket, NULL,
+							 0),
+				 0);
 		kill(getpid(), SIGHUP);
 		answer(asked, ticket);
 	}
@@ -168,8 +179,10 @@ static void check_thread(const char *task)
 		fclose(file);
 	if (under_valgrind())
 		return; /* it keeps masks of its own */
-	/* All but those that can't be blocked (KILL 9, STOP 19) and the two libc keeps for itself (32, 33). */
-	ck_assert_msg((blocked | 0x0000000180040100ull) == ~0ull, "thread %s blocks %llx", task, blocked);
+	/* All but those that can't be blocked (KILL 9, STOP 19) and the two libc keeps for itself
+	 * (32, 33). */
+	ck_assert_msg((blocked | 0x0000000180040100ull) == ~0ull, "thread %s blocks %llx", task,
+		      blocked);
 }
 
 static void check_threads(void)
@@ -207,10 +220,12 @@ START_TEST(p16_its_threads_block_signals_and_its_descriptors_close_on_exec)
 	struct safestart *ss = open_with(NULL, setting, control, "name=api", "debounce=0", NULL);
 	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 	replace_file(path, TWO);
-	EVENTUALLY(safestart_generation(ss) == 2 && access(socket_path, F_OK) == 0); /* all four threads have started */
+	/* All four threads have started. */
+	EVENTUALLY(safestart_generation(ss) == 2 && access(socket_path, F_OK) == 0);
 	check_threads();
 	for (int fd = 0; fd < 256; fd++)
-		ck_assert(was_open[fd] || fcntl(fd, F_GETFD) < 0 || (fcntl(fd, F_GETFD) & FD_CLOEXEC));
+		ck_assert(was_open[fd] || fcntl(fd, F_GETFD) < 0 ||
+			  (fcntl(fd, F_GETFD) & FD_CLOEXEC));
 	close_now(ss);
 	pthread_sigmask(SIG_SETMASK, NULL, &after);
 	ck_assert_int_eq(memcmp(&before, &after, sizeof(before)), 0);
@@ -223,11 +238,13 @@ START_TEST(p16_two_handles_never_meet)
 
 	app_init(&one);
 	app_init(&other);
-	struct safestart *first = open_with(&one, "debounce=0", "name=one", NULL), *second = open_with(&other, "debounce=0", "name=other", NULL);
+	struct safestart *first = open_with(&one, "debounce=0", "name=one", NULL),
+			 *second = open_with(&other, "debounce=0", "name=other", NULL);
 	one.hold = true;
 	ck_assert_int_eq(safestart_nodes_replace(first, ONE, NULL, NULL, 0), 0);
 	EVENTUALLY(one.prepares == 1);
-	ck_assert_int_eq(push_and_wait(second, TWO).verdict, SAFESTART_APPLIED); /* while the first one's callback hangs */
+	/* While the first one's callback hangs. */
+	ck_assert_int_eq(push_and_wait(second, TWO).verdict, SAFESTART_APPLIED);
 	ck_assert_uint_eq(safestart_generation(first), 0);
 	one.hold = false;
 	close_now(second);
@@ -265,7 +282,8 @@ static nlink_t threads_before_open;
 static volatile sig_atomic_t delayed;
 static _Atomic unsigned handled;
 
-/* Open lets signals through again when its thread has started: whoever is in this handler then is late with the rest. */
+/* Open lets signals through again when its thread has started: whoever is in this handler then is
+ * late with the rest. */
 static void on_delay(int signal)
 {
 	int saved = errno;
@@ -294,7 +312,8 @@ static void *delay(void *opener)
 
 START_TEST(a_callback_that_comes_before_open_has_returned_finds_the_handle)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .outcome = use_the_handle};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .outcome = use_the_handle};
 	struct sigaction slow = {.sa_handler = on_delay, .sa_flags = SA_RESTART};
 	char setting[300], why[256];
 	pthread_t opener = pthread_self(), delayer;
@@ -310,9 +329,11 @@ START_TEST(a_callback_that_comes_before_open_has_returned_finds_the_handle)
 		atomic_store(&opening_over, false);
 		ck_assert_int_eq(pthread_create(&delayer, NULL, delay, &opener), 0);
 		handle = NULL;
+		/* Ours, the delayer, and what a sanitizer has started. */
 		if (i == 0)
-			threads_before_open = threads_now(); /* ours, the delayer, and what a sanitizer has started */
-		EVENTUALLY(threads_now() == threads_before_open); /* those of the round before may linger */
+			threads_before_open = threads_now();
+		/* Those of the round before may linger. */
+		EVENTUALLY(threads_now() == threads_before_open);
 		delayed = 0;
 		int error = safestart_open(&handle, conf, why, sizeof(why));
 		atomic_store(&opening_over, true);
@@ -363,7 +384,8 @@ START_TEST(p18_killed_at_any_instant_it_leaves_a_readable_last_good)
 }
 END_TEST
 
-SUITE("guest", p8_the_wall_clock_may_jump_by_decades, p1_runs_and_callbacks_never_overlap, p5_signal_handlers_may_ask_and_read_at_any_instant,
+SUITE("guest", p8_the_wall_clock_may_jump_by_decades, p1_runs_and_callbacks_never_overlap,
+      p5_signal_handlers_may_ask_and_read_at_any_instant,
       p16_its_threads_block_signals_and_its_descriptors_close_on_exec, p16_two_handles_never_meet,
       a_callback_that_comes_before_open_has_returned_finds_the_handle,
       p18_killed_at_any_instant_it_leaves_a_readable_last_good)

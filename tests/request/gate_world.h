@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The gate's world for test_gate_states.c: the door and the loop as far as the gate meets them, everything that can happen,
- * and what is promised. A state is made of bytes and has all times relative to now, forgotten where nothing depends on
- * them any more, so that there are finitely many. */
+/* The gate's world for test_gate_states.c: the door and the loop as far as the gate meets them,
+ * everything that can happen, and what is promised. A state is made of bytes and has all times
+ * relative to now, forgotten where nothing depends on them any more, so that there are finitely
+ * many. */
 #ifndef GATE_WORLD_H
 #define GATE_WORLD_H
 
@@ -25,7 +26,8 @@ struct state {
 	bool running, pending, urgent;
 	/* The loop. */
 	bool deaf;
-	int8_t wake_at, overdue; /* overdue: steps since it ought to have looked; -1: it may sleep */
+	/* Overdue: steps since it ought to have looked; -1: it may sleep. */
+	int8_t wake_at, overdue;
 	/* The door: did somebody ask since the last look; is somebody in the batch in a hurry? */
 	bool unheard, hurry;
 	/* What has happened, seen from outside. asked_*: requests that no run has covered yet. */
@@ -37,12 +39,35 @@ struct state {
 };
 
 enum action {
-	TIME, LOOK, LOOK_IN_VAIN, ASK, ASK_URGENTLY, HINT, END, END_AGAIN, END_AGAIN_MIDDLE, END_AGAIN_MOST, DUE, DUE_LATER, RETURNED, ACTIONS
+	TIME,
+	LOOK,
+	LOOK_IN_VAIN,
+	ASK,
+	ASK_URGENTLY,
+	HINT,
+	END,
+	END_AGAIN,
+	END_AGAIN_MIDDLE,
+	END_AGAIN_MOST,
+	DUE,
+	DUE_LATER,
+	RETURNED,
+	ACTIONS
 };
 
-static const char *const action_names[] = {
-	"a step of time", "look", "look, but no run can be started", "request", "urgent request", "the source hints", "run ends", "run ends, again", "run ends, again, middle jitter",
-	"run ends, again, most jitter", "due now", "due later", "a late callback returns"};
+static const char *const action_names[] = {"a step of time",
+					   "look",
+					   "look, but no run can be started",
+					   "request",
+					   "urgent request",
+					   "the source hints",
+					   "run ends",
+					   "run ends, again",
+					   "run ends, again, middle jitter",
+					   "run ends, again, most jitter",
+					   "due now",
+					   "due later",
+					   "a late callback returns"};
 
 #define DUE_LATER_STEPS 3
 #define TRY_AGAIN_STEPS 2
@@ -56,9 +81,9 @@ struct step {
 	const char *broken; /* the promise that does not hold */
 };
 
-#define HOLDS(step, condition, promise)                            \
-	do {                                                       \
-		if (!(condition) && (step)->broken == NULL)        \
+#define HOLDS(step, condition, promise)                           \
+	do {                                                      \
+		if (!(condition) && (step)->broken == NULL)       \
 			(step)->broken = promise ": " #condition; \
 	} while (0)
 
@@ -72,7 +97,8 @@ static int most(int a, int b)
 	return a > b ? a : b;
 }
 
-/* A request goes unheard for at most this long: a quarter of the debounce, and the nanosecond that makes it move. */
+/* A request goes unheard for at most this long: a quarter of the debounce, and the nanosecond that
+ * makes it move. */
 static int quarter(const struct grid *grid)
 {
 	return grid->debounce > 0 ? grid->debounce / 4 + 1 : 0;
@@ -120,8 +146,9 @@ static int8_t steps_until(const struct step *step, int64_t time, int oldest)
 
 static struct gate_conf conf_of(const struct grid *grid)
 {
-	return (struct gate_conf){grid->debounce * grid->unit, grid->max_delay * grid->unit, grid->min_interval * grid->unit,
-				  grid->retry_min * grid->unit, grid->retry_max * grid->unit};
+	return (struct gate_conf){grid->debounce * grid->unit, grid->max_delay * grid->unit,
+				  grid->min_interval * grid->unit, grid->retry_min * grid->unit,
+				  grid->retry_max * grid->unit};
 }
 
 static void wake_gate(struct step *step, bool rubbish)
@@ -139,9 +166,12 @@ static void wake_gate(struct step *step, bool rubbish)
 	gate->failures = state->failures;
 	if (rubbish && state->failures > 0 && state->failures == bounded_failures(grid, UINT32_MAX))
 		gate->failures = UINT32_MAX;
-	gate->first = time_at(step, state->first) - (state->first <= -grid->max_delay ? long_ago : 0);
-	gate->newest = time_at(step, state->newest) - (state->newest <= -grid->debounce ? long_ago : 0);
-	gate->earliest = rubbish && state->earliest == 0 ? INT64_MIN : time_at(step, state->earliest);
+	gate->first =
+		time_at(step, state->first) - (state->first <= -grid->max_delay ? long_ago : 0);
+	gate->newest =
+		time_at(step, state->newest) - (state->newest <= -grid->debounce ? long_ago : 0);
+	gate->earliest =
+		rubbish && state->earliest == 0 ? INT64_MIN : time_at(step, state->earliest);
 	gate->due = time_at(step, state->due) - (state->due == 0 ? long_ago : 0);
 	if (rubbish && !state->pending)
 		gate->first = gate->newest = GATE_NEVER - 1;
@@ -168,7 +198,8 @@ static void lay_down_gate(struct step *step)
 /* The latest start of a run that covers what was asked; without lateness of the loop. [P4] */
 static int latest_start(const struct grid *grid, const struct state *state)
 {
-	int quiet = least(state->asked_newest + grid->debounce + quarter(grid), state->asked_first + grid->max_delay);
+	int quiet = least(state->asked_newest + grid->debounce + quarter(grid),
+			  state->asked_first + grid->max_delay);
 
 	return most(least(quiet, state->asked_urgently), state->floor);
 }
@@ -177,7 +208,8 @@ static void check_start(struct step *step)
 {
 	const struct grid *grid = step->grid;
 	const struct state *state = &step->state;
-	bool quiet = state->asked_newest + grid->debounce <= 0 || state->asked_first + grid->max_delay <= 0;
+	bool quiet = state->asked_newest + grid->debounce <= 0 ||
+		     state->asked_first + grid->max_delay <= 0;
 
 	HOLDS(step, !state->in_run, "P1, one at a time");
 	HOLDS(step, state->floor <= 0, "P4, min_interval");
@@ -185,7 +217,8 @@ static void check_start(struct step *step)
 	HOLDS(step, state->owed <= 0 || state->hurry || quiet, "P4, debounce");
 }
 
-/* In every state. As the loop always may look, and a look lets time pass, `not too late` means `in time`. */
+/* In every state. As the loop always may look, and a look lets time pass, `not too late` means `in
+ * time`. */
 static void check_state(struct step *step)
 {
 	const struct grid *grid = step->grid;
@@ -193,8 +226,10 @@ static void check_state(struct step *step)
 
 	if (state->in_run)
 		return;
-	HOLDS(step, !state->asked || latest_start(grid, state) + 2 * grid->late >= 0, "P2, P4: the run came too late, or never");
-	HOLDS(step, state->owed == NEVER || most(state->owed, state->floor) + grid->late >= 0, "P15, a run that was owed came too late, or never");
+	HOLDS(step, !state->asked || latest_start(grid, state) + 2 * grid->late >= 0,
+	      "P2, P4: the run came too late, or never");
+	HOLDS(step, state->owed == NEVER || most(state->owed, state->floor) + grid->late >= 0,
+	      "P15, a run that was owed came too late, or never");
 }
 
 /* From here on nothing more comes but the end of the run: when does the next one start? [P5] */
@@ -206,19 +241,27 @@ static void check_next_start(struct step *step)
 	int floor = state->floor;
 
 	if (state->in_run) {
-		HOLDS(step, gate_next_start(&gate) == GATE_NEVER, "P1, a start is announced during a run");
+		HOLDS(step, gate_next_start(&gate) == GATE_NEVER,
+		      "P1, a start is announced during a run");
 		gate_ended(&gate, step->now, false, 0);
 		floor = step->grid->min_interval;
 	}
 	int64_t announced = gate_next_start(&gate), now = step->now;
-	for (int looks = 0; looks < 2 * NEVER && !verdict.start && verdict.wake_at != GATE_NEVER; looks++) {
+	for (int looks = 0; looks < 2 * NEVER && !verdict.start && verdict.wake_at != GATE_NEVER;
+	     looks++) {
 		now = verdict.wake_at;
 		verdict = gate_tick(&gate, now);
 	}
-	HOLDS(step, verdict.start == (state->asked || state->owed != NEVER), "P5, P15: something is wanted, and no run will come (or the reverse)");
-	HOLDS(step, !verdict.start || now == (announced > step->now ? announced : step->now), "the start is not when it was announced");
+	HOLDS(step, verdict.start == (state->asked || state->owed != NEVER),
+	      "P5, P15: something is wanted, and no run will come (or the reverse)");
+	HOLDS(step, !verdict.start || now == (announced > step->now ? announced : step->now),
+	      "the start is not when it was announced");
 	if (state->asked)
-		HOLDS(step, steps_until(step, now, 0) <= most(most(latest_start(step->grid, state), floor), 0) + 2 * step->grid->late, "P5, later than promised");
+		HOLDS(step,
+		      steps_until(step, now, 0) <=
+			      most(most(latest_start(step->grid, state), floor), 0) +
+				      2 * step->grid->late,
+		      "P5, later than promised");
 }
 
 /* ---- The actions ---- */
@@ -329,9 +372,11 @@ static bool look(struct step *step, bool in_vain)
 	}
 	HOLDS(step, !verdict.start, "P1, two at once");
 	HOLDS(step, verdict.wake_at > step->now, "the loop would spin");
-	HOLDS(step, verdict.deaf || !heard || !state->asked, "P3, each request of a storm wakes the loop");
+	HOLDS(step, verdict.deaf || !heard || !state->asked,
+	      "P3, each request of a storm wakes the loop");
 	HOLDS(step, !verdict.deaf || state->asked, "deaf with nobody waiting: nobody would look");
-	HOLDS(step, verdict.wake_at == GATE_NEVER || state->asked || state->owed != NEVER, "wakes for nothing");
+	HOLDS(step, verdict.wake_at == GATE_NEVER || state->asked || state->owed != NEVER,
+	      "wakes for nothing");
 	state->deaf = verdict.deaf;
 	state->wake_at = steps_until(step, verdict.wake_at, 0);
 	state->overdue = -1;
@@ -400,7 +445,8 @@ static bool act(struct step *step, enum action action)
 	}
 }
 
-static bool take(struct step *step, const struct grid *grid, const struct state *from, enum action action, int64_t now, bool rubbish)
+static bool take(struct step *step, const struct grid *grid, const struct state *from,
+		 enum action action, int64_t now, bool rubbish)
 {
 	*step = (struct step){.grid = grid, .now = now};
 	step->state = *from;
@@ -408,7 +454,8 @@ static bool take(struct step *step, const struct grid *grid, const struct state 
 	if (!act(step, action))
 		return false;
 	const struct gate_conf conf = conf_of(grid);
-	HOLDS(step, memcmp(&step->gate.conf, &conf, sizeof(conf)) == 0, "P5, latched: the settings are not what they were");
+	HOLDS(step, memcmp(&step->gate.conf, &conf, sizeof(conf)) == 0,
+	      "P5, latched: the settings are not what they were");
 	lay_down_gate(step);
 	check_state(step);
 	return true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The bare door under fire: nothing between the requesters and whoever closes their batches, as fast as both can. */
+/* The bare door under fire: nothing between the requesters and whoever closes their batches, as
+ * fast as both can. */
 #include "request/request.h"
 
 #include <sched.h>
@@ -31,7 +32,8 @@ static void open_door(void)
 	ck_assert_int_ge(door.wake_fd, 0);
 }
 
-/* Closes one batch after another, each as soon as somebody is in it. Returns the requests they had. */
+/* Closes one batch after another, each as soon as somebody is in it. Returns the requests they had.
+ */
 static uint64_t close_until_they_leave(void)
 {
 	struct request_batch batch;
@@ -52,8 +54,12 @@ static uint64_t close_until_they_leave(void)
 		}
 		ck_assert_uint_eq(batch.ticket, ++newest);
 		ck_assert_uint_ge(batch.requests, 1);
-		ck_assert_msg(askers_look(batch.ticket), "batch %llu does not show what was written", (unsigned long long)batch.ticket);
-		ck_assert_msg(askers_gave(batch.reason, batch.ticket), "not a reason of batch %llu: %s", (unsigned long long)batch.ticket, batch.reason);
+		ck_assert_msg(askers_look(batch.ticket),
+			      "batch %llu does not show what was written",
+			      (unsigned long long)batch.ticket);
+		ck_assert_msg(askers_gave(batch.reason, batch.ticket),
+			      "not a reason of batch %llu: %s", (unsigned long long)batch.ticket,
+			      batch.reason);
 		askers_counted(batch.ticket, batch.requests);
 		total += batch.requests;
 	}
@@ -81,7 +87,8 @@ static void assert_reasons_still_arrive(void)
 		char reason[] = {(char)('A' + i), '\0'};
 		request_enter(&door, 0, reason);
 		ck_assert(request_close(&door, &batch));
-		ck_assert(i < 2 || strcmp(batch.reason, reason) == 0); /* the first two find what was left behind, and take it away */
+		/* The first two find what was left behind, and take it away. */
+		ck_assert(i < 2 || strcmp(batch.reason, reason) == 0);
 	}
 }
 
@@ -91,7 +98,8 @@ static void fire(bool interrupted)
 	askers_start(ask_the_door, REQUESTS, interrupted);
 	uint64_t total = close_until_they_leave();
 	ck_assert_uint_eq(askers_join(), total);
-	ck_assert(askers_look(request_issued(&door, NULL))); /* those who noted their ticket only now */
+	/* Those who noted their ticket only now. */
+	ck_assert(askers_look(request_issued(&door, NULL)));
 	askers_check();
 	assert_reasons_still_arrive();
 	close(door.wake_fd);
@@ -111,10 +119,13 @@ START_TEST(p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second)
 }
 END_TEST
 
-/* As if 65535 had asked and the loop had seen it: from here on asking is a load, where the system has what it takes. */
+/* As if 65535 had asked and the loop had seen it: from here on asking is a load, where the system
+ * has what it takes. */
 static void crowd(void)
 {
-	atomic_fetch_or_explicit(&door.word, REQUEST_MOST | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH, memory_order_relaxed);
+	atomic_fetch_or_explicit(&door.word,
+				 REQUEST_MOST | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH,
+				 memory_order_relaxed);
 }
 
 static uint64_t ask_plainly(const char *reason)
@@ -141,11 +152,14 @@ static void fire_at_a_crowd(bool interrupted)
 		}
 		ck_assert(request_close(&door, &batch));
 		ck_assert_uint_eq(batch.ticket, ++newest);
-		ck_assert_msg(askers_look(batch.ticket), "batch %llu does not show what was written", (unsigned long long)batch.ticket);
+		ck_assert_msg(askers_look(batch.ticket),
+			      "batch %llu does not show what was written",
+			      (unsigned long long)batch.ticket);
 		crowd();
 	}
 	askers_join();
-	ck_assert(askers_look(request_issued(&door, NULL))); /* those who noted their ticket only now */
+	/* Those who noted their ticket only now. */
+	ck_assert(askers_look(request_issued(&door, NULL)));
 	askers_check_uncounted();
 	close(door.wake_fd);
 }
@@ -164,9 +178,10 @@ END_TEST
 #define DUELS (REQUESTS / 2)
 #define LINES 8
 
-/* A line each. Written by one, and read by the other the round before: so writing takes its time, and a load overtakes it. */
+/* A line each. Written by one, and read by the other the round before: so writing takes its time,
+ * and a load overtakes it. */
 static struct {
-	_Alignas(64) _Atomic uint64_t round; /* begun by the closer */
+	_Alignas(64) _Atomic uint64_t round;  /* begun by the closer */
 	_Alignas(64) _Atomic uint64_t ticket; /* of this round's request; 0: not yet */
 	struct {
 		_Alignas(64) _Atomic uint64_t written; /* relaxed, the last one last */
@@ -177,7 +192,8 @@ static uint64_t await_other_than(_Atomic uint64_t *number, uint64_t old)
 {
 	uint64_t now;
 
-	for (unsigned spins = 1; (now = atomic_load_explicit(number, memory_order_acquire)) == old; spins++) {
+	for (unsigned spins = 1; (now = atomic_load_explicit(number, memory_order_acquire)) == old;
+	     spins++) {
 		if (spins % 1000 == 0)
 			sched_yield();
 	}
@@ -190,7 +206,8 @@ static void *write_and_ask(void *argument)
 		round = await_other_than(&duel.round, round);
 		for (int i = 0; i < LINES; i++)
 			atomic_store_explicit(&duel.lines[i].written, round, memory_order_relaxed);
-		atomic_store_explicit(&duel.ticket, request_enter(&door, 0, NULL), memory_order_release);
+		atomic_store_explicit(&duel.ticket, request_enter(&door, 0, NULL),
+				      memory_order_release);
 	}
 	return argument;
 }
@@ -226,7 +243,9 @@ START_TEST(p2_a_load_is_not_answered_before_what_was_written_is_there)
 		for (uint64_t round = 1; round <= DUELS; round++)
 			missed += !close_and_look(round);
 		pthread_join(asker, NULL);
-		ck_assert_msg(missed == 0, "%llu of %d runs would not have seen what was written before asking", (unsigned long long)missed, DUELS);
+		ck_assert_msg(missed == 0,
+			      "%llu of %d runs would not have seen what was written before asking",
+			      (unsigned long long)missed, DUELS);
 		close(door.wake_fd);
 	}
 }
@@ -252,6 +271,8 @@ START_TEST(p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)
 }
 END_TEST
 
-SUITE("door", p2_who_closes_a_batch_sees_what_its_requesters_wrote, p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second,
+SUITE("door", p2_who_closes_a_batch_sees_what_its_requesters_wrote,
+      p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second,
       p2_who_closes_a_crowded_batch_sees_what_was_written_before_a_load,
-      p2_a_load_is_not_answered_before_what_was_written_is_there, p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)
+      p2_a_load_is_not_answered_before_what_was_written_is_there,
+      p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)

@@ -6,8 +6,10 @@
 
 #define MS INT64_C(1000000)
 
-static const struct gate_conf usual = {
-	.debounce = 100 * MS, .max_delay = 1000 * MS, .retry_min = 100 * MS, .retry_max = 30000 * MS};
+static const struct gate_conf usual = {.debounce = 100 * MS,
+				       .max_delay = 1000 * MS,
+				       .retry_min = 100 * MS,
+				       .retry_max = 30000 * MS};
 
 static struct gate gate_with(int64_t debounce, int64_t max_delay, int64_t min_interval)
 {
@@ -21,7 +23,8 @@ static struct gate gate_with(int64_t debounce, int64_t max_delay, int64_t min_in
 	return gate;
 }
 
-/* As the loop does: ask again whenever the gate says. Returns when the run started; GATE_NEVER: it sleeps. */
+/* As the loop does: ask again whenever the gate says. Returns when the run started; GATE_NEVER: it
+ * sleeps. */
 static int64_t start_after(struct gate *gate, int64_t now)
 {
 	for (int i = 0; i < 10000; i++) {
@@ -129,13 +132,15 @@ START_TEST(deaf_as_long_as_a_request_would_change_nothing)
 		int64_t debounce, now;
 		bool urgent, deaf;
 	} rows[] = {
-		{100 * MS, 10 * MS, false, true},    /* looks by itself */
-		{100 * MS, 99 * MS, false, true},    /* the same, shortly before quiet */
-		{100 * MS, 100 * MS, false, false},  /* quiet: the next request moves the start, and nobody looks */
-		{100 * MS, 999 * MS, false, false},  /* the same, shortly before max_delay */
-		{100 * MS, 1000 * MS, false, true},  /* max_delay has passed: nothing moves it any more */
-		{0, 10 * MS, false, true},           /* no debounce, nothing to move */
-		{100 * MS, 10 * MS, true, true},     /* urgent, the same */
+		{100 * MS, 10 * MS, false, true}, /* looks by itself */
+		{100 * MS, 99 * MS, false, true}, /* the same, shortly before quiet */
+		/* Quiet: the next request moves the start, and nobody looks. */
+		{100 * MS, 100 * MS, false, false},
+		{100 * MS, 999 * MS, false, false}, /* the same, shortly before max_delay */
+		/* Max_delay has passed: nothing moves it any more. */
+		{100 * MS, 1000 * MS, false, true},
+		{0, 10 * MS, false, true},       /* no debounce, nothing to move */
+		{100 * MS, 10 * MS, true, true}, /* urgent, the same */
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -159,7 +164,14 @@ END_TEST
 
 START_TEST(p4_min_interval_is_kept_after_every_run)
 {
-	enum how { ASKED, URGENT, DUE, RETRY, DELAYED, HOWS };
+	enum how {
+		ASKED,
+		URGENT,
+		DUE,
+		RETRY,
+		DELAYED,
+		HOWS
+	};
 
 	for (int before = 0; before < 2; before++) {
 		for (enum how how = ASKED; how < HOWS; how++) {
@@ -178,7 +190,8 @@ START_TEST(p4_min_interval_is_kept_after_every_run)
 				gate_request(&gate, end + 1, how == URGENT);
 			if (how == DUE)
 				gate_due(&gate, end + 1);
-			ck_assert_msg(start_after(&gate, end + 1) == end + 3000 * MS, "how %d before %d", (int)how, before);
+			ck_assert_msg(start_after(&gate, end + 1) == end + 3000 * MS,
+				      "how %d before %d", (int)how, before);
 		}
 	}
 }
@@ -367,7 +380,11 @@ START_TEST(durations_of_centuries_do_not_wrap)
 
 	for (size_t i = 0; i < 16; i++) {
 		int64_t d = longs[i / 4], now = nows[i % 4];
-		struct gate_conf conf = {.debounce = d, .max_delay = d, .min_interval = d, .retry_min = d, .retry_max = INT64_MAX};
+		struct gate_conf conf = {.debounce = d,
+					 .max_delay = d,
+					 .min_interval = d,
+					 .retry_min = d,
+					 .retry_max = INT64_MAX};
 		struct gate gate;
 		gate_init(&gate, &conf);
 		gate_request(&gate, now, false);
@@ -408,12 +425,16 @@ START_TEST(what_could_not_be_started_is_tried_again_as_if_nothing_had_been)
 }
 END_TEST
 
-SUITE("gate", nothing_asked_for_never_starts, p4_starts_debounce_after_the_newest_request, without_debounce_it_starts_at_once,
-      p4_looks_every_quarter_of_the_debounce, p4_requests_without_end_start_at_max_delay, deaf_as_long_as_a_request_would_change_nothing,
-      p4_min_interval_is_kept_after_every_run, p1_nothing_starts_while_a_run_is_in_progress, p3_requests_during_a_run_lead_to_one_more_run,
-      p4_a_window_that_is_over_starts_when_the_run_ends, urgent_skips_debounce_for_the_window_it_is_in,
-      urgent_skips_backoff_but_not_min_interval, p15_backoff_doubles_up_to_retry_max, p15_jitter_takes_at_most_half_and_adds_nothing,
-      without_retry_min_nothing_is_tried_again, p15_a_request_cuts_the_backoff_short, success_resets_the_backoff,
-      p3_a_due_run_takes_pending_requests_along, a_run_that_becomes_due_during_a_run_follows_it, durations_of_centuries_do_not_wrap,
+SUITE("gate", nothing_asked_for_never_starts, p4_starts_debounce_after_the_newest_request,
+      without_debounce_it_starts_at_once, p4_looks_every_quarter_of_the_debounce,
+      p4_requests_without_end_start_at_max_delay, deaf_as_long_as_a_request_would_change_nothing,
+      p4_min_interval_is_kept_after_every_run, p1_nothing_starts_while_a_run_is_in_progress,
+      p3_requests_during_a_run_lead_to_one_more_run,
+      p4_a_window_that_is_over_starts_when_the_run_ends,
+      urgent_skips_debounce_for_the_window_it_is_in, urgent_skips_backoff_but_not_min_interval,
+      p15_backoff_doubles_up_to_retry_max, p15_jitter_takes_at_most_half_and_adds_nothing,
+      without_retry_min_nothing_is_tried_again, p15_a_request_cuts_the_backoff_short,
+      success_resets_the_backoff, p3_a_due_run_takes_pending_requests_along,
+      a_run_that_becomes_due_during_a_run_follows_it, durations_of_centuries_do_not_wrap,
       p4_min_interval_counts_from_the_return_of_a_callback_that_outlasted_its_run,
       what_could_not_be_started_is_tried_again_as_if_nothing_had_been)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The gate, exhaustively: every sequence of inputs over a grid of times, breadth first, until no new state comes. Each step
- * is taken by two gates, one of them far away in time and with rubbish where nothing should matter; they have to agree. [P8]
- * Shutdown is not among the inputs: the loop does not ask the gate any more then. */
+/* The gate, exhaustively: every sequence of inputs over a grid of times, breadth first, until no
+ * new state comes. Each step is taken by two gates, one of them far away in time and with rubbish
+ * where nothing should matter; they have to agree. [P8] Shutdown is not among the inputs: the loop
+ * does not ask the gate any more then. */
 #include "request/gate_world.h"
 
 #include <inttypes.h>
@@ -16,7 +17,7 @@ struct search {
 	struct {
 		uint32_t parent;
 		enum action action;
-	} *from; /* how, for the one that tells a story */
+	} * from;        /* how, for the one that tells a story */
 	uint32_t *slots; /* a hash table of indices + 1 */
 	uint32_t count, room;
 	uint64_t steps;
@@ -48,7 +49,8 @@ static void make_room(struct search *search)
 		*slot_of(search, &search->states[i]) = i + 1;
 }
 
-static void found(struct search *search, const struct state *state, uint32_t parent, enum action action)
+static void found(struct search *search, const struct state *state, uint32_t parent,
+		  enum action action)
 {
 	if (search->count == search->room)
 		make_room(search);
@@ -61,13 +63,16 @@ static void found(struct search *search, const struct state *state, uint32_t par
 	*slot = ++search->count;
 }
 
-static void tell(const struct search *search, const struct grid *grid, uint32_t at, enum action last, const char *what)
+static void tell(const struct search *search, const struct grid *grid, uint32_t at,
+		 enum action last, const char *what)
 {
 	enum action story[256];
 	int length = 0;
 
-	printf("debounce %d, max_delay %d, min_interval %d, retries %d to %d, loop up to %d late:\n", grid->debounce, grid->max_delay, grid->min_interval,
-	       grid->retry_min, grid->retry_max, grid->late);
+	printf("debounce %d, max_delay %d, min_interval %d, retries %d to %d, loop up to %d "
+	       "late:\n",
+	       grid->debounce, grid->max_delay, grid->min_interval, grid->retry_min,
+	       grid->retry_max, grid->late);
 	for (; at != 0 && length < 256; at = search->from[at].parent)
 		story[length++] = search->from[at].action;
 	while (length > 0)
@@ -94,7 +99,9 @@ static void explore(const struct grid *grid)
 			if (!take(&step, grid, &from, action, grid->origin, false))
 				continue;
 			take(&other, grid, &from, action, grid->origin / 3 + 12345, true);
-			if (step.broken == NULL && (other.broken != NULL || memcmp(&step.state, &other.state, sizeof(step.state)) != 0))
+			if (step.broken == NULL &&
+			    (other.broken != NULL ||
+			     memcmp(&step.state, &other.state, sizeof(step.state)) != 0))
 				step.broken = "P8: it depends on when, or on what is over";
 			if (step.broken != NULL)
 				tell(&search, grid, i, action, step.broken);
@@ -102,8 +109,10 @@ static void explore(const struct grid *grid)
 			found(&search, &step.state, i, action);
 		}
 	}
-	printf("gate: debounce %d, max_delay %d, min_interval %d, retries %d to %d, loop up to %d late, %" PRId64 " ns a step: %" PRIu32 " states, %" PRIu64 " steps\n",
-	       grid->debounce, grid->max_delay, grid->min_interval, grid->retry_min, grid->retry_max, grid->late, grid->unit, search.count, search.steps);
+	printf("gate: debounce %d, max_delay %d, min_interval %d, retries %d to %d, loop up to %d "
+	       "late, %" PRId64 " ns a step: %" PRIu32 " states, %" PRIu64 " steps\n",
+	       grid->debounce, grid->max_delay, grid->min_interval, grid->retry_min,
+	       grid->retry_max, grid->late, grid->unit, search.count, search.steps);
 	fflush(stdout);
 	free(search.states);
 	free(search.from);
@@ -113,7 +122,8 @@ static void explore(const struct grid *grid)
 /* ---- The grids ---- */
 
 #define SOON INT64_C(1000000000000)
-/* A step of nine years: the longest settings there are, on a clock that has gone for more than a century. */
+/* A step of nine years: the longest settings there are, on a clock that has gone for more than a
+ * century. */
 #define NINE_YEARS (INT64_C(1) << 58)
 #define LATE_IN_TIME (INT64_MAX - 12 * NINE_YEARS)
 
@@ -128,24 +138,30 @@ static void explore_all(const struct grid *grids, size_t count)
 			grid.min_interval *= times;
 			grid.retry_min *= times;
 			grid.retry_max *= times;
-			grid.unit = grid.unit > 1 ? grid.unit >> (times - 1) : 1; /* a power of two: doubles, of which jitter is made, are exact */
+			/* A power of two: doubles, of which jitter is made, are exact. */
+			grid.unit = grid.unit > 1 ? grid.unit >> (times - 1) : 1;
 			explore(&grid);
 		}
 	}
 }
 
-#define EXPLORE(...) explore_all((const struct grid[]){__VA_ARGS__}, sizeof((struct grid[]){__VA_ARGS__}) / sizeof(struct grid))
+#define EXPLORE(...)                                    \
+	explore_all((const struct grid[]){__VA_ARGS__}, \
+		    sizeof((struct grid[]){__VA_ARGS__}) / sizeof(struct grid))
 
 /* debounce, max_delay, min_interval, retry_min, retry_max, late, unit, origin */
 START_TEST(p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_without_a_debounce)
 {
-	EXPLORE({0, 0, 0, 0, 0, 0, 1, SOON}, {0, 0, 3, 1, 4, 0, 1, SOON}, {0, 0, 2, 2, 2, 2, 1, SOON}, {0, 3, 1, 1, 3, 1, 1, SOON});
+	EXPLORE({0, 0, 0, 0, 0, 0, 1, SOON}, {0, 0, 3, 1, 4, 0, 1, SOON},
+		{0, 0, 2, 2, 2, 2, 1, SOON}, {0, 3, 1, 1, 3, 1, 1, SOON});
 }
 END_TEST
 
 START_TEST(p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_with_a_debounce)
 {
-	EXPLORE({1, 1, 0, 0, 0, 0, 1, SOON}, {1, 3, 2, 1, 4, 0, 1, SOON}, {4, 4, 0, 2, 8, 0, 1, SOON}, {4, 9, 3, 1, 4, 0, 1, SOON}, {4, 13, 4, 0, 0, 0, 1, SOON});
+	EXPLORE({1, 1, 0, 0, 0, 0, 1, SOON}, {1, 3, 2, 1, 4, 0, 1, SOON},
+		{4, 4, 0, 2, 8, 0, 1, SOON}, {4, 9, 3, 1, 4, 0, 1, SOON},
+		{4, 13, 4, 0, 0, 0, 1, SOON});
 }
 END_TEST
 
@@ -161,5 +177,7 @@ START_TEST(p8_nothing_wraps_with_the_longest_settings_after_a_century)
 }
 END_TEST
 
-SUITE("gate_states", p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_without_a_debounce, p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_with_a_debounce,
-      p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_when_the_loop_is_late, p8_nothing_wraps_with_the_longest_settings_after_a_century)
+SUITE("gate_states", p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_without_a_debounce,
+      p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_with_a_debounce,
+      p1_p2_p3_p4_p5_p8_p15_hold_in_every_state_when_the_loop_is_late,
+      p8_nothing_wraps_with_the_longest_settings_after_a_century)

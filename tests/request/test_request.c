@@ -82,7 +82,8 @@ START_TEST(flags_of_a_batch_are_collected_and_end_with_it)
 	request_look(&door, &flags);
 	ck_assert_uint_eq(flags & (REQUEST_FORCE | REQUEST_URGENT), REQUEST_FORCE);
 	request_enter(&door, REQUEST_URGENT, NULL);
-	ck_assert_uint_eq(closed().flags & (REQUEST_FORCE | REQUEST_URGENT), REQUEST_FORCE | REQUEST_URGENT);
+	ck_assert_uint_eq(closed().flags & (REQUEST_FORCE | REQUEST_URGENT),
+			  REQUEST_FORCE | REQUEST_URGENT);
 	request_enter(&door, 0, NULL);
 	ck_assert_uint_eq(closed().flags & (REQUEST_FORCE | REQUEST_URGENT), 0);
 	remove_door();
@@ -107,11 +108,17 @@ START_TEST(the_first_reason_of_a_batch_is_kept)
 	longer[127] = '\0';
 	request_enter(&door, 0, longer);
 	ck_assert_str_eq(closed().reason, longer);
-	memcpy(longer + 126, "\xc3\xa9" "end", 6); /* its second byte would be the 128th */
+	memcpy(longer + 126,
+	       "\xc3\xa9"
+	       "end",
+	       6); /* its second byte would be the 128th */
 	request_enter(&door, 0, longer);
 	longer[126] = '\0';
 	ck_assert_str_eq(closed().reason, longer);
-	memcpy(longer + 125, "\xc3\xa9" "end", 6); /* this one fits */
+	memcpy(longer + 125,
+	       "\xc3\xa9"
+	       "end",
+	       6); /* this one fits */
 	request_enter(&door, 0, longer);
 	longer[127] = '\0';
 	ck_assert_str_eq(closed().reason, longer);
@@ -142,7 +149,8 @@ END_TEST
 START_TEST(p5_a_reason_that_is_being_written_is_not_waited_for)
 {
 	open_door();
-	atomic_store(&door.reasons[1].owner, 1 * 2); /* a thread that was preempted, or that this handler interrupted */
+	/* A thread that was preempted, or that this handler interrupted. */
+	atomic_store(&door.reasons[1].owner, 1 * 2);
 	ck_assert_uint_eq(request_enter(&door, 0, "mine"), 1);
 	ck_assert_str_eq(closed().reason, "");
 	ck_assert_uint_eq(atomic_load(&door.reasons[1].owner), 2);
@@ -163,7 +171,8 @@ START_TEST(p5_the_count_saturates_and_nothing_else_suffers)
 	struct request_batch batch = closed();
 	ck_assert_uint_eq(batch.ticket, 1);
 	ck_assert_uint_eq(batch.requests, 0xffff);
-	ck_assert_uint_eq(batch.flags & ~(uint32_t)REQUEST_SEEN, REQUEST_PENDING | REQUEST_FRESH | REQUEST_FORCE);
+	ck_assert_uint_eq(batch.flags & ~(uint32_t)REQUEST_SEEN,
+			  REQUEST_PENDING | REQUEST_FRESH | REQUEST_FORCE);
 	ck_assert_uint_eq(request_enter(&door, 0, NULL), 2);
 	ck_assert_uint_eq(closed().requests, 1);
 	remove_door();
@@ -206,7 +215,8 @@ START_TEST(requests_wake_the_loop_until_it_has_seen_one)
 	ck_assert(!request_look(&door, &flags));
 	ck_assert(!request_listen(&door));
 	for (int batch = 0; batch < 3; batch++) {
-		for (int i = 0; i < 3; i++) { /* each of them: the first may have been preempted before it got to it */
+		/* Each of them: the first may have been preempted before it got to it. */
+		for (int i = 0; i < 3; i++) {
 			request_enter(&door, 0, NULL);
 			ck_assert(woken());
 		}
@@ -294,7 +304,7 @@ END_TEST
 
 #define REQUESTERS 3
 #define PLAIN_ROUNDS 30000  /* requests of each, as fast as they can */
-#define PATIENT_ROUNDS 3000  /* requests of each, every one waited for */
+#define PATIENT_ROUNDS 3000 /* requests of each, every one waited for */
 #ifdef UNDER_TSAN
 #define SIGNALS 300 /* it holds each one back until a call it knows */
 #else
@@ -304,7 +314,7 @@ END_TEST
 struct requester {
 	_Alignas(64) _Atomic uint32_t written; /* relaxed: the door has to order it */
 	_Atomic uint64_t entered;              /* with those of its signal handler */
-	uint64_t plain;                        /* no atomic: the door has to order it, and the thread sanitizer looks */
+	uint64_t plain; /* no atomic: the door has to order it, and the thread sanitizer looks */
 	uint32_t flag;
 	uint32_t tickets[PLAIN_ROUNDS + 1]; /* by what it had written */
 	pthread_t thread;
@@ -324,7 +334,9 @@ static void make_reason(char *reason, int letter)
 
 static void assert_whole_reason(const char *reason)
 {
-	ck_assert_msg(reason[0] == '\0' || (strlen(reason) == 100 && strspn(reason, (char[]){reason[0], '\0'}) == 100), "a torn reason: %s", reason);
+	ck_assert_msg(reason[0] == '\0' || (strlen(reason) == 100 &&
+					    strspn(reason, (char[]){reason[0], '\0'}) == 100),
+		      "a torn reason: %s", reason);
 }
 
 static void leave_work(void)
@@ -341,7 +353,8 @@ static void start_requesters(void *(*work)(void *))
 	for (int i = 0; i < REQUESTERS; i++) {
 		memset(&requesters[i], 0, sizeof(requesters[i]));
 		requesters[i].flag = (uint32_t[]){0, REQUEST_FORCE, REQUEST_URGENT}[i];
-		ck_assert_int_eq(pthread_create(&requesters[i].thread, NULL, work, &requesters[i]), 0);
+		ck_assert_int_eq(pthread_create(&requesters[i].thread, NULL, work, &requesters[i]),
+				 0);
 	}
 }
 
@@ -409,7 +422,8 @@ static uint64_t close_and_note(void)
 	for (uint64_t turn = 1; next_batch(&batch, (unsigned)turn); turn++) {
 		ck_assert_uint_eq(batch.ticket, turn);
 		for (int i = 0; i < REQUESTERS; i++)
-			seen_at_close[turn][i] = atomic_load_explicit(&requesters[i].written, memory_order_relaxed);
+			seen_at_close[turn][i] =
+				atomic_load_explicit(&requesters[i].written, memory_order_relaxed);
 		assert_whole_reason(batch.reason);
 		total += batch.requests;
 	}
@@ -427,8 +441,11 @@ START_TEST(p2_a_closed_batch_shows_what_its_requesters_wrote)
 	for (int i = 0; i < REQUESTERS; i++) {
 		const struct requester *r = &requesters[i];
 		for (uint32_t n = 1; n <= PLAIN_ROUNDS; n++) {
-			ck_assert_msg(r->tickets[n] >= 1 && r->tickets[n] >= r->tickets[n - 1], "tickets of one thread never fall");
-			ck_assert_msg(seen_at_close[r->tickets[n]][i] >= n, "ticket %u does not show write %u of %d", r->tickets[n], n, i);
+			ck_assert_msg(r->tickets[n] >= 1 && r->tickets[n] >= r->tickets[n - 1],
+				      "tickets of one thread never fall");
+			ck_assert_msg(seen_at_close[r->tickets[n]][i] >= n,
+				      "ticket %u does not show write %u of %d", r->tickets[n], n,
+				      i);
 		}
 		entered += r->entered;
 	}
@@ -437,7 +454,8 @@ START_TEST(p2_a_closed_batch_shows_what_its_requesters_wrote)
 }
 END_TEST
 
-/* Asks, and waits until its batch was closed, as often as that. Nobody but itself would wake the loop for it. */
+/* Asks, and waits until its batch was closed, as often as that. Nobody but itself would wake the
+ * loop for it. */
 static void *ask_patiently(void *argument)
 {
 	struct requester *me = argument;
@@ -460,7 +478,8 @@ START_TEST(p2_no_wake_up_is_lost_and_plain_writes_are_ordered)
 	start_requesters(ask_patiently);
 	for (unsigned turn = 1; next_batch(&batch, turn); turn++) {
 		/* At most one of each: the flags and the count say who. */
-		bool in[REQUESTERS] = {false, (batch.flags & REQUEST_FORCE) != 0, (batch.flags & REQUEST_URGENT) != 0};
+		bool in[REQUESTERS] = {false, (batch.flags & REQUEST_FORCE) != 0,
+				       (batch.flags & REQUEST_URGENT) != 0};
 		in[0] = batch.requests > (uint64_t)in[1] + in[2];
 		for (int i = 0; i < REQUESTERS; i++) {
 			if (in[i])
@@ -551,10 +570,14 @@ START_TEST(p5_signal_handlers_may_ask_at_any_instruction)
 }
 END_TEST
 
-SUITE("request", p3_requests_of_one_batch_share_its_ticket, flags_of_a_batch_are_collected_and_end_with_it,
-      the_first_reason_of_a_batch_is_kept, a_reason_left_behind_by_an_earlier_batch_is_not_this_ones,
-      p5_a_reason_that_is_being_written_is_not_waited_for, p5_the_count_saturates_and_nothing_else_suffers,
-      once_shut_there_are_no_more_tickets, requests_wake_the_loop_until_it_has_seen_one, urgent_ones_wake_the_loop_in_any_case,
-      p17_in_a_forked_child_requests_are_kept_and_wake_again, p5_errno_is_kept_whatever_becomes_of_the_wake_up,
-      p2_a_closed_batch_shows_what_its_requesters_wrote, p2_no_wake_up_is_lost_and_plain_writes_are_ordered,
+SUITE("request", p3_requests_of_one_batch_share_its_ticket,
+      flags_of_a_batch_are_collected_and_end_with_it, the_first_reason_of_a_batch_is_kept,
+      a_reason_left_behind_by_an_earlier_batch_is_not_this_ones,
+      p5_a_reason_that_is_being_written_is_not_waited_for,
+      p5_the_count_saturates_and_nothing_else_suffers, once_shut_there_are_no_more_tickets,
+      requests_wake_the_loop_until_it_has_seen_one, urgent_ones_wake_the_loop_in_any_case,
+      p17_in_a_forked_child_requests_are_kept_and_wake_again,
+      p5_errno_is_kept_whatever_becomes_of_the_wake_up,
+      p2_a_closed_batch_shows_what_its_requesters_wrote,
+      p2_no_wake_up_is_lost_and_plain_writes_are_ordered,
       p5_signal_handlers_may_ask_at_any_instruction)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The door when so many have asked that one more would change nothing: asking is a load then, where membarrier() can be had. That
- * nothing is lost by it, test_door.c tests. */
+/* The door when so many have asked that one more would change nothing: asking is a load then, where
+ * membarrier() can be had. That nothing is lost by it, test_door.c tests. */
 #include "request/request.h"
 
 #include <errno.h>
@@ -48,7 +48,8 @@ static bool loads_do(const struct request_door *it)
 static struct request_door *crowded_and_guarded(void)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	struct request_door *guarded = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct request_door *guarded =
+		mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (guarded == MAP_FAILED)
 		abort();
@@ -63,7 +64,8 @@ START_TEST(p5_in_a_crowd_asking_writes_nothing)
 {
 	struct request_door *guarded = crowded_and_guarded();
 
-	if (loads_do(guarded)) { /* not under the thread sanitizer, nor where membarrier() is missing */
+	/* Not under the thread sanitizer, nor where membarrier() is missing. */
+	if (loads_do(guarded)) {
 		for (int i = 0; i < 100; i++)
 			ck_assert_uint_eq(request_enter(guarded, 0, NULL), 1);
 	}
@@ -79,7 +81,8 @@ START_TEST(in_a_crowd_who_would_change_something_does)
 	crowd(&door);
 	ck_assert(request_look(&door, &flags));
 	ck_assert(!request_look(&door, &flags));
-	ck_assert_uint_eq(request_enter(&door, 0, NULL), 1); /* the newest counts for the debounce */
+	/* The newest counts for the debounce. */
+	ck_assert_uint_eq(request_enter(&door, 0, NULL), 1);
 	ck_assert(request_look(&door, &flags));
 	request_enter(&door, 0, NULL);
 	ck_assert(!woken());
@@ -93,7 +96,8 @@ START_TEST(in_a_crowd_who_would_change_something_does)
 	request_enter(&door, 0, "a reason");
 	struct request_batch batch;
 	ck_assert(request_close(&door, &batch));
-	ck_assert_uint_eq(batch.flags, REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH | REQUEST_FORCE | REQUEST_URGENT);
+	ck_assert_uint_eq(batch.flags, REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH |
+					       REQUEST_FORCE | REQUEST_URGENT);
 	ck_assert_str_eq(batch.reason, "a reason");
 	ck_assert_uint_eq(batch.requests, 0xffff);
 	ck_assert_uint_eq(request_enter(&door, 0, NULL), 2); /* the crowd has left with its batch */
@@ -107,12 +111,16 @@ END_TEST
 
 static int forbid_membarrier(void)
 {
-	struct sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	struct sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+						offsetof(struct seccomp_data, nr)),
 				       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-				       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+				       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+				       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
 	struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -1 : prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+		       ? -1
+		       : prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
 static void on_write(int number)
@@ -135,10 +143,12 @@ static int ask_where_it_is_forbidden(void)
 	if (loads_do(&door))
 		return 1;
 	crowd(&door);
-	if (request_enter(&door, 0, NULL) != 1 || !request_close(&door, &batch) || batch.requests != 0xffff)
+	if (request_enter(&door, 0, NULL) != 1 || !request_close(&door, &batch) ||
+	    batch.requests != 0xffff)
 		return 2;
 	/* Forbidden only after it was there. */
-	if (request_enter(&early, 0, NULL) != 1 || !request_close(&early, &batch) || batch.ticket != 1)
+	if (request_enter(&early, 0, NULL) != 1 || !request_close(&early, &batch) ||
+	    batch.ticket != 1)
 		return 3;
 	if (loads_do(&early))
 		return 4;
@@ -184,5 +194,5 @@ START_TEST(p17_a_forked_child_has_barriers_of_its_own)
 }
 END_TEST
 
-SUITE("saturated", p5_in_a_crowd_asking_writes_nothing, in_a_crowd_who_would_change_something_does, without_membarrier_every_request_writes,
-      p17_a_forked_child_has_barriers_of_its_own)
+SUITE("saturated", p5_in_a_crowd_asking_writes_nothing, in_a_crowd_who_would_change_something_does,
+      without_membarrier_every_request_writes, p17_a_forked_child_has_barriers_of_its_own)

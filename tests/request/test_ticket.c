@@ -56,11 +56,14 @@ END_TEST
 
 START_TEST(verdicts_have_names)
 {
-	static const char *const names[] = {"unknown", "pending", "applied", "unchanged", "refused", "failed", "timed_out", "cancelled", "unknown"};
+	static const char *const names[] = {"unknown",   "pending",   "applied",
+					    "unchanged", "refused",   "failed",
+					    "timed_out", "cancelled", "unknown"};
 
 	for (int verdict = -2; verdict <= 6; verdict++)
 		ck_assert_str_eq(ticket_verdict_name(verdict), names[verdict + 2]);
 }
 END_TEST
 
-SUITE("ticket", p6_every_ticket_has_one_answer_and_the_last_1024_are_kept, an_outcome_is_copied_as_far_as_its_size_says, verdicts_have_names)
+SUITE("ticket", p6_every_ticket_has_one_answer_and_the_last_1024_are_kept,
+      an_outcome_is_copied_as_far_as_its_size_says, verdicts_have_names)

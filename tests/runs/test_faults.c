@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Bad input, by every way it can come in, and the guard rails: nothing of it touches what is live. */
+/* Bad input, by every way it can come in, and the guard rails: nothing of it touches what is live.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -51,7 +52,8 @@ static struct document nested_deep(void)
 
 static struct document too_many(void)
 {
-	struct document document = repeated("{\"targets\":[\"h:1\"]},", 11, "{\"targets\":[\"h:2\"]}]");
+	struct document document =
+		repeated("{\"targets\":[\"h:1\"]},", 11, "{\"targets\":[\"h:2\"]}]");
 
 	document.text = realloc(document.text, document.length + 2);
 	memmove(document.text + 1, document.text, document.length + 1);
@@ -93,26 +95,48 @@ static const struct bad {
 	{.text = "[{}]", .error = -EINVAL, .words = "targets is missing"},
 	{.text = "[{\"targets\":\"h:1\"}]", .error = -EINVAL, .words = "targets is a string"},
 	{.text = "[{\"targets\":[\"h:1\",8]}]", .error = -EINVAL, .words = "target 2 is a number"},
-	{.text = "[{\"targets\":[\"h:1\"],\"labels\":[]}]", .error = -EINVAL, .words = "labels is an array"},
-	{.text = "[{\"targets\":[\"h:1\"],\"labels\":{\"zone\":1}}]", .error = -EINVAL, .words = "label \"zone\" is a number"},
-	{.text = "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":null}}]", .error = -EINVAL, .words = "label \"id\" is null"},
+	{.text = "[{\"targets\":[\"h:1\"],\"labels\":[]}]",
+	 .error = -EINVAL,
+	 .words = "labels is an array"},
+	{.text = "[{\"targets\":[\"h:1\"],\"labels\":{\"zone\":1}}]",
+	 .error = -EINVAL,
+	 .words = "label \"zone\" is a number"},
+	{.text = "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":null}}]",
+	 .error = -EINVAL,
+	 .words = "label \"id\" is null"},
 	{.text = A " tail", .error = -EINVAL, .words = "end of file expected"},
-	{.text = "[{\"targets\":[\"h:1\"],\"targets\":[]}]", .error = -EINVAL, .words = "duplicate object key"},
+	{.text = "[{\"targets\":[\"h:1\"],\"targets\":[]}]",
+	 .error = -EINVAL,
+	 .words = "duplicate object key"},
 	{.text = "\xef\xbb\xbf" A, .error = -EINVAL, .words = "byte order mark"},
 	{.text = "[{\"targets\":[\"h\xff:1\"]}]", .error = -EINVAL, .words = "is not UTF-8"},
 	{.text = "\xff\xfe[\x01]", .error = -EINVAL, .words = "not UTF-8"},
-	{.text = "[{\"targets\":[\"h:1\"],\"labels\":{\"z\":\"\\u0000\"}}]", .error = -EINVAL, .words = "\\u0000"},
+	{.text = "[{\"targets\":[\"h:1\"],\"labels\":{\"z\":\"\\u0000\"}}]",
+	 .error = -EINVAL,
+	 .words = "\\u0000"},
 	{.text = "[\n{\"targets\":\n[\"h:1\"}]", .error = -EINVAL, .words = "line 3"},
 	{.make = ten_megabytes_in_a_line, .error = -EINVAL, .words = "line 1"},
 	{.make = a_label_of_ten_megabytes, .error = -EINVAL, .words = "label \"x\" is a number"},
 	{.make = nested_deep, .error = -EINVAL, .words = "nested too deeply"},
 	{.make = too_many, .error = -E2BIG, .words = "max_nodes (10)"},
 	{.make = too_large, .error = -E2BIG, .words = "max_bytes"},
-	{.make = with_a_nul, .error = -EINVAL, .words = "NUL byte at offset 20", .only_in_a_file = true},
+	{.make = with_a_nul,
+	 .error = -EINVAL,
+	 .words = "NUL byte at offset 20",
+	 .only_in_a_file = true},
 	{.text = "[]", .error = -ERANGE, .words = "allow_empty=yes", .only_by_a_run = true},
-	{.text = "[{\"targets\":[]}]", .error = -ERANGE, .words = "the set is empty", .only_by_a_run = true},
-	{.text = "[{\"targets\":[\"\"]}]", .error = -EINVAL, .words = "nothing in the set is usable: 1 of 1", .only_by_a_run = true},
-	{.text = "[" NODE("a", "h:0") "," NODE("b", "h:1") "," NODE("b", "h:2") "]", .error = -EINVAL, .words = "the port \"0\"", .only_by_a_run = true},
+	{.text = "[{\"targets\":[]}]",
+	 .error = -ERANGE,
+	 .words = "the set is empty",
+	 .only_by_a_run = true},
+	{.text = "[{\"targets\":[\"\"]}]",
+	 .error = -EINVAL,
+	 .words = "nothing in the set is usable: 1 of 1",
+	 .only_by_a_run = true},
+	{.text = "[" NODE("a", "h:0") "," NODE("b", "h:1") "," NODE("b", "h:2") "]",
+	 .error = -EINVAL,
+	 .words = "the port \"0\"",
+	 .only_by_a_run = true},
 };
 #define BAD (sizeof(bad) / sizeof(bad[0]))
 
@@ -124,7 +148,8 @@ static struct document document_at(size_t i)
 static struct safestart *open_limited(struct app *app, const char *source)
 {
 	app_init(app);
-	return open_with(app, source, "debounce=2ms", "retry_min=0", "reconcile=0", "max_nodes=10", "max_bytes=20MiB", NULL);
+	return open_with(app, source, "debounce=2ms", "retry_min=0", "reconcile=0", "max_nodes=10",
+			 "max_bytes=20MiB", NULL);
 }
 
 static struct safestart *open_file(struct app *app, char path[300])
@@ -147,25 +172,31 @@ static void write_document(const char *path, const struct document *document)
 	ck_assert_int_eq(rename(next, path), 0);
 }
 
-/* It can be told to machines as well: status is there, and has the last outcome in it, up to the first quote. */
+/* It can be told to machines as well: status is there, and has the last outcome in it, up to the
+ * first quote. */
 static void check_status(struct safestart *ss, const char *message)
 {
 	char *status = safestart_status_json(ss), begin[300];
 
 	ck_assert_ptr_nonnull(status);
 	for (const char *c = message; *c != '\0'; c++) /* a line in a log stays one line */
-		ck_assert_msg((unsigned char)*c >= 0x20 && *c != 0x7f, "a control character in: %s", message);
-	snprintf(begin, sizeof(begin), "\"message\":\"%.*s", (int)strcspn(message, "\"\\"), message);
+		ck_assert_msg((unsigned char)*c >= 0x20 && *c != 0x7f, "a control character in: %s",
+			      message);
+	snprintf(begin, sizeof(begin), "\"message\":\"%.*s", (int)strcspn(message, "\"\\"),
+		 message);
 	const char *last = strstr(status, "\"last\":{");
 	ck_assert_msg(last != NULL && strstr(last, begin) != NULL, "%s: %s", begin, status);
 	safestart_free(status);
 }
 
-static void check_refused(struct safestart *ss, const struct safestart_outcome *outcome, const struct bad *what)
+static void check_refused(struct safestart *ss, const struct safestart_outcome *outcome,
+			  const struct bad *what)
 {
-	ck_assert_msg(outcome->error == what->error, "%s: %d %s", what->words, outcome->error, outcome->message);
+	ck_assert_msg(outcome->error == what->error, "%s: %d %s", what->words, outcome->error,
+		      outcome->message);
 	ck_assert_int_eq(outcome->verdict, SAFESTART_REFUSED);
-	ck_assert_msg(strstr(outcome->message, what->words) != NULL, "%s: %s", what->words, outcome->message);
+	ck_assert_msg(strstr(outcome->message, what->words) != NULL, "%s: %s", what->words,
+		      outcome->message);
 	check_status(ss, outcome->message);
 }
 
@@ -219,10 +250,13 @@ START_TEST(p9_every_bad_push_is_refused_in_words_and_the_next_good_one_applies)
 			check_refused(ss, &outcome, &bad[i]);
 		} else {
 			ck_assert_int_eq(error, bad[i].error);
-			ck_assert_msg(strstr(why, bad[i].words) != NULL, "%s: %s", bad[i].words, why);
+			ck_assert_msg(strstr(why, bad[i].words) != NULL, "%s: %s", bad[i].words,
+				      why);
 			ck_assert_uint_eq(ticket, 4711);
-			/* Nothing changed: what was desired is desired, and asking applies nothing else. */
-			ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_UNCHANGED);
+			/* Nothing changed: what was desired is desired, and asking applies nothing
+			 * else. */
+			ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict,
+					 SAFESTART_UNCHANGED);
 		}
 		ck_assert_uint_eq(safestart_generation(ss), generation);
 		ck_assert_int_eq(push_and_wait(ss, i % 2 == 0 ? AB : A).error, 0);
@@ -241,13 +275,16 @@ START_TEST(check_says_of_every_bad_document_what_a_handle_would_say)
 		if (bad[i].only_in_a_file)
 			continue;
 		struct document document = document_at(i);
-		ck_assert_int_eq(safestart_check(conf, document.text, why, sizeof(why)), bad[i].error);
+		ck_assert_int_eq(safestart_check(conf, document.text, why, sizeof(why)),
+				 bad[i].error);
 		ck_assert_msg(strstr(why, bad[i].words) != NULL, "%s: %s", bad[i].words, why);
 		free(document.text);
 	}
 	ck_assert_int_eq(safestart_check(conf, NULL, why, sizeof(why)), -EINVAL);
 	ck_assert_int_eq(safestart_check(conf, ABC, why, sizeof(why)), 0);
-	ck_assert_int_eq(safestart_check(conf, "[" NODE("a", "h:1") "," NODE("b", "h:x") "]", why, sizeof(why)), 1);
+	ck_assert_int_eq(safestart_check(conf, "[" NODE("a", "h:1") "," NODE("b", "h:x") "]", why,
+					 sizeof(why)),
+			 1);
 	ck_assert_ptr_nonnull(strstr(why, "the port \"x\""));
 	safestart_conf_free(conf);
 }
@@ -267,12 +304,14 @@ START_TEST(p9_a_document_cut_at_any_byte_is_refused)
 		snprintf(cut, sizeof(cut), "%.*s", (int)length, ABC);
 		const char *words = length == 0 ? "is empty" : "ends too early";
 		ck_assert_int_eq(safestart_check(NULL, cut, why, sizeof(why)), -EINVAL);
-		ck_assert_int_eq(safestart_nodes_replace(pushed, cut, NULL, why, sizeof(why)), -EINVAL);
+		ck_assert_int_eq(safestart_nodes_replace(pushed, cut, NULL, why, sizeof(why)),
+				 -EINVAL);
 		ck_assert_msg(strstr(why, words) != NULL, "%s: %s", cut, why);
 		replace_file(path, cut);
 		struct safestart_outcome outcome = answer(ss, safestart_request_restart(ss));
 		ck_assert_int_eq(outcome.verdict, SAFESTART_REFUSED);
-		ck_assert_msg(strstr(outcome.message, words) != NULL, "%s: %s", cut, outcome.message);
+		ck_assert_msg(strstr(outcome.message, words) != NULL, "%s: %s", cut,
+			      outcome.message);
 	}
 	ck_assert_uint_eq(safestart_generation(ss), 1);
 	ck_assert_uint_eq(safestart_generation(pushed), 1);
@@ -316,22 +355,28 @@ START_TEST(p11_a_bad_entry_is_quarantined_alone_and_a_live_node_keeps_its_old_on
 		replace_file(path, ABC);
 		ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).error, 0);
 		uint64_t generation = safestart_generation(ss);
-		snprintf(text, sizeof(text), "[%s,%s,%s]", NODE("d", "10.0.0.4:1"), bad_entries[i].entry, NODE("a", "10.0.0.1:1"));
+		snprintf(text, sizeof(text), "[%s,%s,%s]", NODE("d", "10.0.0.4:1"),
+			 bad_entries[i].entry, NODE("a", "10.0.0.1:1"));
 		replace_file(path, text);
 		struct safestart_outcome outcome = answer(ss, safestart_request_restart(ss));
 		ck_assert_int_eq(outcome.error, 0);
 		ck_assert_uint_eq(outcome.quarantined, 1);
-		ck_assert_msg(strstr(outcome.message, bad_entries[i].reason) != NULL, "%s: %s", bad_entries[i].reason, outcome.message);
+		ck_assert_msg(strstr(outcome.message, bad_entries[i].reason) != NULL, "%s: %s",
+			      bad_entries[i].reason, outcome.message);
 		ck_assert_str_eq(live_ids(ss), "a b d");
 		ck_assert_uint_eq(safestart_generation(ss), generation + 1);
 		struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
-		ck_assert_str_eq(safestart_node_host(safestart_snapshot_find(live, "b")), "10.0.0.2");
+		ck_assert_str_eq(safestart_node_host(safestart_snapshot_find(live, "b")),
+				 "10.0.0.2");
 		ck_assert_uint_eq(safestart_node_port(safestart_snapshot_find(live, "b")), 1);
 		safestart_snapshot_release(live);
-		ck_assert_int_eq(safestart_node_state(ss, "b", why, sizeof(why)), SAFESTART_NODE_QUARANTINED);
-		ck_assert_msg(strstr(why, bad_entries[i].reason) != NULL, "%s: %s", bad_entries[i].reason, why);
+		ck_assert_int_eq(safestart_node_state(ss, "b", why, sizeof(why)),
+				 SAFESTART_NODE_QUARANTINED);
+		ck_assert_msg(strstr(why, bad_entries[i].reason) != NULL, "%s: %s",
+			      bad_entries[i].reason, why);
 		ck_assert_ptr_nonnull(strstr(why, "its old entry stays live"));
-		ck_assert_int_eq(safestart_node_state(ss, "d", why, sizeof(why)), SAFESTART_NODE_APPLIED);
+		ck_assert_int_eq(safestart_node_state(ss, "d", why, sizeof(why)),
+				 SAFESTART_NODE_APPLIED);
 		char *status = safestart_status_json(ss);
 		ck_assert_ptr_nonnull(strstr(status, "\"quarantined\""));
 		safestart_free(status);
@@ -351,16 +396,20 @@ START_TEST(p11_an_entry_without_a_usable_id_is_named_by_its_place)
 	strcpy(long_id, "x");
 	for (int i = 0; i < 60; i++)
 		strcat(long_id, "\xc3\xa9");
-	snprintf(text, sizeof(text), "[%s,{\"targets\":[\"bad\"],\"labels\":{\"id\":\"%s\"}}]", NODE("a", "10.0.0.1:1"), long_id);
+	snprintf(text, sizeof(text), "[%s,{\"targets\":[\"bad\"],\"labels\":{\"id\":\"%s\"}}]",
+		 NODE("a", "10.0.0.1:1"), long_id);
 	struct safestart_outcome outcome = push_and_wait(ss, text);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_APPLIED);
-	ck_assert_int_eq(safestart_node_state(ss, long_id, why, sizeof(why)), SAFESTART_NODE_QUARANTINED);
+	ck_assert_int_eq(safestart_node_state(ss, long_id, why, sizeof(why)),
+			 SAFESTART_NODE_QUARANTINED);
 	check_status(ss, outcome.message);
-	snprintf(text, sizeof(text), "[%s,{\"targets\":[\"h:2\"],\"labels\":{\"id\":\"\"}}]", NODE("a", "10.0.0.1:1"));
+	snprintf(text, sizeof(text), "[%s,{\"targets\":[\"h:2\"],\"labels\":{\"id\":\"\"}}]",
+		 NODE("a", "10.0.0.1:1"));
 	outcome = push_and_wait(ss, text);
 	ck_assert_uint_eq(outcome.quarantined, 1);
 	ck_assert_ptr_nonnull(strstr(outcome.message, "entry 2: the id is empty"));
-	ck_assert_int_eq(safestart_node_state(ss, "entry 2", why, sizeof(why)), SAFESTART_NODE_QUARANTINED);
+	ck_assert_int_eq(safestart_node_state(ss, "entry 2", why, sizeof(why)),
+			 SAFESTART_NODE_QUARANTINED);
 	close_now(ss);
 }
 END_TEST
@@ -383,7 +432,8 @@ START_TEST(p12_a_set_that_shrank_too_far_is_refused_with_the_way_to_force_it)
 	ck_assert_ptr_nonnull(strstr(outcome.message, "SAFESTART_FORCE"));
 	ck_assert_str_eq(live_ids(ss), "a b c");
 	ck_assert_uint_eq(safestart_generation(ss), 1);
-	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, "meant")).verdict, SAFESTART_APPLIED);
+	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, "meant")).verdict,
+			 SAFESTART_APPLIED);
 	ck_assert_str_eq(live_ids(ss), "a");
 	/* Force never empties. */
 	replace_file(path, "[]");
@@ -411,13 +461,16 @@ START_TEST(p12_rails_are_judged_by_their_settings)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct safestart *ss = open_with(NULL, "debounce=0", cases[i].shrink, cases[i].minimum, cases[i].empty, NULL);
+		struct safestart *ss = open_with(NULL, "debounce=0", cases[i].shrink,
+						 cases[i].minimum, cases[i].empty, NULL);
 		ck_assert_int_eq(push_and_wait(ss, cases[i].from).verdict, SAFESTART_APPLIED);
 		struct safestart_outcome outcome = push_and_wait(ss, cases[i].to);
-		ck_assert_msg((outcome.error == -ERANGE) == cases[i].refused, "case %zu: %s", i, outcome.message);
+		ck_assert_msg((outcome.error == -ERANGE) == cases[i].refused, "case %zu: %s", i,
+			      outcome.message);
 		ck_assert_uint_eq(safestart_generation(ss), cases[i].refused ? 1 : 2);
 		outcome = answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL));
-		ck_assert_msg((outcome.error == -ERANGE) == cases[i].forced_too, "case %zu: %s", i, outcome.message);
+		ck_assert_msg((outcome.error == -ERANGE) == cases[i].forced_too, "case %zu: %s", i,
+			      outcome.message);
 		ck_assert_uint_eq(safestart_generation(ss), cases[i].forced_too ? 1 : 2);
 		close_now(ss);
 	}
@@ -442,7 +495,9 @@ START_TEST(p12_a_retry_of_a_forced_run_is_forced_and_another_set_is_not)
 	int prepares = app.prepares;
 	EVENTUALLY(app.prepares > prepares + 3);
 	/* Another set that is as small was not what was forced. */
-	ck_assert_int_eq(safestart_nodes_replace(ss, "[" NODE("b", "10.0.0.2:1") "]", &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_nodes_replace(ss, "[" NODE("b", "10.0.0.2:1") "]", &ticket, NULL,
+						 0),
+			 0);
 	ck_assert_int_eq(answer(ss, ticket).error, -ERANGE);
 	(void)push_and_wait(ss, A);
 	app.prepare_result = 0;
@@ -456,8 +511,12 @@ START_TEST(p12_a_retry_of_a_forced_run_is_forced_and_another_set_is_not)
 }
 END_TEST
 
-SUITE("faults", p9_every_bad_file_is_refused_in_words_and_the_next_good_one_applies, p9_every_bad_push_is_refused_in_words_and_the_next_good_one_applies,
-      check_says_of_every_bad_document_what_a_handle_would_say, p9_a_document_cut_at_any_byte_is_refused,
-      p11_a_bad_entry_is_quarantined_alone_and_a_live_node_keeps_its_old_one, p11_an_entry_without_a_usable_id_is_named_by_its_place,
-      p12_a_set_that_shrank_too_far_is_refused_with_the_way_to_force_it, p12_rails_are_judged_by_their_settings,
+SUITE("faults", p9_every_bad_file_is_refused_in_words_and_the_next_good_one_applies,
+      p9_every_bad_push_is_refused_in_words_and_the_next_good_one_applies,
+      check_says_of_every_bad_document_what_a_handle_would_say,
+      p9_a_document_cut_at_any_byte_is_refused,
+      p11_a_bad_entry_is_quarantined_alone_and_a_live_node_keeps_its_old_one,
+      p11_an_entry_without_a_usable_id_is_named_by_its_place,
+      p12_a_set_that_shrank_too_far_is_refused_with_the_way_to_force_it,
+      p12_rails_are_judged_by_their_settings,
       p12_a_retry_of_a_forced_run_is_forced_and_another_set_is_not)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* last_good: the last applied set holds across process starts, whatever has become of the source. */
+/* last_good: the last applied set holds across process starts, whatever has become of the source.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,8 @@
 
 #include "support/support.h"
 
-#define NODE(id, address) "{\"targets\":[\"" address "\"],\"labels\":{\"id\":\"" id "\",\"zone\":\"z\"}}"
+#define NODE(id, address) \
+	"{\"targets\":[\"" address "\"],\"labels\":{\"id\":\"" id "\",\"zone\":\"z\"}}"
 #define A "[" NODE("a", "10.0.0.1:1") "]"
 #define AB "[" NODE("a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "]"
 #define ABC "[" NODE("a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "," NODE("c", "[fd00::3]:1") "]"
@@ -31,10 +33,12 @@ static struct safestart *start(struct app *app, bool pushed)
 	snprintf(source, sizeof(source), "source=file:%s", nodes);
 	snprintf(last_good, sizeof(last_good), "last_good=%s", kept);
 	app_init(app);
-	return open_with(app, pushed ? "source=push" : source, last_good, "debounce=2ms", "retry_min=1ms", "retry_max=10ms", "reconcile=20ms", NULL);
+	return open_with(app, pushed ? "source=push" : source, last_good, "debounce=2ms",
+			 "retry_min=1ms", "retry_max=10ms", "reconcile=20ms", NULL);
 }
 
-/* Keep this set, by a process of its own that has come and gone. Close carries out what is left, the writing included. */
+/* Keep this set, by a process of its own that has come and gone. Close carries out what is left,
+ * the writing included. */
 static void keep(const char *document)
 {
 	struct app app;
@@ -78,7 +82,8 @@ START_TEST(p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is)
 		{"", SAFESTART_REFUSED, -EINVAL, "is empty"},
 		{"[]", SAFESTART_REFUSED, -ERANGE, "would lose all 3 nodes"},
 		{A, SAFESTART_REFUSED, -ERANGE, "would lose 2 of 3 nodes"},
-		{"[{\"targets\":[\"bad\"]}]", SAFESTART_REFUSED, -EINVAL, "nothing in the set is usable"},
+		{"[{\"targets\":[\"bad\"]}]", SAFESTART_REFUSED, -EINVAL,
+		 "nothing in the set is usable"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -98,7 +103,8 @@ START_TEST(p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is)
 		struct safestart_outcome outcome = first_outcome(&app);
 		ck_assert_int_eq(outcome.verdict, cases[i].verdict);
 		ck_assert_int_eq(outcome.error, cases[i].error);
-		ck_assert_msg(strstr(outcome.message, cases[i].words) != NULL, "%s", outcome.message);
+		ck_assert_msg(strstr(outcome.message, cases[i].words) != NULL, "%s",
+			      outcome.message);
 		ck_assert_int_eq(app.prepares, 1);
 		/* It goes on failing, and nothing more happens to the set. */
 		outcome = answer(ss, safestart_request_restart(ss));
@@ -165,7 +171,8 @@ START_TEST(p12_a_small_first_set_is_judged_by_the_kept_one_and_can_be_forced)
 	ck_assert_str_eq(live_ids(ss), "a b c");
 	ck_assert_ptr_nonnull(strstr(first_outcome(&app).message, "the last good set stands in"));
 	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).error, -ERANGE);
-	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).verdict, SAFESTART_APPLIED);
+	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).verdict,
+			 SAFESTART_APPLIED);
 	ck_assert_str_eq(live_ids(ss), "a");
 	close_now(ss);
 	ck_assert(!file_says(kept, "\"b\""));
@@ -176,7 +183,14 @@ END_TEST
 
 START_TEST(p9_a_corrupted_kept_file_is_said_and_ignored)
 {
-	static const char *const corrupted[] = {"", "[{\"targets\":", "\x7f" "ELF", "{}", "[]", "[{\"targets\":[\"bad\"]}]", NULL};
+	static const char *const corrupted[] = {"",
+						"[{\"targets\":",
+						"\x7f"
+						"ELF",
+						"{}",
+						"[]",
+						"[{\"targets\":[\"bad\"]}]",
+						NULL};
 
 	for (size_t i = 0; i < sizeof(corrupted) / sizeof(corrupted[0]); i++) {
 		struct app app;
@@ -187,7 +201,8 @@ START_TEST(p9_a_corrupted_kept_file_is_said_and_ignored)
 			ck_assert_int_eq(mkdir(kept, 0755), 0);
 		struct safestart *ss = start(&app, false);
 		EVENTUALLY(app.outcomes > 2);
-		ck_assert_msg(safestart_generation(ss) == 0, "\"%s\" went live: %s", corrupted[i], first_outcome(&app).message);
+		ck_assert_msg(safestart_generation(ss) == 0, "\"%s\" went live: %s", corrupted[i],
+			      first_outcome(&app).message);
 		char said[300];
 		snprintf(said, sizeof(said), "last_good %s can't be used: ", kept);
 		ck_assert_msg(app_logged(&app, said), "nothing said of \"%s\"", corrupted[i]);
@@ -250,7 +265,8 @@ START_TEST(p18_a_full_file_system_leaves_the_old_kept_set_readable)
 	snprintf(place, sizeof(place), "%s/small", scratch());
 	ck_assert_int_eq(mkdir(place, 0755), 0);
 	/* In a mount namespace of our own: it goes with this process, however the test ends. */
-	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 || mount("none", place, "tmpfs", MS_NODEV | MS_NOSUID, "size=64k") < 0) {
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", place, "tmpfs", MS_NODEV | MS_NOSUID, "size=64k") < 0) {
 		fprintf(stderr, "skipped: a tmpfs of 64 KiB can't be mounted here\n");
 		return;
 	}
@@ -299,13 +315,16 @@ static void make_the_directory(void *data, void *user_data)
 
 START_TEST(p18_close_does_not_keep_the_nothing_that_is_live_at_its_end)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = hang_something, .retire = make_the_directory};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = hang_something,
+						      .retire = make_the_directory};
 	char setting[320], directory[256];
 	struct safestart *ss;
 
 	snprintf(directory, sizeof(directory), "%s", scratch_path("later"));
 	snprintf(setting, sizeof(setting), "last_good=%s/kept.json", directory);
-	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=1ms", "retry_max=10ms", setting, NULL);
+	struct safestart_conf *conf =
+		conf_with("debounce=0", "retry_min=1ms", "retry_max=10ms", setting, NULL);
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, directory), 0);
 	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
 	safestart_conf_free(conf);
@@ -329,7 +348,8 @@ START_TEST(p18_the_kept_file_is_whole_at_any_instant)
 	struct safestart *ss = start(&app, true);
 	for (int i = 0; i < 100; i++) {
 		uint64_t ticket;
-		ck_assert_int_eq(safestart_nodes_replace(ss, documents[i % 2], &ticket, NULL, 0), 0);
+		ck_assert_int_eq(safestart_nodes_replace(ss, documents[i % 2], &ticket, NULL, 0),
+				 0);
 		while (safestart_wait(ss, ticket, 0, NULL) == -ETIMEDOUT) {
 			int fd = open(kept, O_RDONLY | O_CLOEXEC);
 			ck_assert_int_ge(fd, 0);
@@ -351,7 +371,8 @@ END_TEST
 
 static _Atomic bool swept_enough;
 
-/* As another worker of the same server, that begins to keep its set: it removes what nobody has locked. */
+/* As another worker of the same server, that begins to keep its set: it removes what nobody has
+ * locked. */
 static void *sweep_all_the_time(void *argument)
 {
 	const struct dirent *entry;
@@ -360,7 +381,10 @@ static void *sweep_all_the_time(void *argument)
 	while (!swept_enough) {
 		rewinddir(directory);
 		while ((entry = readdir(directory)) != NULL) { /* NOLINT(concurrency-mt-unsafe) */
-			int fd = strstr(entry->d_name, ".tmp") != NULL ? openat(dirfd(directory), entry->d_name, O_WRONLY | O_CLOEXEC) : -1;
+			int fd = strstr(entry->d_name, ".tmp") != NULL
+					 ? openat(dirfd(directory), entry->d_name,
+						  O_WRONLY | O_CLOEXEC)
+					 : -1;
 			if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 				unlinkat(dirfd(directory), entry->d_name, 0);
 			if (fd >= 0)
@@ -378,7 +402,9 @@ START_TEST(p9_what_is_being_kept_is_not_swept_away_by_others_for_good)
 
 	struct safestart *ss = start(&app, true);
 	for (int i = 0; i < 4; i++)
-		ck_assert_int_eq(pthread_create(&sweepers[i], NULL, sweep_all_the_time, (void *)(uintptr_t)scratch()), 0);
+		ck_assert_int_eq(pthread_create(&sweepers[i], NULL, sweep_all_the_time,
+						(void *)(uintptr_t)scratch()),
+				 0);
 	for (int i = 0; i < repeat(under_valgrind() ? 30 : 300); i++)
 		push_and_wait(ss, i % 2 == 0 ? AB : ABC);
 	swept_enough = true;
@@ -440,10 +466,12 @@ START_TEST(p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts
 	ck_assert_int_eq(symlink(kept, kept), 0); /* ELOOP, for root too */
 	app_init(&app);
 	app.restart_enabled = true;
-	struct safestart *ss = open_with(&app, "source=push", last_good, "debounce=2ms", "retry_min=1ms", "retry_max=10ms", NULL);
+	struct safestart *ss = open_with(&app, "source=push", last_good, "debounce=2ms",
+					 "retry_min=1ms", "retry_max=10ms", NULL);
 	EVENTUALLY(app.outcomes > 3);
 	ck_assert_int_eq(app.restarts, 0);
-	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_APPLIED); /* somebody's wish is carried out */
+	/* Somebody's wish is carried out. */
+	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_APPLIED);
 	EVENTUALLY(app.restarts == 1);
 	replace_file(kept, AB);
 	EVENTUALLY(safestart_generation(ss) == 1);
@@ -453,11 +481,15 @@ START_TEST(p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts
 }
 END_TEST
 
-SUITE("last_good", p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is, p9_a_source_that_works_is_not_kept_from_it,
-      p9_a_kept_set_that_prepare_refuses_is_tried_again, p12_a_small_first_set_is_judged_by_the_kept_one_and_can_be_forced,
+SUITE("last_good", p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is,
+      p9_a_source_that_works_is_not_kept_from_it, p9_a_kept_set_that_prepare_refuses_is_tried_again,
+      p12_a_small_first_set_is_judged_by_the_kept_one_and_can_be_forced,
       p9_a_corrupted_kept_file_is_said_and_ignored, a_missing_kept_file_is_nothing_to_talk_about,
       p9_a_place_that_can_not_be_written_is_said_and_shown_and_the_set_applies,
-      p18_a_full_file_system_leaves_the_old_kept_set_readable, p18_close_does_not_keep_the_nothing_that_is_live_at_its_end, p18_the_kept_file_is_whole_at_any_instant,
-      p9_what_is_being_kept_is_not_swept_away_by_others_for_good, p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it,
+      p18_a_full_file_system_leaves_the_old_kept_set_readable,
+      p18_close_does_not_keep_the_nothing_that_is_live_at_its_end,
+      p18_the_kept_file_is_whole_at_any_instant,
+      p9_what_is_being_kept_is_not_swept_away_by_others_for_good,
+      p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it,
       p9_an_announcement_before_the_first_load_adds_to_the_kept_set_too,
       p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts)

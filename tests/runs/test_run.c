@@ -7,8 +7,12 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
-#define TWO_MOVED "[{\"targets\":[\"10.0.0.9:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
+#define TWO_MOVED                                                                                  \
+	"[{\"targets\":[\"10.0.0.9:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 
 START_TEST(p14_later_is_finished_by_another_thread)
 {
@@ -39,7 +43,8 @@ static int finish_inside(struct safestart_run *run, void *user_data)
 
 START_TEST(p14_finish_may_come_before_prepare_has_returned)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = finish_inside};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = finish_inside};
 	struct safestart_conf *conf = conf_with("debounce=0", NULL);
 	struct safestart *ss;
 	int calls = 0;
@@ -61,14 +66,16 @@ START_TEST(p14_later_past_the_deadline_is_stale_and_a_newer_run_wins)
 	app_init(&app);
 	app.prepare_result = SAFESTART_LATER;
 	app.hang_data = true;
-	struct safestart *ss = open_with(&app, "debounce=0", "run_timeout=20ms", "retry_min=0", NULL);
+	struct safestart *ss =
+		open_with(&app, "debounce=0", "run_timeout=20ms", "retry_min=0", NULL);
 	struct safestart_outcome outcome = push_and_wait(ss, ONE);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
 	ck_assert_int_eq(outcome.error, -ETIMEDOUT);
 	struct safestart_run *late = app.run;
 	ck_assert_int_eq(safestart_run_cancelled(late), 1);
 	app.prepare_result = 0;
-	ck_assert_int_eq(push_and_wait(ss, TWO).verdict, SAFESTART_APPLIED); /* it does not wait for the late one */
+	/* It does not wait for the late one. */
+	ck_assert_int_eq(push_and_wait(ss, TWO).verdict, SAFESTART_APPLIED);
 	ck_assert_int_eq(safestart_run_finish(late, 0), -ESTALE);
 	EVENTUALLY(app.retires == 1 && app.retired_nodes == 1); /* of the late run */
 	ck_assert_str_eq(live_ids(ss), "a b");
@@ -92,8 +99,10 @@ START_TEST(p13_node_data_is_inherited_while_the_node_is_unchanged)
 	struct safestart_snapshot *second = safestart_snapshot_acquire(ss);
 	ck_assert_ptr_nonnull(safestart_snapshot_data(first));
 	ck_assert_ptr_ne(safestart_snapshot_data(first), safestart_snapshot_data(second));
-	ck_assert_ptr_eq(safestart_node_data(safestart_snapshot_find(first, "b")), safestart_node_data(safestart_snapshot_find(second, "b")));
-	ck_assert_ptr_ne(safestart_node_data(safestart_snapshot_find(first, "a")), safestart_node_data(safestart_snapshot_find(second, "a")));
+	ck_assert_ptr_eq(safestart_node_data(safestart_snapshot_find(first, "b")),
+			 safestart_node_data(safestart_snapshot_find(second, "b")));
+	ck_assert_ptr_ne(safestart_node_data(safestart_snapshot_find(first, "a")),
+			 safestart_node_data(safestart_snapshot_find(second, "a")));
 	safestart_snapshot_release(second);
 	ck_assert_int_eq(app.retires + app.retired_nodes, 0);
 	safestart_snapshot_release(first);
@@ -115,7 +124,10 @@ static int keep_data(struct safestart_run *run, void *user_data)
 	struct keeper *keeper = user_data;
 
 	safestart_run_set_data(run, &keeper->generation_data);
-	return safestart_run_set_node_data(run, safestart_snapshot_find(safestart_run_candidate(run), "a"), &keeper->node_data);
+	return safestart_run_set_node_data(run,
+					   safestart_snapshot_find(safestart_run_candidate(run),
+								   "a"),
+					   &keeper->node_data);
 }
 
 static void keeper_retire(void *data, void *user_data)
@@ -132,7 +144,10 @@ static void keeper_retire_node(void *data, void *user_data)
 
 START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = keep_data, .retire = keeper_retire, .retire_node = keeper_retire_node};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = keep_data,
+						      .retire = keeper_retire,
+						      .retire_node = keeper_retire_node};
 	struct safestart_conf *conf = conf_with("debounce=0", NULL);
 	struct keeper keeper = {0};
 	struct safestart *ss;
@@ -145,7 +160,8 @@ START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
 	push_and_wait(ss, TWO);       /* a unchanged */
 	push_and_wait(ss, TWO_MOVED); /* a changed */
 	ck_assert_ptr_eq(safestart_snapshot_data(first), &keeper.generation_data);
-	ck_assert_ptr_eq(safestart_node_data(safestart_snapshot_find(first, "a")), &keeper.node_data);
+	ck_assert_ptr_eq(safestart_node_data(safestart_snapshot_find(first, "a")),
+			 &keeper.node_data);
 	close_now(ss);
 	ck_assert_int_eq(keeper.retires + keeper.retired_nodes, 0); /* the owner has it still */
 	safestart_snapshot_release(first);
@@ -154,10 +170,15 @@ START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
 }
 END_TEST
 
-/* Somebody's request to the live node fails while data is hung on the node that will take its place. */
+/* Somebody's request to the live node fails while data is hung on the node that will take its
+ * place. */
 static int report_meanwhile(struct safestart_run *run, void *data)
 {
-	int error = safestart_run_set_node_data(run, safestart_snapshot_find(safestart_run_candidate(run), "a"), data);
+	int error =
+		safestart_run_set_node_data(run,
+					    safestart_snapshot_find(safestart_run_candidate(run),
+								    "a"),
+					    data);
 
 	safestart_node_report(safestart_snapshot_find(safestart_run_current(run), "a"), -EIO);
 	return error;
@@ -165,7 +186,8 @@ static int report_meanwhile(struct safestart_run *run, void *data)
 
 START_TEST(a_report_that_comes_while_a_run_prepares_is_not_lost)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = report_meanwhile};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = report_meanwhile};
 	struct safestart_conf *conf = conf_with("debounce=0", NULL);
 	struct safestart *ss;
 	char data;
@@ -192,16 +214,19 @@ static int look_at_changes(struct safestart_run *run, void *user_data)
 
 	seen[0] = '\0';
 	for (size_t i = 0; (node = safestart_run_change(run, i, &kind)) != NULL; i++)
-		sprintf(seen + strlen(seen), "%c%s@%s ", " +-~"[kind], safestart_node_id(node), safestart_node_host(node));
+		sprintf(seen + strlen(seen), "%c%s@%s ", " +-~"[kind], safestart_node_id(node),
+			safestart_node_host(node));
 	ck_assert_int_eq(safestart_run_reject(run, "nobody", NULL), -ENOENT);
-	if (safestart_generation(NULL) == 0 && safestart_snapshot_generation(safestart_run_current(run)) == 1)
+	if (safestart_generation(NULL) == 0 &&
+	    safestart_snapshot_generation(safestart_run_current(run)) == 1)
 		ck_assert_int_eq(safestart_run_reject(run, "b", NULL), -EINVAL); /* unchanged */
 	return 0;
 }
 
 START_TEST(changes_are_told_in_the_order_of_ids)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = look_at_changes};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = look_at_changes};
 	struct safestart_conf *conf = conf_with("debounce=0", NULL);
 	char seen[256];
 	struct safestart *ss;
@@ -240,7 +265,9 @@ static int look_after_commit(struct safestart_run *run, void *user_data)
 
 START_TEST(p11_what_was_rejected_is_not_among_the_changes_any_more)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = reject_a, .restart = look_after_commit};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = reject_a,
+						      .restart = look_after_commit};
 	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
 	char seen[64];
 	struct safestart *ss;
@@ -250,7 +277,9 @@ START_TEST(p11_what_was_rejected_is_not_among_the_changes_any_more)
 	safestart_conf_free(conf);
 	struct safestart_outcome outcome = push_and_wait(ss, TWO);
 	ck_assert_str_eq(seen, "+b ");
-	ck_assert_msg(strstr(outcome.message, "1 nodes (1 added, 0 removed, 0 changed); 1 left out") != NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message,
+			     "1 nodes (1 added, 0 removed, 0 changed); 1 left out") != NULL,
+		      "%s", outcome.message);
 	close_now(ss);
 }
 END_TEST
@@ -270,8 +299,10 @@ static int count_restart(struct safestart_run *run, void *user_data)
 
 START_TEST(restart_is_called_after_commit_and_for_an_unchanged_set)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = count_restart};
-	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=2ms", "retry_max=2ms", NULL);
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .restart = count_restart};
+	struct safestart_conf *conf =
+		conf_with("debounce=0", "retry_min=2ms", "retry_max=2ms", NULL);
 	struct restarter restarter = {0};
 	struct safestart *ss;
 
@@ -292,14 +323,16 @@ START_TEST(restart_is_called_after_commit_and_for_an_unchanged_set)
 	EVENTUALLY(restarter.calls > 4); /* retried */
 	restarter.result = 0;
 	outcome = (struct safestart_outcome){.size = sizeof(outcome)};
-	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 && outcome.verdict == SAFESTART_APPLIED);
+	EVENTUALLY(safestart_last_outcome(ss, &outcome) == 0 &&
+		   outcome.verdict == SAFESTART_APPLIED);
 	close_now(ss);
 }
 END_TEST
 
 START_TEST(source_none_has_no_set_and_only_restarts)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .restart = count_restart};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .restart = count_restart};
 	struct safestart_conf *conf = conf_with("debounce=0", "source=none", NULL);
 	struct restarter restarter = {0};
 	struct safestart *ss;
@@ -334,7 +367,8 @@ static int wait_inside(struct safestart_run *run, void *user_data)
 
 START_TEST(p6_waiting_inside_a_callback_is_refused_and_asking_is_fine)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = wait_inside};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = wait_inside};
 	struct safestart_conf *conf = conf_with("debounce=0", NULL);
 	struct safestart *ss;
 
@@ -368,8 +402,11 @@ static int later_and_reject_all_but_a(struct safestart_run *run, void *user_data
 
 START_TEST(p14_restart_has_a_deadline_of_its_own)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = later_and_reject_all_but_a, .restart = stay_inside};
-	struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=100ms", "retry_min=0", NULL);
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = later_and_reject_all_but_a,
+						      .restart = stay_inside};
+	struct safestart_conf *conf =
+		conf_with("debounce=0", "run_timeout=100ms", "retry_min=0", NULL);
 	struct safestart *ss;
 	struct app app;
 	uint64_t ticket;
@@ -415,16 +452,24 @@ static int hang_and_reject(struct safestart_run *run, void *user_data)
 	static char data[4];
 
 	for (int i = 0; i < 2; i++) {
-		ck_assert_int_eq(safestart_run_set_node_data(run, safestart_run_change(run, 0, &(int){0}), data + i), 0);
+		ck_assert_int_eq(safestart_run_set_node_data(run,
+							     safestart_run_change(run, 0,
+										  &(int){0}),
+							     data + i),
+				 0);
 		safestart_run_set_data(run, data + 2 + i);
 	}
-	ck_assert_int_eq(retired_inside + retired_outside, *(int *)user_data); /* not in the middle of this one */
+	/* Not in the middle of this one. */
+	ck_assert_int_eq(retired_inside + retired_outside, *(int *)user_data);
 	return safestart_run_reject(run, "a", NULL);
 }
 
 START_TEST(p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = hang_and_reject, .retire = is_it_a_callback, .retire_node = is_it_a_callback};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = hang_and_reject,
+						      .retire = is_it_a_callback,
+						      .retire_node = is_it_a_callback};
 	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
 	int retired = 0;
 
@@ -450,7 +495,8 @@ static int forget_the_minus(struct safestart_run *run, void *user_data)
 
 START_TEST(a_forgotten_minus_does_not_pass_for_success)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = forget_the_minus};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = forget_the_minus};
 	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
 	struct safestart *ss;
 
@@ -464,10 +510,16 @@ START_TEST(a_forgotten_minus_does_not_pass_for_success)
 }
 END_TEST
 
-SUITE("run", p14_later_is_finished_by_another_thread, p14_finish_may_come_before_prepare_has_returned,
-      p14_later_past_the_deadline_is_stale_and_a_newer_run_wins, p13_node_data_is_inherited_while_the_node_is_unchanged,
-      p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end, changes_are_told_in_the_order_of_ids,
-      restart_is_called_after_commit_and_for_an_unchanged_set, source_none_has_no_set_and_only_restarts,
-      p11_what_was_rejected_is_not_among_the_changes_any_more, p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,
-      p14_restart_has_a_deadline_of_its_own, p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own, a_forgotten_minus_does_not_pass_for_success,
+SUITE("run", p14_later_is_finished_by_another_thread,
+      p14_finish_may_come_before_prepare_has_returned,
+      p14_later_past_the_deadline_is_stale_and_a_newer_run_wins,
+      p13_node_data_is_inherited_while_the_node_is_unchanged,
+      p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end,
+      changes_are_told_in_the_order_of_ids, restart_is_called_after_commit_and_for_an_unchanged_set,
+      source_none_has_no_set_and_only_restarts,
+      p11_what_was_rejected_is_not_among_the_changes_any_more,
+      p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,
+      p14_restart_has_a_deadline_of_its_own,
+      p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own,
+      a_forgotten_minus_does_not_pass_for_success,
       a_report_that_comes_while_a_run_prepares_is_not_lost)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * callback_under_lock yes|no RUNS - an application with one big lock. Its threads hold it around every call of the library, its
- * callbacks take it as well, and call everything back. `yes`: the library's own threads; `no`: a thread of ours dispatches.
- * One line says what came of it; 0 when nothing waited for ever and every answer was the promised one.
+ * callback_under_lock yes|no RUNS - an application with one big lock. Its threads hold it around
+ * every call of the library, its callbacks take it as well, and call everything back. `yes`: the
+ * library's own threads; `no`: a thread of ours dispatches. One line says what came of it; 0 when
+ * nothing waited for ever and every answer was the promised one.
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,9 +20,18 @@
 #define CALLERS 3
 #define LIMIT_S 60
 
-enum { PREPARE, RESTART, OUTCOME, RETIRE, RETIRE_NODE, LOG, KINDS };
+enum {
+	PREPARE,
+	RESTART,
+	OUTCOME,
+	RETIRE,
+	RETIRE_NODE,
+	LOG,
+	KINDS
+};
 
-static const char *const kinds[KINDS] = {"prepare", "restart", "outcome", "retire", "retire_node", "log"};
+static const char *const kinds[KINDS] = {"prepare", "restart",     "outcome",
+					 "retire",  "retire_node", "log"};
 
 static struct safestart *handle;
 static pthread_mutex_t application; /* the big lock; it knows when its owner takes it again */
@@ -43,7 +53,8 @@ static void lock(const char *who)
 	int error = pthread_mutex_lock(&application);
 
 	if (error != 0) { /* a callback on the thread that is in a call of its own */
-		fprintf(stderr, "%s was called under the application's lock: %s\n", who, strerror(error));
+		fprintf(stderr, "%s was called under the application's lock: %s\n", who,
+			strerror(error));
 		abort();
 	}
 }
@@ -59,8 +70,10 @@ static void push(unsigned random)
 	size_t length = (size_t)snprintf(json, sizeof(json), "[");
 
 	for (unsigned i = 0; i < 4; i++)
-		length += (size_t)snprintf(json + length, sizeof(json) - length, "%s{\"targets\":[\"10.0.0.%u:%u\"],\"labels\":{\"id\":\"n%u\"}}",
-					   i > 0 ? "," : "", i + 1, 1000 + random % 7, i);
+		length += (size_t)
+			snprintf(json + length, sizeof(json) - length,
+				 "%s{\"targets\":[\"10.0.0.%u:%u\"],\"labels\":{\"id\":\"n%u\"}}",
+				 i > 0 ? "," : "", i + 1, 1000 + random % 7, i);
 	snprintf(json + length, sizeof(json) - length, "]");
 	IS(safestart_nodes_replace(handle, json, NULL, NULL, 0) == 0);
 	snprintf(id, sizeof(id), "extra-%u", random % 3);
@@ -90,7 +103,8 @@ static void call_everything(unsigned random)
 	char why[64];
 
 	IS(safestart_request_restart(handle) != 0);
-	IS(safestart_request(handle, random % 2 ? SAFESTART_URGENT : SAFESTART_FORCE, "under the lock") != 0);
+	IS(safestart_request(handle, random % 2 ? SAFESTART_URGENT : SAFESTART_FORCE,
+			     "under the lock") != 0);
 	push(random);
 	read_all();
 	char *text = safestart_status_json(handle);
@@ -163,7 +177,8 @@ static int prepare(struct safestart_run *run, void *user_data)
 			IS(safestart_run_set_node_data(run, node, malloc(8)) == 0);
 	}
 	safestart_run_set_data(run, malloc(8));
-	IS(safestart_run_number(run) > 0 && safestart_run_current(run) != NULL && safestart_run_candidate(run) != NULL);
+	IS(safestart_run_number(run) > 0 && safestart_run_current(run) != NULL &&
+	   safestart_run_candidate(run) != NULL);
 	return safestart_run_number(run) % 10 == 0 ? -EIO : 0; /* a retry now and then */
 }
 
@@ -211,7 +226,8 @@ static void *call(void *argument)
 		random = random * 1103515245 + 12345;
 		lock("a caller");
 		call_everything(random >> 16);
-		int result = safestart_wait(handle, safestart_request_restart(handle), 1, &outcome); /* for ever would be a mistake: callbacks want the lock */
+		/* For ever would be a mistake: callbacks want the lock. */
+		int result = safestart_wait(handle, safestart_request_restart(handle), 1, &outcome);
 		IS(result == 0 || result == -ETIMEDOUT);
 		unlock();
 		result = safestart_wait(handle, safestart_request_restart(handle), -1, &outcome);
@@ -237,7 +253,13 @@ static void *dispatch(void *unused)
 static void open_handle(const char *thread)
 {
 	const struct safestart_callbacks callbacks = {
-		.size = sizeof(callbacks), .prepare = prepare, .retire = retire, .log = on_log, .outcome = on_outcome, .retire_node = retire_node, .restart = restart,
+		.size = sizeof(callbacks),
+		.prepare = prepare,
+		.retire = retire,
+		.log = on_log,
+		.outcome = on_outcome,
+		.retire_node = retire_node,
+		.restart = restart,
 	};
 	struct safestart_conf *conf = safestart_conf_new();
 	char why[256] = "out of memory";

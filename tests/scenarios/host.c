@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * host SOCKET KEY=VALUE... - a small application that does as it is told: libsafestart's settings on the command line,
- * one command a connection on the socket (the table is at the end). SIGHUP asks for a reload, SIGTERM stops. It ends with 0
- * when everything that was hung on nodes and generations has been given back exactly once.
+ * host SOCKET KEY=VALUE... - a small application that does as it is told: libsafestart's settings
+ * on the command line, one command a connection on the socket (the table is at the end). SIGHUP
+ * asks for a reload, SIGTERM stops. It ends with 0 when everything that was hung on nodes and
+ * generations has been given back exactly once.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +24,13 @@
 
 #define PARKED_MAX 64
 
-enum mode { MODE_OK, MODE_HOLD, MODE_LATER, MODE_FAIL, MODE_REJECT };
+enum mode {
+	MODE_OK,
+	MODE_HOLD,
+	MODE_LATER,
+	MODE_FAIL,
+	MODE_REJECT
+};
 
 struct safestart *handle; /* set before SIGHUP is let through, never changed after */
 
@@ -34,9 +41,9 @@ static struct {
 	_Atomic int prepares, outcomes;
 	_Atomic int handed, retired; /* data hung on nodes and generations */
 	pthread_mutex_t lock;
-	char reject[64];                         /* guarded by lock; MODE_REJECT */
+	char reject[64];                          /* guarded by lock; MODE_REJECT */
 	struct safestart_run *parked[PARKED_MAX]; /* guarded by lock; answered LATER */
-	int parked_count;                        /* guarded by lock */
+	int parked_count;                         /* guarded by lock */
 	_Atomic int connections;
 	_Atomic bool stopping;
 	bool driven; /* thread=no */
@@ -111,7 +118,9 @@ static int prepare(struct safestart_run *run, void *user_data)
 	if (mode == MODE_REJECT)
 		reject(run);
 	leave();
-	return mode == MODE_LATER ? SAFESTART_LATER : mode == MODE_FAIL ? -atomic_load(&app.error) : 0;
+	return mode == MODE_LATER  ? SAFESTART_LATER
+	       : mode == MODE_FAIL ? -atomic_load(&app.error)
+				   : 0;
 }
 
 static void retire(void *data, void *user_data)
@@ -134,7 +143,8 @@ static void tell_nodes(FILE *to)
 	safestart_read_unlock(handle);
 }
 
-/* Every generation is live when the outcome of its run is told: "live N ID..." in the log is the whole history. */
+/* Every generation is live when the outcome of its run is told: "live N ID..." in the log is the
+ * whole history. */
 static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 {
 	char *text = NULL;
@@ -158,14 +168,16 @@ static void on_log(int level, const char *message, void *user_data)
 
 	(void)user_data;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	fprintf(stderr, "%ld.%03ld <%d>%s\n", (long)now.tv_sec, now.tv_nsec / 1000000, level, message);
+	fprintf(stderr, "%ld.%03ld <%d>%s\n", (long)now.tv_sec, now.tv_nsec / 1000000, level,
+		message);
 }
 
 /* ---- Commands ---- */
 
 static void tell_outcome(FILE *to, uint64_t ticket)
 {
-	static const char *const words[] = {"applied", "unchanged", "refused", "failed", "timed out", "cancelled"};
+	static const char *const words[] = {"applied", "unchanged", "refused",
+					    "failed",  "timed out", "cancelled"};
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 	int result = safestart_wait(handle, ticket, 60000, &outcome);
 
@@ -173,13 +185,15 @@ static void tell_outcome(FILE *to, uint64_t ticket)
 		fprintf(to, "no answer (%s)\t", safestart_strerror(result));
 	else
 		fprintf(to, "%s\t", words[outcome.verdict]);
-	fprintf(to, "%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%u\t%u\t%d\t%s\n", outcome.ticket, outcome.run, outcome.generation, outcome.requests, outcome.attempts, outcome.quarantined,
-		outcome.error, outcome.message);
+	fprintf(to, "%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%u\t%u\t%d\t%s\n",
+		outcome.ticket, outcome.run, outcome.generation, outcome.requests, outcome.attempts,
+		outcome.quarantined, outcome.error, outcome.message);
 }
 
 static void do_request(FILE *to, char *argument)
 {
-	fprintf(to, "%" PRIu64 "\n", safestart_request(handle, (uint32_t)atoi(argument), "told to"));
+	fprintf(to, "%" PRIu64 "\n",
+		safestart_request(handle, (uint32_t)atoi(argument), "told to"));
 }
 
 static void do_wait(FILE *to, char *argument)
@@ -229,7 +243,8 @@ static void do_prepare(FILE *to, char *argument)
 		if (strcmp(words[mode], argument) != 0)
 			continue;
 		pthread_mutex_lock(&app.lock);
-		snprintf(app.reject, sizeof(app.reject), "%s", mode == MODE_REJECT && more != NULL ? more : "");
+		snprintf(app.reject, sizeof(app.reject), "%s",
+			 mode == MODE_REJECT && more != NULL ? more : "");
 		pthread_mutex_unlock(&app.lock);
 		atomic_store(&app.error, mode == MODE_FAIL && more != NULL ? atoi(more) : EIO);
 		atomic_store(&app.mode, mode);
@@ -258,9 +273,13 @@ static void do_figures(FILE *to, char *argument)
 	pthread_mutex_lock(&app.lock);
 	int parked = app.parked_count;
 	pthread_mutex_unlock(&app.lock);
-	fprintf(to, "{\"prepares\": %d, \"outcomes\": %d, \"inside\": %d, \"most_inside\": %d, \"parked\": %d, \"handed\": %d, \"retired\": %d, \"reads\": %lu, \"borrowing\": %d}\n",
-		atomic_load(&app.prepares), atomic_load(&app.outcomes), atomic_load(&app.inside), atomic_load(&app.most_inside), parked,
-		atomic_load(&app.handed), atomic_load(&app.retired), readers_reads(), readers_borrowing());
+	fprintf(to,
+		"{\"prepares\": %d, \"outcomes\": %d, \"inside\": %d, \"most_inside\": %d, "
+		"\"parked\": %d, \"handed\": %d, \"retired\": %d, \"reads\": %lu, \"borrowing\": "
+		"%d}\n",
+		atomic_load(&app.prepares), atomic_load(&app.outcomes), atomic_load(&app.inside),
+		atomic_load(&app.most_inside), parked, atomic_load(&app.handed),
+		atomic_load(&app.retired), readers_reads(), readers_borrowing());
 }
 
 static const struct {
@@ -352,7 +371,12 @@ static void *drive(void *unused)
 static int open_handle(int count, char **settings)
 {
 	const struct safestart_callbacks callbacks = {
-		.size = sizeof(callbacks), .prepare = prepare, .retire = retire, .retire_node = retire, .log = on_log, .outcome = on_outcome,
+		.size = sizeof(callbacks),
+		.prepare = prepare,
+		.retire = retire,
+		.retire_node = retire,
+		.log = on_log,
+		.outcome = on_outcome,
 	};
 	struct safestart_conf *conf = safestart_conf_new();
 	char why[256] = "out of memory";
@@ -386,7 +410,8 @@ static int listen_on(const char *path)
 	return fd;
 }
 
-/* Nobody may use the handle any more when it is closed: those who wait are answered by the shutdown. */
+/* Nobody may use the handle any more when it is closed: those who wait are answered by the
+ * shutdown. */
 static int stop(void)
 {
 	int result;
@@ -403,7 +428,8 @@ static int stop(void)
 		pthread_join(app.driver, NULL);
 	while ((result = safestart_close(handle)) == -ETIMEDOUT)
 		;
-	fprintf(stderr, "closed: %s, %d handed over, %d given back\n", safestart_strerror(result), atomic_load(&app.handed), atomic_load(&app.retired));
+	fprintf(stderr, "closed: %s, %d handed over, %d given back\n", safestart_strerror(result),
+		atomic_load(&app.handed), atomic_load(&app.retired));
 	return result < 0 || atomic_load(&app.handed) != atomic_load(&app.retired);
 }
 
@@ -417,13 +443,15 @@ int main(int argc, char **argv)
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &blocked, NULL); /* first of all: what comes from here on is kept for us */
+	/* First of all: what comes from here on is kept for us. */
+	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
 	if (argc < 2 || open_handle(argc - 2, argv + 2) < 0)
 		return 2;
 	sigaction(SIGHUP, &hangup, NULL);
 	sigemptyset(&mine);
 	sigaddset(&mine, SIGHUP);
-	pthread_sigmask(SIG_UNBLOCK, &mine, NULL); /* the library takes requests from the moment it is open */
+	/* The library takes requests from the moment it is open. */
+	pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
 	int listener = listen_on(argv[1]);
 	if (app.driven && pthread_create(&app.driver, NULL, drive, NULL) != 0)
 		return 1;

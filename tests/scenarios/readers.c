@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* readers: what holds a generation: slow readers that come and go, one that owns, one that borrows for too long. */
+/* readers: what holds a generation: slow readers that come and go, one that owns, one that borrows
+ * for too long. */
 #include "host.h"
 
 #include <inttypes.h>
@@ -12,8 +13,8 @@
 
 static struct {
 	pthread_mutex_t lock;
-	pthread_t threads[READERS_MAX]; /* guarded by lock */
-	int count;                      /* guarded by lock */
+	pthread_t threads[READERS_MAX];   /* guarded by lock */
+	int count;                        /* guarded by lock */
 	struct safestart_snapshot *owned; /* guarded by lock */
 	_Atomic int ms;
 	_Atomic unsigned long reads;
@@ -53,7 +54,8 @@ void readers_start(FILE *to, char *argument)
 	sscanf(argument, "%d %d", &count, &ms);
 	atomic_store(&readers.ms, ms);
 	pthread_mutex_lock(&readers.lock);
-	while (readers.count < count && readers.count < READERS_MAX && pthread_create(&readers.threads[readers.count], NULL, read_slowly, NULL) == 0)
+	while (readers.count < count && readers.count < READERS_MAX &&
+	       pthread_create(&readers.threads[readers.count], NULL, read_slowly, NULL) == 0)
 		readers.count++;
 	fprintf(to, "%d\n", readers.count);
 	pthread_mutex_unlock(&readers.lock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* registry: a source as somebody would write it in an afternoon: one blocking HTTP request, no time limit of its own, no
- * notification. What it gets wrong must not matter. */
+/* registry: a source as somebody would write it in an afternoon: one blocking HTTP request, no time
+ * limit of its own, no notification. What it gets wrong must not matter. */
 #include "host.h"
 
 #include <arpa/inet.h>
@@ -12,7 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int registry_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int registry_open(void **state, const struct safestart_source_conf *conf, char *why,
+			 size_t why_size, void *user_data)
 {
 	(void)user_data;
 	*state = strdup(safestart_source_argument(conf));
@@ -23,7 +24,9 @@ static int registry_open(void **state, const struct safestart_source_conf *conf,
 
 static int connect_to(const char *port)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)atoi(port)),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
@@ -71,7 +74,8 @@ static int registry_gather(void *state, struct safestart_gather *gather)
 	else if (status != 200)
 		error = safestart_gather_fail(gather, -EIO, "the registry answers with an error");
 	else
-		error = safestart_gather_json(gather, body + 4, strlen(body + 4)); /* cut short? that shows in the document */
+		/* Cut short? that shows in the document. */
+		error = safestart_gather_json(gather, body + 4, strlen(body + 4));
 	free(text);
 	return error;
 }

@@ -9,9 +9,12 @@
 
 #include "support/support.h"
 
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 
-/* Every generation's data is its number, on the generation and on its only node; so a reader can tell a torn one. */
+/* Every generation's data is its number, on the generation and on its only node; so a reader can
+ * tell a torn one. */
 static int prepare_number(struct safestart_run *run, void *user_data)
 {
 	const struct safestart_snapshot *candidate = safestart_run_candidate(run);
@@ -32,7 +35,10 @@ static void free_number(void *data, void *user_data)
 
 static struct safestart *open_numbered(_Atomic int *retired)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = prepare_number, .retire = free_number, .retire_node = free_number};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = prepare_number,
+						      .retire = free_number,
+						      .retire_node = free_number};
 	struct safestart_conf *conf = conf_with("debounce=0", NULL);
 	struct safestart *ss;
 
@@ -65,7 +71,8 @@ static void check_whole(const struct safestart_snapshot *snapshot)
 	if (generation == 0)
 		return;
 	ck_assert_uint_eq(*(uint64_t *)safestart_snapshot_data(snapshot), generation);
-	ck_assert_uint_eq(*(uint64_t *)safestart_node_data(safestart_snapshot_at(snapshot, 0)), generation);
+	ck_assert_uint_eq(*(uint64_t *)safestart_node_data(safestart_snapshot_at(snapshot, 0)),
+			  generation);
 }
 
 static void *borrow(void *argument)
@@ -76,7 +83,8 @@ static void *borrow(void *argument)
 	while (!reader->stop) {
 		uint64_t known = safestart_generation(reader->ss);
 		const struct safestart_snapshot *snapshot = safestart_read_lock(reader->ss);
-		ck_assert_uint_ge(safestart_snapshot_generation(snapshot), newest); /* never backwards */
+		/* Never backwards. */
+		ck_assert_uint_ge(safestart_snapshot_generation(snapshot), newest);
 		newest = safestart_snapshot_generation(snapshot);
 		ck_assert_uint_ge(newest, known);
 		check_whole(snapshot);
@@ -106,7 +114,8 @@ START_TEST(p10_a_reader_sees_one_whole_generation)
 	pthread_t threads[4];
 
 	for (int i = 0; i < 4; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, i % 2 ? own : borrow, &reader), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, i % 2 ? own : borrow, &reader),
+				 0);
 	for (int i = 0; i < 300; i++)
 		next_generation(reader.ss, i);
 	EVENTUALLY(reader.reads > 1000);
@@ -151,7 +160,8 @@ START_TEST(p13_a_borrow_lasts_until_its_outermost_unlock)
 		safestart_read_unlock(ss);
 		next_generation(ss, i);
 		safestart_read_unlock(ss);
-		safestart_snapshot_release(safestart_snapshot_acquire(ss)); /* borrows meanwhile, too */
+		/* Borrows meanwhile, too. */
+		safestart_snapshot_release(safestart_snapshot_acquire(ss));
 	}
 	ck_assert_int_eq(retired, 0);
 	check_whole(borrowed);
@@ -179,8 +189,8 @@ START_TEST(p13_only_what_an_owner_holds_is_kept)
 }
 END_TEST
 
-/* What malloc() has handed out, in all arenas. Not the resident size: that keeps the greatest backlog of retired
-   generations there has ever been, and on a busy machine there may be some. */
+/* What malloc() has handed out, in all arenas. Not the resident size: that keeps the greatest
+   backlog of retired generations there has ever been, and on a busy machine there may be some. */
 static long allocated_bytes(void)
 {
 	struct mallinfo2 info = mallinfo2();
@@ -221,7 +231,8 @@ START_TEST(getters_and_find)
 {
 	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
 
-	push_and_wait(ss, "[{\"targets\":[\"[::1]:8087\"],\"labels\":{\"id\":\"six\",\"zone\":\"a\",\"rack\":\"7\"}}]");
+	push_and_wait(ss, "[{\"targets\":[\"[::1]:8087\"],\"labels\":{\"id\":\"six\",\"zone\":"
+			  "\"a\",\"rack\":\"7\"}}]");
 	struct safestart_snapshot *snapshot = safestart_snapshot_acquire(ss);
 	const struct safestart_node *node = safestart_snapshot_find(snapshot, "six");
 	const char *name;
@@ -236,7 +247,8 @@ START_TEST(getters_and_find)
 	ck_assert_ptr_null(safestart_snapshot_at(snapshot, 1));
 	ck_assert_ptr_null(safestart_node_data(node));
 	char *json = safestart_snapshot_json(snapshot);
-	ck_assert_str_eq(json, "[{\"targets\":[\"[::1]:8087\"],\"labels\":{\"id\":\"six\",\"rack\":\"7\",\"zone\":\"a\"}}]");
+	ck_assert_str_eq(json, "[{\"targets\":[\"[::1]:8087\"],\"labels\":{\"id\":\"six\",\"rack\":"
+			       "\"7\",\"zone\":\"a\"}}]");
 	safestart_free(json);
 	safestart_snapshot_release(snapshot);
 	safestart_snapshot_release(NULL);
@@ -272,7 +284,10 @@ static char *document_of_its_own(int generation, int count)
 
 START_TEST(p13_looking_at_the_status_takes_nothing_from_retirement)
 {
-	enum { GENERATIONS = 40, NODES = 300 };
+	enum {
+		GENERATIONS = 40,
+		NODES = 300
+	};
 	struct app app;
 	struct reader reader = {0};
 	struct safestart_snapshot *held = NULL;
@@ -283,7 +298,8 @@ START_TEST(p13_looking_at_the_status_takes_nothing_from_retirement)
 	reader.ss = open_with(&app, "debounce=0", "max_shrink=100%", NULL);
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, look_all_the_time, &reader), 0);
-	for (int i = 0; i < GENERATIONS; i++) { /* an owner lets the last one go while somebody is looking at it */
+	/* An owner lets the last one go while somebody is looking at it. */
+	for (int i = 0; i < GENERATIONS; i++) {
 		char *json = document_of_its_own(i, NODES);
 		ck_assert_int_eq(push_and_wait(reader.ss, json).verdict, SAFESTART_APPLIED);
 		free(json);
@@ -300,6 +316,8 @@ START_TEST(p13_looking_at_the_status_takes_nothing_from_retirement)
 }
 END_TEST
 
-SUITE("readers", p10_a_reader_sees_one_whole_generation, p13_a_borrower_that_stays_delays_retirement_and_not_the_next_reload,
+SUITE("readers", p10_a_reader_sees_one_whole_generation,
+      p13_a_borrower_that_stays_delays_retirement_and_not_the_next_reload,
       p13_a_borrow_lasts_until_its_outermost_unlock, p13_only_what_an_owner_holds_is_kept,
-      p19_ten_thousand_reloads_leave_everything_as_one_thousand_did, getters_and_find, p13_looking_at_the_status_takes_nothing_from_retirement)
+      p19_ten_thousand_reloads_leave_everything_as_one_thousand_did, getters_and_find,
+      p13_looking_at_the_status_takes_nothing_from_retirement)

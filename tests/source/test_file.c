@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* source=file: whatever happens to a file on a real machine is noticed, and what is no good leaves the live set alone. */
+/* source=file: whatever happens to a file on a real machine is noticed, and what is no good leaves
+ * the live set alone. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +24,8 @@ static struct safestart *follow(struct app *app, const char *path, const char *r
 
 	app_init(app);
 	snprintf(source, sizeof(source), "source=file:%s", path);
-	return open_with(app, source, "debounce=0", "retry_min=0", "max_shrink=100%", reconcile, NULL);
+	return open_with(app, source, "debounce=0", "retry_min=0", "max_shrink=100%", reconcile,
+			 NULL);
 }
 
 static struct safestart *follow_ready(struct app *app, const char *path, const char *reconcile)
@@ -42,7 +44,9 @@ static bool is_live(struct safestart *ss, const char *ids)
 static int first_port(struct safestart *ss)
 {
 	const struct safestart_snapshot *live = safestart_read_lock(ss);
-	int port = safestart_snapshot_size(live) > 0 ? safestart_node_port(safestart_snapshot_at(live, 0)) : 0;
+	int port = safestart_snapshot_size(live) > 0
+			   ? safestart_node_port(safestart_snapshot_at(live, 0))
+			   : 0;
 
 	safestart_read_unlock(ss);
 	return port;
@@ -61,7 +65,8 @@ static bool last_failed(struct safestart *ss, int error)
 	return last(ss).run > 0 && last(ss).error == error;
 }
 
-/* Until the file is so old that its stamp is to be trusted: that is time of the file system, nobody can make it up. */
+/* Until the file is so old that its stamp is to be trusted: that is time of the file system, nobody
+ * can make it up. */
 static void wait_until_old(const char *path)
 {
 	struct stat status;
@@ -97,7 +102,9 @@ START_TEST(of_fifty_renames_in_a_row_the_last_is_live)
 	struct safestart *ss = follow_ready(&app, path, "reconcile=0");
 	for (int round = 1; round <= 4; round++) {
 		for (int i = 1; i <= 50; i++) {
-			snprintf(text, sizeof(text), "[{\"targets\":[\"10.0.0.1:%d\"],\"labels\":{\"id\":\"a\"}}]", 1000 * round + i);
+			snprintf(text, sizeof(text),
+				 "[{\"targets\":[\"10.0.0.1:%d\"],\"labels\":{\"id\":\"a\"}}]",
+				 1000 * round + i);
 			replace_file(path, text);
 		}
 		EVENTUALLY(first_port(ss) == 1000 * round + 50);
@@ -106,7 +113,8 @@ START_TEST(of_fifty_renames_in_a_row_the_last_is_live)
 }
 END_TEST
 
-/* As the kubelet does it: nodes.json -> ..data/nodes.json, ..data -> ..2026_N, swapped by rename; the old one is removed, sometimes later. */
+/* As the kubelet does it: nodes.json -> ..data/nodes.json, ..data -> ..2026_N, swapped by rename;
+ * the old one is removed, sometimes later. */
 static void publish(const char *mount, int number, const char *text)
 {
 	char dir[300], file[320], link[300], data[300], name[32], old[300];
@@ -160,12 +168,14 @@ START_TEST(p9_a_deleted_file_leaves_its_set_serving_and_is_read_when_it_is_back)
 		EVENTUALLY(last_failed(ss, -ENOENT));
 		ck_assert_int_eq(last(ss).verdict, SAFESTART_FAILED);
 		ck_assert_ptr_nonnull(strstr(last(ss).message, path));
-		ck_assert_msg(strstr(last(ss).message, "as soon as it appears") != NULL, "%s", last(ss).message);
+		ck_assert_msg(strstr(last(ss).message, "as soon as it appears") != NULL, "%s",
+			      last(ss).message);
 		ck_assert_str_eq(live_ids(ss), i % 2 == 0 ? "a b" : "a b c");
 		ck_assert_uint_eq(safestart_generation(ss), generation);
 		ck_assert_int_eq(app.prepares, prepares);
 		write_file(path, i % 2 == 0 ? ABC : AB);
-		EVENTUALLY(is_live(ss, i % 2 == 0 ? "a b c" : "a b") && last(ss).error == 0); /* live a moment before it is said */
+		/* Live a moment before it is said. */
+		EVENTUALLY(is_live(ss, i % 2 == 0 ? "a b c" : "a b") && last(ss).error == 0);
 	}
 	close_now(ss);
 }
@@ -177,7 +187,8 @@ START_TEST(a_directory_that_does_not_exist_yet_is_waited_for)
 
 	for (int stepwise = 0; stepwise < 2; stepwise++) {
 		struct app app;
-		struct safestart *ss = follow(&app, scratch_path("one/two/three/nodes.json"), "reconcile=0");
+		struct safestart *ss =
+			follow(&app, scratch_path("one/two/three/nodes.json"), "reconcile=0");
 		ck_assert_int_eq(safestart_wait_ready(ss, 0), -ETIMEDOUT);
 		EVENTUALLY(last_failed(ss, -ENOENT));
 		for (int i = 0; i < 3; i++) {
@@ -198,10 +209,13 @@ START_TEST(a_directory_on_the_way_may_be_replaced)
 {
 	struct app app;
 
-	ck_assert_int_eq(mkdir(scratch_path("etc"), 0755) | mkdir(scratch_path("etc/app"), 0755), 0);
+	ck_assert_int_eq(mkdir(scratch_path("etc"), 0755) | mkdir(scratch_path("etc/app"), 0755),
+			 0);
 	write_file(scratch_path("etc/app/nodes.json"), A);
-	struct safestart *ss = follow_ready(&app, scratch_path("etc/app/nodes.json"), "reconcile=0");
-	ck_assert_int_eq(mkdir(scratch_path("new"), 0755) | mkdir(scratch_path("new/app"), 0755), 0);
+	struct safestart *ss =
+		follow_ready(&app, scratch_path("etc/app/nodes.json"), "reconcile=0");
+	ck_assert_int_eq(mkdir(scratch_path("new"), 0755) | mkdir(scratch_path("new/app"), 0755),
+			 0);
 	write_file(scratch_path("new/app/nodes.json"), AB);
 	ck_assert_int_eq(rename(scratch_path("etc"), scratch_path("old")), 0);
 	ck_assert_int_eq(rename(scratch_path("new"), scratch_path("etc")), 0);
@@ -249,8 +263,11 @@ START_TEST(p9_what_is_no_file_is_named_and_the_next_good_one_applies)
 		const char *link; /* or a link to this */
 		const char *words;
 	} cases[] = {
-		{make_directory, NULL, "it is a directory"}, {make_fifo, NULL, "not a regular file"}, {NULL, "nowhere", "no such file"},
-		{NULL, "nodes.json", "nodes.json: Too many"}, {NULL, "/dev/zero", "not a regular file"},
+		{make_directory, NULL, "it is a directory"},
+		{make_fifo, NULL, "not a regular file"},
+		{NULL, "nowhere", "no such file"},
+		{NULL, "nodes.json", "nodes.json: Too many"},
+		{NULL, "/dev/zero", "not a regular file"},
 	};
 	struct app app;
 	const char *path = scratch_path("nodes.json");
@@ -318,7 +335,8 @@ START_TEST(p9_a_half_written_file_changes_nothing_until_the_rest_is_there)
 		uint64_t generation = safestart_generation(ss);
 		int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 		ck_assert_int_eq(write(fd, text, half), (ssize_t)half);
-		EVENTUALLY(last_failed(ss, -EINVAL) && strstr(last(ss).message, "ends too early") != NULL);
+		EVENTUALLY(last_failed(ss, -EINVAL) &&
+			   strstr(last(ss).message, "ends too early") != NULL);
 		ck_assert_int_eq(last(ss).verdict, SAFESTART_REFUSED);
 		ck_assert_str_eq(live_ids(ss), "a");
 		ck_assert_uint_eq(safestart_generation(ss), generation);
@@ -335,10 +353,13 @@ END_TEST
 START_TEST(p7_the_same_nodes_written_otherwise_are_unchanged)
 {
 	static const char *const same[] = {
-		AB, "\n\t" AB "\n",
+		AB,
+		"\n\t" AB "\n",
 		"[" NODE("b", "10.0.0.2:1") "," NODE("a", "10.0.0.1:1") "]",
-		"[" NODE("a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "," NODE("a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "]",
-		"[{\"labels\":{\"id\":\"b\"},\"targets\":[\"10.0.0.2:1\"]},{\"targets\":[]}," NODE("a", "10.0.0.1:1") "]",
+		"[" NODE("a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "," NODE(
+			"a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "]",
+		"[{\"labels\":{\"id\":\"b\"},\"targets\":[\"10.0.0.2:1\"]},{\"targets\":[]}"
+		"," NODE("a", "10.0.0.1:1") "]",
 	};
 	struct app app;
 	const char *path = scratch_path("nodes.json");
@@ -348,12 +369,14 @@ START_TEST(p7_the_same_nodes_written_otherwise_are_unchanged)
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
 		replace_file(path, same[i]);
 		for (int flags = 0; flags <= SAFESTART_FORCE; flags++) {
-			struct safestart_outcome outcome = answer(ss, safestart_request(ss, (uint32_t)flags, NULL));
+			struct safestart_outcome outcome =
+				answer(ss, safestart_request(ss, (uint32_t)flags, NULL));
 			ck_assert_int_eq(outcome.verdict, SAFESTART_UNCHANGED);
 			ck_assert_uint_eq(outcome.generation, 1);
 		}
 		ck_assert_int_eq(utimensat(AT_FDCWD, path, NULL, 0), 0);
-		ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_UNCHANGED);
+		ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict,
+				 SAFESTART_UNCHANGED);
 	}
 	uint64_t run = last(ss).run;
 	EVENTUALLY(last(ss).run > run + 3); /* reconcile */
@@ -380,13 +403,16 @@ static long long bytes_of_a_request(struct safestart *ss, uint32_t flags)
 {
 	long long before = bytes_read();
 
-	ck_assert_int_eq(answer(ss, safestart_request(ss, flags, NULL)).verdict, SAFESTART_UNCHANGED);
+	ck_assert_int_eq(answer(ss, safestart_request(ss, flags, NULL)).verdict,
+			 SAFESTART_UNCHANGED);
 	return bytes_read() - before;
 }
 
 START_TEST(p7_an_old_file_that_did_not_change_is_not_read_again_unless_forced)
 {
-	enum { BIG = 1 << 20 };
+	enum {
+		BIG = 1 << 20
+	};
 	struct app app;
 	const char *path = scratch_path("nodes.json");
 
@@ -400,7 +426,8 @@ START_TEST(p7_an_old_file_that_did_not_change_is_not_read_again_unless_forced)
 	write_file(path, text);
 	free(text);
 	struct safestart *ss = follow_ready(&app, path, "reconcile=0");
-	ck_assert_int_ge(bytes_of_a_request(ss, 0), BIG); /* young: its stamp could hide a rewrite */
+	/* Young: its stamp could hide a rewrite. */
+	ck_assert_int_ge(bytes_of_a_request(ss, 0), BIG);
 	wait_until_old(path);
 	ck_assert_int_ge(bytes_of_a_request(ss, SAFESTART_FORCE), BIG);
 	ck_assert_int_lt(bytes_of_a_request(ss, 0), BIG / 2);
@@ -459,12 +486,14 @@ START_TEST(p15_without_inotify_reconcile_follows_the_file_and_it_is_said)
 	int taken[4096], count = 0;
 
 	if (geteuid() != 0) {
-		fprintf(stderr, "skipped: only root can use up the inotify instances of a user nobody else is\n");
+		fprintf(stderr, "skipped: only root can use up the inotify instances of a user "
+				"nobody else is\n");
 		return;
 	}
 	ck_assert_int_eq(chmod(scratch(), 0755), 0);
 	write_file(path, A);
-	ck_assert_int_eq(seteuid((uid_t)(400000 + getpid())), 0); /* the limit is by user: the other tests go on */
+	/* The limit is by user: the other tests go on. */
+	ck_assert_int_eq(seteuid((uid_t)(400000 + getpid())), 0);
 	while (count < 4096 && (taken[count] = inotify_init1(IN_CLOEXEC)) >= 0)
 		count++;
 	struct safestart *ss = follow_ready(&app, path, "reconcile=20ms");
@@ -485,10 +514,15 @@ START_TEST(p15_without_inotify_reconcile_follows_the_file_and_it_is_said)
 }
 END_TEST
 
-SUITE("file", a_rewrite_in_place_is_noticed, of_fifty_renames_in_a_row_the_last_is_live, a_config_map_is_followed_through_its_swaps,
-      p9_a_deleted_file_leaves_its_set_serving_and_is_read_when_it_is_back, a_directory_that_does_not_exist_yet_is_waited_for,
-      a_directory_on_the_way_may_be_replaced, a_relative_path_is_meant_from_where_the_handle_was_opened,
-      p9_what_is_no_file_is_named_and_the_next_good_one_applies, p9_an_unreadable_file_is_said_and_read_once_it_may_be,
-      p9_a_half_written_file_changes_nothing_until_the_rest_is_there, p7_the_same_nodes_written_otherwise_are_unchanged,
-      p7_an_old_file_that_did_not_change_is_not_read_again_unless_forced, p9_an_old_file_that_comes_back_after_something_refused_applies,
+SUITE("file", a_rewrite_in_place_is_noticed, of_fifty_renames_in_a_row_the_last_is_live,
+      a_config_map_is_followed_through_its_swaps,
+      p9_a_deleted_file_leaves_its_set_serving_and_is_read_when_it_is_back,
+      a_directory_that_does_not_exist_yet_is_waited_for, a_directory_on_the_way_may_be_replaced,
+      a_relative_path_is_meant_from_where_the_handle_was_opened,
+      p9_what_is_no_file_is_named_and_the_next_good_one_applies,
+      p9_an_unreadable_file_is_said_and_read_once_it_may_be,
+      p9_a_half_written_file_changes_nothing_until_the_rest_is_there,
+      p7_the_same_nodes_written_otherwise_are_unchanged,
+      p7_an_old_file_that_did_not_change_is_not_read_again_unless_forced,
+      p9_an_old_file_that_comes_back_after_something_refused_applies,
       files_beside_it_lead_to_no_run, p15_without_inotify_reconcile_follows_the_file_and_it_is_said)

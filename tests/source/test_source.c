@@ -41,7 +41,8 @@ struct fake {
 	bool unknown_is_null;
 };
 
-static int fake_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int fake_open(void **state, const struct safestart_source_conf *conf, char *why,
+		     size_t why_size, void *user_data)
 {
 	struct fake *fake = user_data;
 
@@ -51,7 +52,8 @@ static int fake_open(void **state, const struct safestart_source_conf *conf, cha
 		return atomic_load(&fake->open_error);
 	}
 	snprintf(fake->argument, sizeof(fake->argument), "%s", safestart_source_argument(conf));
-	snprintf(fake->colour, sizeof(fake->colour), "%s", safestart_source_value(conf, "fake_colour"));
+	snprintf(fake->colour, sizeof(fake->colour), "%s",
+		 safestart_source_value(conf, "fake_colour"));
 	snprintf(fake->size, sizeof(fake->size), "%s", safestart_source_value(conf, "fake_size"));
 	fake->unknown_is_null = safestart_source_value(conf, "fake_nothing") == NULL;
 	*state = fake;
@@ -65,9 +67,20 @@ static void *finish_elsewhere(void *argument)
 
 	pause_a_moment();
 	if (atomic_load(&fake->manner) == LATER_FAILED_ELSEWHERE)
-		ck_assert_int_eq(safestart_gather_finish(gather, safestart_gather_fail(gather, -ECONNREFUSED, "the registry refused the connection")), 0);
+		ck_assert_int_eq(safestart_gather_finish(gather,
+							 safestart_gather_fail(gather,
+									       -ECONNREFUSED,
+									       "the registry "
+									       "refused the "
+									       "connection")),
+				 0);
 	else
-		ck_assert_int_eq(safestart_gather_finish(gather, safestart_gather_json(gather, atomic_load(&fake->document), strlen(atomic_load(&fake->document)))), 0);
+		ck_assert_int_eq(safestart_gather_finish(
+					 gather,
+					 safestart_gather_json(gather, atomic_load(&fake->document),
+							       strlen(atomic_load(
+								       &fake->document)))),
+				 0);
 	return NULL;
 }
 
@@ -83,14 +96,13 @@ static int gather_as_told(struct fake *fake, struct safestart_gather *gather)
 	int error;
 
 	switch (atomic_load(&fake->manner)) {
-	case HAND_OVER:
-		return hand_over(fake, gather);
+	case HAND_OVER: return hand_over(fake, gather);
 	case FAIL_IN_WORDS:
-		return safestart_gather_fail(gather, -EHOSTUNREACH, "the registry at 10.9.8.7 can't be reached; look at its route");
-	case FAIL_WITHOUT_WORDS:
-		return -EHOSTUNREACH;
-	case SILENT:
-		return 0;
+		return safestart_gather_fail(gather, -EHOSTUNREACH,
+					     "the registry at 10.9.8.7 can't be reached; look at "
+					     "its route");
+	case FAIL_WITHOUT_WORDS: return -EHOSTUNREACH;
+	case SILENT: return 0;
 	case LATER_FINISHED_BEFORE_RETURNING:
 		ck_assert_int_eq(safestart_gather_finish(gather, hand_over(fake, gather)), 0);
 		return SAFESTART_LATER;
@@ -99,11 +111,10 @@ static int gather_as_told(struct fake *fake, struct safestart_gather *gather)
 		atomic_store(&fake->kept, gather);
 		if (fake->finishing)
 			pthread_join(fake->finisher, NULL);
-		fake->finishing = pthread_create(&fake->finisher, NULL, finish_elsewhere, fake) == 0;
+		fake->finishing =
+			pthread_create(&fake->finisher, NULL, finish_elsewhere, fake) == 0;
 		return SAFESTART_LATER;
-	case LATER_KEPT:
-		atomic_store(&fake->kept, gather);
-		return SAFESTART_LATER;
+	case LATER_KEPT: atomic_store(&fake->kept, gather); return SAFESTART_LATER;
 	case HAND_OVER_AND_HANG:
 		error = hand_over(fake, gather);
 		while (atomic_load(&fake->hang))
@@ -290,11 +301,13 @@ START_TEST(p9_a_gather_that_fails_says_so_and_the_next_one_applies)
 		struct safestart_outcome outcome = answer(ss, safestart_request_restart(ss));
 		ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
 		ck_assert_int_eq(outcome.error, cases[i].error);
-		ck_assert_msg(strstr(outcome.message, cases[i].words) != NULL, "%s", outcome.message);
+		ck_assert_msg(strstr(outcome.message, cases[i].words) != NULL, "%s",
+			      outcome.message);
 		ck_assert_uint_eq(safestart_generation(ss), generation);
 		ck_assert_int_eq(app.prepares, prepares);
 		atomic_store(&fake.manner, HAND_OVER);
-		ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_APPLIED);
+		ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict,
+				 SAFESTART_APPLIED);
 	}
 	close_both(ss, &fake);
 }
@@ -324,7 +337,8 @@ START_TEST(a_gather_may_be_finished_later_by_any_thread_and_before_it_has_return
 	struct safestart *ss = open_conf(conf_of(&app, &fake), NULL, NULL);
 	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 	for (int i = 0; i < 20; i++) {
-		atomic_store(&fake.manner, i % 4 < 2 ? LATER_FINISHED_ELSEWHERE : LATER_FINISHED_BEFORE_RETURNING);
+		atomic_store(&fake.manner, i % 4 < 2 ? LATER_FINISHED_ELSEWHERE
+						     : LATER_FINISHED_BEFORE_RETURNING);
 		atomic_store(&fake.document, i % 2 == 0 ? AB : A);
 		struct safestart_outcome outcome = answer(ss, safestart_request_restart(ss));
 		ck_assert_msg(outcome.verdict == SAFESTART_APPLIED, "%s", outcome.message);
@@ -371,7 +385,9 @@ START_TEST(p14_a_gather_that_hangs_times_out_and_a_run_starts_when_it_returns)
 	atomic_store(&fake.manner, HAND_OVER_AND_HANG);
 	struct safestart_outcome outcome = answer(ss, safestart_request_restart(ss));
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
-	ck_assert_msg(strstr(outcome.message, "`gather`") != NULL && strstr(outcome.message, "when it returns") != NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "`gather`") != NULL &&
+			      strstr(outcome.message, "when it returns") != NULL,
+		      "%s", outcome.message);
 	ck_assert_str_eq(live_ids(ss), "a");
 	atomic_store(&fake.manner, HAND_OVER);
 	atomic_store(&fake.hang, false);
@@ -380,7 +396,8 @@ START_TEST(p14_a_gather_that_hangs_times_out_and_a_run_starts_when_it_returns)
 }
 END_TEST
 
-/* The source has handed the new set over and takes it for known. What the late run dropped must not be lost. */
+/* The source has handed the new set over and takes it for known. What the late run dropped must not
+ * be lost. */
 START_TEST(p9_after_a_gather_that_was_too_late_unchanged_does_not_mean_the_set_before_it)
 {
 	struct app app;
@@ -413,7 +430,8 @@ START_TEST(p7_unchanged_is_taken_once_there_is_something_it_can_mean)
 	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_UNCHANGED);
 	ck_assert_int_eq(fake.unchanged, 0);
 	ck_assert_int_eq(fake.forced, 0);
-	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).verdict, SAFESTART_UNCHANGED);
+	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).verdict,
+			 SAFESTART_UNCHANGED);
 	ck_assert_int_eq(fake.forced, 1);
 	ck_assert_int_eq(app.prepares, 1);
 	/* After a failure there is nothing it could mean, after a refusal it is the refusal. */
@@ -489,10 +507,15 @@ START_TEST(close_waits_for_a_gather_that_is_still_open)
 }
 END_TEST
 
-SUITE("source", a_source_has_settings_of_its_own_with_defaults, a_source_that_can_not_be_opened_says_why_and_leaves_nothing,
-      p9_a_gather_that_fails_says_so_and_the_next_one_applies, p15_a_gather_that_fails_is_asked_again_by_itself,
-      a_gather_may_be_finished_later_by_any_thread_and_before_it_has_returned, p14_a_gather_finished_too_late_is_ignored,
+SUITE("source", a_source_has_settings_of_its_own_with_defaults,
+      a_source_that_can_not_be_opened_says_why_and_leaves_nothing,
+      p9_a_gather_that_fails_says_so_and_the_next_one_applies,
+      p15_a_gather_that_fails_is_asked_again_by_itself,
+      a_gather_may_be_finished_later_by_any_thread_and_before_it_has_returned,
+      p14_a_gather_finished_too_late_is_ignored,
       p14_a_gather_that_hangs_times_out_and_a_run_starts_when_it_returns,
       p9_after_a_gather_that_was_too_late_unchanged_does_not_mean_the_set_before_it,
-      p7_unchanged_is_taken_once_there_is_something_it_can_mean, a_hint_of_zero_leads_to_no_run_and_a_positive_one_to_a_run,
-      a_handle_that_is_closed_before_its_first_load_closes_the_source_once, close_waits_for_a_gather_that_is_still_open)
+      p7_unchanged_is_taken_once_there_is_something_it_can_mean,
+      a_hint_of_zero_leads_to_no_run_and_a_positive_one_to_a_run,
+      a_handle_that_is_closed_before_its_first_load_closes_the_source_once,
+      close_waits_for_a_gather_that_is_still_open)

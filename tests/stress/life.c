@@ -19,11 +19,12 @@ const char *life_name(void)
 	if (now.site.call == NULL)
 		return now.scene;
 	dladdr(now.site.where, &info);
-	snprintf(text, sizeof(text), "%s, %s at %#lx, time %u: %s%s", now.scene, now.site.call, (unsigned long)((const char *)now.site.where - (const char *)info.dli_fbase),
-		 now.nth, now.error == FAILING_SHORT ? "short" : strerrorname_np(now.error), now.lasting ? ", lasting" : "");
+	snprintf(text, sizeof(text), "%s, %s at %#lx, time %u: %s%s", now.scene, now.site.call,
+		 (unsigned long)((const char *)now.site.where - (const char *)info.dli_fbase),
+		 now.nth, now.error == FAILING_SHORT ? "short" : strerrorname_np(now.error),
+		 now.lasting ? ", lasting" : "");
 	return text;
 }
-
 
 void pass_a_moment(void)
 {
@@ -36,16 +37,23 @@ void pass_a_moment(void)
 /* A signal in between, or less than was asked for: nobody is to notice. */
 bool is_to_go_unnoticed(void)
 {
-	return now.error == FAILING_SHORT || (now.error == EINTR && (strcmp(now.site.call, "read") == 0 || strcmp(now.site.call, "write") == 0 || strcmp(now.site.call, "epoll_wait") == 0));
+	return now.error == FAILING_SHORT ||
+	       (now.error == EINTR &&
+		(strcmp(now.site.call, "read") == 0 || strcmp(now.site.call, "write") == 0 ||
+		 strcmp(now.site.call, "epoll_wait") == 0));
 }
 
-/* A step has failed: it may, if a call was made to fail, with its error and in words. It has to work the next time, or when what
- * lasts is over: twice is enough. */
+/* A step has failed: it may, if a call was made to fail, with its error and in words. It has to
+ * work the next time, or when what lasts is over: twice is enough. */
 void excuse(int error, const char *words)
 {
-	ck_assert_msg(failing_injected() > now.excused, "%s: %d for no reason: %s", life_name(), error, words != NULL ? words : "");
-	ck_assert_msg(error == -now.error && !is_to_go_unnoticed(), "%s: %d: %s", life_name(), error, words != NULL ? words : "");
-	ck_assert_msg(words == NULL || strstr(words, safestart_strerror(error)) != NULL || (error == -ENOMEM && strstr(words, "out of memory") != NULL), "%s: %s", life_name(), words);
+	ck_assert_msg(failing_injected() > now.excused, "%s: %d for no reason: %s", life_name(),
+		      error, words != NULL ? words : "");
+	ck_assert_msg(error == -now.error && !is_to_go_unnoticed(), "%s: %d: %s", life_name(),
+		      error, words != NULL ? words : "");
+	ck_assert_msg(words == NULL || strstr(words, safestart_strerror(error)) != NULL ||
+			      (error == -ENOMEM && strstr(words, "out of memory") != NULL),
+		      "%s: %s", life_name(), words);
 	if (!now.lasting || ++now.excused >= 2) {
 		now.excused = failing_injected();
 		failing_stop();
@@ -76,7 +84,8 @@ static int prepare(struct safestart_run *run, void *user_data)
 	int kind, error = 0;
 
 	(void)user_data;
-	for (size_t i = 0; error == 0 && (node = safestart_run_change(run, i, &kind)) != NULL; i++) {
+	for (size_t i = 0; error == 0 && (node = safestart_run_change(run, i, &kind)) != NULL;
+	     i++) {
 		if (kind == SAFESTART_REMOVED)
 			continue;
 		error = hang(run, node);
@@ -149,8 +158,13 @@ struct safestart_conf *new_conf(void)
 /* Consumes conf. */
 void opens(struct safestart_conf *conf, bool later)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = later ? prepare_later : prepare, .retire = retire,
-		.log = log_line, .outcome = outcome, .retire_node = retire, .restart = later ? restart : NULL};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = later ? prepare_later : prepare,
+						      .retire = retire,
+						      .log = log_line,
+						      .outcome = outcome,
+						      .retire_node = retire,
+						      .restart = later ? restart : NULL};
 	int descriptors = open_descriptors(), error;
 	char why[256];
 
@@ -169,7 +183,8 @@ static bool has_its_data(void)
 	bool has = safestart_snapshot_data(live) != NULL;
 
 	const char *host = safestart_node_host(safestart_snapshot_find(live, "b"));
-	ck_assert_msg(strcmp(host, "h2") == 0 || strcmp(host, "storage-9.example.org") == 0, "%s: %s", life_name(), host);
+	ck_assert_msg(strcmp(host, "h2") == 0 || strcmp(host, "storage-9.example.org") == 0,
+		      "%s: %s", life_name(), host);
 	for (size_t i = 0; i < safestart_snapshot_size(live); i++)
 		has = has && safestart_node_data(safestart_snapshot_at(live, i)) != NULL;
 	safestart_read_unlock(now.ss);
@@ -182,7 +197,8 @@ static bool are_live(const char *ids, const char *before)
 	const char *live = live_ids(now.ss);
 	bool so = strcmp(live, ids) == 0;
 
-	ck_assert_msg(so || strcmp(live, before) == 0, "%s: neither %s nor %s: %s", life_name(), ids, before, live);
+	ck_assert_msg(so || strcmp(live, before) == 0, "%s: neither %s nor %s: %s", life_name(),
+		      ids, before, live);
 	return so;
 }
 
@@ -202,14 +218,17 @@ void answers(uint64_t ticket, bool refused)
 
 	TRUE(ticket != 0);
 	int result = safestart_wait(now.ss, ticket, now.lasting ? 50 : 20000, &ended);
-	if (result == -ETIMEDOUT && now.lasting) { /* there is no memory for a run, and thus none for an answer */
+	/* There is no memory for a run, and thus none for an answer. */
+	if (result == -ETIMEDOUT && now.lasting) {
 		failing_stop();
 		result = safestart_wait(now.ss, ticket, 20000, &ended);
 	}
 	ck_assert_msg(result == 0, "%s: %d: %s", life_name(), result, ended.message);
 	if (ended.verdict <= SAFESTART_UNCHANGED || (refused && ended.verdict == SAFESTART_REFUSED))
 		return;
-	ck_assert_msg(ended.verdict == SAFESTART_FAILED && strstr(ended.message, "tried again in") != NULL, "%s: %d: %s", life_name(), ended.verdict, ended.message);
+	ck_assert_msg(ended.verdict == SAFESTART_FAILED &&
+			      strstr(ended.message, "tried again in") != NULL,
+		      "%s: %d: %s", life_name(), ended.verdict, ended.message);
 	excuse(ended.error, ended.message);
 }
 
@@ -230,7 +249,9 @@ void edits(const char *id, const char *address, const char *ids)
 	uint64_t ticket;
 	int error;
 
-	while ((error = address != NULL ? safestart_node_announce(now.ss, id, address, "i1", &ticket) : safestart_node_withdraw(now.ss, id, &ticket)) < 0)
+	while ((error = address != NULL
+				? safestart_node_announce(now.ss, id, address, "i1", &ticket)
+				: safestart_node_withdraw(now.ss, id, &ticket)) < 0)
 		excuse(error, NULL);
 	answers(ticket, false);
 	becomes(ids);
@@ -239,16 +260,39 @@ void edits(const char *id, const char *address, const char *ids)
 /* What is told is told whole, or not at all. */
 void tells(void)
 {
-	static const char *const parts[] = {"\"summary\":", "\"name\":\"calls\"", "\"version\":", "\"pid\":", "\"serves\":", "\"shut_down\":", "\"source\":",
-		"\"generation\":", "\"digest\":\"", "\"desired_digest\":\"", "\"behind_seconds\":", "\"requests\":", "\"runs\":{\"applied\":", "\"cancelled\":", "\"callback\":", "\"last\":{", "\"message\":", "\"run\":",
-		"\"unfinished_later\":", "\"next_run_in_seconds\":", "\"oldest_reader\":", "\"last_good\":{", "\"id\":\"a\"", "\"id\":\"c\"", "\"address\":\"storage-9.example.org:1\""};
+	static const char *const parts[] = {"\"summary\":",
+					    "\"name\":\"calls\"",
+					    "\"version\":",
+					    "\"pid\":",
+					    "\"serves\":",
+					    "\"shut_down\":",
+					    "\"source\":",
+					    "\"generation\":",
+					    "\"digest\":\"",
+					    "\"desired_digest\":\"",
+					    "\"behind_seconds\":",
+					    "\"requests\":",
+					    "\"runs\":{\"applied\":",
+					    "\"cancelled\":",
+					    "\"callback\":",
+					    "\"last\":{",
+					    "\"message\":",
+					    "\"run\":",
+					    "\"unfinished_later\":",
+					    "\"next_run_in_seconds\":",
+					    "\"oldest_reader\":",
+					    "\"last_good\":{",
+					    "\"id\":\"a\"",
+					    "\"id\":\"c\"",
+					    "\"address\":\"storage-9.example.org:1\""};
 	char *text, *end, why[256];
 	int state;
 
 	while ((text = safestart_status_json(now.ss)) == NULL)
 		excuse(-ENOMEM, NULL);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		ck_assert_msg(strstr(text, parts[i]) != NULL, "%s: no %s in %s", life_name(), parts[i], text);
+		ck_assert_msg(strstr(text, parts[i]) != NULL, "%s: no %s in %s", life_name(),
+			      parts[i], text);
 	safestart_free(text);
 	while ((text = safestart_metrics_text(now.ss)) == NULL)
 		excuse(-ENOMEM, NULL);
@@ -263,7 +307,8 @@ void tells(void)
 		excuse(-ENOMEM, NULL);
 	safestart_snapshot_release(live);
 	/* Up to "c"; "d" may follow. */
-	ck_assert_msg(strncmp(text, ABC, strlen(ABC) - 1) == 0 && text[strlen(text) - 1] == ']', "%s: %s", life_name(), text);
+	ck_assert_msg(strncmp(text, ABC, strlen(ABC) - 1) == 0 && text[strlen(text) - 1] == ']',
+		      "%s: %s", life_name(), text);
 	safestart_free(text);
 }
 
@@ -278,9 +323,11 @@ bool asks(const char *path, const char *line, const char *words)
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", path);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && send(fd, line, strlen(line), MSG_NOSIGNAL) > 0) {
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+	    send(fd, line, strlen(line), MSG_NOSIGNAL) > 0) {
 		shutdown(fd, SHUT_WR);
-		while (length < sizeof(answer) - 1 && (n = recv(fd, answer + length, sizeof(answer) - 1 - length, 0)) > 0) {
+		while (length < sizeof(answer) - 1 &&
+		       (n = recv(fd, answer + length, sizeof(answer) - 1 - length, 0)) > 0) {
 			length += (size_t)n;
 			answer[length] = '\0';
 			if (answer[length - 1] == '\n' && strstr(answer, words) != NULL)
@@ -288,7 +335,9 @@ bool asks(const char *path, const char *line, const char *words)
 		}
 	}
 	/* Hung up on, perhaps, but not left waiting. */
-	ck_assert_msg(n >= 0 || errno == ECONNRESET || now.lasting, "%s: asked %s, got \"%.*s\", then: %s", life_name(), line, (int)length, answer, strerror(errno));
+	ck_assert_msg(n >= 0 || errno == ECONNRESET || now.lasting,
+		      "%s: asked %s, got \"%.*s\", then: %s", life_name(), line, (int)length,
+		      answer, strerror(errno));
 	close(fd);
 	answer[length] = '\0';
 	return length > 0 && answer[length - 1] == '\n' && strstr(answer, words) != NULL;
@@ -305,7 +354,8 @@ bool has_words(const char *path, const char *words)
 	}
 	/* Whole, or not there. */
 	size_t length = strlen(text);
-	ck_assert_msg(length == 0 || (text[0] == '[' && text[length - 1] == ']'), "%s: %s: %s", life_name(), path, text);
+	ck_assert_msg(length == 0 || (text[0] == '[' && text[length - 1] == ']'), "%s: %s: %s",
+		      life_name(), path, text);
 	return strstr(text, words) != NULL;
 }
 

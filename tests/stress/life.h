@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* life: the steps of a handle's life while calls of it fail (support/failing.h): each step works in the end, or fails in words and works
- * when it is done again. For one handle at a time. */
+/* life: the steps of a handle's life while calls of it fail (support/failing.h): each step works in
+ * the end, or fails in words and works when it is done again. For one handle at a time. */
 #ifndef LIFE_H
 #define LIFE_H
 
 #include "support/failing.h"
 #include "support/support.h"
 
-/* One address is longer than jansson's first buffer. No string is just as long as one, 16 or 32 bytes with its quotes: jansson 2.14
- * then reads beyond it when the next one can't be had. */
-#define NODE(id, address) "{\"targets\":[\"" address "\"],\"labels\":{\"id\":\"" id "\",\"zone\":\"z\"}}"
+/* One address is longer than jansson's first buffer. No string is just as long as one, 16 or 32
+ * bytes with its quotes: jansson 2.14 then reads beyond it when the next one can't be had. */
+#define NODE(id, address) \
+	"{\"targets\":[\"" address "\"],\"labels\":{\"id\":\"" id "\",\"zone\":\"z\"}}"
 #define AB "[" NODE("a", "h1:1") "," NODE("b", "h2:1") "]"
 #define AB_MOVED "[" NODE("a", "h1:1") "," NODE("b", "storage-9.example.org:1") "]"
 #define ABC "[" NODE("a", "h1:1") "," NODE("b", "storage-9.example.org:1") "," NODE("c", "h3:1") "]"
-#define ABC_AND_BAD "[" NODE("a", "h1:1") "," NODE("b", "storage-9.example.org:1") "," NODE("c", "h3:1") "," NODE("r", "h4:1") "," NODE("x", "h5:0") "]"
+#define ABC_AND_BAD                                                              \
+	"[" NODE("a", "h1:1") "," NODE("b", "storage-9.example.org:1") "," NODE( \
+		"c", "h3:1") "," NODE("r", "h4:1") "," NODE("x", "h5:0") "]"
 
 /* What is being lived, and what fails meanwhile. */
 struct life {
@@ -38,19 +41,20 @@ const char *life_name(void);
 void pass_a_moment(void);
 
 /* As EVENTUALLY; what lasts is over after a while. */
-#define UNTIL(condition)                                                                                      \
-	do {                                                                                                  \
-		int64_t begun_ = now_ms();                                                                    \
-		while (!(condition)) {                                                                        \
-			if (now.lasting && now_ms() > begun_ + 20)                                            \
-				failing_stop();                                                               \
-			ck_assert_msg(now_ms() < begun_ + 20000, "%s: never came true: %s", life_name(), #condition); \
-			pass_a_moment();                                                                      \
-		}                                                                                             \
+#define UNTIL(condition)                                                                    \
+	do {                                                                                \
+		int64_t begun_ = now_ms();                                                  \
+		while (!(condition)) {                                                      \
+			if (now.lasting && now_ms() > begun_ + 20)                          \
+				failing_stop();                                             \
+			ck_assert_msg(now_ms() < begun_ + 20000, "%s: never came true: %s", \
+				      life_name(), #condition);                             \
+			pass_a_moment();                                                    \
+		}                                                                           \
 	} while (0)
 
-/* A step has failed: it may, if a call was made to fail, with its error and in words. It has to work the next time, or when what
- * lasts is over: twice is enough. */
+/* A step has failed: it may, if a call was made to fail, with its error and in words. It has to
+ * work the next time, or when what lasts is over: twice is enough. */
 void excuse(int error, const char *words);
 
 /* A signal in between, or less than was asked for: nobody is to notice. */
@@ -58,14 +62,18 @@ bool is_to_go_unnoticed(void);
 
 void set(struct safestart_conf *conf, const char *key, const char *value);
 struct safestart_conf *new_conf(void);
-void opens(struct safestart_conf *conf, bool later); /* consumes conf; later: prepare answers LATER, and there is a restart */
-void becomes(const char *ids);                      /* it is live, in the end; until then what was live before */
-void answers(uint64_t ticket, bool refused);        /* one answer, and a true one; refused: the source is no good */
+/* Consumes conf; later: prepare answers LATER, and there is a restart. */
+void opens(struct safestart_conf *conf, bool later);
+void becomes(const char *ids); /* it is live, in the end; until then what was live before */
+/* One answer, and a true one; refused: the source is no good. */
+void answers(uint64_t ticket, bool refused);
 void pushes(const char *document, const char *ids);
 void edits(const char *id, const char *address, const char *ids); /* address NULL: withdraws it */
-void tells(void);                                                 /* what is told is told whole, or not at all */
-bool asks(const char *path, const char *line, const char *words); /* at the control socket: is it answered, wholly, by such words? */
-bool has_words(const char *path, const char *words); /* of last_good, which is whole whenever it is looked at */
+void tells(void); /* what is told is told whole, or not at all */
+/* At the control socket: is it answered, wholly, by such words? */
+bool asks(const char *path, const char *line, const char *words);
+/* Of last_good, which is whole whenever it is looked at. */
+bool has_words(const char *path, const char *words);
 void closes(void);
 
 #endif

@@ -10,7 +10,8 @@
 
 #include "support/support.h"
 
-#define UNCOVERED 50 /* of one asker, at most: many small batches, and a count that does not saturate */
+#define UNCOVERED \
+	50 /* of one asker, at most: many small batches, and a count that does not saturate */
 #define MILLISECOND 1000000
 #define REASON_DIGITS 12
 
@@ -81,7 +82,8 @@ static void start_timer(void)
 	struct itimerspec every = {{0, MILLISECOND}, {0, MILLISECOND}};
 
 	event._sigev_un._tid = gettid();
-	if (timer_create(CLOCK_MONOTONIC, &event, &me->timer) < 0 || timer_settime(me->timer, 0, &every, NULL) < 0)
+	if (timer_create(CLOCK_MONOTONIC, &event, &me->timer) < 0 ||
+	    timer_settime(me->timer, 0, &every, NULL) < 0)
 		abort();
 }
 
@@ -91,8 +93,10 @@ static void *ask_again_and_again(void *argument)
 	if (interrupted)
 		start_timer();
 	for (uint64_t n = 0; ask_once(&me->by_thread, (int)(me - askers)); n++) {
-		while (n >= UNCOVERED && atomic_load_explicit(&me->by_thread.tickets[n - UNCOVERED], memory_order_relaxed) >
-					 atomic_load_explicit(&covered_by_now, memory_order_relaxed))
+		while (n >= UNCOVERED &&
+		       atomic_load_explicit(&me->by_thread.tickets[n - UNCOVERED],
+					    memory_order_relaxed) >
+			       atomic_load_explicit(&covered_by_now, memory_order_relaxed))
 			sched_yield();
 	}
 	if (interrupted)
@@ -135,7 +139,9 @@ void askers_start(uint64_t (*how)(const char *reason), uint64_t each, bool also_
 		atomic_store(&askers[i].fell, false);
 	}
 	for (int i = 0; i < ASKERS; i++)
-		ck_assert_int_eq(pthread_create(&askers[i].thread, NULL, ask_again_and_again, &askers[i]), 0);
+		ck_assert_int_eq(pthread_create(&askers[i].thread, NULL, ask_again_and_again,
+						&askers[i]),
+				 0);
 }
 
 bool askers_at_work(void)
@@ -159,7 +165,8 @@ static bool look(struct written *written, uint64_t covered)
 	uint64_t ticket, n = written->looked;
 
 	if (covered < most_tickets() && written->seen[covered] == 0) /* the first look counts */
-		written->seen[covered] = atomic_load_explicit(&written->count, memory_order_relaxed);
+		written->seen[covered] =
+			atomic_load_explicit(&written->count, memory_order_relaxed);
 	for (; n < written->size; n++) {
 		ticket = atomic_load_explicit(&written->tickets[n], memory_order_relaxed);
 		if (ticket == 0 || ticket > covered)
@@ -176,7 +183,8 @@ bool askers_look(uint64_t covered)
 	bool there = true;
 
 	for (int i = 0; i < ASKERS; i++)
-		there = look(&askers[i].by_thread, covered) && look(&askers[i].by_handler, covered) && there;
+		there = look(&askers[i].by_thread, covered) &&
+			look(&askers[i].by_handler, covered) && there;
 	atomic_store_explicit(&covered_by_now, covered, memory_order_relaxed);
 	return there;
 }
@@ -200,7 +208,8 @@ bool askers_gave(const char *reason, uint64_t ticket)
 	memcpy(digits, reason + 1, REASON_DIGITS);
 	uint64_t n = strtoull(digits, NULL, 10);
 	make_reason(whole, (int)who, n);
-	struct written *written = who < ASKERS ? &askers[who].by_thread : &askers[who - ASKERS].by_handler;
+	struct written *written =
+		who < ASKERS ? &askers[who].by_thread : &askers[who - ASKERS].by_handler;
 	if (strcmp(whole, reason) != 0 || n >= written->size)
 		return false;
 	uint64_t its = atomic_load_explicit(&written->tickets[n], memory_order_relaxed);
@@ -226,11 +235,15 @@ static void check(struct written *written)
 	ck_assert_uint_eq(written->looked, written->count);
 	for (uint64_t n = 0; n < written->count; n++) {
 		uint64_t ticket = written->tickets[n];
-		ck_assert_msg(ticket >= before, "request %llu: ticket %llu after %llu", (unsigned long long)n, (unsigned long long)ticket, (unsigned long long)before);
+		ck_assert_msg(ticket >= before, "request %llu: ticket %llu after %llu",
+			      (unsigned long long)n, (unsigned long long)ticket,
+			      (unsigned long long)before);
 		before = ticket;
 		counted[ticket]--;
-		ck_assert_msg(written->seen[ticket] > n, "who covered ticket %llu saw %llu writes, not %llu", (unsigned long long)ticket,
-			      (unsigned long long)written->seen[ticket], (unsigned long long)n + 1);
+		ck_assert_msg(written->seen[ticket] > n,
+			      "who covered ticket %llu saw %llu writes, not %llu",
+			      (unsigned long long)ticket, (unsigned long long)written->seen[ticket],
+			      (unsigned long long)n + 1);
 	}
 	free(written->plain);
 	free(written->tickets);
@@ -257,6 +270,8 @@ void askers_check(void)
 {
 	check_all();
 	for (uint64_t ticket = 0; ticket < most_tickets(); ticket++)
-		ck_assert_msg(counted[ticket] == 0, "ticket %llu: %lld requests too many were counted", (unsigned long long)ticket, (long long)counted[ticket]);
+		ck_assert_msg(counted[ticket] == 0,
+			      "ticket %llu: %lld requests too many were counted",
+			      (unsigned long long)ticket, (long long)counted[ticket]);
 	free(counted);
 }

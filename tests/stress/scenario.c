@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A life of a handle, told line by line: requests, windows, retries, deadlines, reconciles, waits. Told again under another wall clock
- * (tests/clocks, tests/support/clock.c) it has to be the same to the letter, but for lengths of time. */
+/* A life of a handle, told line by line: requests, windows, retries, deadlines, reconciles, waits.
+ * Told again under another wall clock (tests/clocks, tests/support/clock.c) it has to be the same
+ * to the letter, but for lengths of time. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -15,8 +16,10 @@
 #include <unistd.h>
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
-#define YEARS(n) ((n) * 365L * 86400)
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
+#define YEARS(n) ((n)*365L * 86400)
 
 /* NULL without the shim. */
 static void (*step_clock)(long seconds);
@@ -67,13 +70,13 @@ static void moment(void)
 	nanosleep(&a_millisecond, NULL);
 }
 
-#define UNTIL(condition)                                                       \
+#define UNTIL(condition)                                                        \
 	for (int64_t limit_ = monotonic_ms() + 60000; !(condition); moment()) { \
-		if (monotonic_ms() > limit_) {                                 \
-			tell("never came true: " #condition);                  \
-			fclose(story);                                         \
-			_exit(1);                                              \
-		}                                                              \
+		if (monotonic_ms() > limit_) {                                  \
+			tell("never came true: " #condition);                   \
+			fclose(story);                                          \
+			_exit(1);                                               \
+		}                                                               \
 	}
 
 /* ---- The application ---- */
@@ -83,7 +86,9 @@ static int on_prepare(struct safestart_run *run, void *user_data)
 	(void)user_data;
 	step(); /* in a run with a deadline */
 	if (atomic_load(&outcomes) < atomic_load(&told_at_most))
-		tell("  prepare of run %llu: %zu nodes", (unsigned long long)safestart_run_number(run), safestart_snapshot_size(safestart_run_candidate(run)));
+		tell("  prepare of run %llu: %zu nodes",
+		     (unsigned long long)safestart_run_number(run),
+		     safestart_snapshot_size(safestart_run_candidate(run)));
 	atomic_store(&open_run, run);
 	atomic_store(&inside, true);
 	while (atomic_load(&hold))
@@ -104,9 +109,11 @@ static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 {
 	(void)user_data;
 	if (atomic_load(&outcomes) < atomic_load(&told_at_most))
-		tell("  run %llu ended: verdict %d, error %d, generation %llu, ticket %llu, %llu requests, attempt %u: %s", (unsigned long long)outcome->run, outcome->verdict,
-		     outcome->error, (unsigned long long)outcome->generation, (unsigned long long)outcome->ticket, (unsigned long long)outcome->requests,
-		     outcome->attempts, outcome->message);
+		tell("  run %llu ended: verdict %d, error %d, generation %llu, ticket %llu, %llu "
+		     "requests, attempt %u: %s",
+		     (unsigned long long)outcome->run, outcome->verdict, outcome->error,
+		     (unsigned long long)outcome->generation, (unsigned long long)outcome->ticket,
+		     (unsigned long long)outcome->requests, outcome->attempts, outcome->message);
 	step(); /* before a pause */
 	atomic_fetch_add(&outcomes, 1);
 }
@@ -120,7 +127,10 @@ static void on_log(int level, const char *message, void *user_data)
 
 static struct safestart *open_story(const char *first, ...)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = on_prepare, .outcome = on_outcome, .log = on_log};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = on_prepare,
+						      .outcome = on_outcome,
+						      .log = on_log};
 	struct safestart_conf *conf = safestart_conf_new();
 	struct safestart *ss = NULL;
 	char why[256] = "", key[64];
@@ -144,7 +154,8 @@ static struct safestart *open_story(const char *first, ...)
 	return ss;
 }
 
-/* Told when so many runs have ended, for they are told by other threads. Whoever hangs in `prepare` may go on before. */
+/* Told when so many runs have ended, for they are told by other threads. Whoever hangs in `prepare`
+ * may go on before. */
 static void tell_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, int ended)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -154,7 +165,8 @@ static void tell_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, int
 	int64_t took = monotonic_ms() - begin;
 	atomic_store(&hold, false);
 	UNTIL(outcomes == ended);
-	tell("waited for %llu: %d, verdict %d, run %llu%s: %s", (unsigned long long)ticket, result, outcome.verdict, (unsigned long long)outcome.run,
+	tell("waited for %llu: %d, verdict %d, run %llu%s: %s", (unsigned long long)ticket, result,
+	     outcome.verdict, (unsigned long long)outcome.run,
 	     result == -ETIMEDOUT && took < timeout_ms - 1 ? ", too early" : "", outcome.message);
 }
 
@@ -162,7 +174,9 @@ static void tell_status(struct safestart *ss)
 {
 	char *status = safestart_status_json(ss), *metrics;
 
-	while (strstr(status, "\"callback\": null") == NULL && strstr(status, "\"callback\":null") == NULL) { /* `outcome`, which counted itself */
+	/* `outcome`, which counted itself. */
+	while (strstr(status, "\"callback\": null") == NULL &&
+	       strstr(status, "\"callback\":null") == NULL) {
 		safestart_free(status);
 		moment();
 		status = safestart_status_json(ss);
@@ -178,7 +192,8 @@ static bool is_noticed(struct safestart *ss, uint64_t ticket)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
-	return safestart_wait(ss, ticket, 0, &outcome) == -ETIMEDOUT && strstr(outcome.message, "starts in") != NULL;
+	return safestart_wait(ss, ticket, 0, &outcome) == -ETIMEDOUT &&
+	       strstr(outcome.message, "starts in") != NULL;
 }
 
 static void tell_end(struct safestart *ss)
@@ -189,7 +204,8 @@ static void tell_end(struct safestart *ss)
 
 /* ---- Chapters ---- */
 
-/* Its run is told before the next line is: a window of its own, kept to the millisecond downwards. */
+/* Its run is told before the next line is: a window of its own, kept to the millisecond downwards.
+ */
 static void windows(void)
 {
 	struct safestart *ss = open_story("debounce=60ms", "max_delay=60ms", NULL);
@@ -203,7 +219,10 @@ static void windows(void)
 		safestart_wait(ss, ticket, -1, NULL);
 		int64_t took = monotonic_ms() - begin;
 		UNTIL(outcomes == i + 1);
-		tell("ticket %llu was answered %s", (unsigned long long)ticket, took < 59 ? "too early" : took > 30000 ? "too late" : "in time");
+		tell("ticket %llu was answered %s", (unsigned long long)ticket,
+		     took < 59      ? "too early"
+		     : took > 30000 ? "too late"
+				    : "in time");
 	}
 	tell_end(ss);
 }
@@ -279,7 +298,8 @@ static void retries(void)
 /* Past its deadline: one that finishes later, then one that hangs. */
 static void deadlines(void)
 {
-	struct safestart *ss = open_story("debounce=0", "run_timeout=300ms", "retry_min=1h", "retry_max=1h", NULL);
+	struct safestart *ss =
+		open_story("debounce=0", "run_timeout=300ms", "retry_min=1h", "retry_max=1h", NULL);
 	uint64_t ticket = 0;
 
 	tell("-- deadlines");
@@ -288,7 +308,8 @@ static void deadlines(void)
 	tell_wait(ss, ticket, -1, 1);
 	tell("finished: %d", safestart_run_finish(atomic_load(&open_run), 0));
 	atomic_store(&hold, true);
-	tell_wait(ss, safestart_request(ss, SAFESTART_URGENT, NULL), -1, 3); /* the last by itself, for it has returned */
+	/* The last by itself, for it has returned. */
+	tell_wait(ss, safestart_request(ss, SAFESTART_URGENT, NULL), -1, 3);
 	tell_status(ss);
 	tell_end(ss);
 }

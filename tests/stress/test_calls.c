@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Every call fails once: each allocation and each system call of the library, one after another, through the whole life of a
- * handle. Whatever fails, it is said in words, what is live stays live, nothing is left behind, and the handle does its job
- * as soon as the calls work again. */
+/* Every call fails once: each allocation and each system call of the library, one after another,
+ * through the whole life of a handle. Whatever fails, it is said in words, what is live stays live,
+ * nothing is left behind, and the handle does its job as soon as the calls work again. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -17,7 +17,7 @@
 
 /* ---- Scenes: whole lives ---- */
 
-static const char *kept; /* file of last_good */
+static const char *kept;                      /* file of last_good */
 #define OF_A_DEAD_PROCESS "kept.json.1.1.tmp" /* beside it */
 
 static void pushed(void)
@@ -36,7 +36,8 @@ static void pushed(void)
 	safestart_snapshot_release(owned);
 	answers(safestart_request(now.ss, SAFESTART_FORCE, "a reason"), false);
 	tells();
-	UNTIL(has_words(kept, "storage-9.example.org:1") && has_words(kept, "\"d\"") && has_words(kept, "i1"));
+	UNTIL(has_words(kept, "storage-9.example.org:1") && has_words(kept, "\"d\"") &&
+	      has_words(kept, "i1"));
 	closes();
 }
 
@@ -60,7 +61,11 @@ static void from_file(void)
 	set(conf, "source", "file:link.json");
 	set(conf, "last_good", "kept.json");
 	/* All the rest is made good without. */
-	set(conf, "reconcile", now.site.call != NULL && (strcmp(now.site.call, "inotify_add_watch") == 0 || strcmp(now.site.call, "readlink") == 0) ? "100ms" : "0");
+	set(conf, "reconcile",
+	    now.site.call != NULL && (strcmp(now.site.call, "inotify_add_watch") == 0 ||
+				      strcmp(now.site.call, "readlink") == 0)
+		    ? "100ms"
+		    : "0");
 	opens(conf, false);
 	ck_assert_int_eq(chdir(here), 0);
 	answers(safestart_request_restart(now.ss), false);
@@ -72,13 +77,17 @@ static void from_file(void)
 	UNTIL(has_words(kept, "storage-9.example.org:1"));
 	if (now.lasting)
 		failing_stop();
-	answers(safestart_request_restart(now.ss), false); /* from here on it is watched, whatever was not to be had before */
+	/* From here on it is watched, whatever was not to be had before. */
+	answers(safestart_request_restart(now.ss), false);
 	replace_file(scratch_path("real.json"), AB_MOVED); /* nobody asks */
 	becomes("a b");
 	UNTIL(has_words(kept, "storage-9.example.org:1") && !has_words(kept, "h3:1"));
 	closes();
 	/* What is made good at once need not be said. */
-	TRUE(now.site.call == NULL || (strcmp(now.site.call, "inotify_add_watch") != 0 && strcmp(now.site.call, "readlink") != 0) || now.said_inotify || failing_injected() == 0);
+	TRUE(now.site.call == NULL ||
+	     (strcmp(now.site.call, "inotify_add_watch") != 0 &&
+	      strcmp(now.site.call, "readlink") != 0) ||
+	     now.said_inotify || failing_injected() == 0);
 }
 
 static void from_file_driven(void)
@@ -114,18 +123,21 @@ static void from_kept(void)
 /* A source of the application's, with settings of its own, that finishes later; so does prepare. */
 static const char *handed_over;
 
-static int added_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int added_open(void **state, const struct safestart_source_conf *conf, char *why,
+		      size_t why_size, void *user_data)
 {
 	(void)why, (void)why_size, (void)user_data;
 	*state = NULL;
-	TRUE(strcmp(safestart_source_value(conf, "one"), "1") == 0 && strcmp(safestart_source_value(conf, "two"), "2") == 0);
+	TRUE(strcmp(safestart_source_value(conf, "one"), "1") == 0 &&
+	     strcmp(safestart_source_value(conf, "two"), "2") == 0);
 	return 0;
 }
 
 static int added_gather(void *state, struct safestart_gather *gather)
 {
 	(void)state;
-	safestart_gather_finish(gather, safestart_gather_json(gather, handed_over, strlen(handed_over)));
+	safestart_gather_finish(gather,
+				safestart_gather_json(gather, handed_over, strlen(handed_over)));
 	return SAFESTART_LATER;
 }
 
@@ -136,9 +148,15 @@ static void added_close(void *state)
 
 static void added(void)
 {
-	static const struct safestart_source_setting settings[] = {{"one", "", "first"}, {"two", "2", "second"}, {NULL, NULL, NULL}};
-	static const struct safestart_source source = {.size = sizeof(source), .scheme = "added", .settings = settings, .open = added_open,
-		.gather = added_gather, .close = added_close};
+	static const struct safestart_source_setting settings[] = {{"one", "", "first"},
+								   {"two", "2", "second"},
+								   {NULL, NULL, NULL}};
+	static const struct safestart_source source = {.size = sizeof(source),
+						       .scheme = "added",
+						       .settings = settings,
+						       .open = added_open,
+						       .gather = added_gather,
+						       .close = added_close};
 	struct safestart_conf *conf = new_conf();
 	char why[256];
 	int error;
@@ -178,7 +196,8 @@ static void controlled(void)
 	pushes(AB, "a b");
 	UNTIL(asks(path, "{\"do\":\"nodes\"}\n", "\"id\":\"b\",\"address\":\"h2:1\""));
 	UNTIL(asks(path, "{\"do\":\"nodes\",\"id\":\"a\"}\n", "\"state\":\"applied\""));
-	UNTIL(asks(path, "{\"do\":\"request\",\"wait\":true,\"reason\":\"a reason\"}\n", "\"verdict\":\"unchanged\""));
+	UNTIL(asks(path, "{\"do\":\"request\",\"wait\":true,\"reason\":\"a reason\"}\n",
+		   "\"verdict\":\"unchanged\""));
 	UNTIL(asks(path, "{\"do\":\"metrics\"}\n", "safestart_wedged_callbacks"));
 	UNTIL(asks(path, "{\"do\":\"events\"}\n", "\"event\":\"outcome\""));
 	UNTIL(asks(path, "no JSON\n", "\"error\":-22"));
@@ -191,7 +210,8 @@ static void controlled(void)
 	bool answered = false;
 	for (int64_t begun = now_ms(); !answered; pass_a_moment()) {
 		for (size_t i = 0; i < 3 && !answered; i++) {
-			snprintf(path, sizeof(path), "%s/ctl/calls.%d%s.sock", scratch(), (int)getpid(), places[i]);
+			snprintf(path, sizeof(path), "%s/ctl/calls.%d%s.sock", scratch(),
+				 (int)getpid(), places[i]);
 			answered = asks(path, "{\"do\":\"status\"}\n", "\"next_run_in_seconds\"");
 		}
 		if (now.lasting && now_ms() > begun + 100)
@@ -250,14 +270,16 @@ static bool leaves_nothing(bool but_the_dead)
 	bool clean = true;
 
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
-		clean = clean && (strstr(entry->d_name, ".tmp") == NULL || (but_the_dead && strcmp(entry->d_name, OF_A_DEAD_PROCESS) == 0));
+		clean = clean && (strstr(entry->d_name, ".tmp") == NULL ||
+				  (but_the_dead && strcmp(entry->d_name, OF_A_DEAD_PROCESS) == 0));
 	closedir(dir);
 	return clean;
 }
 
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
-static void play(const char *name, void (*scene)(void), const struct failing_site *site, unsigned nth, int error, bool lasting)
+static void play(const char *name, void (*scene)(void), const struct failing_site *site,
+		 unsigned nth, int error, bool lasting)
 {
 	int descriptors, threads = threads_alive();
 
@@ -296,15 +318,22 @@ struct tally {
 };
 
 /* `lasting`: what is used up for a while is, too. */
-static void play_site(const char *name, void (*scene)(void), const struct failing_site *site, bool lasting, struct tally *tally)
+static void play_site(const char *name, void (*scene)(void), const struct failing_site *site,
+		      bool lasting, struct tally *tally)
 {
 	bool thorough = repeat(1) > 1, jansson = strcmp(site->call, "jansson") == 0;
-	/* The first and the last time; jansson has one place for everything; whatever is written may be overwritten soon. */
-	unsigned step = thorough || strcmp(site->call, "write") == 0 ? 1 : jansson ? 11 : site->hits > 1 ? site->hits - 1 : 1;
+	/* The first and the last time; jansson has one place for everything; whatever is written
+	 * may be overwritten soon. */
+	unsigned step = thorough || strcmp(site->call, "write") == 0 ? 1
+			: jansson                                    ? 11
+			: site->hits > 1                             ? site->hits - 1
+								     : 1;
 	const int *errors = failing_errors(site->call);
 
 	for (size_t e = 0; errors[e] != 0 && (thorough || e < 3); e++) {
-		for (unsigned nth = 1; nth <= site->hits && nth <= 500 && (thorough || e == 0 || nth == 1 || step == 1); nth += step) {
+		for (unsigned nth = 1; nth <= site->hits && nth <= 500 &&
+				       (thorough || e == 0 || nth == 1 || step == 1);
+		     nth += step) {
 			play(name, scene, site, nth, errors[e], false);
 			tally->injected += failing_injected();
 			tally->plays++;
@@ -333,9 +362,11 @@ static void play_all(const char *name, void (*scene)(void), size_t least)
 		play_site(name, scene, &sites[i], first, &tally);
 	}
 	remove_scratch();
-	if (__lsan_do_recoverable_leak_check != NULL) /* it says where the memory is from; asking takes its time */
+	/* It says where the memory is from; asking takes its time. */
+	if (__lsan_do_recoverable_leak_check != NULL)
 		ck_assert_msg(__lsan_do_recoverable_leak_check() == 0, "%s: leaks", name);
-	printf("%s: %zu places, %zu lives, %u calls failed\n", name, tally.sites, tally.plays, tally.injected);
+	printf("%s: %zu places, %zu lives, %u calls failed\n", name, tally.sites, tally.plays,
+	       tally.injected);
 	fflush(stdout);
 	/* Not silently nothing. */
 	ck_assert_uint_ge(tally.sites, least);
@@ -432,7 +463,8 @@ END_TEST
 START_TEST(p9_no_byte_of_a_node_is_lost_for_want_of_memory)
 {
 	const struct failing_site jansson = {.call = "jansson"};
-	const char *document = "[{\"targets\":[\"storage-17.rack-4.example.org:8087\"],\"labels\":{\"id\":\"storage-node-number-seventeen-of-them\"}}]";
+	const char *document = "[{\"targets\":[\"storage-17.rack-4.example.org:8087\"],\"labels\":{"
+			       "\"id\":\"storage-node-number-seventeen-of-them\"}}]";
 	unsigned nth = 0, injected;
 	char why[256];
 
@@ -451,7 +483,8 @@ START_TEST(p9_no_byte_of_a_node_is_lost_for_want_of_memory)
 			continue;
 		ck_assert_int_eq(answer(ss, ticket).error, 0);
 		struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
-		const struct safestart_node *node = safestart_snapshot_find(live, "storage-node-number-seventeen-of-them");
+		const struct safestart_node *node =
+			safestart_snapshot_find(live, "storage-node-number-seventeen-of-them");
 		ck_assert_str_eq(safestart_node_host(node), "storage-17.rack-4.example.org");
 		safestart_snapshot_release(live);
 	} while (injected > 0);
@@ -460,10 +493,15 @@ START_TEST(p9_no_byte_of_a_node_is_lost_for_want_of_memory)
 }
 END_TEST
 
-SUITE("calls", p9_every_call_fails_once_in_a_life_by_push, p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
-      p9_every_call_fails_once_in_a_life_by_file, p9_every_call_fails_once_in_a_life_by_file_with_the_applications_own_loop,
-      p9_every_call_fails_once_while_last_good_steps_in, p9_every_call_fails_once_with_a_source_of_the_applications_that_finishes_later,
-      p9_every_call_fails_once_with_a_control_socket, p9_every_call_fails_once_with_a_lock, p9_every_call_fails_once_with_a_lock_that_is_shared,
-      p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop, p9_every_call_fails_once_when_nothing_is_asked,
+SUITE("calls", p9_every_call_fails_once_in_a_life_by_push,
+      p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
+      p9_every_call_fails_once_in_a_life_by_file,
+      p9_every_call_fails_once_in_a_life_by_file_with_the_applications_own_loop,
+      p9_every_call_fails_once_while_last_good_steps_in,
+      p9_every_call_fails_once_with_a_source_of_the_applications_that_finishes_later,
+      p9_every_call_fails_once_with_a_control_socket, p9_every_call_fails_once_with_a_lock,
+      p9_every_call_fails_once_with_a_lock_that_is_shared,
+      p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop,
+      p9_every_call_fails_once_when_nothing_is_asked,
       p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
       p9_no_byte_of_a_node_is_lost_for_want_of_memory)

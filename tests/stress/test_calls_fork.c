@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Every call fails once in a forked child, from its first instruction to its close: the child shows the inherited nodes, gets its own
- * run as soon as the calls work again, and the parent notices nothing. */
+/* Every call fails once in a forked child, from its first instruction to its close: the child shows
+ * the inherited nodes, gets its own run as soon as the calls work again, and the parent notices
+ * nothing. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,32 +64,35 @@ static void tell_and_end(void)
 	_exit(0);
 }
 
-#define REQUIRE(condition, words)                                                                                        \
-	do {                                                                                                             \
-		if (!(condition)) {                                                                                      \
-			snprintf(report.complaint, sizeof(report.complaint), "line %d: not so: %s: %.200s", __LINE__, #condition, words); \
-			tell_and_end();                                                                                  \
-		}                                                                                                        \
+#define REQUIRE(condition, words)                                                             \
+	do {                                                                                  \
+		if (!(condition)) {                                                           \
+			snprintf(report.complaint, sizeof(report.complaint),                  \
+				 "line %d: not so: %s: %.200s", __LINE__, #condition, words); \
+			tell_and_end();                                                       \
+		}                                                                             \
 	} while (0)
 
-#define IN_THE_END(condition)                                       \
-	do {                                                        \
-		int64_t begun_ = now_ms();                          \
-		while (!(condition)) {                              \
+#define IN_THE_END(condition)                                        \
+	do {                                                         \
+		int64_t begun_ = now_ms();                           \
+		while (!(condition)) {                               \
 			if (order.lasting && now_ms() > begun_ + 20) \
-				failing_stop();                     \
-			REQUIRE(now_ms() < begun_ + 20000, "");     \
-			if (driven)                                 \
-				safestart_dispatch(ss, 1);          \
-			else                                        \
-				pause_a_moment();                   \
-		}                                                   \
+				failing_stop();                      \
+			REQUIRE(now_ms() < begun_ + 20000, "");      \
+			if (driven)                                  \
+				safestart_dispatch(ss, 1);           \
+			else                                         \
+				pause_a_moment();                    \
+		}                                                    \
 	} while (0)
 
 static void excuse(int error, const char *words)
 {
 	REQUIRE(failing_injected() > 0 && error == -order.error, words);
-	REQUIRE(words[0] == '\0' || strstr(words, safestart_strerror(error)) != NULL || (error == -ENOMEM && strstr(words, "out of memory") != NULL), words);
+	REQUIRE(words[0] == '\0' || strstr(words, safestart_strerror(error)) != NULL ||
+			(error == -ENOMEM && strstr(words, "out of memory") != NULL),
+		words);
 	failing_stop();
 }
 
@@ -129,7 +133,8 @@ static void live_as_a_child(struct safestart *ss, struct app *app, bool driven, 
 	REQUIRE(app->prepares > 0 && strcmp(live_ids(ss), "a b") == 0, "");
 	if (path != NULL)
 		replace_file(path, ABC);
-	while (path == NULL && (error = safestart_nodes_replace(ss, ABC, NULL, why, sizeof(why))) < 0)
+	while (path == NULL &&
+	       (error = safestart_nodes_replace(ss, ABC, NULL, why, sizeof(why))) < 0)
 		excuse(error, why);
 	answered(ss);
 	IN_THE_END(strcmp(live_ids(ss), "a b c") == 0);
@@ -155,7 +160,10 @@ static void play(struct safestart *ss, struct app *app, bool driven, const char 
 
 	if (path != NULL)
 		replace_file(path, AB);
-	ck_assert_int_eq(path != NULL ? answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).error : push_and_wait(ss, AB).error, 0);
+	ck_assert_int_eq(path != NULL
+				 ? answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).error
+				 : push_and_wait(ss, AB).error,
+			 0);
 	ck_assert_str_eq(live_ids(ss), "a b");
 	uint64_t generation = safestart_generation(ss);
 	ck_assert_int_eq(pipe(ends), 0);
@@ -167,15 +175,20 @@ static void play(struct safestart *ss, struct app *app, bool driven, const char 
 		live_as_a_child(ss, app, driven, path);
 	in_a_play = false;
 	close(ends[1]);
-	for (ssize_t n; (n = read(ends[0], at, sizeof(report) - (size_t)(at - (char *)&report))) > 0;)
+	for (ssize_t n;
+	     (n = read(ends[0], at, sizeof(report) - (size_t)(at - (char *)&report))) > 0;)
 		at += n;
 	close(ends[0]);
 	int status;
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(status == 0 && at == (char *)&report + sizeof(report), "%s at %p, time %u: %s: the child ended with %#x", order.site.call != NULL ? order.site.call : "nothing",
-		      order.site.where, order.nth, strerrorname_np(order.error), (unsigned)status);
-	ck_assert_msg(report.complaint[0] == '\0', "%s at %p, time %u: %s%s: %s", order.site.call != NULL ? order.site.call : "nothing", order.site.where, order.nth,
-		      order.error > 0 ? strerrorname_np(order.error) : "short", order.lasting ? ", lasting" : "", report.complaint);
+	ck_assert_msg(status == 0 && at == (char *)&report + sizeof(report),
+		      "%s at %p, time %u: %s: the child ended with %#x",
+		      order.site.call != NULL ? order.site.call : "nothing", order.site.where,
+		      order.nth, strerrorname_np(order.error), (unsigned)status);
+	ck_assert_msg(report.complaint[0] == '\0', "%s at %p, time %u: %s%s: %s",
+		      order.site.call != NULL ? order.site.call : "nothing", order.site.where,
+		      order.nth, order.error > 0 ? strerrorname_np(order.error) : "short",
+		      order.lasting ? ", lasting" : "", report.complaint);
 	if (path != NULL && !driven)
 		return; /* it sees the file change, as it should */
 	ck_assert_uint_eq(safestart_generation(ss), generation);
@@ -197,15 +210,21 @@ static void play_all(bool driven, bool pushed)
 		snprintf(source, sizeof(source), "source=file:%s", file);
 	write_file(file, AB);
 	app_init(&app);
-	struct safestart *ss = open_with(&app, source, "debounce=0", "retry_min=1ms", "retry_max=5ms", "reconcile=0", "run_timeout=10s", driven ? "thread=no" : "thread=yes", NULL);
+	struct safestart *ss = open_with(&app, source, "debounce=0", "retry_min=1ms",
+					 "retry_max=5ms", "reconcile=0", "run_timeout=10s",
+					 driven ? "thread=no" : "thread=yes", NULL);
 	play(ss, &app, driven, path);
 	first = report;
 	for (size_t i = 0; i < first.count; i++) {
 		const struct failing_site *site = &first.sites[i];
 		const int *errors = failing_errors(site->call);
-		unsigned step = thorough ? 1 : strcmp(site->call, "jansson") == 0 ? 25 : site->hits > 1 ? site->hits - 1 : 1;
+		unsigned step = thorough                             ? 1
+				: strcmp(site->call, "jansson") == 0 ? 25
+				: site->hits > 1                     ? site->hits - 1
+								     : 1;
 		for (size_t e = 0; errors[e] != 0 && (thorough || e < 1); e++) {
-			for (unsigned nth = 1; nth <= site->hits && nth <= 500; nth += step, plays++) {
+			for (unsigned nth = 1; nth <= site->hits && nth <= 500;
+			     nth += step, plays++) {
 				order = (struct order){*site, nth, errors[e], false};
 				play(ss, &app, driven, path);
 				injected += report.injected;
@@ -218,7 +237,8 @@ static void play_all(bool driven, bool pushed)
 		injected += report.injected;
 		plays++;
 	}
-	printf("forked%s%s: %zu places, %u children, %u calls failed\n", pushed ? ", pushed" : "", driven ? ", driven" : "", first.count, plays, injected);
+	printf("forked%s%s: %zu places, %u children, %u calls failed\n", pushed ? ", pushed" : "",
+	       driven ? ", driven" : "", first.count, plays, injected);
 	fflush(stdout);
 	ck_assert_uint_ge(first.count, 30);
 	ck_assert_uint_ge(injected, 30);
@@ -243,5 +263,6 @@ START_TEST(p17_every_call_fails_once_in_a_forked_child_with_the_applications_own
 }
 END_TEST
 
-SUITE("calls_fork", p17_every_call_fails_once_in_a_forked_child_that_is_pushed_to, p17_every_call_fails_once_in_a_forked_child_that_reads_a_file,
+SUITE("calls_fork", p17_every_call_fails_once_in_a_forked_child_that_is_pushed_to,
+      p17_every_call_fails_once_in_a_forked_child_that_reads_a_file,
       p17_every_call_fails_once_in_a_forked_child_with_the_applications_own_loop)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shutdown and close at every instant: from inside and during every callback of a scripted life, with a LATER that is finished
- * before, meanwhile and after, and by many threads under load. Every ticket has one true answer, everything prepared is
- * retired once. */
+/* Shutdown and close at every instant: from inside and during every callback of a scripted life,
+ * with a LATER that is finished before, meanwhile and after, and by many threads under load. Every
+ * ticket has one true answer, everything prepared is retired once. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,14 +12,19 @@
 #define RUNS 4096 /* more than any life here has */
 #define LATERS 64
 
-enum act { NOTHING, SHUTDOWN_INSIDE, SHUTDOWN_MEANWHILE, CLOSE_MEANWHILE };
+enum act {
+	NOTHING,
+	SHUTDOWN_INSIDE,
+	SHUTDOWN_MEANWHILE,
+	CLOSE_MEANWHILE
+};
 
 /* One life of a handle. The script chooses what the callbacks do. */
 static struct life {
 	struct safestart *ss;
 	enum act act;
-	_Atomic int at;             /* the callback, counted from 1, in which it happens; 0: in none */
-	_Atomic int passed;         /* callbacks so far */
+	_Atomic int at;     /* the callback, counted from 1, in which it happens; 0: in none */
+	_Atomic int passed; /* callbacks so far */
 	_Atomic bool held, release; /* that callback waits inside for release */
 	_Atomic int wrong;          /* the line of a result that was wrong in a callback */
 	_Atomic int prepare_result, restart_result;
@@ -32,9 +37,9 @@ static struct life {
 	uint64_t newest_run;
 } life;
 
-#define EXPECT(condition)                    \
-	do {                                 \
-		if (!(condition))            \
+#define EXPECT(condition)                      \
+	do {                                   \
+		if (!(condition))              \
 			life.wrong = __LINE__; \
 	} while (0)
 
@@ -96,7 +101,8 @@ static int on_prepare(struct safestart_run *run, void *user_data)
 		if (kind == SAFESTART_REMOVED)
 			continue;
 		EXPECT(safestart_run_set_node_data(run, node, hang()) == 0);
-		EXPECT(safestart_run_set_node_data(run, node, hang()) == 0); /* the first one goes with the run */
+		/* The first one goes with the run. */
+		EXPECT(safestart_run_set_node_data(run, node, hang()) == 0);
 		if (strcmp(safestart_node_id(node), "reject") == 0)
 			EXPECT(safestart_run_reject(run, "reject", "told to") == 0);
 	}
@@ -123,7 +129,8 @@ static void on_retire(void *data, void *user_data)
 static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 {
 	(void)user_data;
-	EXPECT(outcome->run == life.newest_run + 1 && outcome->run < RUNS); /* each once, in order */
+	/* Each once, in order. */
+	EXPECT(outcome->run == life.newest_run + 1 && outcome->run < RUNS);
 	life.newest_run = outcome->run;
 	life.verdicts[outcome->run % RUNS] = outcome->verdict + 1;
 	passing();
@@ -164,9 +171,16 @@ static void *drive(void *argument)
 
 static void begin(bool thread, enum act act, int at, const char *run_timeout)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = on_prepare, .restart = on_restart, .retire = on_retire,
-		.retire_node = on_retire, .outcome = on_outcome, .log = on_log};
-	struct safestart_conf *conf = conf_with(thread ? "thread=yes" : "thread=no", "debounce=0", "max_shrink=100%", "retry_min=1ms", "retry_max=2ms", run_timeout, NULL);
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = on_prepare,
+						      .restart = on_restart,
+						      .retire = on_retire,
+						      .retire_node = on_retire,
+						      .outcome = on_outcome,
+						      .log = on_log};
+	struct safestart_conf *conf =
+		conf_with(thread ? "thread=yes" : "thread=no", "debounce=0", "max_shrink=100%",
+			  "retry_min=1ms", "retry_max=2ms", run_timeout, NULL);
 	char why[256] = "";
 
 	memset(&life, 0, sizeof(life));
@@ -183,7 +197,8 @@ static void close_at_last(void)
 	int result;
 
 	while ((result = safestart_close(life.ss)) != 0) {
-		ck_assert_msg(result == -ETIMEDOUT || result == -EBUSY || result == -EDEADLK, "close said %d", result);
+		ck_assert_msg(result == -ETIMEDOUT || result == -EBUSY || result == -EDEADLK,
+			      "close said %d", result);
 		pause_a_moment();
 	}
 }
@@ -212,9 +227,13 @@ static void check_answers(uint64_t tickets)
 {
 	for (uint64_t t = 1; t <= tickets; t++) {
 		const struct safestart_outcome *outcome = &answers[t];
-		ck_assert_msg(outcome->size != 0, "ticket %d of %d was never answered", (int)t, (int)tickets);
-		int told = outcome->run > 0 ? life.verdicts[outcome->run % RUNS] - 1 : SAFESTART_CANCELLED;
-		ck_assert_msg(told == outcome->verdict, "ticket %d: %d, but run %d was told to be %d", (int)t, outcome->verdict, (int)outcome->run, told);
+		ck_assert_msg(outcome->size != 0, "ticket %d of %d was never answered", (int)t,
+			      (int)tickets);
+		int told = outcome->run > 0 ? life.verdicts[outcome->run % RUNS] - 1
+					    : SAFESTART_CANCELLED;
+		ck_assert_msg(told == outcome->verdict,
+			      "ticket %d: %d, but run %d was told to be %d", (int)t,
+			      outcome->verdict, (int)outcome->run, told);
 	}
 	memset(answers, 0, sizeof(answers));
 	ck_assert_msg(life.wrong == 0, "a result in a callback was wrong: line %d", life.wrong);
@@ -236,7 +255,8 @@ static const struct {
 	{"[" NODE("a") "]", SAFESTART_LATER, SAFESTART_LATER},
 };
 
-/* Push one set after the other, each when the one before is answered, until the callback is reached. Returns the newest ticket. */
+/* Push one set after the other, each when the one before is answered, until the callback is
+ * reached. Returns the newest ticket. */
 static uint64_t live_on(void)
 {
 	uint64_t ticket = 0, next;
@@ -260,7 +280,8 @@ static uint64_t shut_down_meanwhile(uint64_t ticket)
 	unsigned open = 0;
 
 	ck_assert_uint_ge(extra, ticket);
-	ck_assert_int_eq(safestart_shutdown(life.ss), 0); /* does not wait for the callback that is held */
+	/* Does not wait for the callback that is held. */
+	ck_assert_int_eq(safestart_shutdown(life.ss), 0);
 	for (uint64_t t = 1; t <= extra; t++)
 		open += !is_answered(t);
 	/* Only a run that has committed answers for itself, when what it is in has returned. */
@@ -353,7 +374,13 @@ END_TEST
 
 /* ---- A LATER that is finished before, meanwhile and after ---- */
 
-enum when { FINISHED_BEFORE, BETWEEN_SHUTDOWN_AND_CLOSE, WHILE_CLOSE_WAITS, AFTER_IT_GAVE_UP, WHENS };
+enum when {
+	FINISHED_BEFORE,
+	BETWEEN_SHUTDOWN_AND_CLOSE,
+	WHILE_CLOSE_WAITS,
+	AFTER_IT_GAVE_UP,
+	WHENS
+};
 
 static void *finish_it(void *argument)
 {
@@ -370,7 +397,8 @@ static void live_with_a_later(bool thread, int restart, enum when when)
 	pthread_t finisher;
 	uint64_t ticket;
 
-	begin(thread, NOTHING, 0, when == AFTER_IT_GAVE_UP ? "run_timeout=20ms" : "run_timeout=30s");
+	begin(thread, NOTHING, 0,
+	      when == AFTER_IT_GAVE_UP ? "run_timeout=20ms" : "run_timeout=30s");
 	life.prepare_result = restart ? 0 : SAFESTART_LATER;
 	life.restart_result = restart ? SAFESTART_LATER : 0;
 	ck_assert_int_eq(safestart_nodes_replace(life.ss, script[0].set, &ticket, NULL, 0), 0);
@@ -398,9 +426,12 @@ static void live_with_a_later(bool thread, int restart, enum when when)
 	if (when == FINISHED_BEFORE)
 		ck_assert(life.finished == 1 && verdict == SAFESTART_APPLIED);
 	else if (when == WHILE_CLOSE_WAITS)
-		ck_assert(verdict == SAFESTART_CANCELLED || (life.finished == 1 && verdict == SAFESTART_APPLIED));
+		ck_assert(verdict == SAFESTART_CANCELLED ||
+			  (life.finished == 1 && verdict == SAFESTART_APPLIED));
 	else
-		ck_assert(life.finished == -1 && (verdict == SAFESTART_CANCELLED || (when == AFTER_IT_GAVE_UP && verdict == SAFESTART_TIMED_OUT)));
+		ck_assert(life.finished == -1 &&
+			  (verdict == SAFESTART_CANCELLED ||
+			   (when == AFTER_IT_GAVE_UP && verdict == SAFESTART_TIMED_OUT)));
 	check_answers(when == WHILE_CLOSE_WAITS ? 0 : ticket);
 }
 
@@ -429,12 +460,15 @@ static void *ask_until_shut(void *argument)
 		if (i % 3 == 0)
 			safestart_nodes_replace(life.ss, script[i % 7].set, &ticket, NULL, 0);
 		else
-			ticket = safestart_request(life.ss, i % 5 == 0 ? SAFESTART_URGENT : 0, NULL);
+			ticket =
+				safestart_request(life.ss, i % 5 == 0 ? SAFESTART_URGENT : 0, NULL);
 		if (ticket == 0)
 			break; /* shut down */
-		for (uint64_t old = newest; old < ticket && !atomic_compare_exchange_weak(&newest, &old, ticket);) {}
+		for (uint64_t old = newest;
+		     old < ticket && !atomic_compare_exchange_weak(&newest, &old, ticket);) {}
 		struct safestart_outcome outcome = {.size = sizeof(outcome)};
-		int result = i % 2 ? safestart_wait(life.ss, ticket, -1, &outcome) : 0; /* for ever: shutdown has to answer */
+		/* For ever: shutdown has to answer. */
+		int result = i % 2 ? safestart_wait(life.ss, ticket, -1, &outcome) : 0;
 		EXPECT(result == 0 && (i % 2 == 0 || outcome.verdict >= SAFESTART_APPLIED));
 	}
 	return NULL;
@@ -463,7 +497,9 @@ static void crowd(bool thread, unsigned *seed)
 		ck_assert_int_eq(pthread_create(&askers[i], NULL, ask_until_shut, (void *)i), 0);
 	uintptr_t when = (uintptr_t)rand_r(seed) % 4000000;
 	for (int i = 0; i < CROWD; i++)
-		ck_assert_int_eq(pthread_create(&shutters[i], NULL, shut_down_some_time, (void *)(when + (uintptr_t)rand_r(seed) % 1000)), 0);
+		ck_assert_int_eq(pthread_create(&shutters[i], NULL, shut_down_some_time,
+						(void *)(when + (uintptr_t)rand_r(seed) % 1000)),
+				 0);
 	for (int i = 0; i < CROWD; i++) {
 		pthread_join(shutters[i], NULL);
 		pthread_join(askers[i], NULL);
@@ -490,6 +526,8 @@ START_TEST(p6_shutdown_by_many_under_load_answers_all_and_retires_all_once)
 }
 END_TEST
 
-SUITE("close_instants", p6_shutdown_inside_any_callback_answers_every_ticket_once, p6_shutdown_during_any_callback_answers_every_ticket_at_once,
-      p14_close_during_any_callback_gives_up_and_is_repeated, p14_a_later_finished_around_close_counts_or_is_too_late,
+SUITE("close_instants", p6_shutdown_inside_any_callback_answers_every_ticket_once,
+      p6_shutdown_during_any_callback_answers_every_ticket_at_once,
+      p14_close_during_any_callback_gives_up_and_is_repeated,
+      p14_a_later_finished_around_close_counts_or_is_too_late,
       p6_shutdown_by_many_under_load_answers_all_and_retires_all_once)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Forking a process that is as busy as can be, at any instant and from inside every callback, again and again: no child
- * hangs, each comes to the right set and ends in time, and the parent notices nothing. */
+/* Forking a process that is as busy as can be, at any instant and from inside every callback, again
+ * and again: no child hangs, each comes to the right set and ends in time, and the parent notices
+ * nothing. */
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
@@ -12,7 +13,9 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 #define LAST "[{\"targets\":[\"10.0.0.9:1\"],\"labels\":{\"id\":\"z\"}}]"
 
 /* A child says what is wrong by its exit code, the line. */
@@ -26,15 +29,29 @@
 
 /* ---- The application, which may fork inside any of its callbacks ---- */
 
-enum place { OUTSIDE, PREPARE, RESTART, RETIRE, RETIRE_NODE, OUTCOME, LOG, PLACES };
-enum handle { PUSHED, READ, DRIVEN, HANDLES }; /* source=push; source=file; thread=no */
+enum place {
+	OUTSIDE,
+	PREPARE,
+	RESTART,
+	RETIRE,
+	RETIRE_NODE,
+	OUTCOME,
+	LOG,
+	PLACES
+};
+enum handle {
+	PUSHED,
+	READ,
+	DRIVEN,
+	HANDLES
+}; /* source=push; source=file; thread=no */
 
 static struct safestart *handles[HANDLES];
 static char nodes[256];
 static _Atomic int hung, retired;
 static _Atomic uint64_t issued[HANDLES]; /* the newest ticket of each */
-static _Atomic int fork_at;       /* the callback that forks next */
-static _Atomic pid_t fork_inside; /* the child it has made */
+static _Atomic int fork_at;              /* the callback that forks next */
+static _Atomic pid_t fork_inside;        /* the child it has made */
 static _Atomic unsigned fork_kind;
 
 static void be_the_child(unsigned kind) __attribute__((noreturn));
@@ -110,8 +127,13 @@ static void on_log(int level, const char *message, void *user_data)
 
 static struct safestart *start(struct safestart_conf *conf)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = on_prepare, .restart = on_restart, .retire = on_retire,
-		.retire_node = on_retire_node, .outcome = on_outcome, .log = on_log};
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = on_prepare,
+						      .restart = on_restart,
+						      .retire = on_retire,
+						      .retire_node = on_retire_node,
+						      .outcome = on_outcome,
+						      .log = on_log};
 	struct safestart *ss;
 	char why[256] = "";
 
@@ -130,7 +152,8 @@ static void start_all(void)
 	snprintf(keep, sizeof(keep), "last_good=%s/kept.json", scratch());
 	write_file(nodes, TWO);
 	handles[PUSHED] = start(conf_with("debounce=0", "max_shrink=100%", keep, NULL));
-	handles[READ] = start(conf_with(source, "debounce=0", "max_shrink=100%", "reconcile=10ms", NULL));
+	handles[READ] =
+		start(conf_with(source, "debounce=0", "max_shrink=100%", "reconcile=10ms", NULL));
 	handles[DRIVEN] = start(conf_with("thread=no", "debounce=0", "max_shrink=100%", NULL));
 	push_and_wait(handles[PUSHED], TWO);
 	push_and_wait(handles[DRIVEN], TWO);
@@ -149,8 +172,9 @@ static void *keep_reading(void *argument)
 		struct safestart *ss = handles[i % HANDLES];
 		const struct safestart_snapshot *live = safestart_read_lock(ss);
 		safestart_node_report(safestart_snapshot_at(live, 0), i % 2);
+		/* A grace period has to wait for this one, and a fork for that. */
 		if (i % 64 == 0)
-			pause_a_moment(); /* a grace period has to wait for this one, and a fork for that */
+			pause_a_moment();
 		safestart_read_unlock(ss);
 		safestart_snapshot_release(safestart_snapshot_acquire(ss));
 	}
@@ -163,10 +187,12 @@ static void *keep_pushing(void *argument)
 	for (int i = 0; !stop; i++) {
 		enum handle to = i % 2 ? PUSHED : DRIVEN;
 		uint64_t ticket;
-		if (safestart_nodes_replace(handles[to], i % 4 < 2 ? ONE : TWO, &ticket, NULL, 0) == 0)
+		if (safestart_nodes_replace(handles[to], i % 4 < 2 ? ONE : TWO, &ticket, NULL, 0) ==
+		    0)
 			issued[to] = ticket;
 		safestart_node_announce(handles[to], "c", "10.0.0.3:1", NULL, NULL);
-		safestart_request(handles[READ], i % 3 ? 0 : SAFESTART_URGENT | SAFESTART_FORCE, "busy");
+		safestart_request(handles[READ], i % 3 ? 0 : SAFESTART_URGENT | SAFESTART_FORCE,
+				  "busy");
 		safestart_node_withdraw(handles[to], "c", NULL);
 		safestart_free(safestart_status_json(handles[i % HANDLES]));
 		pause_a_moment();
@@ -209,7 +235,8 @@ static void *keep_opening(void *argument)
 
 	(void)argument;
 	for (int i = 0; !stop; i++) {
-		struct safestart_conf *conf = conf_with(i % 2 ? "thread=no" : "thread=yes", "debounce=0", NULL);
+		struct safestart_conf *conf =
+			conf_with(i % 2 ? "thread=no" : "thread=yes", "debounce=0", NULL);
 		if (safestart_open(&ss, conf, NULL, 0) == 0) {
 			safestart_nodes_replace(ss, ONE, NULL, NULL, 0);
 			while (safestart_close(ss) != 0)
@@ -221,14 +248,16 @@ static void *keep_opening(void *argument)
 	return NULL;
 }
 
-static void *(*const jobs[])(void *) = {keep_reading, keep_pushing, keep_writing, keep_waiting, keep_waiting, keep_driving, keep_opening};
+static void *(*const jobs[])(void *) = {keep_reading, keep_pushing, keep_writing, keep_waiting,
+					keep_waiting, keep_driving, keep_opening};
 #define JOBS (sizeof(jobs) / sizeof(*jobs))
 
 /* ---- The child ---- */
 
 static bool is_known_set(const char *ids)
 {
-	return strcmp(ids, "a") == 0 || strcmp(ids, "a b") == 0 || strcmp(ids, "a c") == 0 || strcmp(ids, "a b c") == 0;
+	return strcmp(ids, "a") == 0 || strcmp(ids, "a b") == 0 || strcmp(ids, "a c") == 0 ||
+	       strcmp(ids, "a b c") == 0;
 }
 
 /* All that may be called before it is revived: reading and asking. */
@@ -257,19 +286,22 @@ static void check_answer(struct safestart *ss, uint64_t ticket, int or_result)
 	if (result != 0 && result == or_result)
 		return;
 	if (result != 0 || outcome.verdict > SAFESTART_UNCHANGED)
-		dprintf(2, "child: ticket %d: %d, answered up to %d: %s\n", (int)ticket, result, (int)outcome.ticket, outcome.message);
+		dprintf(2, "child: ticket %d: %d, answered up to %d: %s\n", (int)ticket, result,
+			(int)outcome.ticket, outcome.message);
 	CHILD_CHECK(result == 0);
 	CHILD_CHECK(outcome.verdict <= SAFESTART_UNCHANGED);
 }
 
-/* Every request that was kept is answered, every node is prepared anew, and what is pushed here applies here. */
+/* Every request that was kept is answered, every node is prepared anew, and what is pushed here
+ * applies here. */
 static void converge(enum handle which, uint64_t generation, uint64_t ticket)
 {
 	struct safestart *ss = handles[which];
 
 	check_answer(ss, ticket, 0);
+	/* The parent's, in hand at the fork or answered before. */
 	if (issued[which] != 0)
-		check_answer(ss, issued[which], -ENODATA); /* the parent's, in hand at the fork or answered before */
+		check_answer(ss, issued[which], -ENODATA);
 	CHILD_CHECK(safestart_generation(ss) > generation);
 	if (which != READ) {
 		CHILD_CHECK(safestart_nodes_replace(ss, LAST, &ticket, NULL, 0) == 0);
@@ -309,7 +341,9 @@ static void be_the_child(unsigned kind)
 	fork_at = OUTSIDE;
 	hung = retired = 0;
 	if (kind % 16 == 15) /* our descriptors must not survive */
-		execl("/bin/sh", "sh", "-c", "! ls -l /proc/self/fd | grep -E 'anon_inode|inotify|safestart-test'", (char *)NULL);
+		execl("/bin/sh", "sh", "-c",
+		      "! ls -l /proc/self/fd | grep -E 'anon_inode|inotify|safestart-test'",
+		      (char *)NULL);
 	read_what_was_inherited(generations, tickets);
 	if (kind % 16 == 14)
 		_exit(0);
@@ -324,10 +358,12 @@ static void be_the_child(unsigned kind)
 	if (grandchild == 0)
 		be_the_child(kind % 7 + (1 << 16));
 	for (unsigned i = 0; i < HANDLES; i++)
-		converge((i + kind) % HANDLES, generations[(i + kind) % HANDLES], tickets[(i + kind) % HANDLES]);
+		converge((i + kind) % HANDLES, generations[(i + kind) % HANDLES],
+			 tickets[(i + kind) % HANDLES]);
 	close_all();
 	if (grandchild > 0)
-		CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild && WIFEXITED(status) &&
+			    WEXITSTATUS(status) == 0);
 	_exit(0);
 }
 
@@ -338,7 +374,8 @@ static void show_stacks(pid_t child)
 {
 	char command[128];
 
-	snprintf(command, sizeof(command), "gdb -batch -p %d -ex 'thread apply all bt' 1>&2", (int)child);
+	snprintf(command, sizeof(command), "gdb -batch -p %d -ex 'thread apply all bt' 1>&2",
+		 (int)child);
 	if (system(command) != 0)
 		fprintf(stderr, "no debugger to show the stacks of the child that hangs\n");
 	kill(child, SIGKILL);
@@ -354,9 +391,11 @@ static void await(pid_t child, int number, int place, unsigned kind)
 		pause_a_moment();
 	if (ended == 0)
 		show_stacks(child);
-	ck_assert_msg(ended != 0, "child %d, of kind %u, forked at place %d, hangs", number, kind % 16, place);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d, of kind %u, forked at place %d, ended with %x (line %d)", number, kind % 16, place,
-		      (unsigned)status, WEXITSTATUS(status) - 1);
+	ck_assert_msg(ended != 0, "child %d, of kind %u, forked at place %d, hangs", number,
+		      kind % 16, place);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+		      "child %d, of kind %u, forked at place %d, ended with %x (line %d)", number,
+		      kind % 16, place, (unsigned)status, WEXITSTATUS(status) - 1);
 }
 
 static void fork_one(int number, unsigned *seed)
@@ -425,7 +464,8 @@ START_TEST(p17_a_fork_storm_hangs_no_child_and_the_parent_notices_nothing)
 	struct footprint after = footprint();
 	ck_assert_int_le(after.descriptors, before.descriptors);
 	EVENTUALLY(threads_alive() <= before.threads);
-	ck_assert_msg(after.memory < before.memory + (256 << 10), "%zu bytes, before %zu", after.memory, before.memory);
+	ck_assert_msg(after.memory < before.memory + (256 << 10), "%zu bytes, before %zu",
+		      after.memory, before.memory);
 	ck_assert_uint_gt(waited_for, 0);
 	for (int i = 0; i < HANDLES; i++)
 		close_now(handles[i]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Processes killed at any instant, and between any two system calls that write last_good: what is shared stays whole, what
- * the dead leave lying about does not grow, and whoever comes next starts with the kept set. */
+/* Processes killed at any instant, and between any two system calls that write last_good: what is
+ * shared stays whole, what the dead leave lying about does not grow, and whoever comes next starts
+ * with the kept set. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -21,7 +22,8 @@
 
 /* ---- The program's system calls come before libc's, for the library too ---- */
 
-static bool watched, traced;           /* this process's writing of last_good; set before a handle is opened */
+/* This process's writing of last_good; set before a handle is opened. */
+static bool watched, traced;
 static _Atomic int instants_left;      /* until it dies; 0: it lives */
 static __thread bool writes_last_good; /* this thread has begun to */
 static char *trace;                    /* shared with the parent: one letter a call */
@@ -39,7 +41,8 @@ static void pass(char call)
 		kill(getpid(), SIGKILL);
 }
 
-/* Of these two the thread sanitizer wants to know, or it takes one file for another that had its number. */
+/* Of these two the thread sanitizer wants to know, or it takes one file for another that had its
+ * number. */
 static int (*real_open)(const char *path, int flags, ...);
 static int (*real_close)(int fd);
 
@@ -59,7 +62,8 @@ int open(const char *path, int flags, ...)
 	if (watched && (flags & O_CREAT))
 		writes_last_good = true;
 	pass('o');
-	return real_open != NULL ? real_open(path, flags, mode) : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+	return real_open != NULL ? real_open(path, flags, mode)
+				 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
 /* Never more than half of it, so that there is an instant with half a document. */
@@ -115,7 +119,9 @@ static void make_documents(void)
 		size_t size;
 		FILE *to = open_memstream(&documents[k], &size);
 		for (int i = 0; i < 10 + 7 * k; i++)
-			fprintf(to, "%s{\"targets\":[\"10.%d.0.%d:1\"],\"labels\":{\"id\":\"n%d\"}}", i > 0 ? "," : "[", k, i + 1, i);
+			fprintf(to,
+				"%s{\"targets\":[\"10.%d.0.%d:1\"],\"labels\":{\"id\":\"n%d\"}}",
+				i > 0 ? "," : "[", k, i + 1, i);
 		fputc(']', to);
 		fclose(to);
 	}
@@ -135,7 +141,9 @@ static int live_set(struct safestart *ss)
 	int k = -1, of;
 
 	for (size_t i = 0; i < size; i++) {
-		if (sscanf(safestart_node_host(safestart_snapshot_at(live, i)), "10.%d.0.", &of) != 1 || (i > 0 && of != k)) {
+		if (sscanf(safestart_node_host(safestart_snapshot_at(live, i)), "10.%d.0.", &of) !=
+			    1 ||
+		    (i > 0 && of != k)) {
 			k = -1;
 			break;
 		}
@@ -160,9 +168,11 @@ static struct safestart *start_with(struct app *app, const char *source, const c
 {
 	char set[300], keep[300];
 
-	snprintf(set, sizeof(set), "source=%s%s", source, strcmp(source, "file:") == 0 ? nodes : "");
+	snprintf(set, sizeof(set), "source=%s%s", source,
+		 strcmp(source, "file:") == 0 ? nodes : "");
 	snprintf(keep, sizeof(keep), "last_good=%s", last_good);
-	return open_with(app, set, keep, "debounce=0", "max_shrink=100%", "retry_min=1ms", "retry_max=10ms", "reconcile=20ms", NULL);
+	return open_with(app, set, keep, "debounce=0", "max_shrink=100%", "retry_min=1ms",
+			 "retry_max=10ms", "reconcile=20ms", NULL);
 }
 
 static struct safestart *start(const char *source, const char *last_good)
@@ -203,7 +213,8 @@ static int litter(void)
 	return count;
 }
 
-/* A later start with no source to be had: at once with the kept set, and the next good set applies and is kept. */
+/* A later start with no source to be had: at once with the kept set, and the next good set applies
+ * and is kept. */
 static void start_again(const char *last_good, bool has_kept, int a, int b)
 {
 	unlink(nodes);
@@ -212,7 +223,8 @@ static void start_again(const char *last_good, bool has_kept, int a, int b)
 		ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 		ck_assert_uint_eq(safestart_generation(ss), 1);
 		int k = live_set(ss);
-		ck_assert_msg(k >= 0 && (k == a || k == b || a < 0), "set %d came back: neither %d nor %d", k, a, b);
+		ck_assert_msg(k >= 0 && (k == a || k == b || a < 0),
+			      "set %d came back: neither %d nor %d", k, a, b);
 		close_now(ss);
 	}
 	struct safestart *ss = start("file:", last_good);
@@ -232,7 +244,8 @@ static void write_once_and_die(int instant)
 	watched = traced = true;
 	instants_left = instant;
 	struct safestart *ss = start("push", kept);
-	bool fine = safestart_nodes_replace(ss, documents[1], &ticket, NULL, 0) == 0 && safestart_wait(ss, ticket, 30000, NULL) == 0;
+	bool fine = safestart_nodes_replace(ss, documents[1], &ticket, NULL, 0) == 0 &&
+		    safestart_wait(ss, ticket, 30000, NULL) == 0;
 	_exit(fine && safestart_close(ss) == 0 ? 0 : 1);
 }
 
@@ -246,7 +259,9 @@ static bool dies_at(int instant)
 	if (child == 0)
 		write_once_and_die(instant);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg((WIFEXITED(status) && WEXITSTATUS(status) == 0) || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL), "it ended with %x", (unsigned)status);
+	ck_assert_msg((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+			      (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL),
+		      "it ended with %x", (unsigned)status);
 	return WIFSIGNALED(status);
 }
 
@@ -282,7 +297,8 @@ START_TEST(p18_killed_between_any_two_system_calls_the_kept_set_is_the_old_or_th
 		keep_set_2();
 		died = dies_at(++instant);
 		start_again(kept, true, died ? 2 : 1, 1);
-		ck_assert_msg(litter() <= 2, "%d temporary files lie about after the %dth death", litter(), instant);
+		ck_assert_msg(litter() <= 2, "%d temporary files lie about after the %dth death",
+			      litter(), instant);
 	} while (died);
 	ck_assert_int_gt(instant, 8);
 	end();
@@ -308,13 +324,17 @@ START_TEST(p18_a_kept_set_is_on_the_disk_before_it_has_its_name_and_the_name_fol
 {
 	begin();
 	ck_assert(!dies_at(0));
-	const char *last_write = strrchr(trace, 'w'), *synced = strchr(trace, 's'), *named = strchr(trace, 'r'), *name_synced = strchr(trace, 'd');
-	ck_assert_msg(last_write != NULL && synced > last_write && named > synced && name_synced > named, "%s", trace);
+	const char *last_write = strrchr(trace, 'w'), *synced = strchr(trace, 's'),
+		   *named = strchr(trace, 'r'), *name_synced = strchr(trace, 'd');
+	ck_assert_msg(last_write != NULL && synced > last_write && named > synced &&
+			      name_synced > named,
+		      "%s", trace);
 	end();
 }
 END_TEST
 
-/* Everybody dies in the very moment in which the temporary file lies there, and nobody looks after it in between. */
+/* Everybody dies in the very moment in which the temporary file lies there, and nobody looks after
+ * it in between. */
 START_TEST(p18_the_temporary_files_of_the_dead_do_not_add_up)
 {
 	begin();
@@ -324,13 +344,15 @@ START_TEST(p18_the_temporary_files_of_the_dead_do_not_add_up)
 		keep_set_2();
 		ck_assert(dies_at(at_rename));
 		ck_assert_int_ge(litter(), 1);
-		ck_assert_msg(litter() <= 2, "%d temporary files lie about after %d deaths", litter(), i + 1);
+		ck_assert_msg(litter() <= 2, "%d temporary files lie about after %d deaths",
+			      litter(), i + 1);
 	}
 	end();
 }
 END_TEST
 
-/* Two handles, or two containers that share a volume and both are process 1, write the same file at the same time. */
+/* Two handles, or two containers that share a volume and both are process 1, write the same file at
+ * the same time. */
 START_TEST(p18_two_that_keep_the_same_file_never_mix_their_sets)
 {
 	struct safestart *two[2];
@@ -346,7 +368,10 @@ START_TEST(p18_two_that_keep_the_same_file_never_mix_their_sets)
 	}
 	for (int round = 0; round < repeat(50); round++) {
 		for (int i = 0; i < 2; i++)
-			ck_assert_int_eq(safestart_nodes_replace(two[i], documents[(round + i) % SETS], &tickets[i], NULL, 0), 0);
+			ck_assert_int_eq(safestart_nodes_replace(two[i],
+								 documents[(round + i) % SETS],
+								 &tickets[i], NULL, 0),
+					 0);
 		for (int look = 0; look < 100; look++)
 			ck_assert_int_ge(set_in(kept), 0);
 		for (int i = 0; i < 2; i++)
@@ -354,7 +379,8 @@ START_TEST(p18_two_that_keep_the_same_file_never_mix_their_sets)
 	}
 	for (int i = 0; i < 2; i++) {
 		close_now(two[i]);
-		ck_assert(!app_logged(&apps[i], "is not up to date")); /* nobody has swept away what a living one was writing */
+		/* Nobody has swept away what a living one was writing. */
+		ck_assert(!app_logged(&apps[i], "is not up to date"));
 	}
 	ck_assert_int_eq(litter(), 0);
 	end();
@@ -387,7 +413,8 @@ static void pass_time(long ns)
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = ns}, NULL);
 }
 
-/* Some are killed on their way into open(), most while they are at work: the time only chooses the instant. */
+/* Some are killed on their way into open(), most while they are at work: the time only chooses the
+ * instant. */
 static void kill_one(unsigned *seed)
 {
 	int started[2], status;
@@ -402,7 +429,8 @@ static void kill_one(unsigned *seed)
 	pass_time(rand_r(seed) % 6000000);
 	ck_assert_int_eq(kill(child, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "it ended by itself with %x", (unsigned)status);
+	ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		      "it ended by itself with %x", (unsigned)status);
 	close(started[0]), close(started[1]);
 }
 
@@ -417,12 +445,16 @@ START_TEST(p18_killed_at_any_instant_the_next_start_has_a_whole_set)
 		kill_one(&seed);
 		start_again(kept, access(kept, F_OK) == 0, -1, -1);
 		start_again(kept_pushed, access(kept_pushed, F_OK) == 0, -1, -1);
-		ck_assert_msg(litter() <= 4, "%d temporary files lie about after %d deaths", litter(), i + 1);
+		ck_assert_msg(litter() <= 4, "%d temporary files lie about after %d deaths",
+			      litter(), i + 1);
 	}
 	free_documents();
 }
 END_TEST
 
-SUITE("killed", p18_killed_between_any_two_system_calls_the_kept_set_is_the_old_or_the_new_one, p18_the_first_kept_set_is_whole_or_not_there,
-      p18_a_kept_set_is_on_the_disk_before_it_has_its_name_and_the_name_follows, p18_the_temporary_files_of_the_dead_do_not_add_up,
-      p18_two_that_keep_the_same_file_never_mix_their_sets, p18_killed_at_any_instant_the_next_start_has_a_whole_set)
+SUITE("killed", p18_killed_between_any_two_system_calls_the_kept_set_is_the_old_or_the_new_one,
+      p18_the_first_kept_set_is_whole_or_not_there,
+      p18_a_kept_set_is_on_the_disk_before_it_has_its_name_and_the_name_follows,
+      p18_the_temporary_files_of_the_dead_do_not_add_up,
+      p18_two_that_keep_the_same_file_never_mix_their_sets,
+      p18_killed_at_any_instant_the_next_start_has_a_whole_set)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Small real limits, set for the process of one test: what is live serves on, it is said in words, and as soon as there is room the
- * rest follows by itself. What can't be limited here is skipped, and says so. */
+/* Small real limits, set for the process of one test: what is live serves on, it is said in words,
+ * and as soon as there is room the rest follows by itself. What can't be limited here is skipped,
+ * and says so. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -48,10 +49,12 @@ static struct safestart *start(const char *thread, bool from_file, const char *r
 	snprintf(nodes, sizeof(nodes), "%s/nodes.json", scratch());
 	if (kept[0] == '\0')
 		snprintf(kept, sizeof(kept), "%s/kept.json", scratch());
-	snprintf(source, sizeof(source), "source=%s%s", from_file ? "file:" : "push", from_file ? nodes : "");
+	snprintf(source, sizeof(source), "source=%s%s", from_file ? "file:" : "push",
+		 from_file ? nodes : "");
 	snprintf(last_good, sizeof(last_good), "last_good=%s", kept);
 	app_init(&app);
-	return open_with(&app, thread, source, last_good, reconcile, "debounce=1ms", "retry_min=1ms", "retry_max=20ms", NULL);
+	return open_with(&app, thread, source, last_good, reconcile, "debounce=1ms",
+			 "retry_min=1ms", "retry_max=20ms", NULL);
 }
 
 /* Has the worker nothing in hand? */
@@ -84,7 +87,9 @@ START_TEST(p9_open_without_descriptors_fails_in_words)
 		if (error == 0)
 			break;
 		ck_assert_int_eq(error, -EMFILE);
-		ck_assert_msg(strstr(why, "descriptors") != NULL && strstr(why, safestart_strerror(-EMFILE)) != NULL, "%s", why);
+		ck_assert_msg(strstr(why, "descriptors") != NULL &&
+				      strstr(why, safestart_strerror(-EMFILE)) != NULL,
+			      "%s", why);
 		ck_assert_ptr_null(ss);
 		int free_again[8], count = 0;
 		while (count < 8 && (free_again[count] = dup(0)) >= 0)
@@ -124,7 +129,10 @@ START_TEST(p9_descriptors_used_up_while_running_and_freed_again)
 		outcome = answer(ss, safestart_request_restart(ss));
 		ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
 		ck_assert_int_eq(outcome.error, -EMFILE);
-		ck_assert_msg(strstr(outcome.message, nodes) != NULL && strstr(outcome.message, safestart_strerror(EMFILE)) != NULL && strstr(outcome.message, "tried again in") != NULL, "%s", outcome.message);
+		ck_assert_msg(strstr(outcome.message, nodes) != NULL &&
+				      strstr(outcome.message, safestart_strerror(EMFILE)) != NULL &&
+				      strstr(outcome.message, "tried again in") != NULL,
+			      "%s", outcome.message);
 		ck_assert_uint_eq(safestart_generation(ss), 1);
 		ck_assert(are_live(ss, "a b"));
 		char *status = safestart_status_json(ss);
@@ -153,7 +161,8 @@ START_TEST(p9_threads_used_up_and_freed_again)
 	(void)scratch();
 	ck_assert_int_eq(chmod(scratch(), 0777), 0);
 	/* Root is not limited. */
-	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(54321, 54321, 54321) < 0 || setresuid(54321, 54321, 54321) < 0)) {
+	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(54321, 54321, 54321) < 0 ||
+			       setresuid(54321, 54321, 54321) < 0)) {
 		skip("threads used up: another user can't be had", errno);
 		return;
 	}
@@ -167,17 +176,22 @@ START_TEST(p9_threads_used_up_and_freed_again)
 		return;
 	}
 	ck_assert_int_eq(error, -EAGAIN);
-	ck_assert_msg(strstr(why, "thread") != NULL && strstr(why, safestart_strerror(EAGAIN)) != NULL, "%s", why);
+	ck_assert_msg(strstr(why, "thread") != NULL &&
+			      strstr(why, safestart_strerror(EAGAIN)) != NULL,
+		      "%s", why);
 	limit(RLIMIT_NPROC, before);
 	app_init(&app);
-	ss = open_with(&app, "debounce=1ms", "retry_min=1ms", "retry_max=20ms", NULL); /* no last_good: nothing to load yet */
+	/* No last_good: nothing to load yet. */
+	ss = open_with(&app, "debounce=1ms", "retry_min=1ms", "retry_max=20ms", NULL);
 	limit(RLIMIT_NPROC, 1); /* its loop runs; its worker can't */
 	uint64_t ticket;
 	ck_assert_int_eq(safestart_nodes_replace(ss, AB, &ticket, NULL, 0), 0);
 	struct safestart_outcome outcome = answer(ss, ticket);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
 	ck_assert_int_eq(outcome.error, -EAGAIN);
-	ck_assert_msg(strstr(outcome.message, "no thread could be started") != NULL && strstr(outcome.message, "tried again in") != NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "no thread could be started") != NULL &&
+			      strstr(outcome.message, "tried again in") != NULL,
+		      "%s", outcome.message);
 	ck_assert_uint_eq(safestart_generation(ss), 0);
 	limit(RLIMIT_NPROC, before);
 	EVENTUALLY(are_live(ss, "a b"));
@@ -194,7 +208,8 @@ START_TEST(p6_close_without_threads_says_so_and_works_when_called_again)
 #else
 	(void)scratch();
 	ck_assert_int_eq(chmod(scratch(), 0777), 0);
-	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(54321, 54321, 54321) < 0 || setresuid(54321, 54321, 54321) < 0)) {
+	if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(54321, 54321, 54321) < 0 ||
+			       setresuid(54321, 54321, 54321) < 0)) {
 		skip("threads used up: another user can't be had", errno);
 		return;
 	}
@@ -260,7 +275,8 @@ START_TEST(p9_a_set_that_grows_beyond_the_memory_is_not_applied_and_what_is_live
 		limit(RLIMIT_AS, before);
 		free(document);
 	}
-	ck_assert_msg(error == -ENOMEM || outcome.error == -ENOMEM, "%d %s %s", error, why, outcome.message);
+	ck_assert_msg(error == -ENOMEM || outcome.error == -ENOMEM, "%d %s %s", error, why,
+		      outcome.message);
 	ck_assert_ptr_nonnull(strstr(error < 0 ? why : outcome.message, "memory"));
 	ck_assert_int_ge(live, 1000);
 	/* Back to few is a shrink, and so it is forced. */
@@ -299,7 +315,8 @@ static void exceed_the_size(bool driven)
 	(void)push_and_wait(ss, AB);
 	EVENTUALLY((turn(ss, driven), file_says(kept, "10.0.0.2")));
 	char *large = document_of(5000);
-	rlim_t before = limit(RLIMIT_FSIZE, 128 << 10); /* check has a file of its own, a small one */
+	/* Check has a file of its own, a small one. */
+	rlim_t before = limit(RLIMIT_FSIZE, 128 << 10);
 	ck_assert_int_eq(push_and_wait(ss, large).verdict, SAFESTART_APPLIED);
 	EVENTUALLY((turn(ss, driven), app_logged(&app, "is not up to date")));
 	ck_assert_msg(app_logged(&app, safestart_strerror(EFBIG)), "%s", app.log);
@@ -335,8 +352,10 @@ START_TEST(p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_ther
 	snprintf(place, sizeof(place), "%s/small", scratch());
 	snprintf(filler, sizeof(filler), "%s/filler", place);
 	ck_assert_int_eq(mkdir(place, 0755), 0);
-	/* In a mount namespace of our own, which ends with this process; without privilege in a user namespace too. */
-	if ((unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	/* In a mount namespace of our own, which ends with this process; without privilege in a
+	 * user namespace too. */
+	if ((unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", place, "tmpfs", MS_NODEV | MS_NOSUID, "size=64k") < 0) {
 		skip("a full disk: a tmpfs of 64 KiB can't be mounted", errno);
 		return;
@@ -387,7 +406,9 @@ static bool own_limits(void)
 	if (!put("/proc/self/uid_map", map))
 		return false;
 	snprintf(map, sizeof(map), "0 %u 1", gid);
-	return put("/proc/self/gid_map", map) && put("/proc/sys/user/max_inotify_instances", "1000") && put("/proc/sys/user/max_inotify_watches", "1000");
+	return put("/proc/self/gid_map", map) &&
+	       put("/proc/sys/user/max_inotify_instances", "1000") &&
+	       put("/proc/sys/user/max_inotify_watches", "1000");
 }
 
 static void without_watches(const char *setting, const char *reconcile)
@@ -445,8 +466,14 @@ START_TEST(p15_inotify_watches_are_used_once_there_are_any)
 }
 END_TEST
 
-SUITE("limits", p9_open_without_descriptors_fails_in_words, p9_descriptors_used_up_while_running_and_freed_again, p9_threads_used_up_and_freed_again,
-      p6_close_without_threads_says_so_and_works_when_called_again, p9_a_set_that_grows_beyond_the_memory_is_not_applied_and_what_is_live_serves_on,
-      p16_a_limit_of_file_sizes_does_not_raise_a_signal, p16_a_limit_of_file_sizes_does_not_raise_a_signal_in_the_applications_own_loop,
-      p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_there_is_room, p15_without_inotify_instances_a_file_is_reread_by_reconcile,
-      p15_without_inotify_watches_a_file_is_reread_by_reconcile, p15_inotify_instances_are_used_once_there_are_any, p15_inotify_watches_are_used_once_there_are_any)
+SUITE("limits", p9_open_without_descriptors_fails_in_words,
+      p9_descriptors_used_up_while_running_and_freed_again, p9_threads_used_up_and_freed_again,
+      p6_close_without_threads_says_so_and_works_when_called_again,
+      p9_a_set_that_grows_beyond_the_memory_is_not_applied_and_what_is_live_serves_on,
+      p16_a_limit_of_file_sizes_does_not_raise_a_signal,
+      p16_a_limit_of_file_sizes_does_not_raise_a_signal_in_the_applications_own_loop,
+      p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_there_is_room,
+      p15_without_inotify_instances_a_file_is_reread_by_reconcile,
+      p15_without_inotify_watches_a_file_is_reread_by_reconcile,
+      p15_inotify_instances_are_used_once_there_are_any,
+      p15_inotify_watches_are_used_once_there_are_any)

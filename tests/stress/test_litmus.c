@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Whole handles under fire: what was written before asking is seen by the run that answers, each ticket is answered once, and
- * all requests are counted, whoever asks from wherever. */
+/* Whole handles under fire: what was written before asking is seen by the run that answers, each
+ * ticket is answered once, and all requests are counted, whoever asks from wherever. */
 #include <errno.h>
 #include <safestart/source.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ struct looker {
 	uint64_t counted; /* requests in outcomes */
 	uint64_t run;
 	const char *wrong; /* NULL: all is well; no ck_assert in callbacks */
-	_Atomic int told; /* outcomes */
+	_Atomic int told;  /* outcomes */
 };
 
 static struct safestart *asked;
@@ -62,7 +62,8 @@ static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 }
 
 /* A source of the application's that looks when it is read; its set is another each time. */
-static int look_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int look_open(void **state, const struct safestart_source_conf *conf, char *why,
+		     size_t why_size, void *user_data)
 {
 	(void)conf, (void)why, (void)why_size;
 	*state = user_data;
@@ -76,7 +77,9 @@ static int look_gather(void *state, struct safestart_gather *gather)
 
 	if (looker->run > 0) /* the first load is nobody's */
 		look(looker);
-	int length = snprintf(document, sizeof(document), "[{\"targets\":[\"10.0.0.1:%u\"],\"labels\":{\"id\":\"a\"}}]", (unsigned)(looker->covers % 60000 + 1));
+	int length = snprintf(document, sizeof(document),
+			      "[{\"targets\":[\"10.0.0.1:%u\"],\"labels\":{\"id\":\"a\"}}]",
+			      (unsigned)(looker->covers % 60000 + 1));
 	return safestart_gather_json(gather, document, (size_t)length);
 }
 
@@ -85,12 +88,18 @@ static void look_close(void *state)
 	(void)state;
 }
 
-static const struct safestart_source look_source = {.size = sizeof(look_source), .scheme = "look", .open = look_open, .gather = look_gather, .close = look_close};
+static const struct safestart_source look_source = {.size = sizeof(look_source),
+						    .scheme = "look",
+						    .open = look_open,
+						    .gather = look_gather,
+						    .close = look_close};
 
-static void open_looking(struct looker *looker, const char *source, const char *thread, const char *debounce)
+static void open_looking(struct looker *looker, const char *source, const char *thread,
+			 const char *debounce)
 {
 	struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .outcome = on_outcome};
-	struct safestart_conf *conf = conf_with(thread, debounce, "reconcile=0", "retry_min=0", NULL);
+	struct safestart_conf *conf =
+		conf_with(thread, debounce, "reconcile=0", "retry_min=0", NULL);
 	char why[256];
 
 	*looker = (struct looker){0};
@@ -119,7 +128,8 @@ static void fire(const char *source, const char *thread, const char *debounce, b
 	open_looking(&looker, source, thread, debounce);
 	while (strcmp(source, "none") != 0 && looker.told == 0)
 		turn(thread);
-	askers_start(ask_the_handle, strcmp(debounce, "debounce=0") == 0 ? REQUESTS : REQUESTS / 20, interrupted);
+	askers_start(ask_the_handle, strcmp(debounce, "debounce=0") == 0 ? REQUESTS : REQUESTS / 20,
+		     interrupted);
 	while (askers_at_work())
 		turn(thread);
 	uint64_t accepted = askers_join() + 1, last = safestart_request_restart(asked);
@@ -131,7 +141,7 @@ static void fire(const char *source, const char *thread, const char *debounce, b
 	ck_assert_uint_eq(looker.covers, last);
 	ck_assert_uint_eq(looker.counted, accepted);
 	askers_counted(last, UINT64_MAX); /* less our own */
-	ck_assert(askers_look(last)); /* those who noted their ticket only now */
+	ck_assert(askers_look(last));     /* those who noted their ticket only now */
 	askers_check();
 }
 
@@ -184,16 +194,21 @@ static bool is_live(const char *id, const char *incarnation)
 	return same;
 }
 
-/* Answered once, the same for whoever asks again, by a run that is younger than that of the ticket before. */
+/* Answered once, the same for whoever asks again, by a run that is younger than that of the ticket
+ * before. */
 static bool answered_well(uint64_t ticket, uint64_t *run)
 {
-	struct safestart_outcome outcome = {.size = sizeof(outcome)}, again = {.size = sizeof(again)};
+	struct safestart_outcome outcome = {.size = sizeof(outcome)},
+				 again = {.size = sizeof(again)};
 
-	if (ticket == 0 || safestart_wait(asked, ticket, 60000, &outcome) != 0 || safestart_wait(asked, ticket, 0, &again) != 0)
+	if (ticket == 0 || safestart_wait(asked, ticket, 60000, &outcome) != 0 ||
+	    safestart_wait(asked, ticket, 0, &again) != 0)
 		return false;
 	bool younger = outcome.run > *run;
 	*run = outcome.run;
-	return younger && memcmp(&outcome, &again, sizeof(again)) == 0 && outcome.ticket == ticket && outcome.verdict <= SAFESTART_UNCHANGED && outcome.requests >= 1;
+	return younger && memcmp(&outcome, &again, sizeof(again)) == 0 &&
+	       outcome.ticket == ticket && outcome.verdict <= SAFESTART_UNCHANGED &&
+	       outcome.requests >= 1;
 }
 
 static void *announce_and_wait(void *argument)
@@ -204,7 +219,8 @@ static void *announce_and_wait(void *argument)
 
 	for (int i = 0; i < ROUNDS && me->wrong == NULL; i++) {
 		snprintf(incarnation, sizeof(incarnation), "%d", i);
-		if (safestart_node_announce(asked, id, "10.0.0.1:8087", incarnation, &ticket) < 0 || !answered_well(ticket, &run))
+		if (safestart_node_announce(asked, id, "10.0.0.1:8087", incarnation, &ticket) < 0 ||
+		    !answered_well(ticket, &run))
 			me->wrong = "not answered well";
 		else if (!is_live(id, incarnation))
 			me->wrong = "answered, but what was announced is not live";
@@ -222,13 +238,18 @@ static void *write_and_wait(void *argument)
 	snprintf(path, sizeof(path), "%s", scratch_path("nodes.json"));
 	for (int i = 0; i < ROUNDS && me->wrong == NULL; i++) {
 		snprintf(incarnation, sizeof(incarnation), "%06d", i);
-		snprintf(text, sizeof(text), "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"n0\",\"incarnation\":\"%s\"}}]", incarnation);
+		snprintf(text, sizeof(text),
+			 "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"n0\",\"incarnation\":"
+			 "\"%s\"}}]",
+			 incarnation);
 		if (i % 2)
 			replace_file(path, text);
 		else
 			write_file(path, text);
-		/* Whoever reads while it is written in place finds half of it: only the run that was asked for counts. */
-		struct safestart_outcome outcome = answer(asked, safestart_request(asked, SAFESTART_URGENT, NULL));
+		/* Whoever reads while it is written in place finds half of it: only the run that
+		 * was asked for counts. */
+		struct safestart_outcome outcome =
+			answer(asked, safestart_request(asked, SAFESTART_URGENT, NULL));
 		if (outcome.verdict > SAFESTART_UNCHANGED || outcome.run <= run)
 			me->wrong = "not answered well";
 		else if (!is_live("n0", incarnation))
@@ -272,5 +293,7 @@ START_TEST(p2_who_was_answered_finds_live_what_it_wrote_to_the_file)
 }
 END_TEST
 
-SUITE("litmus", p2_a_run_sees_what_was_written_before_asking, p2_so_does_a_source_that_is_read, p2_asked_by_signal_handlers_a_thousand_times_a_second,
-      p2_who_was_answered_finds_live_what_it_announced, p2_who_was_answered_finds_live_what_it_wrote_to_the_file)
+SUITE("litmus", p2_a_run_sees_what_was_written_before_asking, p2_so_does_a_source_that_is_read,
+      p2_asked_by_signal_handlers_a_thousand_times_a_second,
+      p2_who_was_answered_finds_live_what_it_announced,
+      p2_who_was_answered_finds_live_what_it_wrote_to_the_file)

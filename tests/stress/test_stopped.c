@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The whole process is stopped (SIGSTOP: a debugger, a frozen container, a paused virtual machine) for longer than every deadline,
- * at each stage of a run's life. It wakes to what is due once, not to all it has slept through. */
+/* The whole process is stopped (SIGSTOP: a debugger, a frozen container, a paused virtual machine)
+ * for longer than every deadline, at each stage of a run's life. It wakes to what is due once, not
+ * to all it has slept through. */
 #include <errno.h>
 #include <pthread.h>
 #include <safestart/source.h>
@@ -11,10 +12,13 @@
 #include "support/support.h"
 
 #define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
-#define TWO "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}]"
+#define TWO                                                                                        \
+	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
+	"\"labels\":{\"id\":\"b\"}}]"
 #define MOST 500
-#define STOP_MS 300       /* longer than a debounce, a retry, a reconcile */
-#define LONG_STOP_MS 1200 /* longer than a run_timeout that leaves a busy machine the time for a run */
+#define STOP_MS 300 /* longer than a debounce, a retry, a reconcile */
+#define LONG_STOP_MS \
+	1200 /* longer than a run_timeout that leaves a busy machine the time for a run */
 
 /* An application that can have everything stopped from inside a callback. */
 struct sleeper {
@@ -36,7 +40,9 @@ static void stop(struct sleeper *sleeper)
 {
 	char command[200];
 
-	snprintf(command, sizeof(command), "kill -STOP $PPID; until grep -q '^State:.T' /proc/$PPID/status; do :; done; sleep %d.%03d; kill -CONT $PPID",
+	snprintf(command, sizeof(command),
+		 "kill -STOP $PPID; until grep -q '^State:.T' /proc/$PPID/status; do :; done; "
+		 "sleep %d.%03d; kill -CONT $PPID",
 		 sleeper->stop_ms / 1000, sleeper->stop_ms % 1000);
 	if (system(command) != 0)
 		sleeper->stop_failed = true;
@@ -55,7 +61,8 @@ static int on_prepare(struct safestart_run *run, void *user_data)
 
 	sleeper->began[sleeper->prepares % MOST] = now_ms();
 	sleeper->run = run;
-	int result = atomic_exchange(&sleeper->later_once, false) ? SAFESTART_LATER : sleeper->result;
+	int result =
+		atomic_exchange(&sleeper->later_once, false) ? SAFESTART_LATER : sleeper->result;
 	sleeper->prepares++;
 	if (atomic_exchange(&sleeper->stop_inside, false))
 		stop(sleeper);
@@ -71,7 +78,8 @@ static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 }
 
 /* What a reconcile reads differs each time, so that every one of them comes to `prepare`. */
-static int count_open(void **state, const struct safestart_source_conf *conf, char *why, size_t why_size, void *user_data)
+static int count_open(void **state, const struct safestart_source_conf *conf, char *why,
+		      size_t why_size, void *user_data)
 {
 	(void)conf, (void)why, (void)why_size;
 	*state = user_data;
@@ -81,7 +89,8 @@ static int count_open(void **state, const struct safestart_source_conf *conf, ch
 static int count_gather(void *state, struct safestart_gather *gather)
 {
 	char document[128];
-	int length = snprintf(document, sizeof(document), "[{\"targets\":[\"10.0.0.1:%d\"]}]", ((struct sleeper *)state)->prepares + 1);
+	int length = snprintf(document, sizeof(document), "[{\"targets\":[\"10.0.0.1:%d\"]}]",
+			      ((struct sleeper *)state)->prepares + 1);
 
 	return safestart_gather_json(gather, document, (size_t)length);
 }
@@ -91,12 +100,20 @@ static void count_close(void *state)
 	(void)state;
 }
 
-static const struct safestart_source count_source = {.size = sizeof(count_source), .scheme = "count", .open = count_open, .gather = count_gather, .close = count_close};
+static const struct safestart_source count_source = {.size = sizeof(count_source),
+						     .scheme = "count",
+						     .open = count_open,
+						     .gather = count_gather,
+						     .close = count_close};
 
-static void open_sleeper(struct sleeper *sleeper, bool threaded, const char *source, const char *setting)
+static void open_sleeper(struct sleeper *sleeper, bool threaded, const char *source,
+			 const char *setting)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .prepare = on_prepare, .outcome = on_outcome};
-	struct safestart_conf *conf = conf_with(threaded ? "thread=yes" : "thread=no", "debounce=0", setting, NULL);
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = on_prepare,
+						      .outcome = on_outcome};
+	struct safestart_conf *conf =
+		conf_with(threaded ? "thread=yes" : "thread=no", "debounce=0", setting, NULL);
 	char why[256] = "";
 
 	memset(sleeper, 0, sizeof(*sleeper));
@@ -118,13 +135,14 @@ static void turn(struct sleeper *sleeper)
 		ck_assert_int_eq(safestart_dispatch(sleeper->ss, 5), 0);
 }
 
-#define DRIVE_UNTIL(sleeper, condition)                                                                            \
-	do {                                                                                                       \
-		int64_t limit_ = now_ms() + 30000;                                                                 \
-		while (!(condition)) {                                                                             \
-			ck_assert_msg(now_ms() < limit_, "%s:%d: never came true: %s", __FILE__, __LINE__, #condition); \
-			turn(sleeper);                                                                             \
-		}                                                                                                  \
+#define DRIVE_UNTIL(sleeper, condition)                                                          \
+	do {                                                                                     \
+		int64_t limit_ = now_ms() + 30000;                                               \
+		while (!(condition)) {                                                           \
+			ck_assert_msg(now_ms() < limit_, "%s:%d: never came true: %s", __FILE__, \
+				      __LINE__, #condition);                                     \
+			turn(sleeper);                                                           \
+		}                                                                                \
 	} while (0)
 
 static void stop_while_driving(struct sleeper *sleeper)
@@ -144,14 +162,16 @@ static void close_sleeper(struct sleeper *sleeper)
 	close_now(sleeper->ss);
 }
 
-/* Two runs never begin closer together than that, whenever the process was asleep; and once it was. */
+/* Two runs never begin closer together than that, whenever the process was asleep; and once it was.
+ */
 static void assert_no_burst(struct sleeper *sleeper, int64_t apart_ms)
 {
 	int64_t longest = 0;
 
 	for (int i = 1; i < sleeper->prepares; i++) {
 		int64_t pause = sleeper->began[i] - sleeper->began[i - 1];
-		ck_assert_msg(pause >= apart_ms - 1, "runs %d and %d begin %d ms apart", i, i + 1, (int)pause);
+		ck_assert_msg(pause >= apart_ms - 1, "runs %d and %d begin %d ms apart", i, i + 1,
+			      (int)pause);
 		longest = pause > longest ? pause : longest;
 	}
 	ck_assert_int_ge(longest, STOP_MS - 10);
@@ -201,7 +221,8 @@ START_TEST(p15_stopped_while_idle_nothing_is_due)
 		open_sleeper(&sleeper, mode, "push", "max_delay=1ms");
 		ck_assert_int_eq(push_and_wait(sleeper.ss, ONE).verdict, SAFESTART_APPLIED);
 		stop_while_driving(&sleeper);
-		ck_assert_int_eq(push_and_wait(sleeper.ss, TWO).verdict, SAFESTART_APPLIED); /* awake at once */
+		/* Awake at once. */
+		ck_assert_int_eq(push_and_wait(sleeper.ss, TWO).verdict, SAFESTART_APPLIED);
 		struct safestart_outcome newest = {.size = sizeof(newest)};
 		ck_assert_int_eq(safestart_last_outcome(sleeper.ss, &newest), 0);
 		ck_assert_uint_eq(newest.run, 2);
@@ -227,7 +248,8 @@ static void *wait_here(void *argument)
 
 	waiter->task = gettid();
 	waiter->outcome.size = sizeof(waiter->outcome);
-	waiter->result = safestart_wait(waiter->ss, waiter->ticket, waiter->timeout_ms, &waiter->outcome);
+	waiter->result =
+		safestart_wait(waiter->ss, waiter->ticket, waiter->timeout_ms, &waiter->outcome);
 	return NULL;
 }
 
@@ -243,7 +265,9 @@ START_TEST(p3_stopped_in_an_open_window_it_wakes_to_one_run)
 		for (int i = 0; i < 2; i++) {
 			waiters[i].ss = sleeper.ss;
 			waiters[i].ticket = ticket;
-			ck_assert_int_eq(pthread_create(&waiters[i].thread, NULL, wait_here, &waiters[i]), 0);
+			ck_assert_int_eq(pthread_create(&waiters[i].thread, NULL, wait_here,
+							&waiters[i]),
+					 0);
 			DRIVE_UNTIL(&sleeper, waiters[i].task != 0);
 		}
 		stop_while_driving(&sleeper);
@@ -253,7 +277,10 @@ START_TEST(p3_stopped_in_an_open_window_it_wakes_to_one_run)
 		ck_assert_int_eq(waiters[0].result, 0);
 		ck_assert_int_eq(waiters[0].outcome.verdict, SAFESTART_APPLIED);
 		/* Both the run and its timeout were due when it woke. */
-		ck_assert_msg(waiters[1].result == -ETIMEDOUT ? waiters[1].outcome.verdict == SAFESTART_PENDING : waiters[1].result == 0, "%d", waiters[1].result);
+		ck_assert_msg(waiters[1].result == -ETIMEDOUT
+				      ? waiters[1].outcome.verdict == SAFESTART_PENDING
+				      : waiters[1].result == 0,
+			      "%d", waiters[1].result);
 		ck_assert(answer(sleeper.ss, ticket).run == 1);
 		uint64_t next = safestart_request(sleeper.ss, SAFESTART_URGENT, NULL);
 		ck_assert_uint_eq(next, ticket + 1);
@@ -342,7 +369,10 @@ START_TEST(p14_stopped_while_a_later_is_open_its_finish_is_too_late)
 }
 END_TEST
 
-SUITE("stopped", p15_stopped_for_many_retries_it_wakes_to_one, p15_stopped_for_many_reconciles_it_wakes_to_one, p15_stopped_while_idle_nothing_is_due,
-      p3_stopped_in_an_open_window_it_wakes_to_one_run, p14_stopped_in_a_callback_past_its_deadline_the_run_is_late_and_repeated_once,
-      p14_stopped_in_a_callback_within_its_deadline_nothing_is_late, p14_stopped_while_a_later_is_open_it_is_late_when_it_wakes,
+SUITE("stopped", p15_stopped_for_many_retries_it_wakes_to_one,
+      p15_stopped_for_many_reconciles_it_wakes_to_one, p15_stopped_while_idle_nothing_is_due,
+      p3_stopped_in_an_open_window_it_wakes_to_one_run,
+      p14_stopped_in_a_callback_past_its_deadline_the_run_is_late_and_repeated_once,
+      p14_stopped_in_a_callback_within_its_deadline_nothing_is_late,
+      p14_stopped_while_a_later_is_open_it_is_late_when_it_wakes,
       p14_stopped_while_a_later_is_open_its_finish_is_too_late)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Preloaded, it makes the wall clock jump: by what clock_shim_step() is told, and with CLOCK_SHIM=jumps at every reading, forty years to and
- * fro. It counts the readings that come from libsafestart. The monotonic clock is left alone. */
+/* Preloaded, it makes the wall clock jump: by what clock_shim_step() is told, and with
+ * CLOCK_SHIM=jumps at every reading, forty years to and fro. It counts the readings that come from
+ * libsafestart. The monotonic clock is left alone. */
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define YEARS(n) ((n) * 365L * 86400)
+#define YEARS(n) ((n)*365L * 86400)
 
 void clock_shim_step(long seconds);
 unsigned clock_shim_readings(void);
@@ -35,19 +36,23 @@ static void count(const void *caller)
 {
 	Dl_info info;
 
-	if (dladdr(caller, &info) != 0 && info.dli_fname != NULL && strstr(info.dli_fname, "libsafestart") != NULL)
+	if (dladdr(caller, &info) != 0 && info.dli_fname != NULL &&
+	    strstr(info.dli_fname, "libsafestart") != NULL)
 		atomic_fetch_add(&ours, 1);
 }
 
 static bool is_wall_clock(clockid_t clock)
 {
-	return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_TAI || clock == CLOCK_REALTIME_ALARM;
+	return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_TAI ||
+	       clock == CLOCK_REALTIME_ALARM;
 }
 
 static long shifted(time_t seconds)
 {
 	const char *mode = getenv("CLOCK_SHIM");
-	long jump = mode == NULL || strcmp(mode, "jumps") != 0 ? 0 : atomic_fetch_add(&all, 1) % 2 ? YEARS(20) : -YEARS(20);
+	long jump = mode == NULL || strcmp(mode, "jumps") != 0 ? 0
+		    : atomic_fetch_add(&all, 1) % 2            ? YEARS(20)
+							       : -YEARS(20);
 
 	return seconds + atomic_load(&offset) + jump;
 }
@@ -100,7 +105,8 @@ int timespec_get(struct timespec *time, int base)
 	return base;
 }
 
-/* Timers and sleeps are the kernel's; that one was asked for by the wall clock is all there is to see. */
+/* Timers and sleeps are the kernel's; that one was asked for by the wall clock is all there is to
+ * see. */
 int timerfd_create(clockid_t clock, int flags)
 {
 	if (is_wall_clock(clock))

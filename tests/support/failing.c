@@ -22,10 +22,11 @@
 #include <unistd.h>
 
 /*
- * Every call of the library that can fail on Linux, with what it can fail with and what is used up then. Left out, for there is
- * nothing to see: clock_gettime, timerfd_settime and epoll_ctl(MOD) fail for wrong arguments only; a write to an eventfd only when it
- * is full, which is a wake-up; mutexes and condition variables allocate nothing in glibc; and liburcu's mmap for its
- * registry of readers, after whose failure liburcu itself calls abort().
+ * Every call of the library that can fail on Linux, with what it can fail with and what is used up
+ * then. Left out, for there is nothing to see: clock_gettime, timerfd_settime and epoll_ctl(MOD)
+ * fail for wrong arguments only; a write to an eventfd only when it is full, which is a wake-up;
+ * mutexes and condition variables allocate nothing in glibc; and liburcu's mmap for its registry of
+ * readers, after whose failure liburcu itself calls abort().
  */
 enum thing {
 	NOTHING,
@@ -34,55 +35,55 @@ enum thing {
 	THREADS
 };
 
-#define CALLS(CALL)                                                                             \
-	CALL(malloc, MEMORY, ENOMEM)                                                            \
-	CALL(calloc, MEMORY, ENOMEM)                                                            \
-	CALL(realloc, MEMORY, ENOMEM)                                                           \
-	CALL(strdup, MEMORY, ENOMEM)                                                            \
-	CALL(asprintf, MEMORY, ENOMEM)                                                          \
-	CALL(getcwd, MEMORY, ENOMEM)                                                            \
-	CALL(open_memstream, MEMORY, ENOMEM)                                                    \
-	CALL(ferror, MEMORY, ENOMEM)                                                            \
-	CALL(fclose, MEMORY, ENOMEM)                                                            \
-	CALL(jansson, MEMORY, ENOMEM)                                                           \
-	CALL(pthread_atfork, MEMORY, ENOMEM)                                                    \
-	CALL(pthread_attr_setsigmask_np, MEMORY, ENOMEM)                                        \
-	CALL(pthread_create, THREADS, EAGAIN)                                                   \
-	CALL(epoll_create1, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                                \
-	CALL(eventfd, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                                      \
-	CALL(timerfd_create, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                               \
-	CALL(inotify_init1, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                                \
-	CALL(open, DESCRIPTORS, EMFILE, ENFILE, ENOMEM, EINTR, EIO, EACCES)                     \
-	CALL(openat, DESCRIPTORS, EMFILE, ENFILE, ENOMEM, EINTR, EIO, EACCES)                   \
-	CALL(fdopendir, MEMORY, ENOMEM)                                                         \
-	CALL(flock, NOTHING, ENOLCK, EINTR)                                                     \
-	CALL(dup3, NOTHING, EBUSY, EMFILE)                                                      \
-	CALL(epoll_ctl, NOTHING, ENOSPC, ENOMEM)                                                \
-	CALL(inotify_add_watch, NOTHING, ENOSPC, ENOMEM)                                        \
-	CALL(epoll_wait, NOTHING, EINTR)                                                        \
-	CALL(read, NOTHING, EIO, FAILING_SHORT, EINTR)                                          \
-	CALL(write, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO, EDQUOT)                         \
-	CALL(fsync, NOTHING, EIO, ENOSPC, EINTR)                                                \
-	CALL(close, NOTHING, EIO, EINTR)                                                        \
-	CALL(rename, NOTHING, ENOSPC, EIO, EACCES)                                              \
-	CALL(unlink, NOTHING, EIO)                                                              \
-	CALL(unlinkat, NOTHING, EIO)                                                            \
-	CALL(fstat, NOTHING, EIO, ENOMEM)                                                       \
-	CALL(readlink, NOTHING, EIO, ENOMEM)                                                    \
-	CALL(fcntl, NOTHING, ENOLCK, EINTR)                                                     \
-	CALL(pread, NOTHING, EIO, FAILING_SHORT, EINTR)                                         \
-	CALL(pwrite, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO)                                \
-	CALL(posix_fallocate, NOTHING, ENOSPC, EOPNOTSUPP)                                      \
-	CALL(fstatat, NOTHING, EIO, ENOMEM)                                                     \
-	CALL(fchmod, NOTHING, EIO)                                                              \
-	CALL(mkdir, NOTHING, ENOSPC, EROFS, EACCES)                                             \
-	CALL(renameat2, NOTHING, ENOSPC, EROFS, ENOENT)                                         \
-	CALL(socket, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                                       \
-	CALL(bind, NOTHING, ENOSPC, EROFS, EACCES)                                              \
-	CALL(listen, NOTHING, ENOMEM)                                                           \
-	CALL(connect, NOTHING, EAGAIN, EINTR)                                                   \
-	CALL(accept4, DESCRIPTORS, EMFILE, EINTR, ECONNABORTED, ENFILE, ENOMEM)                 \
-	CALL(recv, NOTHING, ENOMEM, EINTR, ECONNRESET)                                          \
+#define CALLS(CALL)                                                             \
+	CALL(malloc, MEMORY, ENOMEM)                                            \
+	CALL(calloc, MEMORY, ENOMEM)                                            \
+	CALL(realloc, MEMORY, ENOMEM)                                           \
+	CALL(strdup, MEMORY, ENOMEM)                                            \
+	CALL(asprintf, MEMORY, ENOMEM)                                          \
+	CALL(getcwd, MEMORY, ENOMEM)                                            \
+	CALL(open_memstream, MEMORY, ENOMEM)                                    \
+	CALL(ferror, MEMORY, ENOMEM)                                            \
+	CALL(fclose, MEMORY, ENOMEM)                                            \
+	CALL(jansson, MEMORY, ENOMEM)                                           \
+	CALL(pthread_atfork, MEMORY, ENOMEM)                                    \
+	CALL(pthread_attr_setsigmask_np, MEMORY, ENOMEM)                        \
+	CALL(pthread_create, THREADS, EAGAIN)                                   \
+	CALL(epoll_create1, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                \
+	CALL(eventfd, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                      \
+	CALL(timerfd_create, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)               \
+	CALL(inotify_init1, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                \
+	CALL(open, DESCRIPTORS, EMFILE, ENFILE, ENOMEM, EINTR, EIO, EACCES)     \
+	CALL(openat, DESCRIPTORS, EMFILE, ENFILE, ENOMEM, EINTR, EIO, EACCES)   \
+	CALL(fdopendir, MEMORY, ENOMEM)                                         \
+	CALL(flock, NOTHING, ENOLCK, EINTR)                                     \
+	CALL(dup3, NOTHING, EBUSY, EMFILE)                                      \
+	CALL(epoll_ctl, NOTHING, ENOSPC, ENOMEM)                                \
+	CALL(inotify_add_watch, NOTHING, ENOSPC, ENOMEM)                        \
+	CALL(epoll_wait, NOTHING, EINTR)                                        \
+	CALL(read, NOTHING, EIO, FAILING_SHORT, EINTR)                          \
+	CALL(write, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO, EDQUOT)         \
+	CALL(fsync, NOTHING, EIO, ENOSPC, EINTR)                                \
+	CALL(close, NOTHING, EIO, EINTR)                                        \
+	CALL(rename, NOTHING, ENOSPC, EIO, EACCES)                              \
+	CALL(unlink, NOTHING, EIO)                                              \
+	CALL(unlinkat, NOTHING, EIO)                                            \
+	CALL(fstat, NOTHING, EIO, ENOMEM)                                       \
+	CALL(readlink, NOTHING, EIO, ENOMEM)                                    \
+	CALL(fcntl, NOTHING, ENOLCK, EINTR)                                     \
+	CALL(pread, NOTHING, EIO, FAILING_SHORT, EINTR)                         \
+	CALL(pwrite, NOTHING, ENOSPC, FAILING_SHORT, EINTR, EIO)                \
+	CALL(posix_fallocate, NOTHING, ENOSPC, EOPNOTSUPP)                      \
+	CALL(fstatat, NOTHING, EIO, ENOMEM)                                     \
+	CALL(fchmod, NOTHING, EIO)                                              \
+	CALL(mkdir, NOTHING, ENOSPC, EROFS, EACCES)                             \
+	CALL(renameat2, NOTHING, ENOSPC, EROFS, ENOENT)                         \
+	CALL(socket, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                       \
+	CALL(bind, NOTHING, ENOSPC, EROFS, EACCES)                              \
+	CALL(listen, NOTHING, ENOMEM)                                           \
+	CALL(connect, NOTHING, EAGAIN, EINTR)                                   \
+	CALL(accept4, DESCRIPTORS, EMFILE, EINTR, ECONNABORTED, ENFILE, ENOMEM) \
+	CALL(recv, NOTHING, ENOMEM, EINTR, ECONNRESET)                          \
 	CALL(send, NOTHING, ENOBUFS, FAILING_SHORT, EPIPE, EINTR)
 
 #define NAME(name, thing, ...) CALL_##name,
@@ -100,7 +101,8 @@ static const struct {
 #define SITES 512
 
 static struct {
-	_Atomic(const void *) where; /* the call is in the lowest bits of the hash: one address calls one function */
+	/* The call is in the lowest bits of the hash: one address calls one function. */
+	_Atomic(const void *) where;
 	_Atomic int call;
 	_Atomic unsigned hits;
 } sites[SITES];
@@ -111,7 +113,7 @@ static struct {
 	_Atomic(const void *) where; /* NULL: nothing is to fail */
 	_Atomic unsigned nth;
 	_Atomic int error;
-	_Atomic int call; /* anywhere: of this function */
+	_Atomic int call;  /* anywhere: of this function */
 	_Atomic int thing; /* lasting: everything that uses this up; NOTHING: this place alone */
 	_Atomic bool lasting;
 	_Atomic bool begun;
@@ -137,13 +139,16 @@ static int verdict(enum call call, const void *where)
 		where = &nowhere;
 	unsigned hits = hit(call, where), nth = atomic_load(&armed.nth);
 	const void *at = atomic_load(&armed.where);
-	bool lasting = atomic_load(&armed.lasting), here = at == where || (at == &anywhere && (int)call == atomic_load(&armed.call));
+	bool lasting = atomic_load(&armed.lasting),
+	     here = at == where || (at == &anywhere && (int)call == atomic_load(&armed.call));
 
 	if (at == NULL)
 		return 0;
 	if (here && hits >= nth && (lasting || hits == nth))
 		atomic_store(&armed.begun, true);
-	else if (!lasting || !atomic_load(&armed.begun) || (!here && (calls[call].thing == NOTHING || (int)calls[call].thing != atomic_load(&armed.thing))))
+	else if (!lasting || !atomic_load(&armed.begun) ||
+		 (!here && (calls[call].thing == NOTHING ||
+			    (int)calls[call].thing != atomic_load(&armed.thing))))
 		return 0;
 	atomic_fetch_add(&armed.injected, 1);
 	return atomic_load(&armed.error);
@@ -164,7 +169,8 @@ size_t failing_sites(struct failing_site *to, size_t room)
 	for (size_t i = 0; i < SITES && count < room; i++) {
 		unsigned hits = atomic_load(&sites[i].hits);
 		if (hits > 0)
-			to[count++] = (struct failing_site){calls[atomic_load(&sites[i].call)].name, atomic_load(&sites[i].where), hits};
+			to[count++] = (struct failing_site){calls[atomic_load(&sites[i].call)].name,
+							    atomic_load(&sites[i].where), hits};
 	}
 	return count;
 }
@@ -209,35 +215,36 @@ unsigned failing_injected(void)
 
 #define HERE __builtin_return_address(0)
 
-/* -Wmissing-prototypes wants them said twice: ld's --wrap calls ours by these names, and gives us the real ones by the others. */
+/* -Wmissing-prototypes wants them said twice: ld's --wrap calls ours by these names, and gives us
+ * the real ones by the others. */
 #define WRAP(type, name, ...)            \
 	type __real_##name(__VA_ARGS__); \
 	type __wrap_##name(__VA_ARGS__); \
 	type __wrap_##name(__VA_ARGS__)
 
 /* Fails by returning -1 with errno, NULL with errno, or the error itself. */
-#define MINUS_ONE_OR(name, otherwise)                            \
-	do {                                                     \
-		int error_ = verdict(CALL_##name, HERE);         \
-		if (error_ != 0) {                               \
-			errno = error_;                          \
-			return -1;                               \
-		}                                                \
-		return otherwise;                                \
+#define MINUS_ONE_OR(name, otherwise)                    \
+	do {                                             \
+		int error_ = verdict(CALL_##name, HERE); \
+		if (error_ != 0) {                       \
+			errno = error_;                  \
+			return -1;                       \
+		}                                        \
+		return otherwise;                        \
 	} while (0)
-#define NULL_OR(name, otherwise)                                 \
-	do {                                                     \
-		int error_ = verdict(CALL_##name, HERE);         \
-		if (error_ != 0) {                               \
-			errno = error_;                          \
-			return NULL;                             \
-		}                                                \
-		return otherwise;                                \
+#define NULL_OR(name, otherwise)                         \
+	do {                                             \
+		int error_ = verdict(CALL_##name, HERE); \
+		if (error_ != 0) {                       \
+			errno = error_;                  \
+			return NULL;                     \
+		}                                        \
+		return otherwise;                        \
 	} while (0)
-#define ERROR_OR(name, otherwise)                                \
-	do {                                                     \
-		int error_ = verdict(CALL_##name, HERE);         \
-		return error_ != 0 ? error_ : (otherwise);       \
+#define ERROR_OR(name, otherwise)                          \
+	do {                                               \
+		int error_ = verdict(CALL_##name, HERE);   \
+		return error_ != 0 ? error_ : (otherwise); \
 	} while (0)
 
 WRAP(void *, malloc, size_t size)
@@ -311,7 +318,8 @@ WRAP(int, pthread_attr_setsigmask_np, pthread_attr_t *attributes, const sigset_t
 	ERROR_OR(pthread_attr_setsigmask_np, __real_pthread_attr_setsigmask_np(attributes, mask));
 }
 
-WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument)
+WRAP(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes,
+     void *(*body)(void *), void *argument)
 {
 	ERROR_OR(pthread_create, __real_pthread_create(thread, attributes, body, argument));
 }
@@ -357,12 +365,12 @@ OPEN(open)
 OPEN(open64)
 
 /* Not with O_CREAT. */
-#define OPENAT(name)                                                           \
-	int __real_##name(int directory, const char *path, int flags, ...);    \
-	int __wrap_##name(int directory, const char *path, int flags, ...);    \
-	int __wrap_##name(int directory, const char *path, int flags, ...)     \
-	{                                                                      \
-		MINUS_ONE_OR(openat, __real_##name(directory, path, flags));   \
+#define OPENAT(name)                                                         \
+	int __real_##name(int directory, const char *path, int flags, ...);  \
+	int __wrap_##name(int directory, const char *path, int flags, ...);  \
+	int __wrap_##name(int directory, const char *path, int flags, ...)   \
+	{                                                                    \
+		MINUS_ONE_OR(openat, __real_##name(directory, path, flags)); \
 	}
 OPENAT(openat)
 OPENAT(openat64)
@@ -377,9 +385,9 @@ WRAP(int, flock, int fd, int operation)
 	MINUS_ONE_OR(flock, __real_flock(fd, operation));
 }
 
-#define FSTAT(name)                                            \
-	WRAP(int, name, int fd, struct stat *status)           \
-	{                                                      \
+#define FSTAT(name)                                             \
+	WRAP(int, name, int fd, struct stat *status)            \
+	{                                                       \
 		MINUS_ONE_OR(fstat, __real_##name(fd, status)); \
 	}
 FSTAT(fstat)
@@ -419,7 +427,10 @@ WRAP(ssize_t, read, int fd, void *to, size_t size)
 
 	/* An eventfd, a timerfd and inotify are read whole or not at all. */
 	if (error == FAILING_SHORT)
-		return __real_read(fd, to, __real_fstat64(fd, &status) == 0 && S_ISREG(status.st_mode) ? half(size) : size);
+		return __real_read(fd, to,
+				   __real_fstat64(fd, &status) == 0 && S_ISREG(status.st_mode)
+					   ? half(size)
+					   : size);
 	if (error != 0)
 		errno = error;
 	return error != 0 ? -1 : __real_read(fd, to, size);
@@ -473,29 +484,29 @@ WRAP(ssize_t, readlink, const char *path, char *to, size_t size)
 }
 
 /* Locks only; they take a struct flock. */
-#define FCNTL(name)                                                           \
-	int __real_##name(int fd, int command, ...);                          \
-	int __wrap_##name(int fd, int command, ...);                          \
-	int __wrap_##name(int fd, int command, ...)                           \
-	{                                                                     \
-		va_list arguments;                                            \
-		va_start(arguments, command);                                 \
-		struct flock *lock = va_arg(arguments, struct flock *);       \
-		va_end(arguments);                                            \
-		MINUS_ONE_OR(fcntl, __real_##name(fd, command, lock));        \
+#define FCNTL(name)                                                     \
+	int __real_##name(int fd, int command, ...);                    \
+	int __wrap_##name(int fd, int command, ...);                    \
+	int __wrap_##name(int fd, int command, ...)                     \
+	{                                                               \
+		va_list arguments;                                      \
+		va_start(arguments, command);                           \
+		struct flock *lock = va_arg(arguments, struct flock *); \
+		va_end(arguments);                                      \
+		MINUS_ONE_OR(fcntl, __real_##name(fd, command, lock));  \
 	}
 FCNTL(fcntl)
 FCNTL(fcntl64)
 
-#define PREAD(name, type)                                                     \
-	WRAP(ssize_t, name, int fd, type bytes, size_t size, off_t at)        \
-	{                                                                     \
-		int error = verdict(CALL_pread, HERE);                        \
-		if (error == FAILING_SHORT)                                   \
-			return __real_##name(fd, bytes, half(size), at);      \
-		if (error != 0)                                               \
-			errno = error;                                        \
-		return error != 0 ? -1 : __real_##name(fd, bytes, size, at);  \
+#define PREAD(name, type)                                                    \
+	WRAP(ssize_t, name, int fd, type bytes, size_t size, off_t at)       \
+	{                                                                    \
+		int error = verdict(CALL_pread, HERE);                       \
+		if (error == FAILING_SHORT)                                  \
+			return __real_##name(fd, bytes, half(size), at);     \
+		if (error != 0)                                              \
+			errno = error;                                       \
+		return error != 0 ? -1 : __real_##name(fd, bytes, size, at); \
 	}
 PREAD(pread, void *)
 PREAD(pread64, void *)
@@ -504,18 +515,18 @@ PREAD(pwrite, const void *)
 PREAD(pwrite64, const void *)
 #undef CALL_pread
 
-#define FALLOCATE(name)                                                       \
-	WRAP(int, name, int fd, off_t at, off_t size)                         \
-	{                                                                     \
-		ERROR_OR(posix_fallocate, __real_##name(fd, at, size));       \
+#define FALLOCATE(name)                                                 \
+	WRAP(int, name, int fd, off_t at, off_t size)                   \
+	{                                                               \
+		ERROR_OR(posix_fallocate, __real_##name(fd, at, size)); \
 	}
 FALLOCATE(posix_fallocate)
 FALLOCATE(posix_fallocate64)
 
-#define FSTATAT(name)                                                                     \
-	WRAP(int, name, int directory, const char *path, struct stat *status, int flags)  \
-	{                                                                                 \
-		MINUS_ONE_OR(fstatat, __real_##name(directory, path, status, flags));     \
+#define FSTATAT(name)                                                                    \
+	WRAP(int, name, int directory, const char *path, struct stat *status, int flags) \
+	{                                                                                \
+		MINUS_ONE_OR(fstatat, __real_##name(directory, path, status, flags));    \
 	}
 FSTATAT(fstatat)
 FSTATAT(fstatat64)
@@ -530,7 +541,8 @@ WRAP(int, mkdir, const char *path, mode_t mode)
 	MINUS_ONE_OR(mkdir, __real_mkdir(path, mode));
 }
 
-WRAP(int, renameat2, int from_directory, const char *from, int to_directory, const char *to, unsigned flags)
+WRAP(int, renameat2, int from_directory, const char *from, int to_directory, const char *to,
+     unsigned flags)
 {
 	MINUS_ONE_OR(renameat2, __real_renameat2(from_directory, from, to_directory, to, flags));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* failing: a library whose calls to the system fail when they are told to. tests/meson.build links libsafestart's own objects
- * with every call below wrapped; the test's own calls are not. Lock-free, so that a forked child may use it. */
+/* failing: a library whose calls to the system fail when they are told to. tests/meson.build links
+ * libsafestart's own objects with every call below wrapped; the test's own calls are not.
+ * Lock-free, so that a forked child may use it. */
 #ifndef FAILING_H
 #define FAILING_H
 
@@ -25,15 +26,16 @@ size_t failing_sites(struct failing_site *sites, size_t room);
 /* What can go wrong there, ended by 0. */
 const int *failing_errors(const char *call);
 
-/* The nth call from there fails; `lasting`: and every one from any place that uses up the same thing (memory,
- * descriptors, threads), until failing_stop(). */
+/* The nth call from there fails; `lasting`: and every one from any place that uses up the same
+ * thing (memory, descriptors, threads), until failing_stop(). */
 void failing_arm(const struct failing_site *site, unsigned nth, int error, bool lasting);
 void failing_stop(void);
 
 /* How many calls have failed so far. */
 unsigned failing_injected(void);
 
-/* jansson's allocations are the library's: it parses and prints nothing for anybody else in a test. */
+/* jansson's allocations are the library's: it parses and prints nothing for anybody else in a test.
+ */
 void failing_take_jansson(void);
 
 #endif

@@ -45,9 +45,12 @@ static struct safestart_conf *conf_from(const char *setting, va_list rest)
 	for (; setting != NULL; setting = va_arg(rest, const char *)) {
 		const char *equals = strchr(setting, '=');
 		snprintf(key, sizeof(key), "%.*s", (int)(equals - setting), setting);
+		/* The short ones are for runs that are to expire: that still has to be by waiting,
+		 * not by slowness. */
 		if (under_valgrind() && strcmp(key, "run_timeout") == 0)
-			equals = "=3s"; /* the short ones are for runs that are to expire: that still has to be by waiting, not by slowness */
-		ck_assert_msg(safestart_conf_set(conf, key, equals + 1, why, sizeof(why)) == 0, "%s: %s", setting, why);
+			equals = "=3s";
+		ck_assert_msg(safestart_conf_set(conf, key, equals + 1, why, sizeof(why)) == 0,
+			      "%s: %s", setting, why);
 	}
 	return conf;
 }
@@ -96,10 +99,13 @@ static int on_prepare(struct safestart_run *run, void *user_data)
 	for (size_t i = 0; (node = safestart_run_change(run, i, &kind)) != NULL; i++) {
 		if (kind == SAFESTART_REMOVED)
 			continue;
-		/* No ck_assert here: check takes a lock, and a child forked at that moment would wait for it for ever. */
-		if (atomic_load(&app->hang_data) && safestart_run_set_node_data(run, node, malloc(16)) < 0)
+		/* No ck_assert here: check takes a lock, and a child forked at that moment would
+		 * wait for it for ever. */
+		if (atomic_load(&app->hang_data) &&
+		    safestart_run_set_node_data(run, node, malloc(16)) < 0)
 			refused = true;
-		if (reject != NULL && strcmp(reject, safestart_node_id(node)) == 0 && safestart_run_reject(run, reject, "told to") < 0)
+		if (reject != NULL && strcmp(reject, safestart_node_id(node)) == 0 &&
+		    safestart_run_reject(run, reject, "told to") < 0)
 			refused = true;
 	}
 	if (atomic_load(&app->hang_data))
@@ -258,7 +264,8 @@ char *document_of(int count)
 
 	fputc('[', to);
 	for (int i = 0; i < count; i++)
-		fprintf(to, "%s{\"targets\":[\"10.0.%d.%d:8087\"],\"labels\":{\"id\":\"n%d\"}}", i > 0 ? "," : "", i / 250, i % 250 + 1, i);
+		fprintf(to, "%s{\"targets\":[\"10.0.%d.%d:8087\"],\"labels\":{\"id\":\"n%d\"}}",
+			i > 0 ? "," : "", i / 250, i % 250 + 1, i);
 	fputc(']', to);
 	fclose(to);
 	return text;
@@ -272,7 +279,8 @@ const char *live_ids(struct safestart *ss)
 	ids[0] = '\0';
 	for (size_t i = 0; i < safestart_snapshot_size(live); i++) {
 		size_t length = strlen(ids);
-		snprintf(ids + length, sizeof(ids) - length, "%s%s", i > 0 ? " " : "", safestart_node_id(safestart_snapshot_at(live, i)));
+		snprintf(ids + length, sizeof(ids) - length, "%s%s", i > 0 ? " " : "",
+			 safestart_node_id(safestart_snapshot_at(live, i)));
 	}
 	safestart_read_unlock(ss);
 	return ids;
@@ -396,7 +404,8 @@ void leak_teardown(void)
 	remove_scratch();
 	ck_assert_int_eq(open_descriptors(), descriptors_before);
 #ifndef UNDER_TSAN
-	EVENTUALLY(threads_alive() == threads_before); /* a joined thread may linger in /proc for a moment */
+	/* A joined thread may linger in /proc for a moment. */
+	EVENTUALLY(threads_alive() == threads_before);
 #else
 	(void)threads_before;
 #endif

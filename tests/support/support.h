@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests share: waiting for events, a recording application, files in a directory of their own. */
+/* What the tests share: waiting for events, a recording application, files in a directory of their
+ * own. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -11,7 +12,8 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
-/* What the sanitizers change: they reserve address space, keep freed memory, and the thread sanitizer starts a thread. */
+/* What the sanitizers change: they reserve address space, keep freed memory, and the thread
+ * sanitizer starts a thread. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define UNDER_ASAN 1
@@ -25,17 +27,19 @@
 #define UNDER_TSAN 1
 #endif
 
-/* Under valgrind (tests/valgrind says so): everything is some twenty times slower, and malloc is valgrind's. */
+/* Under valgrind (tests/valgrind says so): everything is some twenty times slower, and malloc is
+ * valgrind's. */
 bool under_valgrind(void);
 
 /* Wait until it is so. Looks again every millisecond; the limit is generous and only for hangs. */
-#define EVENTUALLY(condition)                                                                             \
-	do {                                                                                              \
-		int64_t limit_ = now_ms() + 120000;                                                       \
-		while (!(condition)) {                                                                    \
-			ck_assert_msg(now_ms() < limit_, "%s:%d: never came true: %s", __FILE__, __LINE__, #condition); \
-			pause_a_moment();                                                                 \
-		}                                                                                         \
+#define EVENTUALLY(condition)                                                                    \
+	do {                                                                                     \
+		int64_t limit_ = now_ms() + 120000;                                              \
+		while (!(condition)) {                                                           \
+			ck_assert_msg(now_ms() < limit_, "%s:%d: never came true: %s", __FILE__, \
+				      __LINE__, #condition);                                     \
+			pause_a_moment();                                                        \
+		}                                                                                \
 	} while (0)
 
 int64_t now_ms(void); /* CLOCK_MONOTONIC */
@@ -50,18 +54,19 @@ struct safestart_conf *conf_with(const char *first, ...);
 /* An application that records what it is told, and does as it is told to. */
 struct app {
 	_Atomic int prepares, restarts, outcomes, retires, retired_nodes, logs;
-	_Atomic int inside, most_inside; /* callbacks (but log) at the same time */
+	_Atomic int inside, most_inside;            /* callbacks (but log) at the same time */
 	_Atomic int prepare_result, restart_result; /* what the callbacks return */
 	_Atomic bool hold;                          /* prepare stays inside while set */
 	_Atomic int hold_ms;                        /* or for so long */
-	_Atomic bool hang_data;                     /* prepare hangs an allocation on each added and changed node and on the generation */
-	_Atomic bool dawdle;                        /* every callback takes a moment */
-	bool restart_enabled;                       /* before it is used */
-	const char *_Atomic reject;                 /* id that prepare rejects */
-	struct safestart_run *_Atomic run;          /* of the newest prepare */
+	/* Prepare hangs an allocation on each added and changed node and on the generation. */
+	_Atomic bool hang_data;
+	_Atomic bool dawdle;               /* every callback takes a moment */
+	bool restart_enabled;              /* before it is used */
+	const char *_Atomic reject;        /* id that prepare rejects */
+	struct safestart_run *_Atomic run; /* of the newest prepare */
 	pthread_mutex_t lock;
 	struct safestart_outcome newest; /* guarded by lock */
-	char log[1 << 17];                /* guarded by lock; lines, the oldest go when it is full */
+	char log[1 << 17];               /* guarded by lock; lines, the oldest go when it is full */
 };
 
 void app_init(struct app *app);
@@ -85,12 +90,13 @@ char *document_of(int count);
 /* Ids of the live snapshot, separated by blanks; a static buffer. */
 const char *live_ids(struct safestart *ss);
 
-/* A directory of the test's own, removed at the end; a path in it (static buffers, four at a time). */
+/* A directory of the test's own, removed at the end; a path in it (static buffers, four at a time).
+ */
 const char *scratch(void);
 const char *scratch_path(const char *name);
 void write_file(const char *path, const char *text);   /* in place */
 void replace_file(const char *path, const char *text); /* by rename */
-bool file_says(const char *path, const char *words); /* in its first 4 KiB */
+bool file_says(const char *path, const char *words);   /* in its first 4 KiB */
 void remove_scratch(void);
 
 /* Does this thread (0: not known yet) wait for something? */
