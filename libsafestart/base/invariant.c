@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* invariant: how a broken invariant ends a test. Any thread, locks may be held: it writes and
+ * aborts, and touches nothing of the library's. */
+#ifdef SAFESTART_INVARIANTS
+#include "base/invariant.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void invariant_broken(const char *condition, const char *file, int line, const char *function)
+{
+	fprintf(stderr, "libsafestart: %s:%d: %s(): invariant does not hold: %s\n", file, line,
+		function, condition);
+	abort();
+}
+#endif
