@@ -8,7 +8,7 @@ import subprocess
 from stage import Skip, document
 
 VERBS = "status nodes events metrics request wait announce withdraw drain monitor check run help".split()
-COMPLETIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "libsafestart", "command", "completions")
+COMPLETIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "command", "completions")
 
 
 def test_every_verb_explains_itself(scene):
