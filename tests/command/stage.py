@@ -171,7 +171,7 @@ class Scene:
         place = tempfile.mkdtemp(prefix="command-")
         self.ends.append(lambda: shutil.rmtree(place, ignore_errors=True))
         os.chmod(place, 0o755)
-        for file in [self.command, *glob.glob(os.path.join(os.path.dirname(self.command), "..", "libsafestart.so*"))]:
+        for file in [self.command, *glob.glob(os.path.join(os.path.dirname(self.command), "..", "libsafestart", "libsafestart.so*"))]:
             if os.path.isfile(file):
                 shutil.copy(file, place)
         return os.path.join(place, os.path.basename(self.command)), {"LD_LIBRARY_PATH": place}
