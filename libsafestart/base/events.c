@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/loop.h"
 #include "base/message.h"
-#include "request/request.h"
 
 struct events *events_new(void)
 {
@@ -47,7 +47,7 @@ static struct event *next_locked(struct events *events)
 static void wake_locked(const struct events *events)
 {
 	if (events->watched && events->wake_fd >= 0)
-		request_wake(events->wake_fd);
+		loop_wake(events->wake_fd);
 }
 
 void events_post_outcome(struct events *events, const struct safestart_outcome *outcome)

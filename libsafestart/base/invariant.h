@@ -10,7 +10,7 @@
 #define invariant(condition) \
 	((condition) ? (void)0 : invariant_broken(#condition, __FILE__, __LINE__, __func__))
 #else
-#define invariant(condition) ((void)sizeof(!(condition)))
+#define invariant(condition) ((void)(0 && (condition)))
 #endif
 
 #ifdef SAFESTART_INVARIANTS

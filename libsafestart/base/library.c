@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <safestart/safestart.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/version.h"
@@ -31,4 +32,9 @@ const char *safestart_strerror(int error)
 	}
 	const char *words = number > 0 ? strerrordesc_np(number) : NULL;
 	return words != NULL ? words : "unknown error";
+}
+
+void safestart_free(void *memory)
+{
+	free(memory);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,17 @@ int loop_ms_until(int64_t deadline)
 	int64_t ms = deadline == LOOP_NEVER ? -1 : (deadline - loop_now() + 999999) / 1000000;
 
 	return deadline == LOOP_NEVER ? -1 : ms < 0 ? 0 : ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
+void loop_wake(int fd)
+{
+	int saved = errno;
+	uint64_t one = 1;
+
+	/* By raw system call: write() is a cancellation point. A full counter (EAGAIN) is a
+	 * wake-up, too. */
+	(void)syscall(SYS_write, fd, &one, sizeof(one));
+	errno = saved;
 }
 
 static int add(struct loop *loop, int fd, uint32_t events, uint32_t what)

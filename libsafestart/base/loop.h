@@ -32,6 +32,10 @@ void loop_clear(struct loop *loop);
  * look at everything afterwards. Returns enum loop_event, or-ed. */
 unsigned loop_wait(const struct loop *loop, int timeout_ms);
 
+/* Wake the thread that polls `fd`, an eventfd. Any thread; signal-safe, keeps errno, no
+ * cancellation point. */
+void loop_wake(int fd);
+
 /* Be woken at `at` (CLOCK_MONOTONIC), LOOP_NEVER: not by time. After LOOP_TIMER say so first: it is
  * not set any more. */
 void loop_arm(struct loop *loop, int64_t at);

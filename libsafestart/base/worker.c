@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* worker: two lists, of what is to be executed and what was, both in the order of posting. Any
+ * thread, under worker->lock, which is never held while a job is executed: that may take for ever. */
 #include "base/worker.h"
 
-#include "base/message.h"
+#include "base/invariant.h"
 
-/* The callbacks this thread is inside of, innermost first; of several handles, when one's callback
- * drives another. Per thread, hence no lock; initial-exec costs nothing. */
-static __thread struct callback_frame *innermost __attribute__((tls_model("initial-exec")));
+/* An empty list ends at its beginning; and nobody is inside a callback where no job is. */
+static bool holds_locked(const struct worker *worker)
+{
+	return (worker->first == NULL) == (worker->last == &worker->first) &&
+	       (worker->finished == NULL) == (worker->finished_last == &worker->finished) &&
+	       (worker->first == NULL || *worker->last == NULL) &&
+	       (worker->finished == NULL || *worker->finished_last == NULL);
+}
 
 static void forget_jobs(struct worker *worker)
 {
@@ -32,28 +39,35 @@ static struct job *take_first_locked(struct worker *worker)
 {
 	struct job *job = worker->first;
 
+	invariant(job->posted && worker->executing == NULL && holds_locked(worker));
 	worker->first = job->next;
 	if (worker->first == NULL)
 		worker->last = &worker->first;
 	worker->executing = job;
+	invariant(holds_locked(worker));
 	return job;
 }
 
 static void finish_locked(struct worker *worker, struct job *job)
 {
+	invariant(worker->executing == job && holds_locked(worker)); /* [P1] one at a time */
 	worker->executing = NULL;
 	job->next = NULL;
 	*worker->finished_last = job;
 	worker->finished_last = &job->next;
+	invariant(holds_locked(worker));
 }
 
 void worker_post(struct worker *worker, struct job *job)
 {
 	pthread_mutex_lock(&worker->lock);
+	invariant(!job->posted && job->execute != NULL && job->done != NULL);
+	invariant(holds_locked(worker));
 	job->next = NULL;
 	job->posted = true;
 	*worker->last = job;
 	worker->last = &job->next;
+	invariant(holds_locked(worker));
 	pthread_mutex_unlock(&worker->lock);
 }
 
@@ -82,6 +96,7 @@ struct job *worker_take_finished(struct worker *worker)
 		worker->finished = job->next;
 		if (worker->finished == NULL)
 			worker->finished_last = &worker->finished;
+		invariant(job->posted && job != worker->executing);
 		job->posted = false;
 	}
 	pthread_mutex_unlock(&worker->lock);
@@ -123,59 +138,11 @@ struct callback_inside worker_callback(struct worker *worker)
 	return callback;
 }
 
-void callback_describe(const struct callback_inside *callback, int64_t now, char *words,
-		       size_t size)
+void worker_set_callback(struct worker *worker, const struct callback_inside *callback)
 {
-	if (!callback->busy)
-		message_copy(words, size,
-			     "no thread has come to it, perhaps the process was stopped");
-	else if (callback->what == NULL)
-		message_copy(words, size,
-			     "another job has not come to its end, perhaps it is inside `log`");
-	else if (callback->run == 0)
-		message_set(words, size, 0, "`%s` has been inside for %s", callback->what,
-			    message_duration(now - callback->since).text);
-	else
-		message_set(words, size, 0, "`%s` of run %llu has been inside for %s",
-			    callback->what, (unsigned long long)callback->run,
-			    message_duration(now - callback->since).text);
-}
-
-void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker,
-		    const char *what, uint64_t run, int64_t now)
-{
-	frame->handle = handle;
-	frame->outer = innermost;
-	innermost = frame;
-	if (worker == NULL)
-		return;
 	pthread_mutex_lock(&worker->lock);
-	worker->callback = (struct callback_inside){.what = what, .run = run, .since = now};
+	worker->callback = *callback;
 	pthread_mutex_unlock(&worker->lock);
-}
-
-void callback_leave(struct callback_frame *frame, struct worker *worker)
-{
-	innermost = frame->outer;
-	if (worker == NULL)
-		return;
-	pthread_mutex_lock(&worker->lock);
-	worker->callback = (struct callback_inside){0};
-	pthread_mutex_unlock(&worker->lock);
-}
-
-void callback_forget_all(void)
-{
-	innermost = NULL;
-}
-
-bool callback_is_inside(const void *handle)
-{
-	for (const struct callback_frame *frame = innermost; frame != NULL; frame = frame->outer) {
-		if (frame->handle == handle)
-			return true;
-	}
-	return false;
 }
 
 void worker_before_fork(struct worker *worker)
@@ -192,6 +159,7 @@ bool worker_after_fork_child(struct worker *worker)
 {
 	bool executing = worker->executing != NULL;
 
+	invariant(holds_locked(worker));
 	forget_jobs(worker);
 	pthread_mutex_unlock(&worker->lock);
 	return executing;

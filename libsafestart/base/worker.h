@@ -51,29 +51,8 @@ bool worker_is_waiting(struct worker *worker, const struct job *job); /* posted 
 /* Nothing waiting, executing, or finished and not taken. */
 bool worker_is_idle(struct worker *worker);
 struct callback_inside worker_callback(struct worker *worker);
-/* "`prepare` of run 7 has been inside for 31s". Without a callback a job can only be kept by `log`,
- * or by work of ours; without a job it is the thread that has not come. */
-void callback_describe(const struct callback_inside *callback, int64_t now, char *words,
-		       size_t size);
-
-/* ---- Around each callback ---- */
-
-struct callback_frame {
-	const void *handle;
-	struct callback_frame *outer;
-};
-
-/* A callback of `handle` begins on this thread; `worker` NULL: it is the log's, which may overlap.
- */
-void callback_enter(struct callback_frame *frame, const void *handle, struct worker *worker,
-		    const char *what, uint64_t run, int64_t now);
-void callback_leave(struct callback_frame *frame, struct worker *worker);
-
-/* In a forked child: the callback the parent was in is not the child's. */
-void callback_forget_all(void);
-
-/* Is this thread inside a callback of that handle? */
-bool callback_is_inside(const void *handle);
+/* Note which callback begins or has ended. Dispatching thread or the one that executes the job. */
+void worker_set_callback(struct worker *worker, const struct callback_inside *callback);
 
 /* ---- Around fork: the handle's lock is held ---- */
 void worker_before_fork(struct worker *worker);

@@ -116,32 +116,11 @@ fail:
 	return NULL;
 }
 
-static size_t setting_count(const struct safestart_source *source)
-{
-	size_t count = 0;
-
-	while (source->settings != NULL && source->settings[count].key != NULL)
-		count++;
-	return count;
-}
-
-static void free_source(struct conf_source *added)
-{
-	for (size_t i = 0; added->values != NULL && i < setting_count(&added->source); i++)
-		free(added->values[i]);
-	free(added->values);
-	free(added);
-}
-
 void safestart_conf_free(struct safestart_conf *conf)
 {
 	if (conf == NULL)
 		return;
-	while (conf->sources != NULL) {
-		struct conf_source *next = conf->sources->next;
-		free_source(conf->sources);
-		conf->sources = next;
-	}
+	sources_free(conf->sources);
 	free(conf->settings.name);
 	free(conf->settings.source);
 	free(conf->settings.last_good);
@@ -159,18 +138,6 @@ static const struct row *find_row(const char *key)
 	return NULL;
 }
 
-/* Where a source's own setting is kept; NULL: none has it. */
-static char **find_value(const struct conf_source *sources, const char *key)
-{
-	for (const struct conf_source *added = sources; added != NULL; added = added->next) {
-		for (size_t i = 0; i < setting_count(&added->source); i++) {
-			if (strcmp(added->source.settings[i].key, key) == 0)
-				return &added->values[i];
-		}
-	}
-	return NULL;
-}
-
 static int unknown_key(const struct safestart_conf *conf, const char *key, char *why,
 		       size_t why_size)
 {
@@ -180,12 +147,10 @@ static int unknown_key(const struct safestart_conf *conf, const char *key, char 
 		if (value_distance(key, table[i].key) < value_distance(key, nearest))
 			nearest = table[i].key;
 	}
-	for (const struct conf_source *added = conf->sources; added != NULL; added = added->next) {
-		for (size_t i = 0; i < setting_count(&added->source); i++) {
-			if (value_distance(key, added->source.settings[i].key) <
-			    value_distance(key, nearest))
-				nearest = added->source.settings[i].key;
-		}
+	const char *own;
+	for (size_t i = 0; (own = sources_key(conf->sources, i)) != NULL; i++) {
+		if (value_distance(key, own) < value_distance(key, nearest))
+			nearest = own;
 	}
 	return message_set(why, why_size, -EINVAL,
 			   "there is no setting \"%.40s\"; the nearest is %s", key, nearest);
@@ -213,7 +178,7 @@ int safestart_conf_set(struct safestart_conf *conf, const char *key, const char 
 		return message_set(why, why_size, -EINVAL, "conf, key and value must not be NULL");
 	const struct row *row = find_row(key);
 	if (row == NULL) {
-		char **own = find_value(conf->sources, key);
+		char **own = sources_value(conf->sources, key);
 		return own != NULL ? set_own(own, value, why, why_size)
 				   : unknown_key(conf, key, why, why_size);
 	}
@@ -236,97 +201,21 @@ int safestart_conf_set_callbacks(struct safestart_conf *conf,
 	return 0;
 }
 
-static bool is_scheme(const char *text)
-{
-	if (text == NULL || text[0] == '\0' || strcmp(text, "push") == 0 ||
-	    strcmp(text, "none") == 0)
-		return false;
-	for (; *text != '\0'; text++) {
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-",
-			   *text) == NULL)
-			return false;
-	}
-	return true;
-}
-
-static int check_source(const struct safestart_conf *conf, const struct safestart_source *source)
-{
-	if (source->size < sizeof(*source) || !is_scheme(source->scheme))
-		return -EINVAL;
-	if (source->open == NULL || source->gather == NULL || source->close == NULL ||
-	    (source->fd != NULL && source->hint == NULL))
-		return -EINVAL;
-	for (const struct conf_source *added = conf->sources; added != NULL; added = added->next) {
-		if (strcmp(added->source.scheme, source->scheme) == 0)
-			return -EEXIST;
-	}
-	for (size_t i = 0; i < setting_count(source); i++) {
-		const struct safestart_source_setting *setting = &source->settings[i];
-		if (setting->value == NULL || setting->help == NULL)
-			return -EINVAL;
-		if (find_row(setting->key) != NULL ||
-		    find_value(conf->sources, setting->key) != NULL)
-			return -EEXIST;
-		for (size_t j = 0; j < i; j++) {
-			if (strcmp(source->settings[j].key, setting->key) == 0)
-				return -EEXIST;
-		}
-	}
-	return 0;
-}
-
 int safestart_conf_add_source(struct safestart_conf *conf, const struct safestart_source *source,
 			      void *user_data)
 {
+	const struct safestart_source_setting *setting;
+
 	if (conf == NULL || source == NULL)
 		return -EINVAL;
-	int error = check_source(conf, source);
+	int error = sources_check(conf->sources, source);
 	if (error < 0)
 		return error;
-	struct conf_source *added = calloc(1, sizeof(*added));
-	if (added == NULL)
-		return -ENOMEM;
-	added->source = *source;
-	added->user_data = user_data;
-	added->values = calloc(setting_count(source) + 1, sizeof(*added->values));
-	if (added->values == NULL) {
-		free(added);
-		return -ENOMEM;
+	for (setting = source->settings; setting != NULL && setting->key != NULL; setting++) {
+		if (find_row(setting->key) != NULL)
+			return -EEXIST;
 	}
-	added->next = conf->sources;
-	conf->sources = added;
-	return 0;
-}
-
-const char *safestart_source_argument(const struct safestart_source_conf *conf)
-{
-	return conf->argument;
-}
-
-const char *safestart_source_value(const struct safestart_source_conf *conf, const char *key)
-{
-	const struct safestart_source *source = &conf->chosen->source;
-
-	for (size_t i = 0; i < setting_count(source); i++) {
-		if (strcmp(source->settings[i].key, key) == 0)
-			return conf->chosen->values[i] != NULL ? conf->chosen->values[i]
-							       : source->settings[i].value;
-	}
-	return NULL;
-}
-
-const struct conf_source *conf_source(const struct safestart_conf *conf, const char **argument)
-{
-	const char *source = conf->settings.source;
-	size_t length = strcspn(source, ":");
-
-	*argument = source[length] == ':' ? source + length + 1 : "";
-	for (const struct conf_source *added = conf->sources; added != NULL; added = added->next) {
-		if (strlen(added->source.scheme) == length &&
-		    strncmp(added->source.scheme, source, length) == 0)
-			return added;
-	}
-	return NULL;
+	return sources_add(&conf->sources, source, user_data);
 }
 
 /* ---- From what was set to what a handle works by ---- */
@@ -353,31 +242,6 @@ static int copy_path(char **to, const char *from)
 	return length < 0 ? -ENOMEM : 0;
 }
 
-/* In the same order, so that a handle finds what the conf would have found. */
-static int copy_sources(struct safestart_conf *copy, const struct conf_source *from)
-{
-	struct conf_source **end = &copy->sources;
-
-	for (; from != NULL; from = from->next) {
-		size_t count = setting_count(&from->source);
-		struct conf_source *added = calloc(1, sizeof(*added));
-		if (added == NULL)
-			return -ENOMEM;
-		added->source = from->source;
-		added->user_data = from->user_data;
-		*end = added;
-		end = &added->next;
-		added->values = calloc(count + 1, sizeof(*added->values));
-		for (size_t i = 0; added->values != NULL && i < count; i++) {
-			if (copy_string(&added->values[i], from->values[i]) < 0)
-				return -ENOMEM;
-		}
-		if (added->values == NULL)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 {
 	struct safestart_conf *copy = calloc(1, sizeof(*copy));
@@ -396,7 +260,7 @@ static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 	    copy_path(&copy->settings.last_good, conf->settings.last_good) == 0 &&
 	    copy_path(&copy->settings.lock, conf->settings.lock) == 0 &&
 	    copy_path(&copy->settings.control, conf->settings.control) == 0 &&
-	    copy_sources(copy, conf->sources) == 0)
+	    sources_copy(&copy->sources, conf->sources) == 0)
 		return copy;
 	safestart_conf_free(copy);
 	return NULL;
@@ -434,7 +298,8 @@ static int check_together(struct safestart_conf *conf, bool max_delay_set, char 
 				   "(each process then makes its own run, one after the other)",
 				   conf->settings.source);
 	if (strcmp(conf->settings.source, "push") != 0 &&
-	    strcmp(conf->settings.source, "none") != 0 && conf_source(conf, &argument) == NULL)
+	    strcmp(conf->settings.source, "none") != 0 &&
+	    sources_find(conf->sources, conf->settings.source, &argument) == NULL)
 		return message_set(why, why_size, -EINVAL,
 				   "source=%.60s: no such source; there are push, none, file:PATH "
 				   "and those added with safestart_conf_add_source()",

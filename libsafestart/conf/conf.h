@@ -5,11 +5,11 @@
 #define SAFESTART_CONF_H
 
 #include <safestart/safestart.h>
-#include <safestart/source.h>
 #include <stdbool.h>
 
 #include "nodes/nodeset.h"
 #include "request/gate.h"
+#include "source/sources.h"
 
 struct settings {
 	char *name;
@@ -28,34 +28,17 @@ struct settings {
 	bool thread;
 };
 
-/* A source that was added, with the values given for its settings. */
-struct conf_source {
-	struct safestart_source source;
-	void *user_data;
-	char **values; /* one a setting of its own; NULL: the default */
-	struct conf_source *next;
-};
-
 struct safestart_conf {
 	struct settings settings;
 	bool max_delay_set;
 	struct safestart_callbacks callbacks;
 	void *user_data;
-	struct conf_source *sources;
-};
-
-/* What a source's open gets. */
-struct safestart_source_conf {
-	const char *argument;
-	const struct conf_source *chosen;
+	struct source_entry *sources;
 };
 
 /* A copy with everything checked that needs more than one setting. 0; -EINVAL and the reason;
  * -ENOMEM. */
 int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf, char *why,
 		 size_t why_size);
-
-/* The source that `source` names: NULL for push and none. */
-const struct conf_source *conf_source(const struct safestart_conf *conf, const char **argument);
 
 #endif

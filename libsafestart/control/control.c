@@ -303,7 +303,7 @@ int control_stop(struct safestart *ss, int64_t deadline)
 	if (control == NULL || !control->started)
 		return 0;
 	atomic_store(&control->stop, true);
-	request_wake(control->wake_fd);
+	loop_wake(control->wake_fd);
 	pthread_mutex_lock(&ss->lock);
 	while (!control->left && error == 0)
 		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);

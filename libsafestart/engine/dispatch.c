@@ -6,14 +6,11 @@
  * decides, leaves the turn and carries out the job itself; the other one sees to what happens
  * meanwhile. So a request wakes a single thread, and a callback that stays inside stops nothing. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/message.h"
 #include "base/thread.h"
-#include "handle.h"
+#include "engine/engine.h"
 #include "run/run.h"
 
 #define BORROWER_IS_LATE_NS INT64_C(5000000000)
@@ -21,47 +18,19 @@
 #define JOBS_A_DISPATCH \
 	16 /* a run has four at most, with its outcome, last_good and what is retired */
 
-void log_line(struct safestart *ss, int level, const char *format, ...)
-{
-	const struct safestart_conf *conf = ss->conf;
-	struct callback_frame frame;
-	char line[640];
-	va_list arguments;
-
-	if (conf->callbacks.log == NULL && ss->events == NULL)
-		return;
-	int prefix = snprintf(line, sizeof(line), "%.60s: ", conf->settings.name);
-	va_start(arguments, format);
-	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix, format, arguments);
-	va_end(arguments);
-	message_clean(line);
-	events_post_log(ss->events, level, line + prefix);
-	if (conf->callbacks.log == NULL)
-		return;
-	callback_enter(&frame, ss, NULL, NULL, 0, 0);
-	conf->callbacks.log(level, line, conf->user_data);
-	callback_leave(&frame, NULL);
-}
-
-int handle_starves(struct safestart *ss)
-{
-	ss->starved++;
-	return (ss->starved & (ss->starved - 1)) == 0 ? LOG_ERR : LOG_DEBUG;
-}
-
 /* A descriptor that came with a newly opened source, or could not be had or watched before. */
 static void watch_source(struct safestart *ss)
 {
-	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 || ss->source.ended ||
-	    ss->loop.hint_fd >= 0)
+	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 ||
+	    ss->engine.hint_ended || ss->loop.hint_fd >= 0)
 		return;
 	int error = loop_watch(&ss->loop, ss->source.fd);
-	if (error < 0 && !ss->source.warned)
-		log_line(ss, LOG_WARNING,
+	if (error < 0 && !ss->engine.hint_warned)
+		log_line(&ss->log, LOG_WARNING,
 			 "changes of the source go unnoticed until the next reconcile: its "
 			 "descriptor can't be watched (%s); tried again then",
 			 safestart_strerror(error));
-	ss->source.warned = error < 0;
+	ss->engine.hint_warned = error < 0;
 }
 
 static void run_done(struct job *job)
@@ -71,8 +40,8 @@ static void run_done(struct job *job)
 
 	watch_source(ss);
 	if (step_is_parked(run) || (step_is_called(run) && run->current != NULL)) {
-		run->next_parked = ss->parked;
-		ss->parked = run;
+		run->next_parked = ss->engine.parked;
+		ss->engine.parked = run;
 		return;
 	}
 	if (atomic_load(&run->bits) & RUN_CANCELLED) {
@@ -83,7 +52,7 @@ static void run_done(struct job *job)
 		outcome_of_run(run, run->again);
 	}
 	if (run->keep) {
-		ss->last_good_wanted = true;
+		ss->engine.last_good_wanted = true;
 		housekeeping_write_last_good(ss);
 	}
 	process_lock_leave(run);
@@ -93,17 +62,15 @@ static void run_done(struct job *job)
 void dispatch_init(struct safestart *ss)
 {
 	housekeeping_init(ss);
-	ss->run = NULL;
-	ss->parked = NULL;
-	ss->later_open = ss->later_owed = ss->gathers_owed = 0;
-	ss->owed = false;
-	ss->starved = 0;
-	ss->source.ended = ss->source.warned = false;
-	ss->warned_about = UINT64_MAX;
-	ss->random =
+	ss->engine.parked = NULL;
+	ss->engine.run_deferred = false;
+	ss->engine.starved = 0;
+	ss->engine.hint_ended = ss->engine.hint_warned = false;
+	ss->engine.warned_about = UINT64_MAX;
+	ss->engine.random =
 		(uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
-	if (ss->random == 0)
-		ss->random = 1;
+	if (ss->engine.random == 0)
+		ss->engine.random = 1;
 	struct gate_conf gate = handle_settings(ss)->gate;
 	/* Kept for all processes together, see process_lock.c; the gate only knows ours. */
 	if (handle_settings(ss)->lock_share)
@@ -114,9 +81,20 @@ void dispatch_init(struct safestart *ss)
 	 * due in any case. */
 	bool load = ss->source.kind == SOURCE_ADDED ||
 		    (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
-	ss->cause = ss->anew ? "forked" : load ? "first load" : NULL;
-	if (ss->cause != NULL)
+	ss->engine.cause = ss->run.inherited ? "forked" : load ? "first load" : NULL;
+	if (ss->engine.cause != NULL)
 		gate_due(&ss->gate, loop_now());
+}
+
+void dispatch_after_fork_child(struct safestart *ss)
+{
+	ss->engine.first_started = ss->engine.second_started = false;
+	ss->engine.dispatching = false;
+	ss->engine.dispatcher = pthread_self();
+	ss->engine.turn_wanted = ss->engine.waiters = 0;
+	ss->engine.drained = false;
+	ss->engine.figures.next_start = GATE_NEVER;
+	dispatch_init(ss);
 }
 
 /* ---- One turn ---- */
@@ -127,9 +105,9 @@ static void take_finished(struct safestart *ss)
 
 	while ((job = worker_take_finished(&ss->worker)) != NULL) {
 		job->done(job);
-		if (ss->owed) { /* what was in the way has returned */
-			ss->owed = false;
-			ss->cause = "a callback has returned";
+		if (ss->engine.run_deferred) { /* what was in the way has returned */
+			ss->engine.run_deferred = false;
+			ss->engine.cause = "a callback has returned";
 			gate_returned(&ss->gate, loop_now());
 			/* A run that waits for the worker already meets it. */
 			gate_due(&ss->gate, loop_now());
@@ -139,7 +117,7 @@ static void take_finished(struct safestart *ss)
 
 static void resume_parked(struct safestart *ss)
 {
-	for (struct safestart_run **at = &ss->parked; *at != NULL;) {
+	for (struct safestart_run **at = &ss->engine.parked; *at != NULL;) {
 		struct safestart_run *run = *at;
 		pthread_mutex_lock(&ss->lock); /* the finisher is out of it then */
 		bool called = step_is_called(run);
@@ -151,7 +129,7 @@ static void resume_parked(struct safestart *ss)
 		*at = run->next_parked;
 		run->resumed = true;
 		/* Cannot be: there were two threads before. */
-		if (dispatch_post(ss, &run->job) < 0) {
+		if (threads_post(ss, &run->job) < 0) {
 			*at = run;
 			return;
 		}
@@ -160,7 +138,7 @@ static void resume_parked(struct safestart *ss)
 
 static void expire_run(struct safestart *ss, int64_t now)
 {
-	struct safestart_run *run = ss->run;
+	struct safestart_run *run = ss->run.current;
 
 	if (run == NULL)
 		return;
@@ -176,12 +154,12 @@ static void expire_run(struct safestart *ss, int64_t now)
 /* The lock was not to be had, or another process has made the run. */
 static void end_unbegun(struct safestart *ss, struct safestart_run *run)
 {
-	run->outcome = ss->process_lock.end;
+	run->outcome = ss->engine.process_lock.end;
 	outcome_of_run(run, run->outcome.verdict >= SAFESTART_FAILED);
 	outcome_drop(run);
-	if (ss->process_lock.left) /* who asked too late to be in it */
+	if (ss->engine.process_lock.left) /* who asked too late to be in it */
 		gate_request(&ss->gate, loop_now(), false);
-	ss->process_lock.left = false;
+	ss->engine.process_lock.left = false;
 }
 
 static void start_run(struct safestart *ss, int64_t now)
@@ -193,27 +171,28 @@ static void start_run(struct safestart *ss, int64_t now)
 		/* The batch stays open: its tickets are answered by the run that gets the lock, or
 		 * the memory. */
 		if (may != PROCESS_LOCK_WAIT)
-			log_line(ss, handle_starves(ss),
+			log_line(&ss->log, engine_starved(ss),
 				 "no memory for a run; tried again in 100ms");
 		if (may == PROCESS_LOCK_BEGIN)
 			process_lock_undo(ss);
-		gate_not_started(&ss->gate, may == PROCESS_LOCK_WAIT ? ss->process_lock.retry_at
-								     : now + TRY_AGAIN_NS);
+		gate_not_started(&ss->gate, may == PROCESS_LOCK_WAIT
+						    ? ss->engine.process_lock.retry_at
+						    : now + TRY_AGAIN_NS);
 		return;
 	}
 	bool batch = process_lock_take(ss, run, may);
 	run->forced = batch && (run->batch.flags & REQUEST_FORCE);
-	run->asked = batch || ss->cause != NULL;
-	run->cause = ss->cause != NULL ? ss->cause : "reconcile";
-	ss->cause = NULL;
+	run->asked = batch || ss->engine.cause != NULL;
+	run->cause = ss->engine.cause != NULL ? ss->engine.cause : "reconcile";
+	ss->engine.cause = NULL;
 	run->started = now;
 	run->deadline = now + handle_settings(ss)->run_timeout;
 	run->job.done = run_done;
 	run->jobs = 1;
 	pthread_mutex_lock(&ss->lock);
-	run->number = ++ss->runs;
-	ss->run = run;
-	ss->figures.run_started = now;
+	run->number = ++ss->run.count;
+	ss->run.current = run;
+	ss->engine.figures.run_started = now;
 	/* A shutdown that came before has answered the batch; the run must not begin. */
 	bool shut = request_is_shut(&ss->door);
 	if (shut)
@@ -223,11 +202,11 @@ static void start_run(struct safestart *ss, int64_t now)
 		end_unbegun(ss, run);
 		return;
 	}
-	int error = dispatch_post(ss, &run->job);
+	int error = threads_post(ss, &run->job);
 	if (error < 0)
 		outcome_not_started(run, error);
 	else
-		ss->starved = 0;
+		ss->engine.starved = 0;
 }
 
 /* The door, then the gate. Returns when to look again. */
@@ -238,7 +217,7 @@ static int64_t look(struct safestart *ss)
 
 	if (request_is_shut(&ss->door))
 		return LOOP_NEVER;
-	process_lock_greet(ss);
+	process_lock_check_file(ss);
 	do {
 		bool asked = request_look(&ss->door, &flags);
 		/* Not before: a request would pass for older than it is, by as long as a log
@@ -246,9 +225,9 @@ static int64_t look(struct safestart *ss)
 		int64_t now = loop_now();
 		if (asked) {
 			gate_request(&ss->gate, now, (flags & REQUEST_URGENT) != 0);
-			ss->process_lock.asked = true;
+			ss->engine.process_lock.asked = true;
 		}
-		ss->process_lock.urgent = (flags & REQUEST_URGENT) != 0;
+		ss->engine.process_lock.urgent = (flags & REQUEST_URGENT) != 0;
 		verdict = gate_tick(&ss->gate, now);
 		if (verdict.start) {
 			start_run(ss, now);
@@ -264,22 +243,23 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	uint64_t generation = 0;
 	bool borrowed;
 
-	if (snapshot_collectable(ss->home) && !ss->retire_job.posted &&
-	    housekeeping_post(ss, &ss->retire_job, "retiring") < 0)
+	if (snapshot_collectable(ss->home) && !ss->engine.retire_job.posted &&
+	    housekeeping_post(ss, &ss->engine.retire_job, "retiring") < 0)
 		return now + TRY_AGAIN_NS;
 	int error = snapshot_reclaim(ss->home);
 	if (error < 0) {
-		log_line(ss, handle_starves(ss), "retiring has to wait: no thread to be had (%s)",
+		log_line(&ss->log, engine_starved(ss),
+			 "retiring has to wait: no thread to be had (%s)",
 			 safestart_strerror(error));
 		return now + TRY_AGAIN_NS;
 	}
 	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
-	if (since == 0 || ss->warned_about == generation)
+	if (since == 0 || ss->engine.warned_about == generation)
 		return LOOP_NEVER;
 	if (now - since < BORROWER_IS_LATE_NS)
 		return since + BORROWER_IS_LATE_NS;
-	ss->warned_about = generation;
-	log_line(ss, LOG_WARNING,
+	ss->engine.warned_about = generation;
+	log_line(&ss->log, LOG_WARNING,
 		 "a reader of generation %llu has not called safestart_read_unlock() for %s: its "
 		 "nodes can't be retired; reloads go on",
 		 (unsigned long long)generation, message_duration(now - since).text);
@@ -297,14 +277,16 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 	pthread_mutex_lock(&ss->lock);
 	/* Also of a run that is settled: should `restart` follow, its deadline is looked for then.
 	 */
-	if (ss->run != NULL && !run_gave_up(ss->run) &&
-	    (!(atomic_load(&ss->run->bits) & RUN_SETTLED) || ss->run->deadline > loop_now()))
-		wake_at = earlier(wake_at, ss->run->deadline);
-	ss->figures.next_start = gate_next_start(&ss->gate);
+	if (ss->run.current != NULL && !run_gave_up(ss->run.current) &&
+	    (!(atomic_load(&ss->run.current->bits) & RUN_SETTLED) ||
+	     ss->run.current->deadline > loop_now()))
+		wake_at = earlier(wake_at, ss->run.current->deadline);
+	ss->engine.figures.next_start = gate_next_start(&ss->gate);
 	if (request_is_shut(&ss->door))
 		outcome_cancel_tickets_locked(ss); /* wakes close, too */
-	ss->drained = request_is_shut(&ss->door) && ss->run == NULL && ss->parked == NULL &&
-		      worker_is_idle(&ss->worker) && snapshot_is_settled(ss->home);
+	ss->engine.drained = request_is_shut(&ss->door) && ss->run.current == NULL &&
+			     ss->engine.parked == NULL && worker_is_idle(&ss->worker) &&
+			     snapshot_is_settled(ss->home);
 	pthread_mutex_unlock(&ss->lock);
 	loop_arm(&ss->loop, wake_at);
 }
@@ -317,13 +299,13 @@ static void turn(struct safestart *ss, unsigned events)
 		loop_expired(&ss->loop);
 	if (events & LOOP_HINT_ENDED) {
 		loop_unwatch(&ss->loop);
-		ss->source.ended = true;
-		log_line(ss, LOG_WARNING,
+		ss->engine.hint_ended = true;
+		log_line(&ss->log, LOG_WARNING,
 			 "the source's descriptor has come to its end: changes are noticed only "
 			 "when asked, and every `reconcile`");
 	}
-	if ((events & LOOP_HINT) && !ss->hint_job.posted)
-		housekeeping_post(ss, &ss->hint_job, "a change of the source");
+	if ((events & LOOP_HINT) && !ss->engine.hint_job.posted)
+		housekeeping_post(ss, &ss->engine.hint_job, "a change of the source");
 	take_finished(ss);
 	expire_run(ss, now);
 	resume_parked(ss);
@@ -338,14 +320,14 @@ static void turn(struct safestart *ss, unsigned events)
 static bool take_turn(struct safestart *ss, bool wait)
 {
 	pthread_mutex_lock(&ss->lock);
-	ss->turn_wanted += wait;
-	while (wait && ss->dispatching)
+	ss->engine.turn_wanted += wait;
+	while (wait && ss->engine.dispatching)
 		pthread_cond_wait(&ss->changed, &ss->lock);
-	ss->turn_wanted -= wait;
-	bool taken = !ss->dispatching;
+	ss->engine.turn_wanted -= wait;
+	bool taken = !ss->engine.dispatching;
 	if (taken) {
-		ss->dispatching = true;
-		ss->dispatcher = pthread_self();
+		ss->engine.dispatching = true;
+		ss->engine.dispatcher = pthread_self();
 	}
 	pthread_mutex_unlock(&ss->lock);
 	return taken;
@@ -354,10 +336,10 @@ static bool take_turn(struct safestart *ss, bool wait)
 static void leave_turn(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
-	ss->dispatching = false;
+	ss->engine.dispatching = false;
 	/* Whoever waits for an answer is woken by it; a thousand of them are not to wake for each
 	 * turn until then. */
-	if (ss->turn_wanted > 0)
+	if (ss->engine.turn_wanted > 0)
 		pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
 }
@@ -370,7 +352,7 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	THREAD_NOT_CANCELLED;
 	if (!take_turn(ss, false))
 		return -EBUSY;
-	unsigned events = loop_wait(&ss->loop, ss->drained ? 0 : timeout_ms);
+	unsigned events = loop_wait(&ss->loop, ss->engine.drained ? 0 : timeout_ms);
 	turn(ss, events);
 	int jobs = 0;
 	while (jobs < JOBS_A_DISPATCH && worker_execute_one(&ss->worker)) {
@@ -382,7 +364,7 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	if (jobs == JOBS_A_DISPATCH)
 		handle_wake(ss);
 	pthread_mutex_lock(&ss->lock);
-	bool drained = ss->drained;
+	bool drained = ss->engine.drained;
 	pthread_mutex_unlock(&ss->lock);
 	leave_turn(ss);
 	return drained ? -ECANCELED : 0;
@@ -396,7 +378,7 @@ static void *serve(void *argument)
 
 	/* Also when it is shut down and nothing is left to do: a snapshot may be released, and
 	 * close comes at last. */
-	while (!atomic_load(&ss->stop)) {
+	while (!atomic_load(&ss->engine.stop)) {
 		unsigned events = loop_wait(&ss->loop, -1);
 		do { /* once more after each job, for what it did has to be seen to */
 			take_turn(ss, true);
@@ -409,40 +391,8 @@ static void *serve(void *argument)
 	return NULL;
 }
 
-static int start_thread(struct safestart *ss, pthread_t *thread, bool *started)
-{
-	int error = *started ? 0 : thread_start(thread, "safestart-work", serve, ss);
-
-	*started = error == 0;
-	return error;
-}
-
 int dispatch_start(struct safestart *ss)
 {
-	return start_thread(ss, &ss->first, &ss->first_started);
-}
-
-int dispatch_post(struct safestart *ss, struct job *job)
-{
-	/* There have to be two: one sees to what happens while the other one is inside the job. */
-	int error = ss->driven ? 0 : start_thread(ss, &ss->second, &ss->second_started);
-
-	if (error == 0)
-		worker_post(&ss->worker, job);
-	return error;
-}
-
-static void join(pthread_t thread, bool *started)
-{
-	if (*started)
-		pthread_join(thread, NULL);
-	*started = false;
-}
-
-void dispatch_stop(struct safestart *ss)
-{
-	atomic_store(&ss->stop, true);
-	handle_wake(ss);
-	join(ss->first, &ss->first_started);
-	join(ss->second, &ss->second_started);
+	ss->engine.body = serve;
+	return threads_start(ss);
 }

@@ -7,16 +7,8 @@
 #include <unistd.h>
 
 #include "base/message.h"
+#include "engine/engine.h"
 #include "run/run.h"
-
-/* Retries of processes that failed together must not come back together. */
-uint32_t handle_random(struct safestart *ss)
-{
-	ss->random ^= ss->random << 13;
-	ss->random ^= ss->random >> 17;
-	ss->random ^= ss->random << 5;
-	return ss->random;
-}
 
 static void deliver(struct job *job)
 {
@@ -49,10 +41,10 @@ static void post_outcome(struct safestart_run *run)
 		return;
 	run->delivery.execute = deliver;
 	run->delivery.done = delivered;
-	if (dispatch_post(run->ss, &run->delivery) == 0)
+	if (threads_post(run->ss, &run->delivery) == 0)
 		run->jobs++;
 	else
-		log_line(run->ss, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG,
+		log_line(&run->ss->log, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG,
 			 "run %llu: no thread to call `outcome` on; it is not told",
 			 (unsigned long long)run->number);
 }
@@ -83,15 +75,16 @@ static void log_outcome(const struct safestart_run *run, bool repeated)
 	else
 		message_copy(cause, sizeof(cause), run->cause);
 	/* The same thing again every 30 s hides what matters at 3 a.m. */
-	log_line(run->ss, repeated ? LOG_DEBUG : log_level(outcome), "run %llu (%s%s%s%s): %s",
-		 (unsigned long long)run->number, cause, reason[0] != '\0' ? ", \"" : "", reason,
-		 reason[0] != '\0' ? "\"" : "", outcome->message);
+	log_line(&run->ss->log, repeated ? LOG_DEBUG : log_level(outcome),
+		 "run %llu (%s%s%s%s): %s", (unsigned long long)run->number, cause,
+		 reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "",
+		 outcome->message);
 }
 
 static void record_locked(struct safestart *ss, struct safestart_run *run)
 {
 	struct safestart_outcome *outcome = &run->outcome;
-	struct handle_figures *figures = &ss->figures;
+	struct engine_figures *figures = &ss->engine.figures;
 
 	outcome->size = sizeof(*outcome);
 	outcome->run = run->number;
@@ -106,10 +99,10 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 	ss->tickets.last = *outcome;
 	ss->tickets.any = true;
 	/* Who is answered may ask for the status at once. */
-	ss->figures.next_start = gate_next_start(&ss->gate);
+	ss->engine.figures.next_start = gate_next_start(&ss->gate);
 	run->answered = true;
-	if (ss->run == run)
-		ss->run = NULL;
+	if (ss->run.current == run)
+		ss->run.current = NULL;
 	figures->runs[outcome->verdict]++;
 	if (outcome->verdict <= SAFESTART_UNCHANGED && outcome->quarantined == 0)
 		figures->behind_since = 0;
@@ -147,12 +140,12 @@ void outcome_of_run(struct safestart_run *run, bool again)
 	struct safestart *ss = run->ss;
 	int64_t now = loop_now(), reconcile = handle_settings(ss)->reconcile;
 
-	int64_t pause = gate_ended(&ss->gate, now, again, handle_random(ss));
+	int64_t pause = gate_ended(&ss->gate, now, again, engine_random(ss));
 	if (pause != GATE_NEVER)
-		ss->cause = "retry";
+		ss->engine.cause = "retry";
 	if (has_periodic_source(ss))
 		gate_due(&ss->gate,
-			 now + reconcile - reconcile / 2 / 0xffff * (handle_random(ss) & 0xffff));
+			 now + reconcile - reconcile / 2 / 0xffff * (engine_random(ss) & 0xffff));
 	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
 		say_when(run->outcome.message, sizeof(run->outcome.message),
 			 pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
@@ -208,7 +201,7 @@ void outcome_expired(struct safestart_run *run)
 	bool wedged = waiting || worker_is_executing(&ss->worker, &run->job);
 
 	say_expired(run, &callback, waiting);
-	ss->owed = ss->owed || wedged;
+	ss->engine.run_deferred = ss->engine.run_deferred || wedged;
 	run->jobs++; /* ours, while we look at it */
 	outcome_of_run(run, !wedged);
 	outcome_drop(run);
@@ -230,14 +223,14 @@ void outcome_cancel_tickets_locked(struct safestart *ss)
 					    .error = -ECANCELED,
 					    .attempts = 1};
 
-	if (ss->run != NULL && !(atomic_load(&ss->run->bits) & RUN_CANCELLED))
+	if (ss->run.current != NULL && !(atomic_load(&ss->run.current->bits) & RUN_CANCELLED))
 		return;
 	message_copy(outcome.message, sizeof(outcome.message), cancelled_words);
 	outcome.generation = safestart_generation(ss);
-	if (ss->run != NULL) {
-		outcome.run = ss->run->number;
-		outcome.requests = ss->run->batch.requests;
-		outcome.ticket = ss->run->batch.ticket;
+	if (ss->run.current != NULL) {
+		outcome.run = ss->run.current->number;
+		outcome.requests = ss->run.current->batch.requests;
+		outcome.ticket = ss->run.current->batch.ticket;
 		ticket_answer(&ss->tickets, &outcome);
 	}
 	outcome.run = 0;
@@ -253,7 +246,7 @@ void outcome_not_started(struct safestart_run *run, int error)
 
 	run->outcome.verdict = SAFESTART_FAILED;
 	run->outcome.error = error;
-	run->outcome.attempts = ++ss->starved;
+	run->outcome.attempts = ++ss->engine.starved;
 	message_set(run->outcome.message, sizeof(run->outcome.message), 0,
 		    "no thread could be started (%s); generation %llu goes on serving",
 		    safestart_strerror(error), (unsigned long long)safestart_generation(ss));

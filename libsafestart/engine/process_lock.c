@@ -17,19 +17,19 @@ static const char *lock_path(const struct safestart *ss)
 
 void process_lock_init(struct safestart *ss)
 {
-	struct lock_file file = ss->process_lock.file;
+	struct lock_file file = ss->engine.process_lock.file;
 
-	ss->process_lock = (struct process_lock){.file = file};
-	ss->lock_view = (struct process_lock_view){.state = PROCESS_LOCK_FREE};
+	ss->engine.process_lock = (struct process_lock){.file = file};
+	ss->engine.lock_view = (struct process_lock_view){.state = PROCESS_LOCK_FREE};
 }
 
 void process_lock_show(struct safestart *ss, enum process_lock_state state, int64_t since,
 		       const char *holder)
 {
 	pthread_mutex_lock(&ss->lock);
-	ss->lock_view.state = state;
-	ss->lock_view.since = since;
-	message_copy(ss->lock_view.holder, sizeof(ss->lock_view.holder), holder);
+	ss->engine.lock_view.state = state;
+	ss->engine.lock_view.since = since;
+	message_copy(ss->engine.lock_view.holder, sizeof(ss->engine.lock_view.holder), holder);
 	pthread_mutex_unlock(&ss->lock);
 }
 
@@ -37,7 +37,7 @@ void process_lock_show(struct safestart *ss, enum process_lock_state state, int6
 
 enum process_lock_verdict process_lock_come_again(struct safestart *ss, int64_t at)
 {
-	ss->process_lock.retry_at = at;
+	ss->engine.process_lock.retry_at = at;
 	return PROCESS_LOCK_WAIT;
 }
 
@@ -49,12 +49,12 @@ int64_t process_lock_pause(struct safestart *ss, int64_t waited)
 			: waited / 8 > PROCESS_LOCK_PAUSE_MAX_NS ? PROCESS_LOCK_PAUSE_MAX_NS
 								 : waited / 8;
 
-	return pause / 2 + (int64_t)((double)pause / 2 * ((double)handle_random(ss) / UINT32_MAX));
+	return pause / 2 + (int64_t)((double)pause / 2 * ((double)engine_random(ss) / UINT32_MAX));
 }
 
 static enum process_lock_verdict give_up(struct safestart *ss, int verdict, int error)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 
 	lock->since = 0;
 	lock->end.verdict = verdict;
@@ -78,7 +78,8 @@ enum process_lock_verdict process_lock_fail(struct safestart *ss, int error, con
 {
 	char more[64];
 
-	message_set(ss->process_lock.end.message, sizeof(ss->process_lock.end.message), 0,
+	message_set(ss->engine.process_lock.end.message,
+		    sizeof(ss->engine.process_lock.end.message), 0,
 		    "the lock %.60s can't be used: %s%s", lock_path(ss), why,
 		    say_serving(ss, more, sizeof(more)));
 	return give_up(ss, SAFESTART_FAILED, error);
@@ -87,7 +88,7 @@ enum process_lock_verdict process_lock_fail(struct safestart *ss, int error, con
 /* Somebody else has it. */
 enum process_lock_verdict process_lock_busy(struct safestart *ss, int64_t now, int64_t timeout)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	char holder[LOCK_HOLDER_SIZE], since[48] = "";
 
 	int64_t held = lock_file_holder(&lock->file, now, holder, sizeof(holder));
@@ -110,7 +111,8 @@ enum process_lock_verdict process_lock_busy(struct safestart *ss, int64_t now, i
 	if (!lock->said && now - lock->since >= timeout / 4) {
 		lock->said = true;
 		/* The same thing again every 30 s hides what matters. */
-		log_line(ss, (lock->failures & (lock->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
+		log_line(&ss->log,
+			 (lock->failures & (lock->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
 			 "a run has been waiting for the lock %s for %s: held by %s%s; given up "
 			 "after lock_timeout (%s)",
 			 lock_path(ss), message_duration(now - lock->since).text, holder, since,
@@ -122,7 +124,7 @@ enum process_lock_verdict process_lock_busy(struct safestart *ss, int64_t now, i
 
 enum process_lock_verdict process_lock_begin(struct safestart *ss, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 
 	lock->since = lock->retry_at = 0;
 	lock->failures = 0;
@@ -148,7 +150,7 @@ int process_lock_take_run(struct process_lock *lock)
 
 enum process_lock_verdict process_lock_ask_alone(struct safestart *ss, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	/* Else the gate keeps it. */
 	int64_t min_interval =
 		handle_settings(ss)->lock_share ? handle_settings(ss)->gate.min_interval : 0;
@@ -165,7 +167,7 @@ enum process_lock_verdict process_lock_ask_alone(struct safestart *ss, int64_t n
 /* More requests out of the door, into what was taken out before. */
 void process_lock_take_more(struct safestart *ss)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	struct request_batch more = {0};
 
 	/* Whoever tells how many have asked looks at both under the lock, and must not miss those
@@ -173,7 +175,7 @@ void process_lock_take_more(struct safestart *ss)
 	 * to Prometheus. */
 	pthread_mutex_lock(&ss->lock);
 	bool any = request_close(&ss->door, &more);
-	ss->figures.requests += more.requests;
+	ss->engine.figures.requests += more.requests;
 	pthread_mutex_unlock(&ss->lock);
 	if (!any && lock->taken)
 		return;
@@ -187,23 +189,23 @@ void process_lock_take_more(struct safestart *ss)
 
 /* ---- For dispatch and answer ---- */
 
-void process_lock_greet(struct safestart *ss)
+void process_lock_check_file(struct safestart *ss)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	char why[256];
 
-	if (lock->greeted || lock_path(ss) == NULL)
+	if (lock->checked || lock_path(ss) == NULL)
 		return;
-	lock->greeted = true;
+	lock->checked = true;
 	if (lock_file_ready(&lock->file, why, sizeof(why)) < 0)
-		log_line(ss, LOG_WARNING,
+		log_line(&ss->log, LOG_WARNING,
 			 "the lock %s can't be used: %s; until it can, every run fails",
 			 lock_path(ss), why);
 }
 
 enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	const struct settings *settings = handle_settings(ss);
 	char why[256];
 
@@ -221,7 +223,7 @@ enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now)
 bool process_lock_take(struct safestart *ss, struct safestart_run *run,
 		       enum process_lock_verdict verdict)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 
 	/* A run that begins covers everybody who has asked; one that others have made only those
 	 * who were in its batch. */
@@ -251,7 +253,7 @@ bool process_lock_take(struct safestart *ss, struct safestart_run *run,
 
 void process_lock_undo(struct safestart *ss)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 
 	if (handle_settings(ss)->lock == NULL || --lock->held > 0)
 		return;

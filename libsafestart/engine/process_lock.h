@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* process_lock: what its two halves share: process_lock.c, the lock, and shared_batch.c, outcomes
  * that are shared. */
-#ifndef SAFESTART_EXCLUSIVE_H
-#define SAFESTART_EXCLUSIVE_H
+#ifndef SAFESTART_ENGINE_PROCESS_LOCK_H
+#define SAFESTART_ENGINE_PROCESS_LOCK_H
 
-#include "handle.h"
+#include "engine/engine.h"
 
 #define PROCESS_LOCK_PAUSE_MIN_NS INT64_C(2000000)
 #define PROCESS_LOCK_PAUSE_MAX_NS INT64_C(200000000)

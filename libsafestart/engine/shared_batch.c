@@ -52,13 +52,14 @@ static struct share_verdict decide(const struct safestart *ss, const struct shar
 					.max_delay = gate->max_delay,
 					.min_interval = gate->min_interval};
 
-	return share_decide(&shared->open, &shared->done, &ss->process_lock.me, &conf, loop_now());
+	return share_decide(&shared->open, &shared->done, &ss->engine.process_lock.me, &conf,
+			    loop_now());
 }
 
 /* LOCK_STATE is held. First the file, then the door: what can't be written stays where it is. */
 static int enter_shared(struct safestart *ss, struct shared *shared)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	char bytes[SHARE_OPEN_SIZE];
 	int64_t now = loop_now();
 	uint64_t requests;
@@ -69,7 +70,7 @@ static int enter_shared(struct safestart *ss, struct shared *shared)
 	if (!again) /* the first time, or the state we were in is gone */
 		requests += lock->batch.requests;
 	uint64_t fresh = share_hash((const char *)(uint64_t[]){(uint64_t)now, (uint64_t)getpid(),
-							       handle_random(ss)},
+							       engine_random(ss)},
 				    3 * sizeof(uint64_t)) |
 			 1;
 	struct share_me me = lock->me;
@@ -88,7 +89,7 @@ static int enter_shared(struct safestart *ss, struct shared *shared)
 static enum process_lock_verdict leave_shared(struct safestart *ss,
 					      const struct share_outcome *outcome)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 
 	lock->me.seen = outcome->sequence;
 	lock->covered = true;
@@ -111,23 +112,23 @@ static enum process_lock_verdict wait_for_window(struct safestart *ss, int64_t a
 {
 	int64_t spread = (at - now) / 8;
 
-	if (ss->process_lock.since != 0)
+	if (ss->engine.process_lock.since != 0)
 		process_lock_show(ss, PROCESS_LOCK_FREE, 0, "");
-	ss->process_lock.since = 0;
+	ss->engine.process_lock.since = 0;
 	if (at - now > PROCESS_LOCK_PAUSE_MAX_NS)
 		return process_lock_come_again(ss, now + process_lock_pause(ss, INT64_MAX));
 	return process_lock_come_again(ss,
 				       at + (int64_t)((double)spread *
-						      ((double)handle_random(ss) / UINT32_MAX)));
+						      ((double)engine_random(ss) / UINT32_MAX)));
 }
 
 /* Outcomes can't be shared: then each process runs for itself, one after the other. */
 static enum process_lock_verdict go_alone(struct safestart *ss, int error, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 
 	if (!lock->warned)
-		log_line(ss, LOG_WARNING,
+		log_line(&ss->log, LOG_WARNING,
 			 "the lock %s can't be written (%s): runs stay exclusive, but each process "
 			 "makes its own; make room, or name a lock elsewhere",
 			 handle_settings(ss)->lock, safestart_strerror(error));
@@ -138,7 +139,7 @@ static enum process_lock_verdict go_alone(struct safestart *ss, int error, int64
 /* LOCK_STATE and LOCK_RUN are held. */
 static enum process_lock_verdict lead(struct safestart *ss, struct shared *shared, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	char bytes[SHARE_OPEN_SIZE];
 
 	uint64_t closed = share_close(&shared->open, &shared->done, &lock->total);
@@ -166,7 +167,7 @@ struct changed {
 /* LOCK_STATE is held, and LOCK_RUN may be had: whoever had it may have ended since. */
 static struct changed try_to_lead(struct safestart *ss, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	struct shared shared;
 
 	int error = process_lock_take_run(lock);
@@ -189,7 +190,7 @@ static struct changed try_to_lead(struct safestart *ss, int64_t now)
 /* LOCK_STATE is held. */
 static struct changed change(struct safestart *ss, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	struct shared shared;
 
 	look(lock, &shared);
@@ -219,7 +220,7 @@ static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now
 {
 	int64_t timeout = handle_settings(ss)->lock_timeout;
 
-	int error = lock_file_try(&ss->process_lock.file, LOCK_STATE);
+	int error = lock_file_try(&ss->engine.process_lock.file, LOCK_STATE);
 	/* It is held for microseconds, unless somebody is stopped: lock_timeout=0 does not mean
 	 * these. */
 	if (error == -EAGAIN)
@@ -228,7 +229,7 @@ static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now
 	if (error < 0)
 		return process_lock_fail(ss, error, safestart_strerror(error));
 	struct changed changed = change(ss, now);
-	lock_file_release(&ss->process_lock.file, LOCK_STATE);
+	lock_file_release(&ss->engine.process_lock.file, LOCK_STATE);
 	switch (changed.how) {
 	case CHANGED_BUSY: return process_lock_busy(ss, now, timeout);
 	case CHANGED_ALONE: return go_alone(ss, changed.error, now);
@@ -241,7 +242,7 @@ static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now
 
 enum process_lock_verdict process_lock_ask_shared(struct safestart *ss, int64_t now)
 {
-	struct process_lock *lock = &ss->process_lock;
+	struct process_lock *lock = &ss->engine.process_lock;
 	struct shared shared;
 	uint64_t waiting;
 
@@ -268,7 +269,7 @@ enum process_lock_verdict process_lock_ask_shared(struct safestart *ss, int64_t 
 
 void process_lock_publish(struct safestart_run *run)
 {
-	struct process_lock *lock = &run->ss->process_lock;
+	struct process_lock *lock = &run->ss->engine.process_lock;
 	struct share_outcome outcome = {.sequence = run->shared,
 					.requests = run->batch.requests,
 					.verdict = run->outcome.verdict,
@@ -287,7 +288,7 @@ void process_lock_publish(struct safestart_run *run)
 	share_print_done(&shared.done, bytes);
 	int error = lock_file_write(&lock->file, LOCK_DONE, bytes, sizeof(bytes));
 	if (error < 0)
-		log_line(run->ss, LOG_WARNING,
+		log_line(&run->ss->log, LOG_WARNING,
 			 "the outcome can't be written to the lock %s (%s): who waits there makes "
 			 "a run of their own",
 			 handle_settings(run->ss)->lock, safestart_strerror(error));

@@ -6,20 +6,21 @@
 
 #include "base/message.h"
 #include "base/thread.h"
-#include "handle.h"
+#include "engine/engine.h"
 #include "run/run.h"
 
 /* Is this the thread that has to do the work, for nobody else will? */
 static bool drives_locked(const struct safestart *ss)
 {
-	return ss->driven && !ss->dispatching && pthread_equal(pthread_self(), ss->dispatcher);
+	return ss->engine.driven && !ss->engine.dispatching &&
+	       pthread_equal(pthread_self(), ss->engine.dispatcher);
 }
 
 /* Around everything a waiting thread does with the handle: close waits until it has left. */
 static void enter_wait(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
-	ss->waiters++;
+	ss->engine.waiters++;
 	pthread_mutex_unlock(&ss->lock);
 }
 
@@ -27,7 +28,7 @@ static void leave_wait_and_unlock(void *argument)
 {
 	struct safestart *ss = argument;
 
-	ss->waiters--;
+	ss->engine.waiters--;
 	/* Under the lock, which close has to take: afterwards ss need not exist. */
 	pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
@@ -62,7 +63,7 @@ static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, voi
 	pthread_mutex_lock(&ss->lock);
 	while ((result = met(ss, argument)) == -EAGAIN) {
 		if (drives_locked(ss)) {
-			if (timeout_ms != 0 && ss->later_open > 0)
+			if (timeout_ms != 0 && ss->run.later_open > 0)
 				result = -EDEADLK;
 			else if (polled && deadline != LOOP_NEVER && loop_now() >= deadline)
 				result = -ETIMEDOUT;
@@ -104,13 +105,13 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	outcome->verdict = SAFESTART_PENDING;
 	outcome->generation = safestart_generation(ss);
 	pthread_mutex_lock(&ss->lock);
-	int64_t next = ss->figures.next_start;
+	int64_t next = ss->engine.figures.next_start;
 	outcome->ticket = ss->tickets.answered;
-	struct process_lock_view lock = ss->lock_view;
-	bool running = ss->run != NULL, later = running && step_is_parked(ss->run);
-	const char *phase = running ? run_phase_name(ss->run) : "";
+	struct process_lock_view lock = ss->engine.lock_view;
+	bool running = ss->run.current != NULL, later = running && step_is_parked(ss->run.current);
+	const char *phase = running ? run_phase_name(ss->run.current) : "";
 	if (running)
-		outcome->run = ss->run->number;
+		outcome->run = ss->run.current->number;
 	pthread_mutex_unlock(&ss->lock);
 	char *to = outcome->message;
 	size_t size = sizeof(outcome->message);
@@ -136,14 +137,15 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 			    message_duration(next - now).text);
 	else
 		message_set(to, size, 0, "pending: %s",
-			    ss->thread ? "the run is about to start"
-				       : "nobody has called safestart_dispatch() since");
+			    handle_settings(ss)->thread
+				    ? "the run is about to start"
+				    : "nobody has called safestart_dispatch() since");
 }
 
 /* 0: this thread may wait, and in a forked child the handle is its own. */
 static int may_wait(struct safestart *ss)
 {
-	return callback_is_inside(ss) ? -EDEADLK : fork_revive(ss);
+	return callback_is_inside(ss) ? -EDEADLK : ss->revive(ss);
 }
 
 int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms,
@@ -197,7 +199,7 @@ int safestart_last_outcome(struct safestart *ss, struct safestart_outcome *outco
 {
 	if (ss == NULL || outcome == NULL || ticket_check_size(outcome) < 0)
 		return -EINVAL;
-	int error = fork_revive(ss);
+	int error = ss->revive(ss);
 	if (error < 0)
 		return error;
 	pthread_mutex_lock(&ss->lock);

@@ -8,7 +8,8 @@
 
 #include "base/thread.h"
 #include "control/control.h"
-#include "handle.h"
+#include "engine/engine.h"
+#include "open/fork.h"
 #include "run/run.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -21,14 +22,14 @@ static void before_fork(void)
 {
 	snapshot_pause_graces();
 	pthread_mutex_lock(&list_lock);
-	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
-		pthread_mutex_lock(&ss->push.lock);
+	for (struct safestart *ss = list; ss != NULL; ss = ss->open.next) {
+		pthread_mutex_lock(&ss->source.push.lock);
 		pthread_mutex_lock(&ss->lock);
 		worker_before_fork(&ss->worker);
 		control_before_fork(ss->control);
 		events_before_fork(ss->events);
 		snapshot_before_fork(ss->home);
-		lock_file_before_fork(&ss->process_lock.file);
+		lock_file_before_fork(&ss->engine.process_lock.file);
 	}
 	snapshot_rcu_before_fork();
 }
@@ -36,60 +37,41 @@ static void before_fork(void)
 static void after_fork_parent(void)
 {
 	snapshot_rcu_after_fork_parent();
-	for (struct safestart *ss = list; ss != NULL; ss = ss->next) {
-		lock_file_after_fork_parent(&ss->process_lock.file);
+	for (struct safestart *ss = list; ss != NULL; ss = ss->open.next) {
+		lock_file_after_fork_parent(&ss->engine.process_lock.file);
 		snapshot_after_fork_parent(ss->home);
 		events_after_fork_parent(ss->events);
 		control_after_fork_parent(ss->control);
 		worker_after_fork_parent(&ss->worker);
 		pthread_mutex_unlock(&ss->lock);
-		pthread_mutex_unlock(&ss->push.lock);
+		pthread_mutex_unlock(&ss->source.push.lock);
 	}
 	pthread_mutex_unlock(&list_lock);
 }
 
-/* What the parent's worker had in hand may be torn, and then is left where it is. */
-static void forget_memory(struct safestart *ss, bool torn)
-{
-	if (!torn) {
-		nodeset_unref(ss->memory.gathered);
-		nodeset_unref(ss->memory.tried);
-		nodeset_unref(ss->memory.forced);
-		nodeset_unref(ss->memory.unchanged);
-	}
-	ss->memory = (struct handle_memory){0};
-}
-
 static void make_own(struct safestart *ss)
 {
-	lock_file_after_fork_child(&ss->process_lock.file);
+	lock_file_after_fork_child(&ss->engine.process_lock.file);
 	snapshot_after_fork_child(ss->home);
 	events_after_fork_child(ss->events);
 	control_after_fork_child(ss->control);
 	bool torn = worker_after_fork_child(&ss->worker);
-	forget_memory(ss, torn);
 	ss->source.inherited = true;
-	ss->source.torn = ss->source.torn || torn || ss->gathers_owed > 0;
-	ss->anew = true;
-	ss->first_started = ss->second_started = false;
-	ss->dispatching = false;
-	ss->dispatcher = pthread_self();
-	ss->turn_wanted = ss->waiters = 0;
-	ss->drained = false;
-	ss->figures.next_start = GATE_NEVER;
+	ss->source.torn = ss->source.torn || torn || ss->run.gathers_owed > 0;
+	run_part_after_fork_child(&ss->run, torn);
 	request_after_fork(&ss->door);
-	dispatch_init(ss);
-	ss->fork_error = loop_after_fork(&ss->loop);
+	dispatch_after_fork_child(ss);
+	ss->open.fork_error = loop_after_fork(&ss->loop);
 	thread_cond_init(&ss->changed); /* its waiters do not exist here */
 	pthread_mutex_unlock(&ss->lock);
-	pthread_mutex_unlock(&ss->push.lock);
+	pthread_mutex_unlock(&ss->source.push.lock);
 }
 
 static void after_fork_child(void)
 {
 	snapshot_rcu_after_fork_child();
 	callback_forget_all();
-	for (struct safestart *ss = list; ss != NULL; ss = ss->next)
+	for (struct safestart *ss = list; ss != NULL; ss = ss->open.next)
 		make_own(ss);
 	pthread_mutex_unlock(&list_lock);
 }
@@ -114,7 +96,7 @@ int fork_register(struct safestart *ss)
 	if (!atomic_load(&registered))
 		return -ENOMEM;
 	pthread_mutex_lock(&list_lock);
-	ss->next = list;
+	ss->open.next = list;
 	list = ss;
 	pthread_mutex_unlock(&list_lock);
 	return 0;
@@ -123,9 +105,9 @@ int fork_register(struct safestart *ss)
 void fork_unregister(struct safestart *ss)
 {
 	pthread_mutex_lock(&list_lock);
-	for (struct safestart **at = &list; *at != NULL; at = &(*at)->next) {
+	for (struct safestart **at = &list; *at != NULL; at = &(*at)->open.next) {
 		if (*at == ss) {
-			*at = ss->next;
+			*at = ss->open.next;
 			break;
 		}
 	}
@@ -137,23 +119,23 @@ int fork_revive(struct safestart *ss)
 	uint32_t epoch = snapshot_epoch();
 	int error = 0;
 
-	if (atomic_load_explicit(&ss->epoch, memory_order_acquire) == epoch)
+	if (atomic_load_explicit(&ss->open.epoch, memory_order_acquire) == epoch)
 		return 0;
 	THREAD_NOT_CANCELLED;
 	pthread_mutex_lock(&ss->lock);
-	if (atomic_load_explicit(&ss->epoch, memory_order_relaxed) != epoch) {
-		if (ss->fork_error < 0)
-			error = ss->fork_error = loop_after_fork(&ss->loop);
+	if (atomic_load_explicit(&ss->open.epoch, memory_order_relaxed) != epoch) {
+		if (ss->open.fork_error < 0)
+			error = ss->open.fork_error = loop_after_fork(&ss->loop);
 		if (error == 0)
 			handle_wake(ss);
 		if (error == 0 && !request_is_shut(&ss->door))
 			error = control_start(ss);
 		/* Shut down before the fork: nothing is left to do, but to close it. */
-		ss->driven = !ss->thread || request_is_shut(&ss->door);
-		if (error == 0 && !ss->driven)
+		ss->engine.driven = !handle_settings(ss)->thread || request_is_shut(&ss->door);
+		if (error == 0 && !ss->engine.driven)
 			error = dispatch_start(ss);
 		if (error == 0)
-			atomic_store_explicit(&ss->epoch, epoch, memory_order_release);
+			atomic_store_explicit(&ss->open.epoch, epoch, memory_order_release);
 	}
 	pthread_mutex_unlock(&ss->lock);
 	return error;

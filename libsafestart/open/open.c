@@ -8,18 +8,11 @@
 #include "base/message.h"
 #include "base/thread.h"
 #include "control/control.h"
-#include "handle.h"
+#include "engine/engine.h"
+#include "open/fork.h"
 #include "run/run.h"
-#include "source/file.h"
 
 /* ---- Open ---- */
-
-static enum source_kind kind_of(const char *source)
-{
-	return strcmp(source, "push") == 0   ? SOURCE_PUSH
-	       : strcmp(source, "none") == 0 ? SOURCE_NONE
-					     : SOURCE_ADDED;
-}
 
 /* Everything that needs no undoing by kind: memory, locks, descriptors. */
 static int build(struct safestart *ss, const struct safestart_conf *conf, char *why,
@@ -28,49 +21,47 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	int error = conf_resolve(&ss->conf, conf, why, why_size);
 	if (error < 0)
 		return error;
-	ss->process_lock.file.path = handle_settings(ss)->lock;
-	ss->thread = handle_settings(ss)->thread;
-	ss->source.kind = kind_of(handle_settings(ss)->source);
+	ss->engine.process_lock.file.path = handle_settings(ss)->lock;
+	source_init(&ss->source, ss->conf->sources, handle_settings(ss)->source);
 	error = loop_init(&ss->loop);
 	if (error < 0)
 		return message_set(why, why_size, error, "no descriptors to be had: %s",
 				   safestart_strerror(error));
 	request_init(&ss->door, ss->loop.wake_fd);
-	ss->driven = !ss->thread;
+	ss->engine.driven = !handle_settings(ss)->thread;
 	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data);
 	struct safestart_snapshot *first = ss->home != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
 	atomic_init(&ss->view.live, first);
-	ss->closing_snapshot = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
-	if (ss->closing_snapshot == NULL || ticket_init(&ss->tickets) < 0 ||
+	ss->open.closing = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
+	if (ss->open.closing == NULL || ticket_init(&ss->tickets) < 0 ||
 	    thread_cond_init(&ss->changed) < 0)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
 	first->stage = SNAPSHOT_LIVE;
 	error = control_init(ss, why, why_size);
 	if (error < 0)
 		return error;
-	return ss->source.kind == SOURCE_ADDED ? gather_open_source(ss, why, why_size) : 0;
+	ss->log = (struct log){.handle = ss,
+			       .name = handle_settings(ss)->name,
+			       .write = ss->conf->callbacks.log,
+			       .user_data = ss->conf->user_data,
+			       .events = ss->events};
+	return source_open(&ss->source, why, why_size);
 }
 
 static void destroy(struct safestart *ss)
 {
-	if (ss->source.kind == SOURCE_ADDED)
-		gather_close_source(ss);
-	snapshot_discard(ss->closing_snapshot);
+	source_close(&ss->source);
+	snapshot_discard(ss->open.closing);
 	if (atomic_load(&ss->view.live) != NULL)
 		snapshot_close(&ss->view);
 	else
 		snapshot_home_unref(ss->home);
 	loop_clear(&ss->loop);
-	lock_file_clear(&ss->process_lock.file);
+	lock_file_clear(&ss->engine.process_lock.file);
 	control_clear(ss);
-	nodeset_unref(ss->memory.gathered);
-	nodeset_unref(ss->memory.tried);
-	nodeset_unref(ss->memory.forced);
-	nodeset_unref(ss->memory.unchanged);
-	nodeset_unref(ss->desired);
-	run_free_rejections(ss->rejections);
+	run_part_clear(&ss->run);
 	ticket_clear(&ss->tickets);
-	push_clear(&ss->push);
+	push_clear(&ss->source.push);
 	worker_clear(&ss->worker);
 	pthread_cond_destroy(&ss->changed);
 	pthread_mutex_destroy(&ss->lock);
@@ -86,14 +77,15 @@ static struct safestart *new_handle(void)
 		return NULL;
 	ss->loop.epoll_fd = ss->loop.wake_fd = ss->loop.timer_fd = ss->loop.hint_fd = -1;
 	ss->source.fd = -1;
-	ss->figures.next_start = GATE_NEVER;
+	ss->engine.figures.next_start = GATE_NEVER;
 	pthread_mutex_init(&ss->lock, NULL);
 	worker_init(&ss->worker);
-	push_init(&ss->push);
-	lock_file_init(&ss->process_lock.file, NULL);
-	atomic_init(&ss->epoch, snapshot_epoch());
-	atomic_init(&ss->stop, false);
-	ss->dispatcher = pthread_self();
+	push_init(&ss->source.push);
+	lock_file_init(&ss->engine.process_lock.file, NULL);
+	atomic_init(&ss->open.epoch, snapshot_epoch());
+	ss->revive = fork_revive;
+	atomic_init(&ss->engine.stop, false);
+	ss->engine.dispatcher = pthread_self();
 	return ss;
 }
 
@@ -126,7 +118,7 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 				    safestart_strerror(error));
 	}
 	*out = ss; /* before the thread: the first callback may come before we have returned */
-	if (error == 0 && ss->thread) {
+	if (error == 0 && handle_settings(ss)->thread) {
 		error = dispatch_start(ss);
 		if (error < 0)
 			message_set(why, why_size, error, "no thread to be had: %s",
@@ -149,8 +141,8 @@ int safestart_shutdown(struct safestart *ss)
 		return -EINVAL;
 	request_shut(&ss->door);
 	pthread_mutex_lock(&ss->lock);
-	if (ss->run != NULL)
-		step_cancel_locked(ss->run);
+	if (ss->run.current != NULL)
+		step_cancel_locked(ss->run.current);
 	outcome_cancel_tickets_locked(ss);
 	pthread_mutex_unlock(&ss->lock);
 	handle_wake(ss);
@@ -160,7 +152,7 @@ int safestart_shutdown(struct safestart *ss)
 static bool has_unfinished(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
-	bool unfinished = ss->later_owed > 0;
+	bool unfinished = ss->run.later_owed > 0;
 	pthread_mutex_unlock(&ss->lock);
 	return unfinished;
 }
@@ -170,11 +162,11 @@ static int wait_until_drained(struct safestart *ss, int64_t deadline)
 	int error = 0;
 
 	pthread_mutex_lock(&ss->lock);
-	ss->drained = false; /* there may be more to do than when it was found */
+	ss->engine.drained = false; /* there may be more to do than when it was found */
 	handle_wake(ss);
-	while (!ss->drained && error == 0)
+	while (!ss->engine.drained && error == 0)
 		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
-	error = ss->drained ? 0 : -ETIMEDOUT;
+	error = ss->engine.drained ? 0 : -ETIMEDOUT;
 	pthread_mutex_unlock(&ss->lock);
 	return error;
 }
@@ -182,7 +174,7 @@ static int wait_until_drained(struct safestart *ss, int64_t deadline)
 static bool has_waiters(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
-	bool waiters = ss->waiters > 0;
+	bool waiters = ss->engine.waiters > 0;
 	pthread_mutex_unlock(&ss->lock);
 	return waiters;
 }
@@ -192,9 +184,9 @@ static int wait_for_waiters(struct safestart *ss, int64_t deadline)
 	int error = 0;
 
 	pthread_mutex_lock(&ss->lock);
-	while (ss->waiters > 0 && error == 0)
+	while (ss->engine.waiters > 0 && error == 0)
 		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
-	error = ss->waiters > 0 ? -ETIMEDOUT : 0;
+	error = ss->engine.waiters > 0 ? -ETIMEDOUT : 0;
 	pthread_mutex_unlock(&ss->lock);
 	return error;
 }
@@ -202,7 +194,7 @@ static int wait_for_waiters(struct safestart *ss, int64_t deadline)
 /* Until nothing is left to do: by our threads, or here. */
 static int drain(struct safestart *ss, int64_t deadline)
 {
-	if (!ss->driven)
+	if (!ss->engine.driven)
 		return wait_until_drained(ss, deadline);
 	handle_wake(ss);
 	for (;;) {
@@ -225,11 +217,11 @@ static int drain(struct safestart *ss, int64_t deadline)
 /* The live generation goes the way of every other: replaced, waited for, retired on the worker. */
 static void publish_closing_snapshot(struct safestart *ss)
 {
-	if (ss->closing_snapshot == NULL)
+	if (ss->open.closing == NULL)
 		return;
-	ss->closing_snapshot->generation = safestart_generation(ss);
-	snapshot_publish(&ss->view, ss->closing_snapshot, loop_now());
-	ss->closing_snapshot = NULL;
+	ss->open.closing->generation = safestart_generation(ss);
+	snapshot_publish(&ss->view, ss->open.closing, loop_now());
+	ss->open.closing = NULL;
 }
 
 /* Who has to be looked for when close gives up. `control`: all else is over. */
@@ -240,11 +232,11 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 
 	callback_describe(&callback, loop_now(), inside, sizeof(inside));
 	pthread_mutex_lock(&ss->lock);
-	unsigned waiters = ss->waiters, owed = ss->later_owed;
-	bool deciding = ss->dispatching;
+	unsigned waiters = ss->engine.waiters, owed = ss->run.later_owed;
+	bool deciding = ss->engine.dispatching;
 	pthread_mutex_unlock(&ss->lock);
 	if (control) {
-		log_line(ss, LOG_WARNING,
+		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: removing the control socket in %.200s has not come to its "
 			 "end, perhaps the file system hangs; call it again when it has",
 			 handle_settings(ss)->control);
@@ -253,24 +245,24 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 	if (deciding)
 		return; /* that takes no time, unless it is in `log`, which would hang here, too */
 	if (callback.what != NULL)
-		log_line(ss, LOG_WARNING, "close gave up: %s; call it again when it has returned",
-			 inside);
+		log_line(&ss->log, LOG_WARNING,
+			 "close gave up: %s; call it again when it has returned", inside);
 	else if (owed > 0)
-		log_line(ss, LOG_WARNING,
+		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: safestart_run_finish() was not called for %u LATER runs; "
 			 "call it, then close again",
 			 owed);
-	else if (ss->starved > 0)
-		log_line(ss, LOG_WARNING,
+	else if (ss->engine.starved > 0)
+		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: no thread could be started to retire what was live; call "
 			 "it again when there are fewer");
 	else if (waiters > 0)
-		log_line(ss, LOG_WARNING,
+		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: %u threads have not left safestart_wait() yet; call it "
 			 "again",
 			 waiters);
 	else if (worker_is_idle(&ss->worker)) /* otherwise a job is in `log` */
-		log_line(ss, LOG_WARNING,
+		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: a reader has not called safestart_read_unlock(); call it "
 			 "again when it has");
 }
@@ -278,7 +270,7 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 /* A child that does not own it. */
 static bool is_inherited(const struct safestart *ss)
 {
-	return atomic_load(&ss->epoch) != snapshot_epoch();
+	return atomic_load(&ss->open.epoch) != snapshot_epoch();
 }
 
 int safestart_close(struct safestart *ss)
@@ -301,9 +293,7 @@ int safestart_close(struct safestart *ss)
 	if (is_inherited(ss)) { /* a child that never ran: there is nothing to wait for */
 		fork_unregister(ss);
 		/* Nothing of the application's is called; ours may be. */
-		ss->source.torn =
-			ss->source.torn ||
-			(ss->source.open && ss->source.chosen->source.close != file_source.close);
+		source_abandon(&ss->source);
 		destroy(ss);
 		return 0;
 	}
@@ -323,49 +313,8 @@ int safestart_close(struct safestart *ss)
 		say_what_close_waits_for(ss, control);
 	if (error < 0)
 		return error;
-	dispatch_stop(ss);
+	threads_stop(ss);
 	fork_unregister(ss);
 	destroy(ss);
 	return 0;
-}
-
-/* ---- Asking ---- */
-
-uint64_t safestart_request_restart(struct safestart *ss)
-{
-	return ss != NULL ? request_enter(&ss->door, 0, NULL) : 0;
-}
-
-uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *reason)
-{
-	if (ss == NULL || (flags & ~(uint32_t)(SAFESTART_FORCE | SAFESTART_URGENT)))
-		return 0;
-	return request_enter(&ss->door,
-			     (flags & SAFESTART_FORCE ? REQUEST_FORCE : 0) |
-				     (flags & SAFESTART_URGENT ? REQUEST_URGENT : 0),
-			     reason);
-}
-
-/* ---- An event loop of the application's ---- */
-
-int safestart_fd(struct safestart *ss)
-{
-	return ss != NULL ? ss->loop.epoll_fd : -EINVAL;
-}
-
-int safestart_dispatch(struct safestart *ss, int timeout_ms)
-{
-	if (ss == NULL)
-		return -EINVAL;
-	if (callback_is_inside(ss))
-		return -EDEADLK;
-	if (ss->thread)
-		return -EBUSY;
-	int error = fork_revive(ss);
-	return error < 0 ? error : dispatch_turn(ss, timeout_ms);
-}
-
-void safestart_free(void *memory)
-{
-	free(memory);
 }

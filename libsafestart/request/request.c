@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/loop.h"
 #include "base/message.h"
 #include "base/thread.h"
 
@@ -61,17 +62,6 @@ void request_init(struct request_door *door, int wake_fd)
 	memset(door, 0, sizeof(*door));
 	door->wake_fd = wake_fd;
 	atomic_init(&door->word, ONE_TICKET | (drain() ? REQUEST_LOAD : 0));
-}
-
-void request_wake(int fd)
-{
-	int saved = errno;
-	uint64_t one = 1;
-
-	/* By raw system call: write() is a cancellation point. A full counter (EAGAIN) is a
-	 * wake-up, too. */
-	(void)syscall(SYS_write, fd, &one, sizeof(one));
-	errno = saved;
 }
 
 /*
@@ -126,7 +116,7 @@ uint64_t request_join(struct request_door *door, uint32_t flags, const char *rea
 	 * seen them, everybody else wakes it as well. Urgent is not waited for, so it always wakes.
 	 */
 	if (!(old & REQUEST_SEEN) || (flags & REQUEST_URGENT))
-		request_wake(door->wake_fd);
+		loop_wake(door->wake_fd);
 	return ticket_of(old);
 }
 

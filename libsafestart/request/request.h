@@ -96,7 +96,4 @@ uint64_t request_issued(const struct request_door *door, uint64_t *open_requests
 /* In a forked child: nobody is looking, whatever the word says. */
 void request_after_fork(struct request_door *door);
 
-/* Wake whoever polls `fd`, an eventfd. Signal-safe, keeps errno, no cancellation point. */
-void request_wake(int fd);
-
 #endif

@@ -14,7 +14,7 @@ int candidate_build(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 
 	pthread_mutex_lock(&ss->lock);
-	bool anew = ss->anew;
+	bool anew = ss->run.inherited;
 	pthread_mutex_unlock(&ss->lock);
 	int error = nodeset_plan(&run->plan, current->nodes, current->count, run->wanted, anew);
 	if (error < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* last_good: the file of last_good: the last applied set, readable at any instant whoever is killed
- * when. Worker. */
+/* last_good_file: the file of last_good: the last applied set, readable at any instant whoever is
+ * killed when. Worker. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/message.h"
-#include "handle.h"
+#include "run/last_good.h"
 
 static int read_all(int fd, char *buffer, size_t size, size_t *length)
 {

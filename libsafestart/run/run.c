@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "run/run.h"
 
+#include "run/last_good.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,9 +143,9 @@ static enum run_phase commit(struct safestart_run *run)
 		snapshot_publish(&ss->view, run->candidate, loop_now());
 		run->committed = true;
 		run->keep = !run->from_kept && handle_settings(ss)->last_good != NULL;
-		ss->anew = false;
-		rejections = ss->rejections;
-		ss->rejections = NULL;
+		ss->run.inherited = false;
+		rejections = ss->run.rejections;
+		ss->run.rejections = NULL;
 		pthread_cond_broadcast(&ss->changed);
 	}
 	pthread_mutex_unlock(&ss->lock);
@@ -161,7 +163,7 @@ static int judge(struct safestart_run *run, size_t live, size_t count, char *why
 /* How many runs in a row have tried this set, and is it one that was forced? */
 static void recall(struct safestart_run *run)
 {
-	struct handle_memory *memory = &run->ss->memory;
+	struct run_memory *memory = &run->ss->run.memory;
 	bool same = run->wanted == memory->tried || nodeset_equal(run->wanted, memory->tried);
 
 	memory->attempts = same ? memory->attempts + 1 : 1;
@@ -178,31 +180,13 @@ static void recall(struct safestart_run *run)
 	memory->forced = run->forced ? nodeset_ref(run->wanted) : NULL;
 }
 
-/* The set that last_good keeps, when nothing has been live yet. */
-static struct nodeset *kept_set(struct safestart_run *run)
-{
-	const struct settings *settings = handle_settings(run->ss);
-	struct nodeset *kept = NULL;
-	char why[256];
-
-	if (settings->last_good == NULL || live_count(run) > 0 || safestart_generation(run->ss) > 0)
-		return NULL;
-	int error = last_good_load(&kept, settings, why, sizeof(why));
-	run->kept_later = error < 0 && error != -ENOENT && !run_is_refusal(error);
-	if (error < 0 && error != -ENOENT && !run->ss->memory.kept_tried)
-		log_line(run->ss, LOG_WARNING, "last_good %s can't be used: %s",
-			 settings->last_good, why);
-	run->ss->memory.kept_tried = true;
-	return kept;
-}
-
 static void show_desired(struct safestart_run *run)
 {
 	struct safestart *ss = run->ss;
 
 	pthread_mutex_lock(&ss->lock);
-	struct nodeset *old = ss->desired;
-	ss->desired = nodeset_ref(run->wanted);
+	struct nodeset *old = ss->run.desired;
+	ss->run.desired = nodeset_ref(run->wanted);
 	pthread_mutex_unlock(&ss->lock);
 	nodeset_unref(old);
 }
@@ -234,7 +218,7 @@ static void add_lost(const struct safestart_run *run, char *words, size_t size)
 /* What is unchanged need not be compared again, however large it is. */
 static bool is_known_unchanged(const struct safestart_run *run)
 {
-	const struct handle_memory *memory = &run->ss->memory;
+	const struct run_memory *memory = &run->ss->run.memory;
 
 	return run->wanted == memory->unchanged &&
 	       run->current->generation == memory->unchanged_from;
@@ -242,7 +226,7 @@ static bool is_known_unchanged(const struct safestart_run *run)
 
 static void remember_unchanged(struct safestart_run *run)
 {
-	struct handle_memory *memory = &run->ss->memory;
+	struct run_memory *memory = &run->ss->run.memory;
 
 	nodeset_unref(memory->unchanged);
 	memory->unchanged = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
@@ -277,8 +261,7 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 static void say_refused(const struct safestart_run *run, char *text, size_t size)
 {
 	if (run->ss->source.kind == SOURCE_ADDED)
-		message_set(text, size, 0, "refused what %.60s holds",
-			    handle_settings(run->ss)->source);
+		message_set(text, size, 0, "refused what %.60s holds", run->ss->source.name);
 	else
 		message_set(text, size, 0, "refused");
 }
@@ -301,15 +284,15 @@ static void show_rejections(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 
 	pthread_mutex_lock(&ss->lock);
-	struct rejection *old = ss->rejections;
-	ss->rejections = copy;
+	struct rejection *old = ss->run.rejections;
+	ss->run.rejections = copy;
 	pthread_mutex_unlock(&ss->lock);
 	run_free_rejections(old);
 }
 
 static enum run_phase after_gather(struct safestart_run *run, int result)
 {
-	struct nodeset *kept = kept_set(run);
+	struct nodeset *kept = last_good_stand_in(run->ss, &run->kept_later);
 
 	run->gather_error = check(run, result, kept != NULL ? kept->count : 0);
 	if (run->gather_error < 0 && run->wanted == NULL)
@@ -452,7 +435,7 @@ static bool advance(struct safestart_run *run)
  */
 static void tear_down(struct safestart_run *run)
 {
-	struct handle_memory *memory = &run->ss->memory;
+	struct run_memory *memory = &run->ss->run.memory;
 	struct callback_frame frame;
 
 	/* Done with this set. */
@@ -508,7 +491,7 @@ struct safestart_run *run_new(struct safestart *ss)
 void run_free(struct safestart_run *run)
 {
 	run_free_rejections(run->rejections);
-	nodeset_unref(run->gathered);
+	nodeset_unref(run->gather.set);
 	nodeset_unref(run->wanted);
 	nodeset_unref(run->outgoing);
 	nodeset_plan_clear(&run->plan);

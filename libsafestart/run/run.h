@@ -52,9 +52,7 @@ struct safestart_run {
 	struct safestart_run *next_parked;
 
 	/* The worker's. */
-	bool has_previous; /* the source may call this gather unchanged */
-	bool gathered_unchanged;
-	struct nodeset *gathered;
+	struct safestart_gather gather;
 	int gather_error;
 	char words[256]; /* why the gather failed, or the refusal */
 	struct nodeset *wanted;
@@ -133,15 +131,6 @@ void step_set_locked(struct safestart_run *run, uint32_t bits);
 bool step_is_parked(const struct safestart_run *run);
 bool step_is_called(const struct safestart_run *run);
 
-/* ---- outcome.c: the dispatching thread's ---- */
-
-/* The outcome is known: tell the gate, the waiters, the log and the application. */
-void outcome_of_run(struct safestart_run *run, bool again);
-void outcome_expired(struct safestart_run *run);   /* past its deadline */
-void outcome_cancelled(struct safestart_run *run); /* shut down; its ticket is answered already */
-void outcome_not_started(struct safestart_run *run, int error); /* no thread to be had */
-void outcome_drop(struct safestart_run *run); /* one of run->jobs is done with it */
-
 /* For showing: without memory for all of them, the first ones. */
 struct rejection *run_copy_rejections(const struct rejection *from);
 void run_free_rejections(struct rejection *rejections);
@@ -150,8 +139,6 @@ void run_free_rejections(struct rejection *rejections);
 int gather_call(struct safestart_run *run);
 /* What came of it, into run->wanted. 0 or -errno, run->words says why. */
 int gather_result(struct safestart_run *run, int result);
-int gather_open_source(struct safestart *ss, char *why, size_t why_size);
-void gather_close_source(struct safestart *ss);
 
 /* candidate.c: from the wanted set to a snapshot that could be live. 0 or -ENOMEM. */
 int candidate_build(struct safestart_run *run);

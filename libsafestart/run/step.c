@@ -30,7 +30,7 @@ bool step_is_called(const struct safestart_run *run)
 static void leave_later_locked(struct safestart_run *run)
 {
 	if (step_is_parked(run) && !run_gave_up(run))
-		run->ss->later_open--;
+		run->ss->run.later_open--;
 }
 
 bool step_expire_locked(struct safestart_run *run, int64_t now)
@@ -75,8 +75,8 @@ int safestart_run_finish(struct safestart_run *run, int error)
 	bool late = run_gave_up(run);
 	leave_later_locked(run);
 	if (step_is_parked(run)) {
-		ss->later_owed--;
-		ss->gathers_owed -= run->phase == RUN_GATHER;
+		ss->run.later_owed--;
+		ss->run.gathers_owed -= run->phase == RUN_GATHER;
 	}
 	if (!late)
 		run->finish_error = error <= 0 ? error : -EINVAL;
@@ -129,9 +129,9 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 		bits = bits_of(run);
 	if (*result == SAFESTART_LATER && !(bits & RUN_CALLED)) {
 		step_set_locked(run, RUN_LATER);
-		ss->later_owed++;
-		ss->gathers_owed += phase == RUN_GATHER;
-		ss->later_open += !run_gave_up(run);
+		ss->run.later_owed++;
+		ss->run.gathers_owed += phase == RUN_GATHER;
+		ss->run.later_open += !run_gave_up(run);
 		then = STEP_PARK;
 	} else if (bits & (RUN_EXPIRED | RUN_CANCELLED)) {
 		then = STEP_GIVE_UP;

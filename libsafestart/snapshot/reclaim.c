@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/loop.h"
 #include "base/thread.h"
-#include "request/request.h"
 #include "snapshot/snapshot.h"
 
 static bool is_collectable(struct safestart_snapshot *snapshot)
@@ -87,7 +87,7 @@ static void *grace_thread(void *argument)
 		pthread_mutex_lock(&home->lock);
 		advance_stage(home, SNAPSHOT_WAITING, SNAPSHOT_PASSED);
 		home->graces_over = wanted;
-		request_wake(home->wake_fd);
+		loop_wake(home->wake_fd);
 	}
 	pthread_mutex_unlock(&home->lock);
 	return NULL;

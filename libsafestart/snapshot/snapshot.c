@@ -16,6 +16,7 @@ static inline void _urcu_bp_read_lock_update(unsigned long tmp) TOUCHES_RECORD;
 static inline void _urcu_bp_read_lock(void) TOUCHES_RECORD;
 #include <urcu-bp.h>
 
+#include "base/loop.h"
 #include "base/thread.h"
 #include "nodes/nodeset.h"
 #include "request/request.h"
@@ -336,7 +337,7 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 		if (orphaned)
 			last_after_close = true;
 		else
-			request_wake(home->wake_fd);
+			loop_wake(home->wake_fd);
 	}
 	reader_leaves();
 	if (last_after_close)

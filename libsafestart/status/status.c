@@ -196,7 +196,7 @@ static json_t *status(struct safestart *ss, const struct status_view *view)
 	if (settings->last_good != NULL)
 		failed |= json_object_set_new(root, "last_good",
 					      json_pack("{s:s,s:s}", "path", text, "error",
-							view->figures.last_good_error));
+							view->last_good_error));
 	if (settings->lock != NULL)
 		failed |= json_object_set_new(root, "lock", lock_json(settings, view));
 	if (failed == 0)
@@ -210,7 +210,7 @@ char *safestart_status_json(struct safestart *ss)
 	struct status_view view;
 	char *text;
 
-	if (ss == NULL || fork_revive(ss) < 0 || status_view_take(ss, &view) < 0)
+	if (ss == NULL || ss->revive(ss) < 0 || status_view_take(ss, &view) < 0)
 		return NULL;
 	json_t *root = status(ss, &view);
 	status_view_drop(&view);
@@ -320,7 +320,7 @@ char *safestart_metrics_text(struct safestart *ss)
 	char *text = NULL;
 	size_t size;
 
-	if (ss == NULL || fork_revive(ss) < 0)
+	if (ss == NULL || ss->revive(ss) < 0)
 		return NULL;
 	FILE *to = open_memstream(&text, &size);
 	if (to == NULL)

@@ -52,7 +52,7 @@ int status_view_take(struct safestart *ss, struct status_view *view)
 	view->retiring = snapshot_retiring(ss->home, view->live);
 	/* What was pushed counts at once, what a source has only once it was read. */
 	if (ss->source.kind == SOURCE_PUSH)
-		view->desired = push_desired(&ss->push);
+		view->desired = push_desired(&ss->source.push);
 	view->callback = worker_callback(&ss->worker);
 	view->oldest_since =
 		snapshot_oldest(ss->home, false, &view->oldest_generation, &view->oldest_borrowed);
@@ -61,17 +61,18 @@ int status_view_take(struct safestart *ss, struct status_view *view)
 		view->oldest_since = 0;
 	view->shut = request_is_shut(&ss->door);
 	pthread_mutex_lock(&ss->lock);
-	if (view->desired == NULL && ss->desired != NULL)
-		view->desired = nodeset_ref(ss->desired);
-	view->rejections = run_copy_rejections(ss->rejections);
-	view->figures = ss->figures;
-	view->lock = ss->lock_view;
+	if (view->desired == NULL && ss->run.desired != NULL)
+		view->desired = nodeset_ref(ss->run.desired);
+	view->rejections = run_copy_rejections(ss->run.rejections);
+	view->figures = ss->engine.figures;
+	view->lock = ss->engine.lock_view;
+	message_copy(view->last_good_error, sizeof(view->last_good_error), ss->run.last_good_error);
 	view->any = ss->tickets.any;
 	view->last = ss->tickets.last;
-	view->run = ss->run != NULL ? ss->run->number : 0;
-	view->phase = ss->run != NULL ? run_phase_name(ss->run) : "";
-	view->later = ss->run != NULL && step_is_parked(ss->run);
-	view->unfinished = ss->later_owed - ss->later_open;
+	view->run = ss->run.current != NULL ? ss->run.current->number : 0;
+	view->phase = ss->run.current != NULL ? run_phase_name(ss->run.current) : "";
+	view->later = ss->run.current != NULL && step_is_parked(ss->run.current);
+	view->unfinished = ss->run.later_owed - ss->run.later_open;
 	request_issued(&ss->door, &view->requests);
 	view->requests += view->figures.requests;
 	pthread_mutex_unlock(&ss->lock);
@@ -166,7 +167,7 @@ int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t
 
 	if (ss == NULL || id == NULL)
 		return -EINVAL;
-	int result = fork_revive(ss);
+	int result = ss->revive(ss);
 	if (result < 0)
 		return result;
 	if (status_view_take(ss, &view) < 0)

@@ -17,7 +17,8 @@ struct status_view {
 	struct rejection *rejections;
 	struct rejection **rejected; /* the same, by id */
 	size_t rejected_count;
-	struct handle_figures figures;
+	struct engine_figures figures;
+	char last_good_error[160]; /* "": it is up to date, or there is none */
 	struct safestart_outcome last;
 	bool any;
 	uint64_t run; /* in progress; 0: none */

@@ -333,8 +333,8 @@ static void on_log(int level, const char *message, void *user_data)
 
 /* ---- The source ---- */
 
-static int source_open(void **state, const struct safestart_source_conf *conf, char *why,
-		       size_t why_size, void *user_data)
+static int app_open(void **state, const struct safestart_source_conf *conf, char *why,
+		    size_t why_size, void *user_data)
 {
 	(void)conf, (void)why, (void)why_size;
 	*state = user_data;
@@ -363,7 +363,7 @@ static int hand_over(struct model_run *run, struct safestart_gather *gather)
 	return error;
 }
 
-static int source_gather(void *state, struct safestart_gather *gather)
+static int app_gather(void *state, struct safestart_gather *gather)
 {
 	struct model_run *run = model.current;
 
@@ -374,7 +374,7 @@ static int source_gather(void *state, struct safestart_gather *gather)
 	return handed < 0 ? handed : result;
 }
 
-static void source_close(void *state)
+static void app_close(void *state)
 {
 	HOLD(state == &application);
 }
@@ -451,9 +451,9 @@ void application_use(struct safestart_conf *conf)
 	};
 	const struct safestart_source source = {.size = sizeof(source),
 						.scheme = "told",
-						.open = source_open,
-						.gather = source_gather,
-						.close = source_close};
+						.open = app_open,
+						.gather = app_gather,
+						.close = app_close};
 
 	HOLD(safestart_conf_set_callbacks(conf, &callbacks, &application) == 0);
 	HOLD(safestart_conf_add_source(conf, &source, &application) == 0);

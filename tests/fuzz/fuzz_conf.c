@@ -50,12 +50,9 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 {
 	const struct settings *s = &conf->settings;
 	const struct gate_conf *g = &s->gate;
-	const char *own = NULL;
+	char **values = sources_value(conf->sources, "own_colour");
+	const char *own = values != NULL ? *values : NULL;
 
-	for (const struct conf_source *added = conf->sources; added != NULL; added = added->next) {
-		if (strcmp(added->source.scheme, "own") == 0)
-			own = added->values[0];
-	}
 	snprintf(text, size,
 		 "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %zu %d|%zu %zu|%d %d|%d|%s",
 		 s->name != NULL ? s->name : "", s->source,

@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/loop.h"
 #include "fuzz.h"
-#include "request/request.h"
 #include "snapshot/snapshot.h"
 
 #define NEVER INT64_MAX
@@ -121,6 +121,6 @@ int __wrap_snapshot_reclaim(struct snapshot_home *home)
 	}
 	pthread_mutex_unlock(&home->lock);
 	if (passed)
-		request_wake(home->wake_fd);
+		loop_wake(home->wake_fd);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/loop.h"
 #include "support/support.h"
 
 static struct request_door door;
@@ -342,7 +343,7 @@ static void assert_whole_reason(const char *reason)
 static void leave_work(void)
 {
 	atomic_fetch_sub(&at_work, 1);
-	request_wake(door.wake_fd);
+	loop_wake(door.wake_fd);
 }
 
 static void start_requesters(void *(*work)(void *))

@@ -417,7 +417,7 @@ END_TEST
 
 START_TEST(p9_every_call_fails_once_with_a_lock)
 {
-	play_all("locked", locked, 50);
+	play_all("locked", locked, 45);
 }
 END_TEST
 

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* fork: the handles of the process, around fork, and a handle made a forked child's own. Any
+ * thread. [P17] */
+#ifndef SAFESTART_OPEN_FORK_H
+#define SAFESTART_OPEN_FORK_H
+
+struct safestart;
+
+/* From here on fork handling knows it. 0 or -ENOMEM. */
+int fork_register(struct safestart *ss);
+void fork_unregister(struct safestart *ss);
+
+/* safestart.revive: 0 at once unless this is a child that does not own it yet; -errno. */
+int fork_revive(struct safestart *ss);
+
+#endif

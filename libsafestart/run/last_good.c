@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* last_good: when the kept set stands in for a source, and when what is live is kept. Worker, no
+ * lock held: reading and writing the file may take long. */
+#include "run/last_good.h"
+
+#include <errno.h>
+
+#include "base/message.h"
+
+struct nodeset *last_good_stand_in(struct safestart *ss, bool *later)
+{
+	const struct settings *settings = handle_settings(ss);
+	struct nodeset *kept = NULL;
+	char why[256];
+
+	*later = false;
+	if (settings->last_good == NULL || safestart_generation(ss) > 0)
+		return NULL;
+	int error = last_good_load(&kept, settings, why, sizeof(why));
+	*later = error < 0 && error != -ENOENT && !run_is_refusal(error);
+	if (error < 0 && error != -ENOENT && !ss->run.memory.kept_tried)
+		log_line(&ss->log, LOG_WARNING, "last_good %s can't be used: %s",
+			 settings->last_good, why);
+	ss->run.memory.kept_tried = true;
+	return kept;
+}
+
+/* 0: not by itself. Not once it is shut down: at its end close has nothing live, and that is not a
+ * set to keep. */
+int64_t last_good_pause(const struct safestart *ss)
+{
+	const struct gate_conf *gate = &handle_settings(ss)->gate;
+
+	return gate->retry_min > 0 && !request_is_shut(&ss->door) ? gate->retry_max : 0;
+}
+
+static void say_not_kept(struct safestart *ss, uint32_t failures, const char *why)
+{
+	int64_t pause = last_good_pause(ss);
+	const char *otherwise = request_is_shut(&ss->door)
+					? "not tried again, for the handle is shut down"
+					: "tried again after the next change";
+
+	/* The same thing again every 30 s hides what matters. */
+	log_line(&ss->log, log_repeated(LOG_WARNING, failures),
+		 "last_good %s is not up to date, a restart would begin with an older set: %s; "
+		 "%s%s",
+		 handle_settings(ss)->last_good, why, pause > 0 ? "tried again in " : otherwise,
+		 pause > 0 ? message_duration(pause).text : "");
+}
+
+void last_good_write(struct safestart *ss)
+{
+	const char *path = handle_settings(ss)->last_good;
+	struct callback_frame frame;
+	char why[sizeof(ss->run.last_good_error)] = "";
+
+	callback_enter(&frame, ss, &ss->worker, "writing last_good", 0, loop_now());
+	struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
+	char *json = safestart_snapshot_json(live);
+	int error = json != NULL ? last_good_save(path, json, why, sizeof(why))
+				 : message_set(why, sizeof(why), -ENOMEM, "out of memory");
+	safestart_free(json);
+	safestart_snapshot_release(live);
+	callback_leave(&frame, &ss->worker);
+	uint32_t failures = error < 0 ? atomic_load(&ss->run.last_good_failures) + 1 : 0;
+	atomic_store(&ss->run.last_good_failures, failures);
+	if (error < 0)
+		say_not_kept(ss, failures, why);
+	pthread_mutex_lock(&ss->lock);
+	message_copy(ss->run.last_good_error, sizeof(ss->run.last_good_error), why);
+	pthread_mutex_unlock(&ss->lock);
+}

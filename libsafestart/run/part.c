@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* part: the end of the run storey's part of a handle, and what becomes of it in a forked child. No
+ * run is in progress here. */
+#include "run/part.h"
+
+#include "run/run.h"
+
+static void clear_memory(struct run_memory *memory)
+{
+	nodeset_unref(memory->gathered);
+	nodeset_unref(memory->tried);
+	nodeset_unref(memory->forced);
+	nodeset_unref(memory->unchanged);
+}
+
+void run_part_clear(struct run_part *part)
+{
+	clear_memory(&part->memory);
+	nodeset_unref(part->desired);
+	run_free_rejections(part->rejections);
+}
+
+void run_part_after_fork_child(struct run_part *part, bool torn)
+{
+	if (!torn)
+		clear_memory(&part->memory);
+	part->memory = (struct run_memory){0};
+	atomic_store(&part->last_good_failures, 0);
+	part->inherited = true;
+	part->current = NULL;
+	part->later_open = part->later_owed = part->gathers_owed = 0;
+}
