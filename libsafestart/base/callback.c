@@ -16,15 +16,15 @@ void callback_describe(const struct callback_inside *callback, int64_t now, char
 {
 	if (!callback->busy)
 		message_copy(words, size,
-			     "no thread has come to it, perhaps the process was stopped");
+			     "no thread has executed it yet; perhaps the process was stopped");
 	else if (callback->what == NULL)
 		message_copy(words, size,
-			     "another job has not come to its end, perhaps it is inside `log`");
+			     "another job has not returned; perhaps it is inside `log`");
 	else if (callback->run == 0)
-		message_set(words, size, 0, "`%s` has been inside for %s", callback->what,
+		message_set(words, size, 0, "`%s` has not returned for %s", callback->what,
 			    message_duration(now - callback->since).text);
 	else
-		message_set(words, size, 0, "`%s` of run %llu has been inside for %s",
+		message_set(words, size, 0, "`%s` of run %llu has not returned for %s",
 			    callback->what, (unsigned long long)callback->run,
 			    message_duration(now - callback->since).text);
 }

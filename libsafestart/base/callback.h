@@ -24,8 +24,8 @@ void callback_forget_all(void);
 /* Is this thread inside a callback of that handle? */
 bool callback_is_inside(const void *handle);
 
-/* "`prepare` of run 7 has been inside for 31s". Without a callback a job can only be kept by `log`,
- * or by work of ours; without a job it is the thread that has not come. */
+/* "`prepare` of run 7 has not returned for 31 s". Without a callback a job can only be kept by
+ * `log`, or by work of ours; without a job it is the thread that has not come. */
 void callback_describe(const struct callback_inside *callback, int64_t now, char *words,
 		       size_t size);
 

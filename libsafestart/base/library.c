@@ -21,13 +21,13 @@ const char *safestart_strerror(int error)
 	switch (number) {
 	case 0: return "fine";
 	case EDEADLK:
-		return "would wait for itself: called inside a callback, or by the thread that has "
-		       "to finish a LATER run";
+		return "this call would wait for itself: made inside a callback, or by the thread "
+		       "that has to finish a LATER run";
 	case ERANGE: return "a guard rail refused the set";
 	case ETIMEDOUT: return "timed out";
 	case ESTALE: return "too late, the result is ignored";
 	case ECANCELED: return "the handle was shut down";
-	case ENODATA: return "answered, but the answer is no longer kept";
+	case ENODATA: return "answered too long ago: the outcome is no longer kept";
 	default: break;
 	}
 	const char *words = number > 0 ? strerrordesc_np(number) : NULL;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* log: a line is clean UTF-8 of at most 639 bytes; the events get it before the application does,
+ * which may take long. */
 #include "base/log.h"
 
 #include <stdarg.h>

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* message: every word that leaves the library passes here: cut between characters, one line, valid
+ * UTF-8. Pure; any thread. */
 #include "base/message.h"
 
 #include <stdarg.h>
@@ -107,11 +109,11 @@ struct message_duration message_duration(long long ns)
 	long long ms = ns / 1000000, s = ms / 1000;
 
 	if (ns > 0 && ns < 1000000)
-		snprintf(d.text, sizeof(d.text), "%lldus", ns / 1000);
+		snprintf(d.text, sizeof(d.text), "%lld us", ns / 1000);
 	else if (ms < 10000)
-		snprintf(d.text, sizeof(d.text), "%lldms", ms < 0 ? 0 : ms);
+		snprintf(d.text, sizeof(d.text), "%lld ms", ms < 0 ? 0 : ms);
 	else if (s < 120)
-		snprintf(d.text, sizeof(d.text), "%llds", s);
+		snprintf(d.text, sizeof(d.text), "%lld s", s);
 	else if (s < 7200)
 		snprintf(d.text, sizeof(d.text), "%lldm%02llds", s / 60, s % 60);
 	else

@@ -19,7 +19,7 @@ void message_copy(char *to, size_t size, const char *from);
 bool message_is_utf8(const char *text);
 void message_clean(char *text);
 
-/* A number of nanoseconds for people: "850ms", "4m12s". */
+/* A number of nanoseconds for people: "850 ms", "4m12s". */
 struct message_duration {
 	char text[32];
 };

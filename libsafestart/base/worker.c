@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* worker: two lists, of what is to be executed and what was, both in the order of posting. Any
- * thread, under worker->lock, which is never held while a job is executed: that may take for ever. */
+ * thread, under worker->lock, which is never held while a job is executed: that may take for ever.
+ */
 #include "base/worker.h"
 
 #include "base/invariant.h"

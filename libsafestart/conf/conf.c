@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* conf: the table, setting a value, and the copy that a handle works by. One thread at a time for
+ * each conf; a handle's copy is constant. On an error nothing has changed. */
 #include "conf/conf.h"
 
 #include <errno.h>
@@ -277,7 +279,7 @@ static int check_together(struct safestart_conf *conf, bool max_delay_set, char 
 		if (max_delay_set)
 			return message_set(why, why_size, -EINVAL,
 					   "max_delay is shorter than debounce: no request could "
-					   "ever wait for quiet; raise max_delay or lower "
+					   "wait for the quiet time; raise max_delay or lower "
 					   "debounce");
 		gate->max_delay = gate->debounce;
 	}
@@ -293,9 +295,10 @@ static int check_together(struct safestart_conf *conf, bool max_delay_set, char 
 				   "lock_share=yes needs a file to share: set lock=PATH too");
 	if (conf->settings.lock_share && strcmp(conf->settings.source, "none") != 0)
 		return message_set(why, why_size, -EINVAL,
-				   "lock_share=yes with source=%.60s: one process' run can't apply "
-				   "nodes in another; set source=none, or leave lock_share out "
-				   "(each process then makes its own run, one after the other)",
+				   "lock_share=yes with source=%.60s: the run of one process "
+				   "cannot apply nodes in another; set source=none, or leave "
+				   "lock_share out (each process then makes its own run, one after "
+				   "the other)",
 				   conf->settings.source);
 	if (strcmp(conf->settings.source, "push") != 0 &&
 	    strcmp(conf->settings.source, "none") != 0 &&
@@ -330,7 +333,7 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 	struct nodeset *set;
 
 	if (json == NULL)
-		return message_set(why, why_size, -EINVAL, "there is no document: json is NULL");
+		return message_set(why, why_size, -EINVAL, "json is NULL: there is no document");
 	int error = conf_resolve(&resolved, conf, why, why_size);
 	if (error < 0)
 		return error;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* value: the parsers, and the distance between words for "the nearest is …". Pure: no locale, no
+ * state. */
 #include "conf/value.h"
 
 #include <errno.h>

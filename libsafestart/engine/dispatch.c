@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "base/thread.h"
 #include "engine/engine.h"
@@ -27,8 +28,8 @@ static void watch_source(struct safestart *ss)
 	int error = loop_watch(&ss->loop, ss->source.fd);
 	if (error < 0 && !ss->engine.hint_warned)
 		log_line(&ss->log, LOG_WARNING,
-			 "changes of the source go unnoticed until the next reconcile: its "
-			 "descriptor can't be watched (%s); tried again then",
+			 "cannot watch the source's descriptor (%s): changes are noticed only by a "
+			 "request or the next reconcile; retrying then",
 			 safestart_strerror(error));
 	ss->engine.hint_warned = error < 0;
 }
@@ -38,6 +39,7 @@ static void run_done(struct job *job)
 	struct safestart_run *run = (struct safestart_run *)(void *)job;
 	struct safestart *ss = run->ss;
 
+	invariant(!job->posted && run->jobs > 0);
 	watch_source(ss);
 	if (step_is_parked(run) || (step_is_called(run) && run->current != NULL)) {
 		run->next_parked = ss->engine.parked;
@@ -104,6 +106,7 @@ static void take_finished(struct safestart *ss)
 	struct job *job;
 
 	while ((job = worker_take_finished(&ss->worker)) != NULL) {
+		invariant(job->done != NULL);
 		job->done(job);
 		if (ss->engine.run_deferred) { /* what was in the way has returned */
 			ss->engine.run_deferred = false;
@@ -126,6 +129,7 @@ static void resume_parked(struct safestart *ss)
 			at = &run->next_parked;
 			continue;
 		}
+		invariant(!run->resumed && run->jobs > 0);
 		*at = run->next_parked;
 		run->resumed = true;
 		/* Cannot be: there were two threads before. */
@@ -154,6 +158,7 @@ static void expire_run(struct safestart *ss, int64_t now)
 /* The lock was not to be had, or another process has made the run. */
 static void end_unbegun(struct safestart *ss, struct safestart_run *run)
 {
+	invariant(run->outcome.verdict == SAFESTART_PENDING && !run->locked);
 	run->outcome = ss->engine.process_lock.end;
 	outcome_of_run(run, run->outcome.verdict >= SAFESTART_FAILED);
 	outcome_drop(run);
@@ -172,7 +177,7 @@ static void start_run(struct safestart *ss, int64_t now)
 		 * the memory. */
 		if (may != PROCESS_LOCK_WAIT)
 			log_line(&ss->log, engine_starved(ss),
-				 "no memory for a run; tried again in 100ms");
+				 "out of memory for a run; retrying in 100 ms");
 		if (may == PROCESS_LOCK_BEGIN)
 			process_lock_undo(ss);
 		gate_not_started(&ss->gate, may == PROCESS_LOCK_WAIT
@@ -190,10 +195,11 @@ static void start_run(struct safestart *ss, int64_t now)
 	run->job.done = run_done;
 	run->jobs = 1;
 	pthread_mutex_lock(&ss->lock);
+	invariant(ss->run.current == NULL); /* [P1] */
 	run->number = ++ss->run.count;
 	ss->run.current = run;
 	ss->engine.figures.run_started = now;
-	/* A shutdown that came before has answered the batch; the run must not begin. */
+	/* A shutdown that came before has answered the batch; the run must not begin. [P6] */
 	bool shut = request_is_shut(&ss->door);
 	if (shut)
 		step_cancel_locked(run);
@@ -234,6 +240,7 @@ static int64_t look(struct safestart *ss)
 			verdict = gate_tick(&ss->gate, now);
 		}
 		/* Not deaf, yet a request slipped in between: look again. */
+		invariant(!verdict.start && verdict.wake_at >= 0);
 	} while (!verdict.deaf && request_listen(&ss->door));
 	return verdict.wake_at;
 }
@@ -249,7 +256,7 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	int error = snapshot_reclaim(ss->home);
 	if (error < 0) {
 		log_line(&ss->log, engine_starved(ss),
-			 "retiring has to wait: no thread to be had (%s)",
+			 "cannot start a thread (%s): retiring has to wait",
 			 safestart_strerror(error));
 		return now + TRY_AGAIN_NS;
 	}
@@ -261,7 +268,7 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	ss->engine.warned_about = generation;
 	log_line(&ss->log, LOG_WARNING,
 		 "a reader of generation %llu has not called safestart_read_unlock() for %s: its "
-		 "nodes can't be retired; reloads go on",
+		 "nodes cannot be retired; reloads go on",
 		 (unsigned long long)generation, message_duration(now - since).text);
 	return LOOP_NEVER;
 }
@@ -287,25 +294,33 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 	ss->engine.drained = request_is_shut(&ss->door) && ss->run.current == NULL &&
 			     ss->engine.parked == NULL && worker_is_idle(&ss->worker) &&
 			     snapshot_is_settled(ss->home);
+	invariant(!ss->engine.drained || ss->run.later_open == 0);
 	pthread_mutex_unlock(&ss->lock);
 	loop_arm(&ss->loop, wake_at);
+}
+
+/* Is this the thread that decides? Read without the lock: only this thread changes it. */
+static bool has_turn(const struct safestart *ss)
+{
+	return ss->engine.dispatching && pthread_equal(ss->engine.dispatcher, pthread_self());
 }
 
 static void turn(struct safestart *ss, unsigned events)
 {
 	int64_t now = loop_now();
 
+	invariant(has_turn(ss));
 	if (events & LOOP_TIMER)
 		loop_expired(&ss->loop);
 	if (events & LOOP_HINT_ENDED) {
 		loop_unwatch(&ss->loop);
 		ss->engine.hint_ended = true;
 		log_line(&ss->log, LOG_WARNING,
-			 "the source's descriptor has come to its end: changes are noticed only "
-			 "when asked, and every `reconcile`");
+			 "the source's descriptor was closed at its other end: changes are noticed "
+			 "only by a request or the next reconcile");
 	}
 	if ((events & LOOP_HINT) && !ss->engine.hint_job.posted)
-		housekeeping_post(ss, &ss->engine.hint_job, "a change of the source");
+		housekeeping_post(ss, &ss->engine.hint_job, "looking at a change of the source");
 	take_finished(ss);
 	expire_run(ss, now);
 	resume_parked(ss);
@@ -314,6 +329,7 @@ static void turn(struct safestart *ss, unsigned events)
 	wake_at = earlier(wake_at, housekeeping_retry_last_good(ss, now));
 	housekeeping_log(ss);
 	settle_down(ss, wake_at);
+	invariant(has_turn(ss));
 }
 
 /* False: another thread has it. */
@@ -323,6 +339,7 @@ static bool take_turn(struct safestart *ss, bool wait)
 	ss->engine.turn_wanted += wait;
 	while (wait && ss->engine.dispatching)
 		pthread_cond_wait(&ss->changed, &ss->lock);
+	invariant(ss->engine.turn_wanted >= wait);
 	ss->engine.turn_wanted -= wait;
 	bool taken = !ss->engine.dispatching;
 	if (taken) {
@@ -336,6 +353,7 @@ static bool take_turn(struct safestart *ss, bool wait)
 static void leave_turn(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
+	invariant(has_turn(ss));
 	ss->engine.dispatching = false;
 	/* Whoever waits for an answer is woken by it; a thousand of them are not to wake for each
 	 * turn until then. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "engine/engine.h"
 #include "run/last_good.h"
@@ -13,9 +14,10 @@ int housekeeping_post(struct safestart *ss, struct job *job, const char *what)
 {
 	int error = job->posted ? 0 : threads_post(ss, job);
 
+	invariant(error < 0 || job->posted);
 	if (error < 0)
-		log_line(&ss->log, engine_starved(ss), "%s has to wait: no thread to be had (%s)",
-			 what, safestart_strerror(error));
+		log_line(&ss->log, engine_starved(ss), "cannot start a thread (%s): %s has to wait",
+			 safestart_strerror(error), what);
 	else
 		ss->engine.starved = 0;
 	return error;
@@ -43,6 +45,7 @@ int64_t housekeeping_retry_last_good(struct safestart *ss, int64_t now)
 		ss->engine.last_good_wanted = true;
 		housekeeping_write_last_good(ss);
 	}
+	invariant(ss->engine.last_good_at > now);
 	return ss->engine.last_good_at;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "engine/engine.h"
 #include "run/run.h"
@@ -25,8 +26,11 @@ static void deliver(struct job *job)
 
 void outcome_drop(struct safestart_run *run)
 {
-	if (--run->jobs == 0)
-		run_free(run);
+	invariant(run->jobs > 0);
+	if (--run->jobs > 0)
+		return;
+	invariant(run->answered && !run->locked); /* [P6] */
+	run_free(run);
 }
 
 static void delivered(struct job *job)
@@ -45,7 +49,8 @@ static void post_outcome(struct safestart_run *run)
 		run->jobs++;
 	else
 		log_line(&run->ss->log, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG,
-			 "run %llu: no thread to call `outcome` on; it is not told",
+			 "run %llu: cannot start a thread to call `outcome`; the application does "
+			 "not learn how this run ended",
 			 (unsigned long long)run->number);
 }
 
@@ -86,6 +91,9 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 	struct safestart_outcome *outcome = &run->outcome;
 	struct engine_figures *figures = &ss->engine.figures;
 
+	invariant(!run->answered && outcome->verdict != SAFESTART_PENDING); /* [P6] one answer */
+	invariant(outcome->verdict <= SAFESTART_CANCELLED);
+	invariant((outcome->error < 0) == (outcome->verdict >= SAFESTART_REFUSED));
 	outcome->size = sizeof(*outcome);
 	outcome->run = run->number;
 	outcome->generation = safestart_generation(ss);
@@ -108,7 +116,9 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 		figures->behind_since = 0;
 	else if (outcome->verdict != SAFESTART_CANCELLED && figures->behind_since == 0)
 		figures->behind_since = run->started;
-	events_post_outcome(ss->events, outcome); /* before anybody can know that it is answered */
+	invariant(ss->run.current == NULL || !ss->run.current->answered);
+	events_post_outcome(ss->events,
+			    outcome); /* before any client can know that it is answered */
 	pthread_cond_broadcast(&ss->changed);
 }
 
@@ -117,7 +127,7 @@ static void say_when(char *message, size_t size, int64_t pause)
 	size_t length = strlen(message);
 
 	if (pause != GATE_NEVER)
-		message_set(message + length, size - length, 0, "; tried again in %s",
+		message_set(message + length, size - length, 0, "; retrying in %s",
 			    message_duration(pause).text);
 }
 
@@ -177,18 +187,18 @@ static void say_expired(struct safestart_run *run, const struct callback_inside 
 	callback_describe(callback, loop_now(), inside, sizeof(inside));
 	if (waiting)
 		message_set(outcome->message, sizeof(outcome->message), 0,
-			    "timed out: could not begin, %s; generation %llu goes on serving; a "
-			    "run starts %s",
+			    "timed out before it could begin: %s; generation %llu is still "
+			    "serving; a run starts %s",
 			    inside, generation, callback->busy ? "when it returns" : "at once");
 	else
 		message_set(outcome->message, sizeof(outcome->message), 0,
 			    "timed out: `%s` did not finish within run_timeout (%s); generation "
-			    "%llu goes on serving%s",
+			    "%llu is still serving%s",
 			    run_phase_name(run),
 			    message_duration(handle_settings(run->ss)->run_timeout).text,
 			    generation,
 			    callback->what != NULL && callback->run == run->number
-				    ? "; it is still inside, a run starts when it returns"
+				    ? "; it has not returned yet: a run starts when it returns"
 				    : "");
 }
 
@@ -248,7 +258,7 @@ void outcome_not_started(struct safestart_run *run, int error)
 	run->outcome.error = error;
 	run->outcome.attempts = ++ss->engine.starved;
 	message_set(run->outcome.message, sizeof(run->outcome.message), 0,
-		    "no thread could be started (%s); generation %llu goes on serving",
+		    "cannot start a thread (%s); generation %llu is still serving",
 		    safestart_strerror(error), (unsigned long long)safestart_generation(ss));
 	outcome_of_run(run, true);
 	process_lock_leave(run);

@@ -4,8 +4,10 @@
  * timer, with jitter. The lock is held until the run's last callback has returned or, after LATER,
  * was finished: also past its deadline, for it is still doing something. [P1] */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "engine/process_lock.h"
 #include "run/run.h"
@@ -56,6 +58,7 @@ static enum process_lock_verdict give_up(struct safestart *ss, int verdict, int 
 {
 	struct process_lock *lock = &ss->engine.process_lock;
 
+	invariant(lock->end.message[0] != '\0' && error < 0);
 	lock->since = 0;
 	lock->end.verdict = verdict;
 	lock->end.error = error;
@@ -69,7 +72,7 @@ static const char *say_serving(const struct safestart *ss, char *text, size_t si
 {
 	message_copy(text, size, "");
 	if (ss->source.kind != SOURCE_NONE)
-		message_set(text, size, 0, "; generation %llu goes on serving",
+		message_set(text, size, 0, "; generation %llu is still serving",
 			    (unsigned long long)safestart_generation(ss));
 	return text;
 }
@@ -80,7 +83,7 @@ enum process_lock_verdict process_lock_fail(struct safestart *ss, int error, con
 
 	message_set(ss->engine.process_lock.end.message,
 		    sizeof(ss->engine.process_lock.end.message), 0,
-		    "the lock %.60s can't be used: %s%s", lock_path(ss), why,
+		    "cannot use the lock: %.120s (lock=%.60s)%s", why, lock_path(ss),
 		    say_serving(ss, more, sizeof(more)));
 	return give_up(ss, SAFESTART_FAILED, error);
 }
@@ -101,22 +104,20 @@ enum process_lock_verdict process_lock_busy(struct safestart *ss, int64_t now, i
 	if (now - lock->since >= timeout) {
 		char more[64];
 		message_set(lock->end.message, sizeof(lock->end.message), 0,
-			    "timed out: the lock %.80s was not free within lock_timeout (%s): held "
-			    "by %s%s%s",
-			    lock_path(ss), message_duration(timeout).text, holder, since,
+			    "timed out: the lock was not free within lock_timeout (%s): held by "
+			    "%s%s (lock=%.80s)%s",
+			    message_duration(timeout).text, holder, since, lock_path(ss),
 			    say_serving(ss, more, sizeof(more)));
 		return give_up(ss, SAFESTART_TIMED_OUT, -EBUSY);
 	}
 	process_lock_show(ss, PROCESS_LOCK_WAITING, lock->since, holder);
 	if (!lock->said && now - lock->since >= timeout / 4) {
 		lock->said = true;
-		/* The same thing again every 30 s hides what matters. */
-		log_line(&ss->log,
-			 (lock->failures & (lock->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
-			 "a run has been waiting for the lock %s for %s: held by %s%s; given up "
-			 "after lock_timeout (%s)",
-			 lock_path(ss), message_duration(now - lock->since).text, holder, since,
-			 message_duration(timeout).text);
+		log_line(&ss->log, log_repeated(LOG_WARNING, lock->failures),
+			 "a run has been waiting for the lock for %s: held by %s%s; it gives up "
+			 "after lock_timeout (%s) (lock=%s)",
+			 message_duration(now - lock->since).text, holder, since,
+			 message_duration(timeout).text, lock_path(ss));
 	}
 	int64_t at = now + process_lock_pause(ss, now - lock->since);
 	return process_lock_come_again(ss, at - lock->since > timeout ? lock->since + timeout : at);
@@ -128,6 +129,7 @@ enum process_lock_verdict process_lock_begin(struct safestart *ss, int64_t now)
 
 	lock->since = lock->retry_at = 0;
 	lock->failures = 0;
+	invariant(lock->file.fd >= 0 && lock->held < UINT_MAX);
 	if (lock->held++ == 0) {
 		lock_file_sign(&lock->file, handle_settings(ss)->name, true, now);
 		process_lock_show(ss, PROCESS_LOCK_HELD, now, "");
@@ -151,7 +153,7 @@ int process_lock_take_run(struct process_lock *lock)
 enum process_lock_verdict process_lock_ask_alone(struct safestart *ss, int64_t now)
 {
 	struct process_lock *lock = &ss->engine.process_lock;
-	/* Else the gate keeps it. */
+	/* Otherwise the gate keeps it. [P4] */
 	int64_t min_interval =
 		handle_settings(ss)->lock_share ? handle_settings(ss)->gate.min_interval : 0;
 
@@ -199,8 +201,8 @@ void process_lock_check_file(struct safestart *ss)
 	lock->checked = true;
 	if (lock_file_ready(&lock->file, why, sizeof(why)) < 0)
 		log_line(&ss->log, LOG_WARNING,
-			 "the lock %s can't be used: %s; until it can, every run fails",
-			 lock_path(ss), why);
+			 "cannot use the lock: %s; every run fails until this is mended (lock=%s)",
+			 why, lock_path(ss));
 }
 
 enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now)
@@ -225,6 +227,7 @@ bool process_lock_take(struct safestart *ss, struct safestart_run *run,
 {
 	struct process_lock *lock = &ss->engine.process_lock;
 
+	invariant(verdict != PROCESS_LOCK_WAIT && run->number == 0);
 	/* A run that begins covers everybody who has asked; one that others have made only those
 	 * who were in its batch. */
 	if (verdict == PROCESS_LOCK_BEGIN || !(lock->taken || lock->covered))
@@ -248,6 +251,7 @@ bool process_lock_take(struct safestart *ss, struct safestart_run *run,
 	lock->batch = (struct request_batch){0};
 	lock->taken = lock->asked = lock->covered = false;
 	lock->closed = lock->me.sequence = 0;
+	invariant(!run->locked || lock->held > 0);
 	return any;
 }
 
@@ -255,6 +259,7 @@ void process_lock_undo(struct safestart *ss)
 {
 	struct process_lock *lock = &ss->engine.process_lock;
 
+	invariant(handle_settings(ss)->lock == NULL || lock->held > 0);
 	if (handle_settings(ss)->lock == NULL || --lock->held > 0)
 		return;
 	lock->ended = loop_now();

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "base/thread.h"
 #include "engine/engine.h"
@@ -13,14 +14,16 @@
 static int check(struct safestart *ss, char *why, size_t why_size)
 {
 	if (ss == NULL)
-		return message_set(why, why_size, -EINVAL, "there is no handle: ss is NULL");
+		return message_set(why, why_size, -EINVAL, "ss is NULL: there is no handle");
 	if (ss->source.kind != SOURCE_PUSH)
 		return message_set(why, why_size, -ENOTSUP,
-				   "nodes can't be pushed: they come from source=%.60s",
+				   "nodes cannot be pushed: they come from source=%.60s; with "
+				   "source=push they can",
 				   ss->source.name);
 	int error = ss->revive(ss);
 	if (error < 0)
-		return message_set(why, why_size, error, "this forked process can't run yet: %s",
+		return message_set(why, why_size, error,
+				   "this forked process cannot make runs of its own yet: %s",
 				   safestart_strerror(error));
 	if (request_is_shut(&ss->door))
 		return message_set(why, why_size, -ECANCELED, "the handle was shut down");
@@ -33,6 +36,7 @@ static int replace_and_unlock(struct safestart *ss, struct nodeset *set, uint64_
 {
 	struct nodeset *old = ss->source.push.desired;
 
+	invariant(set != NULL && set != old && ss->source.kind == SOURCE_PUSH);
 	ss->source.push.desired = set;
 	pthread_mutex_unlock(&ss->source.push.lock);
 	nodeset_unref(old);
@@ -52,7 +56,7 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 	if (error < 0)
 		return error;
 	if (json == NULL)
-		return message_set(why, why_size, -EINVAL, "there is no document: json is NULL");
+		return message_set(why, why_size, -EINVAL, "json is NULL: there is no document");
 	error = nodeset_parse(&set, json, strlen(json), &handle_settings(ss)->limits, why,
 			      why_size);
 	if (error < 0)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "engine/process_lock.h"
 #include "run/run.h"
@@ -80,6 +81,7 @@ static int enter_shared(struct safestart *ss, struct shared *shared)
 	int error = lock_file_write(&lock->file, LOCK_OPEN, bytes, sizeof(bytes));
 	if (error < 0)
 		return error;
+	invariant(me.sequence != 0 && me.id == shared->open.id);
 	lock->me = me;
 	process_lock_take_more(ss);
 	lock->asked = false;
@@ -91,6 +93,7 @@ static enum process_lock_verdict leave_shared(struct safestart *ss,
 {
 	struct process_lock *lock = &ss->engine.process_lock;
 
+	invariant(outcome != NULL && outcome->sequence != 0 && !lock->covered);
 	lock->me.seen = outcome->sequence;
 	lock->covered = true;
 	lock->since = lock->retry_at = 0;
@@ -129,9 +132,9 @@ static enum process_lock_verdict go_alone(struct safestart *ss, int error, int64
 
 	if (!lock->warned)
 		log_line(&ss->log, LOG_WARNING,
-			 "the lock %s can't be written (%s): runs stay exclusive, but each process "
-			 "makes its own; make room, or name a lock elsewhere",
-			 handle_settings(ss)->lock, safestart_strerror(error));
+			 "cannot write the lock file (%s): runs still exclude each other, but each "
+			 "process makes its own; make room, or move the lock (lock=%s)",
+			 safestart_strerror(error), handle_settings(ss)->lock);
 	lock->warned = true;
 	return process_lock_ask_alone(ss, now);
 }
@@ -143,6 +146,7 @@ static enum process_lock_verdict lead(struct safestart *ss, struct shared *share
 	char bytes[SHARE_OPEN_SIZE];
 
 	uint64_t closed = share_close(&shared->open, &shared->done, &lock->total);
+	invariant(closed != 0 && shared->open.sequence > closed);
 	share_print_open(&shared->open, bytes);
 	/* Written before anything of the run begins; if it can't be, others may still enter, and
 	 * must not leave with what comes. */
@@ -289,9 +293,9 @@ void process_lock_publish(struct safestart_run *run)
 	int error = lock_file_write(&lock->file, LOCK_DONE, bytes, sizeof(bytes));
 	if (error < 0)
 		log_line(&run->ss->log, LOG_WARNING,
-			 "the outcome can't be written to the lock %s (%s): who waits there makes "
-			 "a run of their own",
-			 handle_settings(run->ss)->lock, safestart_strerror(error));
+			 "cannot write the outcome to the lock file (%s): processes that wait for "
+			 "it make runs of their own (lock=%s)",
+			 safestart_strerror(error), handle_settings(run->ss)->lock);
 	lock->me.seen = run->shared;
 	run->shared = 0;
 }

@@ -2,11 +2,13 @@
 /* threads: the two threads of thread=yes: started when they are first needed, joined by close, and
  * the jobs that are posted for them. With thread=no there is none: the thread that dispatches
  * executes the jobs. Decides nothing. */
+#include "base/invariant.h"
 #include "base/thread.h"
 #include "engine/engine.h"
 
 static int start_thread(struct safestart *ss, pthread_t *thread, bool *started)
 {
+	invariant(ss->engine.body != NULL && handle_settings(ss)->thread);
 	int error = *started ? 0 : thread_start(thread, "safestart-work", ss->engine.body, ss);
 
 	*started = error == 0;
@@ -43,6 +45,7 @@ void threads_stop(struct safestart *ss)
 	handle_wake(ss);
 	join(ss->engine.first, &ss->engine.first_started);
 	join(ss->engine.second, &ss->engine.second_started);
+	invariant(!ss->engine.first_started && !ss->engine.second_started);
 }
 
 uint32_t engine_random(struct safestart *ss)
@@ -50,6 +53,7 @@ uint32_t engine_random(struct safestart *ss)
 	ss->engine.random ^= ss->engine.random << 13;
 	ss->engine.random ^= ss->engine.random >> 17;
 	ss->engine.random ^= ss->engine.random << 5;
+	invariant(ss->engine.random != 0); /* it would stay so for ever */
 	return ss->engine.random;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "base/thread.h"
 #include "engine/engine.h"
@@ -28,6 +29,7 @@ static void leave_wait_and_unlock(void *argument)
 {
 	struct safestart *ss = argument;
 
+	invariant(ss->engine.waiters > 0);
 	ss->engine.waiters--;
 	/* Under the lock, which close has to take: afterwards ss need not exist. */
 	pthread_cond_broadcast(&ss->changed);
@@ -116,22 +118,22 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 	char *to = outcome->message;
 	size_t size = sizeof(outcome->message);
 	if (callback.what != NULL)
-		message_set(to, size, 0, "pending: `%s` has been inside for %s", callback.what,
+		message_set(to, size, 0, "pending: `%s` has not returned for %s", callback.what,
 			    message_duration(now - callback.since).text);
 	else if (later)
 		message_set(to, size, 0,
-			    "pending: `%s` of run %llu answered SAFESTART_LATER, "
-			    "safestart_run_finish() is awaited",
+			    "pending: `%s` of run %llu answered SAFESTART_LATER; waiting for "
+			    "safestart_run_finish()",
 			    phase, (unsigned long long)outcome->run);
 	else if (running)
 		message_set(to, size, 0, "pending: run %llu is in progress",
 			    (unsigned long long)outcome->run);
 	else if (lock.state == PROCESS_LOCK_WAITING)
 		message_set(to, size, 0,
-			    "pending: the run has been waiting for the lock %.80s for %s: held by "
-			    "%s",
-			    handle_settings(ss)->lock, message_duration(now - lock.since).text,
-			    lock.holder);
+			    "pending: the run has been waiting for the lock for %s: held by %s "
+			    "(lock=%.80s)",
+			    message_duration(now - lock.since).text, lock.holder,
+			    handle_settings(ss)->lock);
 	else if (next != GATE_NEVER)
 		message_set(to, size, 0, "pending: the run starts in %s",
 			    message_duration(next - now).text);
@@ -139,7 +141,7 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 		message_set(to, size, 0, "pending: %s",
 			    handle_settings(ss)->thread
 				    ? "the run is about to start"
-				    : "nobody has called safestart_dispatch() since");
+				    : "safestart_dispatch() has not been called since");
 }
 
 /* 0: this thread may wait, and in a forked child the handle is its own. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/invariant.h"
 #include "base/thread.h"
 #include "control/control.h"
 #include "engine/engine.h"
@@ -61,6 +62,7 @@ static void make_own(struct safestart *ss)
 	run_part_after_fork_child(&ss->run, torn);
 	request_after_fork(&ss->door);
 	dispatch_after_fork_child(ss);
+	invariant(!ss->engine.dispatching && ss->run.current == NULL);
 	ss->open.fork_error = loop_after_fork(&ss->loop);
 	thread_cond_init(&ss->changed); /* its waiters do not exist here */
 	pthread_mutex_unlock(&ss->lock);
@@ -96,6 +98,7 @@ int fork_register(struct safestart *ss)
 	if (!atomic_load(&registered))
 		return -ENOMEM;
 	pthread_mutex_lock(&list_lock);
+	invariant(ss->open.next == NULL && ss != list);
 	ss->open.next = list;
 	list = ss;
 	pthread_mutex_unlock(&list_lock);

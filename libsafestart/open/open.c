@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "base/thread.h"
 #include "control/control.h"
@@ -25,7 +26,7 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	source_init(&ss->source, ss->conf->sources, handle_settings(ss)->source);
 	error = loop_init(&ss->loop);
 	if (error < 0)
-		return message_set(why, why_size, error, "no descriptors to be had: %s",
+		return message_set(why, why_size, error, "cannot open file descriptors: %s",
 				   safestart_strerror(error));
 	request_init(&ss->door, ss->loop.wake_fd);
 	ss->engine.driven = !handle_settings(ss)->thread;
@@ -50,6 +51,10 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 
 static void destroy(struct safestart *ss)
 {
+	/* Nothing of it is in use: no thread dispatches, waits or is about to finish a run. */
+	invariant(!ss->engine.dispatching && ss->engine.waiters == 0 && ss->run.later_owed == 0);
+	invariant(ss->run.current == NULL && ss->engine.parked == NULL);
+	invariant(!ss->engine.first_started && !ss->engine.second_started);
 	source_close(&ss->source);
 	snapshot_discard(ss->open.closing);
 	if (atomic_load(&ss->view.live) != NULL)
@@ -96,7 +101,7 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 	message_set(why, why_size, 0, "%s", "");
 	if (out == NULL)
 		return message_set(why, why_size, -EINVAL,
-				   "there is nowhere to put the handle: out is NULL");
+				   "out is NULL: there is nowhere to put the handle");
 	*out = NULL;
 	struct safestart *ss = new_handle();
 	if (ss == NULL)
@@ -114,14 +119,14 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 		error = control_start(ss);
 		if (error < 0)
 			message_set(why, why_size, error,
-				    "no thread or descriptors to be had for the control socket: %s",
+				    "cannot start the thread of the control socket: %s",
 				    safestart_strerror(error));
 	}
 	*out = ss; /* before the thread: the first callback may come before we have returned */
 	if (error == 0 && handle_settings(ss)->thread) {
 		error = dispatch_start(ss);
 		if (error < 0)
-			message_set(why, why_size, error, "no thread to be had: %s",
+			message_set(why, why_size, error, "cannot start a thread: %s",
 				    safestart_strerror(error));
 	}
 	if (error < 0) {
@@ -237,8 +242,9 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 	pthread_mutex_unlock(&ss->lock);
 	if (control) {
 		log_line(&ss->log, LOG_WARNING,
-			 "close gave up: removing the control socket in %.200s has not come to its "
-			 "end, perhaps the file system hangs; call it again when it has",
+			 "close gave up: removing the control socket has not ended, perhaps the "
+			 "file system hangs; call safestart_close() again when it has "
+			 "(control=%.200s)",
 			 handle_settings(ss)->control);
 		return;
 	}
@@ -246,25 +252,25 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 		return; /* that takes no time, unless it is in `log`, which would hang here, too */
 	if (callback.what != NULL)
 		log_line(&ss->log, LOG_WARNING,
-			 "close gave up: %s; call it again when it has returned", inside);
+			 "close gave up: %s; call safestart_close() again when it has", inside);
 	else if (owed > 0)
 		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: safestart_run_finish() was not called for %u LATER runs; "
-			 "call it, then close again",
+			 "call it, then safestart_close() again",
 			 owed);
 	else if (ss->engine.starved > 0)
 		log_line(&ss->log, LOG_WARNING,
-			 "close gave up: no thread could be started to retire what was live; call "
-			 "it again when there are fewer");
+			 "close gave up: cannot start a thread to retire what was live; call "
+			 "safestart_close() again when fewer threads run");
 	else if (waiters > 0)
 		log_line(&ss->log, LOG_WARNING,
-			 "close gave up: %u threads have not left safestart_wait() yet; call it "
-			 "again",
+			 "close gave up: %u threads have not left safestart_wait() yet; call "
+			 "safestart_close() again",
 			 waiters);
 	else if (worker_is_idle(&ss->worker)) /* otherwise a job is in `log` */
 		log_line(&ss->log, LOG_WARNING,
-			 "close gave up: a reader has not called safestart_read_unlock(); call it "
-			 "again when it has");
+			 "close gave up: a reader has not called safestart_read_unlock(); call "
+			 "safestart_close() again when it has");
 }
 
 /* A child that does not own it. */

@@ -6,13 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "run/run.h"
+
+/* Its nodes are in the order of ids, each once, and every change but a removal stands for one. */
+static bool holds(const struct safestart_run *run)
+{
+	const struct safestart_snapshot *candidate = run->candidate;
+
+	for (size_t i = 1; i < candidate->count; i++) {
+		if (strcmp(candidate->nodes[i - 1]->text, candidate->nodes[i]->text) >= 0)
+			return false;
+	}
+	for (size_t i = 0; i < run->plan.change_count; i++) {
+		const struct nodeset_change *change = &run->plan.changes[i];
+		size_t count =
+			change->kind == SAFESTART_REMOVED ? run->current->count : candidate->count;
+		if (change->index >= count ||
+		    (change->rejected && change->kind == SAFESTART_REMOVED))
+			return false;
+	}
+	return true;
+}
 
 int candidate_build(struct safestart_run *run)
 {
 	const struct safestart_snapshot *current = run->current;
 	struct safestart *ss = run->ss;
 
+	invariant(run->candidate == NULL && run->plan.count == 0 && run->plan.change_count == 0);
 	pthread_mutex_lock(&ss->lock);
 	bool anew = ss->run.inherited;
 	pthread_mutex_unlock(&ss->lock);
@@ -40,6 +62,7 @@ int candidate_build(struct safestart_run *run)
 			return -ENOMEM;
 		candidate->nodes[candidate->count++] = node;
 	}
+	invariant(candidate->count == run->plan.count && holds(run));
 	return 0;
 }
 
@@ -70,6 +93,7 @@ size_t candidate_settle(struct safestart_run *run)
 	struct safestart_snapshot *candidate = run->candidate;
 	size_t left = 0, gone = 0, kept = 0;
 
+	invariant(holds(run) && !run->committed);
 	for (size_t i = 0; i < run->plan.change_count; i++) {
 		struct nodeset_change change = run->plan.changes[i];
 		if (change.kind == SAFESTART_REMOVED) {
@@ -95,6 +119,7 @@ size_t candidate_settle(struct safestart_run *run)
 	}
 	candidate->count = kept;
 	run->plan.change_count = left;
+	invariant(holds(run));
 	return left;
 }
 
@@ -212,6 +237,7 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 	pthread_mutex_lock(&run->lock);
 	bool again = change->rejected;
 	if (!again) {
+		invariant(change->kind != SAFESTART_REMOVED);
 		change->rejected = true;
 		rejection->next = run->rejections;
 		run->rejections = rejection;
@@ -230,6 +256,7 @@ static struct safestart_node *own_node_locked(struct safestart_run *run, size_t 
 {
 	struct safestart_node **slot = &run->candidate->nodes[index];
 
+	invariant(index < run->candidate->count && *slot != NULL);
 	if (*slot != live)
 		return *slot;
 	struct safestart_node *copy = node_copy(live);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "run/run.h"
 
@@ -42,7 +43,7 @@ static void take_pushed(struct safestart_run *run)
 		run->gather.set = nodeset_new(run->current->nodes, run->current->count);
 	if (run->gather.set == NULL)
 		message_copy(run->gather.words, sizeof(run->gather.words),
-			     "nothing was pushed yet");
+			     "nothing has been pushed yet");
 }
 
 int gather_call(struct safestart_run *run)
@@ -50,6 +51,8 @@ int gather_call(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 	struct run_memory *memory = &ss->run.memory;
 
+	invariant(run->gather.set == NULL && run->wanted == NULL && run->phase == RUN_GATHER);
+	invariant(memory->gathered == NULL || memory->error == 0);
 	/* If this one comes too late to be taken, the source must not call the next one unchanged:
 	 * `complete` is set again when it was taken. [P14] */
 	run->gather = (struct safestart_gather){.limits = &handle_settings(ss)->limits,
@@ -93,5 +96,6 @@ int gather_result(struct safestart_run *run, int result)
 	memory->error = run_is_refusal(result) ? result : 0;
 	message_copy(memory->words, sizeof(memory->words), run->words);
 	run->wanted = result == 0 && gather->set != NULL ? nodeset_ref(gather->set) : NULL;
+	invariant(result <= 0 && (memory->gathered == NULL || memory->error == 0));
 	return result;
 }

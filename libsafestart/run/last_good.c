@@ -19,8 +19,8 @@ struct nodeset *last_good_stand_in(struct safestart *ss, bool *later)
 	int error = last_good_load(&kept, settings, why, sizeof(why));
 	*later = error < 0 && error != -ENOENT && !run_is_refusal(error);
 	if (error < 0 && error != -ENOENT && !ss->run.memory.kept_tried)
-		log_line(&ss->log, LOG_WARNING, "last_good %s can't be used: %s",
-			 settings->last_good, why);
+		log_line(&ss->log, LOG_WARNING, "cannot use last_good: %s (last_good=%s)", why,
+			 settings->last_good);
 	ss->run.memory.kept_tried = true;
 	return kept;
 }
@@ -37,16 +37,15 @@ int64_t last_good_pause(const struct safestart *ss)
 static void say_not_kept(struct safestart *ss, uint32_t failures, const char *why)
 {
 	int64_t pause = last_good_pause(ss);
-	const char *otherwise = request_is_shut(&ss->door)
-					? "not tried again, for the handle is shut down"
-					: "tried again after the next change";
+	const char *otherwise = request_is_shut(&ss->door) ? "not retried: the handle is shut down"
+							   : "retrying after the next change";
 
 	/* The same thing again every 30 s hides what matters. */
 	log_line(&ss->log, log_repeated(LOG_WARNING, failures),
-		 "last_good %s is not up to date, a restart would begin with an older set: %s; "
-		 "%s%s",
-		 handle_settings(ss)->last_good, why, pause > 0 ? "tried again in " : otherwise,
-		 pause > 0 ? message_duration(pause).text : "");
+		 "last_good is not up to date: %s; a process start would begin with an older set; "
+		 "%s%s (last_good=%s)",
+		 why, pause > 0 ? "retrying in " : otherwise,
+		 pause > 0 ? message_duration(pause).text : "", handle_settings(ss)->last_good);
 }
 
 void last_good_write(struct safestart *ss)

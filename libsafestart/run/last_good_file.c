@@ -218,7 +218,7 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 
 	int fd = open_beside(path, &name), error = fd;
 	if (fd < 0) {
-		message_set(why, why_size, error, "can't write beside it: %s",
+		message_set(why, why_size, error, "cannot write a temporary file beside it: %s",
 			    safestart_strerror(error));
 	} else {
 		error = write_all(fd, json, strlen(json));
@@ -240,7 +240,7 @@ int last_good_save(const char *path, const char *json, char *why, size_t why_siz
 {
 	if (is_too_long(strlen(json)))
 		return message_set(why, why_size, -EFBIG,
-				   "%s: it would have %zu bytes, raise RLIMIT_FSIZE",
+				   "%s: it would have %zu bytes; raise RLIMIT_FSIZE",
 				   safestart_strerror(EFBIG), strlen(json));
 	sweep(path);
 	int error = save(path, json, why, why_size);

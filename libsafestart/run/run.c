@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* run: the phases, what follows from how each ended, and the outcome in words. Worker, no lock held
+ * while a callback is inside; what other threads may see is changed under the handle's lock. Up to
+ * commit an error leaves everything as it was. [P9] */
 #include "run/run.h"
-
-#include "run/last_good.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
+#include "run/last_good.h"
 
 /* ---- Outcomes ---- */
 
 static enum run_phase conclude(struct safestart_run *run, int verdict, int error,
 			       const char *message)
 {
+	invariant(verdict >= SAFESTART_APPLIED && verdict < SAFESTART_TIMED_OUT);
+	invariant((error < 0) == (verdict >= SAFESTART_REFUSED));
 	if (!step_settle(run))
 		return RUN_END;
 	/* last_good stands in for a source that failed: what the source did is the verdict all the
@@ -48,7 +53,7 @@ static enum run_phase conclude_failure(struct safestart_run *run, int verdict, i
 			    words);
 	else
 		message_set(message, sizeof(message), 0,
-			    "%s: %s; generation %llu (%zu nodes) goes on serving", what, words,
+			    "%s: %s; generation %llu (%zu nodes) is still serving", what, words,
 			    (unsigned long long)safestart_generation(run->ss),
 			    run->committed ? run->candidate->count : live_count(run));
 	return conclude(run, verdict, error, message);
@@ -94,9 +99,9 @@ static enum run_phase conclude_success(struct safestart_run *run)
 			    : left_out[0] != '\0' ? "nothing else to apply"
 						  : "nothing to apply",
 			    run->ss->source.kind == SOURCE_NONE ? "no node set is kept"
-			    : generation == 0                   ? "no set was handed over yet"
+			    : generation == 0                   ? "no set has been pushed yet"
 			    : left_out[0] != '\0'               ? "the rest of the set is live"
-								: "the set is the one that is live",
+								: "the set is already live",
 			    generation, live_count(run), left_out);
 		return conclude(run, restarted ? SAFESTART_APPLIED : SAFESTART_UNCHANGED, 0,
 				message);
@@ -131,12 +136,15 @@ static enum run_phase commit(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 	struct rejection *rejections = NULL;
 
+	invariant(run->candidate != NULL && !run->committed);
 	candidate_carry_reports(run);
 	pthread_mutex_lock(&ss->lock);
 	/* Thread=no: nobody else looked while the source was inside. */
 	step_expire_locked(run, loop_now());
 	bool in_time = !run_gave_up(run);
 	if (in_time) {
+		/* [P10] The next generation, and no other has gone live since this run began. */
+		invariant(run->candidate->generation == safestart_generation(ss) + 1);
 		step_set_locked(run, RUN_SETTLED | RUN_COMMITTED);
 		/* The run's own. */
 		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed);
@@ -174,6 +182,7 @@ static void recall(struct safestart_run *run)
 	/* A source that fails now and then does not take the force from the set it had. */
 	if (run->wanted == NULL)
 		return;
+	invariant(memory->attempts > 0);
 	if (nodeset_equal(run->wanted, memory->forced))
 		run->forced = true;
 	nodeset_unref(memory->forced);
@@ -238,6 +247,7 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 {
 	int error = gather_result(run, result);
 
+	invariant(run->candidate == NULL && (error == 0 || run->words[0] != '\0'));
 	if (error < 0 || run->wanted == NULL)
 		return error;
 	show_desired(run);
@@ -261,7 +271,7 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 static void say_refused(const struct safestart_run *run, char *text, size_t size)
 {
 	if (run->ss->source.kind == SOURCE_ADDED)
-		message_set(text, size, 0, "refused what %.60s holds", run->ss->source.name);
+		message_set(text, size, 0, "refused the nodes of %.60s", run->ss->source.name);
 	else
 		message_set(text, size, 0, "refused");
 }
@@ -270,6 +280,7 @@ static void forget_candidate(struct safestart_run *run)
 {
 	struct callback_frame frame;
 
+	invariant(!run->committed); /* what is live is given back by its last reader */
 	callback_enter(&frame, run->ss, &run->ss->worker, "retire", run->number, loop_now());
 	snapshot_discard(run->candidate);
 	callback_leave(&frame, &run->ss->worker);
@@ -310,9 +321,9 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 		kept = NULL;
 		if (candidate_build(run) < 0)
 			return conclude_failure(run, SAFESTART_FAILED, -ENOMEM,
-						"last_good can't stand in", "out of memory");
+						"cannot fall back to last_good", "out of memory");
 	} else if (run->gather_error < 0) {
-		char what[128] = "the nodes can't be had";
+		char what[128] = "cannot read the nodes";
 		if (verdict == SAFESTART_REFUSED)
 			say_refused(run, what, sizeof(what));
 		return conclude_failure(run, verdict, run->gather_error, what, run->words);
@@ -331,6 +342,8 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 {
 	char words[300];
 
+	invariant(run->candidate != NULL && run->wanted != NULL);
+	invariant((run->rejections == NULL) == (run->rejection_count == 0));
 	if (result == 0 && run->data_lost)
 		result = -ENOMEM;
 	if (result < 0)
@@ -354,6 +367,7 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 					"refused after prepare rejected nodes", words);
 	}
 	enum run_phase next;
+	invariant(run->candidate->count > 0 || handle_settings(run->ss)->rails.allow_empty);
 	if (left == 0 && run->current->generation > 0) {
 		forget_candidate(run);
 		next = to_restart(run);
@@ -402,6 +416,7 @@ const char *run_phase_name(const struct safestart_run *run)
 /* Returns true when the run is over on the worker; false: parked. */
 static bool advance(struct safestart_run *run)
 {
+	invariant(run->current != NULL && run->ss->run.memory.attempts < UINT32_MAX);
 	enum run_phase phase =
 		(enum run_phase)atomic_load_explicit(&run->phase, memory_order_relaxed);
 
@@ -422,6 +437,7 @@ static bool advance(struct safestart_run *run)
 			callback_leave(&frame, &run->ss->worker);
 			then = step_returned(run, phase, &result);
 		}
+		invariant(result <= 0 || then != STEP_GO_ON);
 		if (then == STEP_PARK)
 			return false;
 		if (then == STEP_GIVE_UP)
@@ -485,11 +501,15 @@ struct safestart_run *run_new(struct safestart *ss)
 	pthread_mutex_init(&run->lock, NULL);
 	run->outcome.size = sizeof(run->outcome);
 	run->outcome.verdict = SAFESTART_PENDING;
+	invariant(run->jobs == 0 && !run->answered);
 	return run;
 }
 
 void run_free(struct safestart_run *run)
 {
+	/* Torn down: what it held is given back, so that nothing can be retired twice. [P13] */
+	invariant(run->jobs == 0 && run->candidate == NULL && run->current == NULL);
+	invariant(run->to_retire == NULL && run != run->ss->run.current);
 	run_free_rejections(run->rejections);
 	nodeset_unref(run->gather.set);
 	nodeset_unref(run->wanted);

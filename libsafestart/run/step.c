@@ -4,6 +4,7 @@
  * without. */
 #include <errno.h>
 
+#include "base/invariant.h"
 #include "run/run.h"
 
 static uint32_t bits_of(const struct safestart_run *run)
@@ -11,8 +12,21 @@ static uint32_t bits_of(const struct safestart_run *run)
 	return atomic_load_explicit(&run->bits, memory_order_acquire);
 }
 
+/* One end of a phase excludes the others, but for a shutdown that comes after it was settled. What
+ * still waits for a finish is part of what owes one. */
+static bool holds_locked(const struct safestart_run *run)
+{
+	const struct run_part *part = &run->ss->run;
+	uint32_t bits = bits_of(run);
+
+	return !((bits & RUN_EXPIRED) && (bits & (RUN_CANCELLED | RUN_SETTLED))) &&
+	       (!(bits & RUN_COMMITTED) || (bits & RUN_SETTLED)) &&
+	       part->later_open <= part->later_owed && part->gathers_owed <= part->later_owed;
+}
+
 void step_set_locked(struct safestart_run *run, uint32_t bits)
 {
+	invariant(!(bits_of(run) & RUN_CALLED & bits)); /* finish comes once for each LATER */
 	atomic_store_explicit(&run->bits, bits_of(run) | bits, memory_order_release);
 }
 
@@ -29,8 +43,10 @@ bool step_is_called(const struct safestart_run *run)
 /* A run that is parked has come to its end, before anybody else ended it. */
 static void leave_later_locked(struct safestart_run *run)
 {
-	if (step_is_parked(run) && !run_gave_up(run))
-		run->ss->run.later_open--;
+	if (!step_is_parked(run) || run_gave_up(run))
+		return;
+	invariant(run->ss->run.later_open > 0);
+	run->ss->run.later_open--;
 }
 
 bool step_expire_locked(struct safestart_run *run, int64_t now)
@@ -39,6 +55,7 @@ bool step_expire_locked(struct safestart_run *run, int64_t now)
 		return false;
 	leave_later_locked(run);
 	step_set_locked(run, RUN_EXPIRED);
+	invariant(holds_locked(run) && run_gave_up(run));
 	return true;
 }
 
@@ -48,6 +65,7 @@ bool step_cancel_locked(struct safestart_run *run)
 		return false;
 	leave_later_locked(run);
 	step_set_locked(run, RUN_CANCELLED);
+	invariant(holds_locked(run) && run_gave_up(run));
 	return true;
 }
 
@@ -69,12 +87,14 @@ int safestart_run_finish(struct safestart_run *run, int error)
 		return -EINVAL;
 	struct safestart *ss = run->ss;
 	pthread_mutex_lock(&ss->lock);
+	invariant(holds_locked(run));
 	/* Too late is too late even if the loop has not noticed yet. The loop answers for the
 	 * expired. */
 	step_expire_locked(run, now);
 	bool late = run_gave_up(run);
 	leave_later_locked(run);
 	if (step_is_parked(run)) {
+		invariant(ss->run.later_owed > 0);
 		ss->run.later_owed--;
 		ss->run.gathers_owed -= run->phase == RUN_GATHER;
 	}
@@ -83,6 +103,7 @@ int safestart_run_finish(struct safestart_run *run, int error)
 	/* A gather is followed by work the deadline still holds for; prepare and restart are
 	 * settled by this. */
 	step_set_locked(run, RUN_CALLED | (late || run->phase == RUN_GATHER ? 0 : RUN_SETTLED));
+	invariant(holds_locked(run) && step_is_called(run));
 	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */
 	handle_wake(ss);
 	pthread_cond_broadcast(&ss->changed);
@@ -108,6 +129,8 @@ bool step_begin(struct safestart_run *run, enum run_phase phase)
 				handle_wake(ss);
 			run->deadline = now + handle_settings(ss)->run_timeout;
 		}
+		/* Phases come in their order; each begins with no bit of the one before. */
+		invariant((int)phase >= atomic_load(&run->phase) && !step_is_parked(run));
 		atomic_store_explicit(&run->phase, phase, memory_order_relaxed);
 		atomic_store_explicit(&run->bits, 0, memory_order_release);
 	}
@@ -141,6 +164,7 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 		if (phase != RUN_GATHER)
 			step_set_locked(run, RUN_SETTLED);
 	}
+	invariant(holds_locked(run));
 	pthread_mutex_unlock(&ss->lock);
 	if (*result > 0 && then == STEP_GO_ON)
 		*result = -EINVAL; /* a forgotten minus must not pass for success */
@@ -157,6 +181,7 @@ bool step_settle(struct safestart_run *run)
 	bool in_time = !run_gave_up(run);
 	if (in_time)
 		step_set_locked(run, RUN_SETTLED);
+	invariant(holds_locked(run));
 	pthread_mutex_unlock(&run->ss->lock);
 	return in_time;
 }

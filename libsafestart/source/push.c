@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* push: the set that was pushed, under its own lock, which orders it with the request for it. */
 #include "source/push.h"
 
 void push_init(struct push *push)

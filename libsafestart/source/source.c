@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "source/file.h"
 
@@ -25,6 +26,8 @@ void source_init(struct source_part *source, const struct source_entry *sources,
 	source->name = name;
 	source->entry =
 		source->kind == SOURCE_ADDED ? sources_find(sources, name, &argument) : NULL;
+	/* The settings were checked. */
+	invariant((source->kind == SOURCE_ADDED) == (source->entry != NULL));
 }
 
 static void take_descriptor(struct source_part *source)
@@ -40,6 +43,7 @@ int source_open(struct source_part *source, char *why, size_t why_size)
 
 	if (source->kind != SOURCE_ADDED)
 		return 0;
+	invariant(!source->open && source->fd < 0);
 	(void)sources_find(source->entry, source->name, &conf.argument);
 	source->state = NULL;
 	int error = source->entry->source.open(&source->state, &conf, reason, sizeof(reason),
@@ -76,6 +80,7 @@ int source_gather(struct source_part *source, struct safestart_gather *gather)
 		if (error < 0)
 			return error;
 	}
+	invariant(source->open && !source->inherited && !source->torn);
 	int result = source->entry->source.gather(source->state, gather);
 	take_descriptor(source);
 	return result;

@@ -270,7 +270,7 @@ START_TEST(p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for
 	root = ctl_read(&hasty);
 	ck_assert_str_eq(ctl_string(root, "outcome.verdict"), "pending");
 	ck_assert_ptr_nonnull(
-		strstr(ctl_string(root, "outcome.message"), "`prepare` has been inside"));
+		strstr(ctl_string(root, "outcome.message"), "`prepare` has not returned"));
 	json_decref(root);
 	root = ctl_ask(&hasty, "{\"do\":\"status\"}"); /* it goes on */
 	ck_assert_str_eq(ctl_string(root, "status.callback.name"), "prepare");
@@ -499,7 +499,7 @@ START_TEST(with_the_applications_own_loop_it_answers_while_nobody_dispatches)
 	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true,\"timeout_ms\":10}"));
 	json_t *root = ctl_read(&ctl);
 	ck_assert_ptr_nonnull(strstr(ctl_string(root, "outcome.message"),
-				     "nobody has called safestart_dispatch()"));
+				     "safestart_dispatch() has not been called"));
 	json_decref(root);
 	json_decref(ctl_ask(&ctl, "{\"do\":\"request\",\"wait\":true}"));
 	while (app.outcomes == 0)

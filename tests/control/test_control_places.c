@@ -144,7 +144,7 @@ START_TEST(p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew
 		app_init(&app);
 		struct safestart *ss = open_with(&app, seldom[i], setting, NULL);
 		EVENTUALLY(app_logged(&app, "does not see this process, everything else works; "
-					    "tried again in 30s"));
+					    "tried again in 30 s"));
 		close_now(ss);
 	}
 }

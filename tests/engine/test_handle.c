@@ -223,7 +223,7 @@ START_TEST(p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_
 			      strstr(outcome.message, "run 0") == NULL,
 		      "%s", outcome.message);
 	ck_assert_msg(strstr(outcome.message, "a run starts when it returns") != NULL &&
-			      strstr(outcome.message, "tried again in") == NULL,
+			      strstr(outcome.message, "retrying in") == NULL,
 		      "%s", outcome.message);
 	log_hangs = 0;
 	/* By itself. */
@@ -245,7 +245,7 @@ START_TEST(p15_a_failing_prepare_is_answered_at_once_and_retried)
 	struct safestart_outcome outcome = push_and_wait(ss, ONE);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
 	ck_assert_int_eq(outcome.error, -ECONNREFUSED);
-	ck_assert_msg(strstr(outcome.message, "tried again in") != NULL, "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "retrying in") != NULL, "%s", outcome.message);
 	EVENTUALLY(app.prepares >= 4);
 	ck_assert_uint_eq(safestart_generation(ss), 0);
 	/* What failed runs hung up is given back. */
@@ -268,7 +268,7 @@ static _Atomic int told, unaware;
 static void ask_status(int level, const char *message, void *user_data)
 {
 	(void)level, (void)user_data;
-	if (strstr(message, "tried again in") == NULL)
+	if (strstr(message, "retrying in") == NULL)
 		return;
 	char *status = safestart_status_json(asked);
 	if (status == NULL || strstr(status, "\"next_run_in_seconds\":null") != NULL)

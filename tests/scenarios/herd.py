@@ -26,7 +26,7 @@ def capped_pauses(hosts):
     pauses = []
     for host in hosts:
         with open(host.log, encoding="utf-8") as log:
-            found = re.findall(r"answers with an error;.*tried again in ([0-9.]+)(ms|s)\b", log.read())
+            found = re.findall(r"answers with an error;.*retrying in ([0-9.]+) (ms|s)\b", log.read())
         pauses += [float(number) / (1000 if unit == "ms" else 1) for number, unit in found][6:]
     return pauses
 

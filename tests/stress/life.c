@@ -123,7 +123,7 @@ static void outcome(const struct safestart_outcome *ended, void *user_data)
 static void log_line(int level, const char *message, void *user_data)
 {
 	(void)level, (void)user_data;
-	if (strstr(message, "inotify") != NULL || strstr(message, "can't be watched") != NULL)
+	if (strstr(message, "inotify") != NULL || strstr(message, "cannot watch") != NULL)
 		now.said_inotify = true;
 	if (strstr(message, "is not up to date") != NULL)
 		now.said_stale = true;
@@ -227,7 +227,7 @@ void answers(uint64_t ticket, bool refused)
 	if (ended.verdict <= SAFESTART_UNCHANGED || (refused && ended.verdict == SAFESTART_REFUSED))
 		return;
 	ck_assert_msg(ended.verdict == SAFESTART_FAILED &&
-			      strstr(ended.message, "tried again in") != NULL,
+			      strstr(ended.message, "retrying in") != NULL,
 		      "%s: %d: %s", life_name(), ended.verdict, ended.message);
 	excuse(ended.error, ended.message);
 }
