@@ -54,7 +54,7 @@ struct safestart {
 
 	pthread_mutex_t lock;
 	pthread_cond_t
-		changed; /* anything below `lock` that somebody waits for; always broadcast */
+		changed; /* anything guarded by `lock` that a thread waits for; always broadcast */
 
 	/* In a child that does not own it yet: make it the child's own. Set by open/, so that what
 	 * is below can ask for it. 0 at once in the process that drives it. */

@@ -75,6 +75,7 @@ static void trim_partial_character(char *text)
 		text[start - 1] = '\0';
 }
 
+/* Formats, so that a failure is one statement: `return message_set(why, size, -EINVAL, …)`. */
 int message_set(char *why, size_t why_size, int error, const char *format, ...)
 {
 	va_list arguments;

@@ -6,7 +6,7 @@
 
 #include "base/invariant.h"
 
-/* An empty list ends at its beginning; and nobody is inside a callback where no job is. */
+/* An empty list ends at its own beginning, every other one at its last job. */
 static bool holds_locked(const struct worker *worker)
 {
 	return (worker->first == NULL) == (worker->last == &worker->first) &&

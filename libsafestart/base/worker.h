@@ -57,8 +57,8 @@ void worker_set_callback(struct worker *worker, const struct callback_inside *ca
 /* ---- Around fork: the handle's lock is held ---- */
 void worker_before_fork(struct worker *worker);
 void worker_after_fork_parent(struct worker *worker);
-/* The jobs are the parent's. Returns whether one was being executed: what it had in hand can't be
- * trusted. */
+/* The jobs are the parent's. Returns whether one was being executed: what it had in hand cannot
+ * be trusted. */
 bool worker_after_fork_child(struct worker *worker);
 
 #endif

@@ -25,6 +25,8 @@ struct row {
 
 #define FIELD(member) offsetof(struct settings, member)
 
+/* The only list of settings there is: safestart_setting(), the README (a test compares) and
+ * `safestart check --set` read it. */
 static const struct row table[] = {
 	{"name", "", "names this handle in logs and metrics; not set: the program's name",
 	 value_string, FIELD(name)},
@@ -140,6 +142,7 @@ static const struct row *find_row(const char *key)
 	return NULL;
 }
 
+/* A misspelt key must not be ignored: the server would run with a default that nobody chose. */
 static int unknown_key(const struct safestart_conf *conf, const char *key, char *why,
 		       size_t why_size)
 {
@@ -244,6 +247,7 @@ static int copy_path(char **to, const char *from)
 	return length < 0 ? -ENOMEM : 0;
 }
 
+/* The handle's own: the caller may free or change the settings as soon as open has returned. */
 static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 {
 	struct safestart_conf *copy = calloc(1, sizeof(*copy));

@@ -34,6 +34,7 @@ static void watch_source(struct safestart *ss)
 	ss->engine.hint_warned = error < 0;
 }
 
+/* The worker is done with it, for now (LATER) or for good. */
 static void run_done(struct job *job)
 {
 	struct safestart_run *run = (struct safestart_run *)(void *)job;
@@ -49,7 +50,7 @@ static void run_done(struct job *job)
 	if (atomic_load(&run->bits) & RUN_CANCELLED) {
 		outcome_cancelled(run);
 	} else if (!run->answered && (atomic_load(&run->bits) & RUN_EXPIRED)) {
-		outcome_expired(run); /* thread=no: judged when it returned */
+		outcome_expired(run); /* with thread=no only now: this thread was inside it */
 	} else if (!run->answered) {
 		outcome_of_run(run, run->again);
 	}
@@ -118,6 +119,9 @@ static void take_finished(struct safestart *ss)
 	}
 }
 
+/* Runs that answered LATER and were finished since: the worker goes on with them. Those that are
+ * not stay, also past their deadline, until their finish comes: their memory is the application's.
+ */
 static void resume_parked(struct safestart *ss)
 {
 	for (struct safestart_run **at = &ss->engine.parked; *at != NULL;) {
@@ -132,7 +136,7 @@ static void resume_parked(struct safestart *ss)
 		invariant(!run->resumed && run->jobs > 0);
 		*at = run->next_parked;
 		run->resumed = true;
-		/* Cannot be: there were two threads before. */
+		/* It cannot fail: there were two threads before. */
 		if (threads_post(ss, &run->job) < 0) {
 			*at = run;
 			return;
@@ -140,6 +144,7 @@ static void resume_parked(struct safestart *ss)
 	}
 }
 
+/* The deadline: the run is answered, though its callback may still be inside. [P14] */
 static void expire_run(struct safestart *ss, int64_t now)
 {
 	struct safestart_run *run = ss->run.current;
@@ -155,18 +160,21 @@ static void expire_run(struct safestart *ss, int64_t now)
 		outcome_expired(run);
 }
 
-/* The lock was not to be had, or another process has made the run. */
+/* The lock was not free in time, or another process has made the run. */
 static void end_unbegun(struct safestart *ss, struct safestart_run *run)
 {
 	invariant(run->outcome.verdict == SAFESTART_PENDING && !run->locked);
 	run->outcome = ss->engine.process_lock.end;
 	outcome_of_run(run, run->outcome.verdict >= SAFESTART_FAILED);
 	outcome_drop(run);
-	if (ss->engine.process_lock.left) /* who asked too late to be in it */
+	/* Requests that came too late to be in it. [P2] */
+	if (ss->engine.process_lock.left)
 		gate_request(&ss->gate, loop_now(), false);
 	ss->engine.process_lock.left = false;
 }
 
+/* The gate says that a run is due. It begins when the lock between processes is held, memory is
+ * there and a thread can execute it; otherwise the gate asks again. */
 static void start_run(struct safestart *ss, int64_t now)
 {
 	enum process_lock_verdict may = process_lock_ask(ss, now);
@@ -245,6 +253,8 @@ static int64_t look(struct safestart *ss)
 	return verdict.wake_at;
 }
 
+/* Old generations: give back what no reader needs, begin grace periods for the others, and report a
+ * reader that stays. Returns when to look again. [P13] */
 static int64_t collect(struct safestart *ss, int64_t now)
 {
 	uint64_t generation = 0;
@@ -305,6 +315,8 @@ static bool has_turn(const struct safestart *ss)
 	return ss->engine.dispatching && pthread_equal(ss->engine.dispatcher, pthread_self());
 }
 
+/* Everything that may be due, whatever woke us: an event is only a hint to look. The order matters:
+ * what ended is answered before a new run may start, and the timer is set last. */
 static void turn(struct safestart *ss, unsigned events)
 {
 	int64_t now = loop_now();
@@ -355,14 +367,14 @@ static void leave_turn(struct safestart *ss)
 	pthread_mutex_lock(&ss->lock);
 	invariant(has_turn(ss));
 	ss->engine.dispatching = false;
-	/* Whoever waits for an answer is woken by it; a thousand of them are not to wake for each
-	 * turn until then. */
+	/* Threads that wait for an answer are woken by the answer; a thousand of them must not wake
+	 * for each turn until then. */
 	if (ss->engine.turn_wanted > 0)
 		pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
 }
 
-/* ---- Driven by the application, or by whoever closes ---- */
+/* ---- Driven by the application, or by the thread that closes ---- */
 
 int dispatch_turn(struct safestart *ss, int timeout_ms)
 {
@@ -377,8 +389,9 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 		jobs++;
 		turn(ss, 0); /* what it did has to be seen to */
 	}
-	/* Callbacks that ask again, or others who never stop asking, must not keep the application
-	 * from its own events, or in a wait beyond its time: the rest is due at once. */
+	/* Callbacks that ask again, or other threads that never stop asking, must not keep the
+	 * application from its own events, or in a wait beyond its time: the rest is due at once.
+	 */
 	if (jobs == JOBS_A_DISPATCH)
 		handle_wake(ss);
 	pthread_mutex_lock(&ss->lock);

@@ -59,7 +59,7 @@ void process_lock_init(struct safestart *ss);
 void process_lock_check_file(struct safestart *ss);
 /* May the run that is due begin? */
 enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now);
-/* After BEGIN and ENDED: whom the run answers. False: nobody asked for it. */
+/* After BEGIN and ENDED: the requests that the run answers. False: there are none. */
 bool process_lock_take(struct safestart *ss, struct safestart_run *run,
 		       enum process_lock_verdict verdict);
 void process_lock_publish(struct safestart_run *run); /* its outcome is known */

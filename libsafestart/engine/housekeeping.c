@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* housekeeping: what the worker does besides runs: retiring, hearing the source's hints, writing
- * last_good. Posted by the dispatching thread, which also says what the control thread has to say.
- */
+/* housekeeping: what the worker does besides runs: retiring, looking at the source's hints, writing
+ * last_good. Posted by the dispatching thread, which also logs what the control thread has to say:
+ * that thread must not call the application. */
 #include <errno.h>
 #include <stddef.h>
 
@@ -23,6 +23,8 @@ int housekeeping_post(struct safestart *ss, struct job *job, const char *what)
 	return error;
 }
 
+/* One write at a time: what went live meanwhile is written by the next one, as last_good_done()
+ * sees. */
 void housekeeping_write_last_good(struct safestart *ss)
 {
 	if (!ss->engine.last_good_wanted || ss->engine.last_good_job.posted)
@@ -64,6 +66,7 @@ static void retire(struct job *job)
 	callback_leave(&frame, &ss->worker);
 }
 
+/* On the worker, for the source's own function may block. */
 static void hint(struct job *job)
 {
 	struct safestart *ss = handle_of(job, offsetof(struct safestart, engine.hint_job));
@@ -74,6 +77,7 @@ static void hint(struct job *job)
 	callback_leave(&frame, &ss->worker);
 }
 
+/* The descriptor is listened to again only now: it stays readable until the source has looked. */
 static void hint_done(struct job *job)
 {
 	struct safestart *ss = handle_of(job, offsetof(struct safestart, engine.hint_job));
@@ -85,12 +89,12 @@ static void hint_done(struct job *job)
 	}
 }
 
-static void keep(struct job *job)
+static void last_good(struct job *job)
 {
 	last_good_write(handle_of(job, offsetof(struct safestart, engine.last_good_job)));
 }
 
-static void keep_done(struct job *job)
+static void last_good_done(struct job *job)
 {
 	/* Another generation went live meanwhile. */
 	housekeeping_write_last_good(
@@ -115,7 +119,7 @@ void housekeeping_init(struct safestart *ss)
 {
 	ss->engine.retire_job = (struct job){.execute = retire, .done = nothing_more};
 	ss->engine.hint_job = (struct job){.execute = hint, .done = hint_done};
-	ss->engine.last_good_job = (struct job){.execute = keep, .done = keep_done};
+	ss->engine.last_good_job = (struct job){.execute = last_good, .done = last_good_done};
 	ss->engine.last_good_wanted = false;
 	ss->engine.last_good_at = LOOP_NEVER;
 }

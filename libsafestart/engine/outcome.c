@@ -11,6 +11,8 @@
 #include "engine/engine.h"
 #include "run/run.h"
 
+/* The application's `outcome`, as a job of its own: it may take as long as it likes, and comes in
+ * the order in which runs ended. */
 static void deliver(struct job *job)
 {
 	struct safestart_run *run =
@@ -54,6 +56,7 @@ static void post_outcome(struct safestart_run *run)
 			 (unsigned long long)run->number);
 }
 
+/* What an operator has to see is a warning or an error; what went as it should is a notice. */
 static int log_level(const struct safestart_outcome *outcome)
 {
 	switch (outcome->verdict) {
@@ -79,13 +82,15 @@ static void log_outcome(const struct safestart_run *run, bool repeated)
 			    outcome->requests == 1 ? "" : "s", elsewhere);
 	else
 		message_copy(cause, sizeof(cause), run->cause);
-	/* The same thing again every 30 s hides what matters at 3 a.m. */
+	/* The same line again every 30 s hides what matters at 3 a.m. */
 	log_line(&run->ss->log, repeated ? LOG_DEBUG : log_level(outcome),
 		 "run %llu (%s%s%s%s): %s", (unsigned long long)run->number, cause,
 		 reason[0] != '\0' ? ", \"" : "", reason, reason[0] != '\0' ? "\"" : "",
 		 outcome->message);
 }
 
+/* The one answer of its ticket: for the waiters, for status, and for clients that follow events, in
+ * one step, so that no two of them ever see different things. [P6] */
 static void record_locked(struct safestart *ss, struct safestart_run *run)
 {
 	struct safestart_outcome *outcome = &run->outcome;
@@ -106,7 +111,7 @@ static void record_locked(struct safestart *ss, struct safestart_run *run)
 	ticket_answer(&ss->tickets, outcome);
 	ss->tickets.last = *outcome;
 	ss->tickets.any = true;
-	/* Who is answered may ask for the status at once. */
+	/* A thread that is answered may ask for the status at once. */
 	ss->engine.figures.next_start = gate_next_start(&ss->gate);
 	run->answered = true;
 	if (ss->run.current == run)
@@ -145,6 +150,7 @@ static void say_cancelled(struct safestart_run *run)
 	message_copy(run->outcome.message, sizeof(run->outcome.message), cancelled_words);
 }
 
+/* `again`: a retry shall follow by itself. [P15] */
 void outcome_of_run(struct safestart_run *run, bool again)
 {
 	struct safestart *ss = run->ss;
@@ -159,9 +165,10 @@ void outcome_of_run(struct safestart_run *run, bool again)
 	if (run->outcome.verdict >= SAFESTART_REFUSED || run->outcome.quarantined > 0)
 		say_when(run->outcome.message, sizeof(run->outcome.message),
 			 pause != GATE_NEVER ? gate_next_start(&ss->gate) - now : GATE_NEVER);
-	process_lock_publish(run); /* before anybody is told, who may then end this process */
+	/* Before any waiter is answered: it may end this process. [P18] */
+	process_lock_publish(run);
 	pthread_mutex_lock(&ss->lock);
-	/* A retry says another pause each time, which does not make it news. */
+	/* A retry names another pause each time, which does not make it news. */
 	bool repeated = ss->tickets.any && run->batch.requests == 0 && run->outcome.attempts > 1 &&
 			ss->tickets.last.verdict == run->outcome.verdict &&
 			ss->tickets.last.error == run->outcome.error &&
@@ -223,7 +230,7 @@ void outcome_cancelled(struct safestart_run *run)
 	outcome_of_run(run, false);
 }
 
-/* Answers CANCELLED to every ticket nobody will answer any more: first those of the run in
+/* Answers CANCELLED to every ticket that no run will answer any more: first those of the run in
  * progress, if it was cancelled, then those of the open batch. A run that has committed or expired
  * is answered for by itself. */
 void outcome_cancel_tickets_locked(struct safestart *ss)

@@ -30,7 +30,7 @@ struct process_lock {
 	int64_t ended;     /* when it was released */
 	uint32_t failures; /* times in a row that it was not available */
 	bool said;         /* that waiting takes long */
-	bool warned;       /* that outcomes can't be shared */
+	bool warned;       /* that outcomes cannot be shared */
 	bool checked;      /* the file was looked at once */
 
 	/* lock_share. */
@@ -65,12 +65,12 @@ struct engine_part {
 	struct job last_good_job;
 	bool hinted;           /* the last hint was of interest; written inside hint_job */
 	bool hint_ended;       /* nothing more will come from the source's descriptor */
-	bool hint_warned;      /* that it can't be watched */
+	bool hint_warned;      /* that it cannot be watched */
 	bool last_good_wanted; /* last_good is older than what is live */
 	int64_t last_good_at;  /* when it is tried again; LOOP_NEVER: nothing is due */
 	uint32_t starved;      /* times in a row that a thread, or memory for a run, was missing */
 	bool run_deferred;     /* a callback was in the way of a run: run when it has returned */
-	const char *cause;     /* of the next run, if nobody asks; NULL: a mere reconcile */
+	const char *cause;     /* of the next run without a request; NULL: a mere reconcile */
 	uint64_t warned_about; /* generation whose borrower was reported */
 	uint32_t random;
 	struct process_lock process_lock;

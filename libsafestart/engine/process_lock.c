@@ -43,7 +43,8 @@ enum process_lock_verdict process_lock_come_again(struct safestart *ss, int64_t 
 	return PROCESS_LOCK_WAIT;
 }
 
-/* In proportion to what was waited already, so that nobody waits much longer than the lock is held,
+/* In proportion to what was waited already, so that no process waits much longer than the lock is
+ * held,
  * and a crowd does not spin. */
 int64_t process_lock_pause(struct safestart *ss, int64_t waited)
 {
@@ -228,8 +229,8 @@ bool process_lock_take(struct safestart *ss, struct safestart_run *run,
 	struct process_lock *lock = &ss->engine.process_lock;
 
 	invariant(verdict != PROCESS_LOCK_WAIT && run->number == 0);
-	/* A run that begins covers everybody who has asked; one that others have made only those
-	 * who were in its batch. */
+	/* A run that begins covers every request so far; one that another process has made covers
+	 * only those that were in its batch. [P2] */
 	if (verdict == PROCESS_LOCK_BEGIN || !(lock->taken || lock->covered))
 		process_lock_take_more(ss);
 	else

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "run/last_good.h"
 
+/* May nodes be pushed here and now? */
 static int check(struct safestart *ss, char *why, size_t why_size)
 {
 	if (ss == NULL)
@@ -30,8 +31,8 @@ static int check(struct safestart *ss, char *why, size_t why_size)
 	return 0;
 }
 
-/* Put `set` (consumed) in place of the desired one and ask for it. Consumes the lock, too: a run
- * that the request leads to must find this set or a later one. */
+/* Put `set` (consumed) in place of the desired one and ask for it. Releases push.lock before it
+ * asks: a run that the request leads to finds this set or a later one. [P2] */
 static int replace_and_unlock(struct safestart *ss, struct nodeset *set, uint64_t *ticket)
 {
 	struct nodeset *old = ss->source.push.desired;

@@ -33,7 +33,7 @@ struct shared {
 	struct share_done done;
 };
 
-/* What can't be read is not there. */
+/* What cannot be read counts as not there: the worst that comes of it is one more run. */
 static void look(const struct process_lock *lock, struct shared *shared)
 {
 	char open[SHARE_OPEN_SIZE] = "", done[SHARE_DONE_SIZE] = "";
@@ -57,7 +57,8 @@ static struct share_verdict decide(const struct safestart *ss, const struct shar
 			    loop_now());
 }
 
-/* LOCK_STATE is held. First the file, then the door: what can't be written stays where it is. */
+/* LOCK_STATE is held. First the file, then the door: requests that cannot be written stay in the
+ * door, and none is lost. [P2] */
 static int enter_shared(struct safestart *ss, struct shared *shared)
 {
 	struct process_lock *lock = &ss->engine.process_lock;
@@ -109,8 +110,8 @@ static enum process_lock_verdict leave_shared(struct safestart *ss,
 	return PROCESS_LOCK_ENDED;
 }
 
-/* Looking now and then, for somebody in more of a hurry may end the window; at its end a little
- * apart: who comes first leads. */
+/* Look now and then, for an urgent request of another process may end the window; at its end a
+ * little apart, so that one process leads and the others find that it does. */
 static enum process_lock_verdict wait_for_window(struct safestart *ss, int64_t at, int64_t now)
 {
 	int64_t spread = (at - now) / 8;
@@ -125,7 +126,7 @@ static enum process_lock_verdict wait_for_window(struct safestart *ss, int64_t a
 						      ((double)engine_random(ss) / UINT32_MAX)));
 }
 
-/* Outcomes can't be shared: then each process runs for itself, one after the other. */
+/* Outcomes cannot be shared: then each process runs for itself, one after the other. [P1] */
 static enum process_lock_verdict go_alone(struct safestart *ss, int error, int64_t now)
 {
 	struct process_lock *lock = &ss->engine.process_lock;
@@ -148,8 +149,9 @@ static enum process_lock_verdict lead(struct safestart *ss, struct shared *share
 	uint64_t closed = share_close(&shared->open, &shared->done, &lock->total);
 	invariant(closed != 0 && shared->open.sequence > closed);
 	share_print_open(&shared->open, bytes);
-	/* Written before anything of the run begins; if it can't be, others may still enter, and
-	 * must not leave with what comes. */
+	/* Written before anything of the run begins: what enters later is not covered. [P2] If it
+	 * cannot be written, other processes may still enter this batch, and must not leave it with
+	 * the outcome of this run. */
 	if (lock_file_write(&lock->file, LOCK_OPEN, bytes, sizeof(bytes)) == 0)
 		lock->closed = closed;
 	return process_lock_begin(ss, now);
@@ -168,7 +170,7 @@ struct changed {
 	int error;                         /* ALONE, FAILED */
 };
 
-/* LOCK_STATE is held, and LOCK_RUN may be had: whoever had it may have ended since. */
+/* LOCK_STATE is held, and LOCK_RUN may be free: the run that held it may have ended since. */
 static struct changed try_to_lead(struct safestart *ss, int64_t now)
 {
 	struct process_lock *lock = &ss->engine.process_lock;
@@ -184,7 +186,7 @@ static struct changed try_to_lead(struct safestart *ss, int64_t now)
 		return (struct changed){.verdict = lead(ss, &shared, now)};
 	if (lock->held == 0)
 		lock_file_release(&lock->file, LOCK_RUN);
-	/* Else somebody writes it who holds no lock. */
+	/* Otherwise a process writes the file without holding the lock: look again. */
 	return (struct changed){
 		.verdict = verdict.action == SHARE_LEAVE
 				   ? leave_shared(ss, verdict.outcome)
@@ -225,7 +227,7 @@ static enum process_lock_verdict change_shared(struct safestart *ss, int64_t now
 	int64_t timeout = handle_settings(ss)->lock_timeout;
 
 	int error = lock_file_try(&ss->engine.process_lock.file, LOCK_STATE);
-	/* It is held for microseconds, unless somebody is stopped: lock_timeout=0 does not mean
+	/* It is held for microseconds, unless its holder is stopped: lock_timeout=0 does not mean
 	 * these. */
 	if (error == -EAGAIN)
 		return process_lock_busy(ss, now,
@@ -283,7 +285,8 @@ void process_lock_publish(struct safestart_run *run)
 	char bytes[SHARE_DONE_SIZE];
 	struct shared shared;
 
-	/* Cancelled is what this handle is: others still want it done, and somebody will. */
+	/* Only this handle is cancelled: the other processes still want the run, and one of them
+	 * makes it. [P6] */
 	if (run->shared == 0 || run->outcome.verdict == SAFESTART_CANCELLED)
 		return;
 	message_copy(outcome.message, sizeof(outcome.message), run->outcome.message);

@@ -10,7 +10,8 @@
 #include "engine/engine.h"
 #include "run/run.h"
 
-/* Is this the thread that has to do the work, for nobody else will? */
+/* Is this the thread that has to do the work? With thread=no the one that dispatched last drives
+ * the loop while it waits, or nothing would ever be answered. */
 static bool drives_locked(const struct safestart *ss)
 {
 	return ss->engine.driven && !ss->engine.dispatching &&
@@ -31,7 +32,7 @@ static void leave_wait_and_unlock(void *argument)
 
 	invariant(ss->engine.waiters > 0);
 	ss->engine.waiters--;
-	/* Under the lock, which close has to take: afterwards ss need not exist. */
+	/* Still under the lock, which close has to take: afterwards ss need not exist. */
 	pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
 }
@@ -98,6 +99,7 @@ static int is_answered(struct safestart *ss, void *argument)
 	return ticket_find(&ss->tickets, awaited->ticket, &awaited->outcome);
 }
 
+/* Why there is no answer yet: what the reader of a log needs at the moment of the timeout. */
 static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 {
 	struct callback_inside callback = worker_callback(&ss->worker);

@@ -19,6 +19,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic bool registered;
 static pthread_mutex_t again = PTHREAD_MUTEX_INITIALIZER; /* around the second try and later ones */
 
+/* In the order of the locks (handle.h), for all handles: what another thread holds at the fork
+ * would stay locked in the child for ever. [P17] */
 static void before_fork(void)
 {
 	snapshot_pause_graces();
@@ -50,6 +52,8 @@ static void after_fork_parent(void)
 	pthread_mutex_unlock(&list_lock);
 }
 
+/* From the ground up, and no system call that could be refused but for the loop's descriptors: what
+ * fails here is tried again by fork_revive(). */
 static void make_own(struct safestart *ss)
 {
 	lock_file_after_fork_child(&ss->engine.process_lock.file);
@@ -117,6 +121,8 @@ void fork_unregister(struct safestart *ss)
 	pthread_mutex_unlock(&list_lock);
 }
 
+/* Threads of the child may come here at the same moment: the first does it, under the handle's
+ * lock. */
 int fork_revive(struct safestart *ss)
 {
 	uint32_t epoch = snapshot_epoch();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* open: the handle: wires the rooms together; open, close, asking. Waiting and fork are next door.
- */
+/* open: the life of a handle: its storeys are wired together here, and taken down in the other
+ * order. On the thread that opens or closes; no other thread uses the handle before open has
+ * returned or after close has. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 
 /* ---- Open ---- */
 
-/* Everything that needs no undoing by kind: memory, locks, descriptors. */
+/* Memory, locks, descriptors: what destroy() gives back wherever this stops. Nothing runs yet. */
 static int build(struct safestart *ss, const struct safestart_conf *conf, char *why,
 		 size_t why_size)
 {
@@ -154,6 +155,8 @@ int safestart_shutdown(struct safestart *ss)
 	return 0;
 }
 
+/* A LATER run without its finish: with thread=no the thread that closes may be the one that owes
+ * it. */
 static bool has_unfinished(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
@@ -207,7 +210,7 @@ static int drain(struct safestart *ss, int64_t deadline)
 		int result = dispatch_turn(ss, loop_ms_until(deadline));
 		if (result == -ECANCELED)
 			return 0;
-		/* Who drives may be one of them: answered, it leaves. */
+		/* The thread that drives may be one of them: answered, it leaves. */
 		if (result == -EBUSY && waiters)
 			result = wait_for_waiters(ss, deadline);
 		if (result < 0)
@@ -219,7 +222,8 @@ static int drain(struct safestart *ss, int64_t deadline)
 	}
 }
 
-/* The live generation goes the way of every other: replaced, waited for, retired on the worker. */
+/* The live generation goes the way of every other: replaced by an empty one, waited for, retired on
+ * the worker. So its data is retired after the last reader, also at the end. [P13] */
 static void publish_closing_snapshot(struct safestart *ss)
 {
 	if (ss->open.closing == NULL)
@@ -229,7 +233,7 @@ static void publish_closing_snapshot(struct safestart *ss)
 	ss->open.closing = NULL;
 }
 
-/* Who has to be looked for when close gives up. `control`: all else is over. */
+/* What keeps close from ending, in words that say where to look. `control`: all else is over. */
 static void say_what_close_waits_for(struct safestart *ss, bool control)
 {
 	struct callback_inside callback = worker_callback(&ss->worker);
@@ -273,7 +277,7 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 			 "safestart_close() again when it has");
 }
 
-/* A child that does not own it. */
+/* Is this a forked child that has not made it its own? */
 static bool is_inherited(const struct safestart *ss)
 {
 	return atomic_load(&ss->open.epoch) != snapshot_epoch();
@@ -290,8 +294,8 @@ int safestart_close(struct safestart *ss)
 	if (callback_is_inside(ss))
 		return -EDEADLK;
 	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
-	/* A revival that failed half way has started the control thread, and a client of its may
-	 * complete it up to here. */
+	/* A revival that failed half way has started the control thread, and a question of one of
+	 * its clients may complete the revival up to here. [P17] */
 	if (is_inherited(ss))
 		error = control_stop(ss, deadline);
 	if (error < 0)

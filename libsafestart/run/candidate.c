@@ -29,6 +29,8 @@ static bool holds(const struct safestart_run *run)
 	return true;
 }
 
+/* From the wanted set to a snapshot that could be live: unchanged nodes are shared with the live
+ * generation, with their data; added and changed ones are copies of their own. */
 int candidate_build(struct safestart_run *run)
 {
 	const struct safestart_snapshot *current = run->current;
@@ -66,6 +68,8 @@ int candidate_build(struct safestart_run *run)
 	return 0;
 }
 
+/* Requests went on while `prepare` worked: what was reported of an unchanged node since it was
+ * copied must not be lost, or a proven node would look unproven. [P22] */
 void candidate_carry_reports(struct safestart_run *run)
 {
 	size_t next_change = 0;
@@ -88,6 +92,8 @@ void candidate_carry_reports(struct safestart_run *run)
 	}
 }
 
+/* A rejected node leaves the candidate; a changed one that was rejected keeps its old entry, for
+ * what worked before works still. [P11] */
 size_t candidate_settle(struct safestart_run *run)
 {
 	struct safestart_snapshot *candidate = run->candidate;
@@ -134,6 +140,7 @@ void run_free_rejections(struct rejection *rejections)
 	}
 }
 
+/* Without memory for all of them, the first ones: a status with some is better than none. */
 struct rejection *run_copy_rejections(const struct rejection *from)
 {
 	struct rejection *copies = NULL, **end = &copies;
@@ -189,13 +196,15 @@ const struct safestart_node *safestart_run_change(const struct safestart_run *ru
 	return node_of(run, change);
 }
 
+/* The only time in which the application may change the candidate: before, it does not exist,
+ * after, readers may see it. */
 static bool is_preparing(const struct safestart_run *run)
 {
 	return atomic_load_explicit(&run->phase, memory_order_relaxed) == RUN_PREPARE &&
 	       !run->committed;
 }
 
-/* What is to become of that node; NULL: nothing. They are in the order of ids. */
+/* The change of that node; NULL: it does not change. They are in the order of ids. */
 static struct nodeset_change *find_change(const struct safestart_run *run, const char *id)
 {
 	size_t low = 0, high = run->plan.change_count;

@@ -40,7 +40,6 @@ static void say_not_kept(struct safestart *ss, uint32_t failures, const char *wh
 	const char *otherwise = request_is_shut(&ss->door) ? "not retried: the handle is shut down"
 							   : "retrying after the next change";
 
-	/* The same thing again every 30 s hides what matters. */
 	log_line(&ss->log, log_repeated(LOG_WARNING, failures),
 		 "last_good is not up to date: %s; a process start would begin with an older set; "
 		 "%s%s (last_good=%s)",
@@ -48,6 +47,8 @@ static void say_not_kept(struct safestart *ss, uint32_t failures, const char *wh
 		 pause > 0 ? message_duration(pause).text : "", handle_settings(ss)->last_good);
 }
 
+/* What is live now, which may be newer than the run that asked for it. Each generation is written
+ * whole, so the file always holds one that was live. [P9] */
 void last_good_write(struct safestart *ss)
 {
 	const char *path = handle_settings(ss)->last_good;

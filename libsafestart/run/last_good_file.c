@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* last_good_file: the file of last_good: the last applied set, readable at any instant whoever is
- * killed when. Worker. */
+/* last_good_file: the file of last_good: the last applied set, readable at any instant,
+ * whichever process is killed when. Any thread, no lock held. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include "base/message.h"
 #include "run/last_good.h"
 
+/* Until the end of the file or of the buffer; a signal does not end it. [P9] */
 static int read_all(int fd, char *buffer, size_t size, size_t *length)
 {
 	for (*length = 0; *length < size;) {
@@ -39,6 +40,8 @@ static int check(const struct settings *settings, const struct nodeset *set, cha
 	return nodeset_usable(set, why, why_size);
 }
 
+/* Whatever is in the file: an error in words, never a crash. It is opened without waiting, for a
+ * FIFO in its place must not stop a server from starting. */
 int last_good_load(struct nodeset **out, const struct settings *settings, char *why,
 		   size_t why_size)
 {
@@ -79,6 +82,7 @@ int last_good_load(struct nodeset **out, const struct settings *settings, char *
 	return error;
 }
 
+/* All of it: half a document would be refused at the next start. */
 static int write_all(int fd, const char *text, size_t length)
 {
 	while (length > 0) {
@@ -93,7 +97,7 @@ static int write_all(int fd, const char *text, size_t length)
 	return 0;
 }
 
-/* The directory that `path` is in; -1: it can't be had. */
+/* The directory that `path` is in; -1: it cannot be opened. */
 static int open_directory(const char *path)
 {
 	char *directory = strdup(path);
@@ -145,6 +149,9 @@ static void remove_if_dead(int directory, const char *name)
 		close(fd);
 }
 
+/* A process that was killed while it wrote has left its temporary file; nothing else removes it.
+ * [P18]
+ */
 static void sweep(const char *path)
 {
 	const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
@@ -175,7 +182,7 @@ static bool is_too_long(size_t length)
 	       length > limit.rlim_cur;
 }
 
-/* A name that nobody else has: two that keep the same file, perhaps both process 1 of a container,
+/* A name of its own: two processes that keep the same file, perhaps both process 1 of a container,
  * must not write into each other's. */
 static int make_beside(const char *path, char **name)
 {
@@ -188,7 +195,7 @@ static int make_beside(const char *path, char **name)
 }
 
 /* Until it was locked it looked like what the dead have left: a sweeper has it in hand, or has
- * removed it. Where the file system has no locks nobody sweeps. */
+ * removed it. Where the file system has no locks nothing is swept. */
 static bool lock_or_is_swept(int fd)
 {
 	struct stat status;
@@ -212,6 +219,8 @@ static int open_beside(const char *path, char **name)
 	return fd;
 }
 
+/* Written beside it, synced, and renamed over it: at any instant the name leads to a whole set, the
+ * old one or the new one, whichever process is killed when. [P18] */
 static int save(const char *path, const char *json, char *why, size_t why_size)
 {
 	char *name;
@@ -244,7 +253,7 @@ int last_good_save(const char *path, const char *json, char *why, size_t why_siz
 				   safestart_strerror(EFBIG), strlen(json));
 	sweep(path);
 	int error = save(path, json, why, why_size);
-	if (error == -ENOENT) /* somebody swept it away before it was locked */
+	if (error == -ENOENT) /* another process swept it away before it was locked */
 		error = save(path, json, why, why_size);
 	if (error < 0)
 		return error;

@@ -10,127 +10,34 @@
 
 #include "base/invariant.h"
 #include "base/message.h"
+#include "run/conclusion.h"
 #include "run/last_good.h"
-
-/* ---- Outcomes ---- */
-
-static enum run_phase conclude(struct safestart_run *run, int verdict, int error,
-			       const char *message)
-{
-	invariant(verdict >= SAFESTART_APPLIED && verdict < SAFESTART_TIMED_OUT);
-	invariant((error < 0) == (verdict >= SAFESTART_REFUSED));
-	if (!step_settle(run))
-		return RUN_END;
-	/* last_good stands in for a source that failed: what the source did is the verdict all the
-	 * same. */
-	if (run->from_kept && verdict == SAFESTART_APPLIED) {
-		verdict = run->kept_verdict;
-		error = run->gather_error;
-	}
-	run->outcome.verdict = verdict;
-	run->outcome.error = error;
-	run->outcome.status = atomic_load(&run->status);
-	run->outcome.attempts = run->attempts;
-	run->outcome.quarantined = (uint32_t)(run->rejection_count +
-					      (run->wanted != NULL ? run->wanted->fault_count : 0));
-	message_copy(run->outcome.message, sizeof(run->outcome.message), message);
-	run->again = run->again || verdict == SAFESTART_FAILED || run->rejections != NULL;
-	return RUN_END;
-}
-
-static size_t live_count(const struct safestart_run *run)
-{
-	return run->current->count;
-}
-
-static enum run_phase conclude_failure(struct safestart_run *run, int verdict, int error,
-				       const char *what, const char *words)
-{
-	char message[400];
-
-	if (safestart_generation(run->ss) == 0)
-		message_set(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what,
-			    words);
-	else
-		message_set(message, sizeof(message), 0,
-			    "%s: %s; generation %llu (%zu nodes) is still serving", what, words,
-			    (unsigned long long)safestart_generation(run->ss),
-			    run->committed ? run->candidate->count : live_count(run));
-	return conclude(run, verdict, error, message);
-}
-
-static void count_changes(const struct safestart_run *run, size_t counts[SAFESTART_CHANGED + 1])
-{
-	memset(counts, 0, (SAFESTART_CHANGED + 1) * sizeof(counts[0]));
-	for (size_t i = 0; i < run->plan.change_count; i++)
-		counts[run->plan.changes[i].kind]++;
-}
-
-/* "; 2 left out, such as riak-9: the port ..." */
-static void say_left_out(const struct safestart_run *run, char *text, size_t size)
-{
-	size_t faults = run->wanted != NULL ? run->wanted->fault_count : 0,
-	       count = faults + run->rejection_count;
-
-	text[0] = '\0';
-	if (run->rejections != NULL)
-		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count,
-			    run->rejections->id, run->rejections->reason);
-	else if (faults > 0)
-		message_set(text, size, 0, "; %zu left out, such as %.40s: %s", count,
-			    run->wanted->faults[0].id, run->wanted->faults[0].reason);
-}
-
-static enum run_phase conclude_success(struct safestart_run *run)
-{
-	char message[512], left_out[300], source[300] = "";
-	const struct safestart_callbacks *callbacks = &run->ss->conf->callbacks;
-	size_t counts[SAFESTART_CHANGED + 1];
-	unsigned long long generation = safestart_generation(run->ss);
-	bool restarted = run->phase == RUN_RESTART && callbacks->restart != NULL;
-
-	say_left_out(run, left_out, sizeof(left_out));
-	if (run->from_kept)
-		message_set(source, sizeof(source), 0,
-			    "%s; the last good set stands in: ", run->words);
-	if (!run->committed) {
-		message_set(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s",
-			    restarted             ? "restart carried out"
-			    : left_out[0] != '\0' ? "nothing else to apply"
-						  : "nothing to apply",
-			    run->ss->source.kind == SOURCE_NONE ? "no node set is kept"
-			    : generation == 0                   ? "no set has been pushed yet"
-			    : left_out[0] != '\0'               ? "the rest of the set is live"
-								: "the set is already live",
-			    generation, live_count(run), left_out);
-		return conclude(run, restarted ? SAFESTART_APPLIED : SAFESTART_UNCHANGED, 0,
-				message);
-	}
-	count_changes(run, counts);
-	message_set(message, sizeof(message), 0,
-		    "%sgeneration %llu is live: %zu nodes (%zu added, %zu removed, %zu changed)%s",
-		    source, generation, run->candidate->count, counts[SAFESTART_ADDED],
-		    counts[SAFESTART_REMOVED], counts[SAFESTART_CHANGED], left_out);
-	return conclude(run, SAFESTART_APPLIED, 0, message);
-}
 
 /* ---- Phases ---- */
 
+/* The set is live, or nothing had to change. `restart` is for a run that somebody wanted: a
+ * request, a hint, a retry; a reconcile that found nothing new must not restart anything every 30
+ * s. */
 static enum run_phase to_restart(struct safestart_run *run)
 {
-	/* It came back for last_good alone, in vain. */
+	/* A retry that was only meant to read last_good, and still could not. */
 	bool for_kept = run->kept_later && run->wanted == NULL && run->batch.requests == 0;
 
 	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed) ||
 	    for_kept)
 		return conclude_success(run);
-	if (run->keep) { /* `restart` may stay inside for ever; what is live is kept before */
+	/* Before, for `restart` may never return, and what is live has to be kept all the same.
+	 * [P9] */
+	if (run->keep) {
 		run->keep = false;
 		last_good_write(run->ss);
 	}
 	return RUN_RESTART;
 }
 
+/* Put the candidate live: one pointer store, under the handle's lock, so that it either comes
+ * before the deadline and the shutdown or does not happen. Readers see the old generation whole or
+ * the new one whole. [P10] */
 static enum run_phase commit(struct safestart_run *run)
 {
 	struct safestart *ss = run->ss;
@@ -139,14 +46,14 @@ static enum run_phase commit(struct safestart_run *run)
 	invariant(run->candidate != NULL && !run->committed);
 	candidate_carry_reports(run);
 	pthread_mutex_lock(&ss->lock);
-	/* Thread=no: nobody else looked while the source was inside. */
+	/* With thread=no no other thread could look at the deadline while the source read. [P14] */
 	step_expire_locked(run, loop_now());
 	bool in_time = !run_gave_up(run);
 	if (in_time) {
-		/* [P10] The next generation, and no other has gone live since this run began. */
+		/* No other generation has gone live since this run began. [P1] */
 		invariant(run->candidate->generation == safestart_generation(ss) + 1);
 		step_set_locked(run, RUN_SETTLED | RUN_COMMITTED);
-		/* The run's own. */
+		/* A reference of the run's own: the live one may go at any moment from here on. */
 		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed);
 		snapshot_publish(&ss->view, run->candidate, loop_now());
 		run->committed = true;
@@ -158,17 +65,19 @@ static enum run_phase commit(struct safestart_run *run)
 	}
 	pthread_mutex_unlock(&ss->lock);
 	run_free_rejections(rejections);
-	snapshot_reclaim(ss->home); /* failing, it is tried again by the loop */
+	snapshot_reclaim(ss->home); /* a failure is retried in the next turn */
 	return in_time ? to_restart(run) : RUN_END;
 }
 
+/* By the guard rails. [P12] */
 static int judge(struct safestart_run *run, size_t live, size_t count, char *why, size_t why_size)
 {
 	return nodeset_judge(&handle_settings(run->ss)->rails, live, count, run->forced, why,
 			     why_size);
 }
 
-/* How many runs in a row have tried this set, and is it one that was forced? */
+/* How many runs in a row have tried this set, and was it forced? The force belongs to the set, not
+ * to the run: a retry of a forced set is forced too, another set is not. [P12] */
 static void recall(struct safestart_run *run)
 {
 	struct run_memory *memory = &run->ss->run.memory;
@@ -179,7 +88,7 @@ static void recall(struct safestart_run *run)
 	nodeset_unref(run->outgoing);
 	run->outgoing = memory->tried;
 	memory->tried = run->wanted != NULL ? nodeset_ref(run->wanted) : NULL;
-	/* A source that fails now and then does not take the force from the set it had. */
+	/* A source that fails for a while does not take the force from the set it had. */
 	if (run->wanted == NULL)
 		return;
 	invariant(memory->attempts > 0);
@@ -189,6 +98,7 @@ static void recall(struct safestart_run *run)
 	memory->forced = run->forced ? nodeset_ref(run->wanted) : NULL;
 }
 
+/* For status and node states: what this run is to apply, whether it succeeds or not. */
 static void show_desired(struct safestart_run *run)
 {
 	struct safestart *ss = run->ss;
@@ -200,7 +110,8 @@ static void show_desired(struct safestart_run *run)
 	nodeset_unref(old);
 }
 
-/* Which nodes a guard rail has saved, the first few: before the words that say what to do. */
+/* Name the first few nodes that would be lost, before the part of the words that says what to do.
+ */
 static void add_lost(const struct safestart_run *run, char *words, size_t size)
 {
 	char *advice = strchr(words, ';'), tail[160] = "";
@@ -224,7 +135,8 @@ static void add_lost(const struct safestart_run *run, char *words, size_t size)
 	message_set(words + length, size - length, 0, "%s%s", named > 0 ? ")" : "", tail);
 }
 
-/* What is unchanged need not be compared again, however large it is. */
+/* A set that was found unchanged is not compared again, however large it is: a reconcile every few
+ * seconds costs nothing. [P7] */
 static bool is_known_unchanged(const struct safestart_run *run)
 {
 	const struct run_memory *memory = &run->ss->run.memory;
@@ -242,7 +154,8 @@ static void remember_unchanged(struct safestart_run *run)
 	memory->unchanged_from = run->current->generation;
 }
 
-/* Is what was gathered fit to be tried? 0 or -errno and the words. */
+/* Is what was gathered fit to be tried? `kept_count`: a set that last_good holds counts as live for
+ * the guard rails, or a first, broken document would pass them. 0 or -errno and the words. */
 static int check(struct safestart_run *run, int result, size_t kept_count)
 {
 	int error = gather_result(run, result);
@@ -259,8 +172,9 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 			message_set(run->words, sizeof(run->words), 0, "out of memory");
 	}
 	if (error == 0)
-		error = judge(run, live_count(run) > kept_count ? live_count(run) : kept_count,
-			      run->candidate != NULL ? run->candidate->count : live_count(run),
+		error = judge(run,
+			      run->current->count > kept_count ? run->current->count : kept_count,
+			      run->candidate != NULL ? run->candidate->count : run->current->count,
 			      run->words, sizeof(run->words));
 	if (error == -ERANGE)
 		add_lost(run, run->words, sizeof(run->words));
@@ -276,6 +190,7 @@ static void say_refused(const struct safestart_run *run, char *text, size_t size
 		message_set(text, size, 0, "refused");
 }
 
+/* It will not go live: what it alone held is retired here, as the application's `retire`. [P13] */
 static void forget_candidate(struct safestart_run *run)
 {
 	struct callback_frame frame;
@@ -288,7 +203,8 @@ static void forget_candidate(struct safestart_run *run)
 	nodeset_plan_clear(&run->plan);
 }
 
-/* Rejections are shown, also of a run that applies nothing. */
+/* For node states: also of a run that applies nothing, or an operator would not learn why a node is
+ * missing. */
 static void show_rejections(struct safestart_run *run)
 {
 	struct rejection *copy = run_copy_rejections(run->rejections);
@@ -301,6 +217,8 @@ static void show_rejections(struct safestart_run *run)
 	run_free_rejections(old);
 }
 
+/* The source has answered. If it failed and nothing has been live yet, last_good stands in: the set
+ * goes live, the verdict stays the source's. [P9] */
 static enum run_phase after_gather(struct safestart_run *run, int result)
 {
 	struct nodeset *kept = last_good_stand_in(run->ss, &run->kept_later);
@@ -309,8 +227,7 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 	if (run->gather_error < 0 && run->wanted == NULL)
 		recall(run);
 	int verdict = run_is_refusal(run->gather_error) ? SAFESTART_REFUSED : SAFESTART_FAILED;
-	/* A refused source is not asked again by itself, but what would stand in for it may be had
-	 * then. */
+	/* A refused source is not read again by itself, but last_good may be readable by then. */
 	run->again = run->kept_later && (run->gather_error < 0 || run->wanted == NULL);
 	if (kept != NULL && (run->gather_error < 0 || run->wanted == NULL)) {
 		forget_candidate(run);
@@ -338,6 +255,9 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 	return run->ss->conf->callbacks.prepare != NULL ? RUN_PREPARE : commit(run);
 }
 
+/* `prepare` has built what the set needs, or has rejected nodes of it. Those are left out and the
+ * rest is judged once more: a set that `prepare` made too small is no better than one that came so.
+ * [P11] [P12] */
 static enum run_phase after_prepare(struct safestart_run *run, int result)
 {
 	char words[300];
@@ -360,7 +280,7 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 			    run->rejection_count, run->rejections->id, run->rejections->reason);
 		return conclude_failure(run, SAFESTART_REFUSED, -EINVAL, "refused", words);
 	}
-	int error = judge(run, live_count(run), run->candidate->count, words, sizeof(words));
+	int error = judge(run, run->current->count, run->candidate->count, words, sizeof(words));
 	if (error < 0) {
 		show_rejections(run);
 		return conclude_failure(run, SAFESTART_REFUSED, error,
@@ -413,7 +333,9 @@ const char *run_phase_name(const struct safestart_run *run)
 	return phases[atomic_load_explicit(&run->phase, memory_order_relaxed)].name;
 }
 
-/* Returns true when the run is over on the worker; false: parked. */
+/* From phase to phase, until the run is over on the worker or a callback answered SAFESTART_LATER.
+ * Returns false for the latter: the dispatching thread posts the job again when finish was called.
+ */
 static bool advance(struct safestart_run *run)
 {
 	invariant(run->current != NULL && run->ss->run.memory.attempts < UINT32_MAX);
@@ -454,7 +376,7 @@ static void tear_down(struct safestart_run *run)
 	struct run_memory *memory = &run->ss->run.memory;
 	struct callback_frame frame;
 
-	/* Done with this set. */
+	/* This set is dealt with: the next run counts its attempts anew, and force is used up. */
 	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) {
 		memory->attempts = 0;
 		nodeset_unref(memory->forced);
@@ -477,6 +399,7 @@ static void tear_down(struct safestart_run *run)
 	run->outgoing = NULL;
 }
 
+/* Again after each LATER: `current` is what was live when the run began. */
 static void execute(struct job *job)
 {
 	struct safestart_run *run = (struct safestart_run *)(void *)job;

@@ -118,7 +118,7 @@ bool step_begin(struct safestart_run *run, enum run_phase phase);
  * finish's. */
 enum step_result step_returned(struct safestart_run *run, enum run_phase phase, int *result);
 
-/* The outcome is known (worker). False: too late, somebody else has answered. */
+/* The outcome is known (worker). False: too late, the deadline or the shutdown has answered. */
 bool step_settle(struct safestart_run *run);
 
 /* Give up unless it is settled: at the deadline / at shutdown. The handle's lock is held. True: it

@@ -69,6 +69,7 @@ bool step_cancel_locked(struct safestart_run *run)
 	return true;
 }
 
+/* Only a look: what the callback does with it is up to the callback. */
 int safestart_run_cancelled(const struct safestart_run *run)
 {
 	return run_gave_up(run);
@@ -79,6 +80,8 @@ void safestart_run_set_status(struct safestart_run *run, int status)
 	atomic_store(&run->status, status);
 }
 
+/* From any thread, also before the callback has returned SAFESTART_LATER. Which of finish, deadline
+ * and shutdown comes first is decided here, under the lock. [P14] */
 int safestart_run_finish(struct safestart_run *run, int error)
 {
 	int64_t now = loop_now();
@@ -147,7 +150,7 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 
 	pthread_mutex_lock(&ss->lock);
 	uint32_t bits = bits_of(run);
-	/* thread=no: nobody could look at the deadline meanwhile. */
+	/* With thread=no no other thread could look at the deadline meanwhile. */
 	if (!(bits & RUN_CALLED) && step_expire_locked(run, now))
 		bits = bits_of(run);
 	if (*result == SAFESTART_LATER && !(bits & RUN_CALLED)) {
@@ -171,7 +174,7 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 	return then;
 }
 
-/* The outcome is known. False: too late, somebody else has answered. */
+/* The outcome is known. False: too late, the deadline or the shutdown has answered. [P6] */
 bool step_settle(struct safestart_run *run)
 {
 	int64_t now = loop_now();

@@ -72,6 +72,7 @@ const struct source_entry *sources_find(const struct source_entry *list, const c
 
 /* ---- Adding ---- */
 
+/* push and none are no sources of their own: the handle has them built in. */
 static bool is_scheme(const char *text)
 {
 	if (text == NULL || text[0] == '\0' || strcmp(text, "push") == 0 ||

@@ -322,7 +322,7 @@ START_TEST(a_second_thread_in_dispatch_is_told_so)
 	pthread_t thread;
 	int result = 0;
 
-	/* Thread=yes: the library is always in it. */
+	/* thread=yes: the library is always in it. */
 	ck_assert_int_eq(safestart_dispatch(own, 0), -EBUSY);
 	ck_assert_int_eq(safestart_dispatch(ss, 0), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, dispatch_elsewhere, ss), 0);

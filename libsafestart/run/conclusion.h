@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* conclusion: how a run ended, as its outcome. Worker. */
+#ifndef SAFESTART_RUN_CONCLUSION_H
+#define SAFESTART_RUN_CONCLUSION_H
+
+#include "run/run.h"
+
+/* "WHAT: WORDS; generation 7 (10 nodes) is still serving". RUN_END. */
+enum run_phase conclude_failure(struct safestart_run *run, int verdict, int error, const char *what,
+				const char *words);
+
+/* Applied or unchanged, and what was left out. RUN_END. */
+enum run_phase conclude_success(struct safestart_run *run);
+
+#endif
