@@ -8,13 +8,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* NULL past the end. */
+static const struct safestart_source_setting *setting_at(const struct safestart_source *source,
+							 size_t index)
+{
+	const struct safestart_source_setting *setting = source->settings;
+
+	while (setting != NULL && setting->key != NULL && index-- > 0)
+		setting++;
+	return setting != NULL && setting->key != NULL ? setting : NULL;
+}
+
 static size_t setting_count(const struct safestart_source *source)
 {
 	size_t count = 0;
 
-	while (source->settings != NULL && source->settings[count].key != NULL)
+	while (setting_at(source, count) != NULL)
 		count++;
 	return count;
+}
+
+/* At which index the source has that setting; as many as it has: it has none. */
+static size_t find_setting(const struct safestart_source *source, const char *key)
+{
+	const struct safestart_source_setting *setting;
+	size_t index = 0;
+
+	while ((setting = setting_at(source, index)) != NULL && strcmp(setting->key, key) != 0)
+		index++;
+	return index;
 }
 
 static void free_entry(struct source_entry *entry)
@@ -37,10 +59,9 @@ void sources_free(struct source_entry *list)
 char **sources_value(const struct source_entry *list, const char *key)
 {
 	for (const struct source_entry *entry = list; entry != NULL; entry = entry->next) {
-		for (size_t i = 0; i < setting_count(&entry->source); i++) {
-			if (strcmp(entry->source.settings[i].key, key) == 0)
-				return &entry->values[i];
-		}
+		size_t index = find_setting(&entry->source, key);
+		if (index < setting_count(&entry->source))
+			return &entry->values[index];
 	}
 	return NULL;
 }
@@ -50,7 +71,7 @@ const char *sources_key(const struct source_entry *list, size_t index)
 	for (const struct source_entry *entry = list; entry != NULL; entry = entry->next) {
 		size_t count = setting_count(&entry->source);
 		if (index < count)
-			return entry->source.settings[index].key;
+			return setting_at(&entry->source, index)->key;
 		index -= count;
 	}
 	return NULL;
@@ -97,16 +118,13 @@ int sources_check(const struct source_entry *list, const struct safestart_source
 		if (strcmp(entry->source.scheme, source->scheme) == 0)
 			return -EEXIST;
 	}
-	for (size_t i = 0; i < setting_count(source); i++) {
-		const struct safestart_source_setting *setting = &source->settings[i];
+	const struct safestart_source_setting *setting;
+	for (size_t i = 0; (setting = setting_at(source, i)) != NULL; i++) {
 		if (setting->value == NULL || setting->help == NULL)
 			return -EINVAL;
-		if (sources_value(list, setting->key) != NULL)
+		if (sources_value(list, setting->key) != NULL ||
+		    find_setting(source, setting->key) < i)
 			return -EEXIST;
-		for (size_t j = 0; j < i; j++) {
-			if (strcmp(source->settings[j].key, setting->key) == 0)
-				return -EEXIST;
-		}
 	}
 	return 0;
 }
@@ -165,12 +183,11 @@ const char *safestart_source_argument(const struct safestart_source_conf *conf)
 
 const char *safestart_source_value(const struct safestart_source_conf *conf, const char *key)
 {
-	const struct safestart_source *source = &conf->entry->source;
+	const struct source_entry *entry = conf->entry;
+	size_t index = find_setting(&entry->source, key);
+	const struct safestart_source_setting *setting = setting_at(&entry->source, index);
 
-	for (size_t i = 0; i < setting_count(source); i++) {
-		if (strcmp(source->settings[i].key, key) == 0)
-			return conf->entry->values[i] != NULL ? conf->entry->values[i]
-							      : source->settings[i].value;
-	}
-	return NULL;
+	if (setting == NULL)
+		return NULL;
+	return entry->values[index] != NULL ? entry->values[index] : setting->value;
 }
