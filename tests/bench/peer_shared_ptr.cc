@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// C++'s own answer to "readers go on, the set is replaced": a shared pointer that is loaded atomically.
+// C++'s own answer to "readers go on, the set is replaced": a shared pointer that is loaded
+// atomically.
 #include "peers.h"
 
 #include <atomic>
 #include <memory>
 
-namespace {
+namespace
+{
 std::atomic<std::shared_ptr<std::size_t>> exchanged{std::make_shared<std::size_t>(1)};
 std::shared_ptr<std::size_t> loaded = std::make_shared<std::size_t>(1);
 
@@ -13,7 +15,7 @@ template <typename pointer> void use(const pointer &value)
 {
 	__asm__ volatile("" : : "r"(*value) : "memory");
 }
-}
+} // namespace
 
 void bench_atomic_shared_ptr(void *, std::size_t times)
 {
