@@ -91,18 +91,22 @@ class World:
 
 
 def test_p3_a_thousand_callers_are_two_runs(scene):
+    """Under a sanitizer each is ten times as large and slow, and a hundred are a crowd, too."""
+    plain = os.path.exists(os.path.join(os.path.dirname(scene.server), "libmeanwhile.so"))
+    others = 999 if plain or repeat(1) > 1 else 99
     world = World(scene)
     scene.write("", world.path + "/hold")
     callers = [world.call("--debounce", "0", CODE=7)]
     eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
-    callers += [world.call("--debounce", "0", CODE=7) for _ in range(999)]
-    eventually("all to be in the next one", lambda: world.are_in(999))
+    callers += [world.call("--debounce", "0", CODE=7) for _ in range(others)]
+    eventually("all to be in the next one", lambda: world.are_in(others))
     os.remove(world.path + "/hold")
     assert {process.wait() for process in callers} == {7}
     world.must_be_true(callers)
     assert len(world.runs()) == 2
-    lines = world.told().splitlines()
-    assert len(lines) == 1000 and sum("ran for 1 request:" in line for line in lines) == 1 and sum("ran for 999 requests:" in line for line in lines) == 1, world.told()
+    # On a busy machine it takes so long that some say after half a minute what they wait for.
+    lines = [line for line in world.told().splitlines() if not line.startswith("safestart run: waiting ")]
+    assert len(lines) == others + 1 and sum("ran for 1 request:" in line for line in lines) == 1 and sum(f"ran for {others} requests:" in line for line in lines) == 1, world.told()
     assert all(re.fullmatch(r"safestart run: (ran for |covered by a run of pid \d+ \()\d+ requests?\)?: exit 7", line) for line in lines), world.told()
 
 
