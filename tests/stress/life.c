@@ -150,7 +150,9 @@ struct safestart_conf *new_conf(void)
 	set(conf, "debounce", "0");
 	set(conf, "retry_min", "1ms");
 	set(conf, "retry_max", "5ms");
-	set(conf, "run_timeout", "10s");
+	/* Without a thread close() waits that long, in vain. */
+	set(conf, "run_timeout",
+	    now.lasting && strncmp(now.site.call, "pthread_", 8) == 0 ? "3s" : "10s");
 	set(conf, "thread", now.driven ? "no" : "yes");
 	return conf;
 }
