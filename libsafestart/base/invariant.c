@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* invariant: how a broken invariant ends a test. Any thread, locks may be held: it writes and
  * aborts, and touches nothing of the library's. */
-#ifdef SAFESTART_INVARIANTS
 #include "base/invariant.h"
 
+#ifdef SAFESTART_INVARIANTS
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -13,10 +13,8 @@
 #define invariant(condition) ((void)(0 && (condition)))
 #endif
 
-#ifdef SAFESTART_INVARIANTS
 /* Says which invariant does not hold, on standard error, and aborts. */
 _Noreturn void invariant_broken(const char *condition, const char *file, int line,
 				const char *function);
-#endif
 
 #endif
