@@ -242,7 +242,7 @@ struct safestart_outcome answer(struct safestart *ss, uint64_t ticket)
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
 	ck_assert_uint_ne(ticket, 0);
-	int result = safestart_wait(ss, ticket, 30000, &outcome);
+	int result = safestart_wait(ss, ticket, under_valgrind() ? 300000 : 30000, &outcome);
 	ck_assert_msg(result == 0, "wait said %d: %s", result, outcome.message);
 	return outcome;
 }
