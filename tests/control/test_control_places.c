@@ -349,7 +349,8 @@ START_TEST(p14_close_that_gives_up_on_a_hanging_file_system_says_so)
 	ctl_wait("api", getpid(), 1);
 	file_system_hangs = true;
 	ck_assert_int_eq(safestart_close(ss), -ETIMEDOUT);
-	ck_assert_msg(app_logged(&app, "control socket in ") && !app_logged(&app, "read_unlock"),
+	ck_assert_msg(app_logged(&app, "removing the control socket") &&
+			      !app_logged(&app, "read_unlock"),
 		      "%.400s", app.log);
 	file_system_hangs = false;
 	EVENTUALLY(safestart_close(ss) == 0);
