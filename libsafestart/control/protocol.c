@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* protocol: JSON parsing of a request line. Control thread; pure. Every byte comes from outside, so
+ * whatever is wrong with it is an error message for the client, never a broken invariant. */
 #include "control/protocol.h"
 
 #include <errno.h>
@@ -7,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 
-#define DEPTH_MAX                                                                       \
-	32 /* far more than any question has, far less than what a thread's stack bears \
-	    */
+/* Nesting of arrays and objects: far more than a request needs, far less than what would overflow a
+ * thread's stack in jansson's recursive parser. */
+#define DEPTH_MAX 32
 
 static const char *const verbs[] = {[PROTOCOL_STATUS] = "status",
 				    [PROTOCOL_NODES] = "nodes",
@@ -19,7 +22,8 @@ static const char *const verbs[] = {[PROTOCOL_STATUS] = "status",
 				    [PROTOCOL_REQUEST] = "request",
 				    [PROTOCOL_EVENTS] = "events"};
 
-/* How deep are arrays and objects nested? Exact for JSON; what is none may be anything. */
+/* How deeply arrays and objects are nested. Exact for valid JSON; for anything else the value does
+ * not matter, because the parser refuses it. */
 static size_t depth_of(const char *line, size_t length)
 {
 	size_t depth = 0, deepest = 0;
@@ -38,17 +42,18 @@ static size_t depth_of(const char *line, size_t length)
 	return deepest;
 }
 
-static int load(json_t **root, const char *line, size_t length, char *why, size_t why_size)
+/* Parse the line to a JSON object. On error *root is NULL. */
+static int load_object(json_t **root, const char *line, size_t length, char *why, size_t why_size)
 {
 	json_error_t error;
 
 	*root = NULL;
 	if (memchr(line, '\0', length) != NULL)
-		return message_set(why, why_size, -EINVAL, "the line has a NUL byte");
+		return message_set(why, why_size, -EINVAL, "the line contains a NUL byte");
 	if (depth_of(line, length) > DEPTH_MAX)
 		return message_set(why, why_size, -EINVAL, "the line is nested too deeply");
-	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and
-	 * goes on: malloc() alone knows. */
+	/* When jansson 2.14 runs out of memory inside a string, it drops a byte and continues
+	 * without an error. Only errno, set by malloc(), shows it. */
 	errno = 0;
 	*root = json_loadb(line, length, JSON_REJECT_DUPLICATES, &error);
 	if (errno == ENOMEM ||
@@ -65,11 +70,12 @@ static int load(json_t **root, const char *line, size_t length, char *why, size_
 		json_decref(*root);
 		*root = NULL;
 		return message_set(why, why_size, -EINVAL,
-				   "the line is no JSON object such as {\"do\":\"status\"}");
+				   "the line is not a JSON object such as {\"do\":\"status\"}");
 	}
 	return 0;
 }
 
+/* The error lists every verb: it is the help of this protocol. */
 static int read_verb(enum protocol_verb *verb, const json_t *root, char *why, size_t why_size)
 {
 	const char *text = json_string_value(json_object_get(root, "do"));
@@ -82,10 +88,11 @@ static int read_verb(enum protocol_verb *verb, const json_t *root, char *why, si
 	}
 	if (text == NULL)
 		return message_set(why, why_size, -EINVAL,
-				   "\"do\" has to be one of status, nodes, metrics, request, "
+				   "\"do\" must be one of status, nodes, metrics, request, "
 				   "events");
 	return message_set(why, why_size, -EINVAL,
-			   "there is no \"%.40s\"; \"do\" has to be one of status, nodes, metrics, "
+			   "unknown request \"%.40s\"; \"do\" must be one of status, nodes, "
+			   "metrics, "
 			   "request, events",
 			   text);
 }
@@ -95,20 +102,20 @@ static int read_bool(bool *to, const json_t *root, const char *key, char *why, s
 	const json_t *value = json_object_get(root, key);
 
 	if (value != NULL && !json_is_boolean(value))
-		return message_set(why, why_size, -EINVAL, "\"%s\" has to be true or false", key);
+		return message_set(why, why_size, -EINVAL, "\"%s\" must be true or false", key);
 	if (value != NULL)
 		*to = json_is_true(value);
 	return 0;
 }
 
-/* NULL when there is none. */
+/* *to is NULL when there is no such member. It belongs to `root`. */
 static int read_string(const char **to, const json_t *root, const char *key, char *why,
 		       size_t why_size)
 {
 	const json_t *value = json_object_get(root, key);
 
 	if (value != NULL && !json_is_string(value))
-		return message_set(why, why_size, -EINVAL, "\"%s\" has to be a string", key);
+		return message_set(why, why_size, -EINVAL, "\"%s\" must be a string", key);
 	*to = json_string_value(value);
 	return 0;
 }
@@ -121,60 +128,65 @@ static int read_timeout(int *to, const json_t *root, char *why, size_t why_size)
 		return 0;
 	if (!json_is_integer(value))
 		return message_set(why, why_size, -EINVAL,
-				   "\"timeout_ms\" has to be a whole number of milliseconds; -1: "
-				   "for ever");
+				   "\"timeout_ms\" must be a whole number of milliseconds; -1: "
+				   "no limit");
+	/* Values out of range are limited, not refused: any negative one means no limit. */
 	json_int_t ms = json_integer_value(value);
 	*to = ms < 0 ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
 	return 0;
 }
 
-static int read_members(struct protocol_request *asked, const json_t *root, char *why,
+static int read_members(struct protocol_request *request, const json_t *root, char *why,
 			size_t why_size)
 {
 	const char *id = NULL, *reason = NULL;
 
-	int error = read_verb(&asked->verb, root, why, why_size);
+	int error = read_verb(&request->verb, root, why, why_size);
 	if (error == 0)
 		error = read_string(&id, root, "id", why, why_size);
 	if (error == 0)
 		error = read_string(&reason, root, "reason", why, why_size);
 	if (error == 0)
-		error = read_bool(&asked->force, root, "force", why, why_size);
+		error = read_bool(&request->force, root, "force", why, why_size);
 	if (error == 0)
-		error = read_bool(&asked->urgent, root, "urgent", why, why_size);
+		error = read_bool(&request->urgent, root, "urgent", why, why_size);
 	if (error == 0)
-		error = read_bool(&asked->wait, root, "wait", why, why_size);
+		error = read_bool(&request->wait, root, "wait", why, why_size);
 	if (error == 0)
-		error = read_bool(&asked->replay, root, "replay", why, why_size);
+		error = read_bool(&request->replay, root, "replay", why, why_size);
 	if (error == 0)
-		error = read_bool(&asked->follow, root, "follow", why, why_size);
+		error = read_bool(&request->follow, root, "follow", why, why_size);
 	if (error == 0)
-		error = read_timeout(&asked->timeout_ms, root, why, why_size);
+		error = read_timeout(&request->timeout_ms, root, why, why_size);
 	if (error < 0)
 		return error;
-	message_copy(asked->reason, sizeof(asked->reason), reason != NULL ? reason : "");
-	if (id != NULL && (asked->id = strdup(id)) == NULL)
+	/* Cut to 127 bytes, and cleaned: it appears in the log and in the outcome. */
+	message_copy(request->reason, sizeof(request->reason), reason != NULL ? reason : "");
+	if (id != NULL && (request->id = strdup(id)) == NULL)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
 	return 0;
 }
 
-int protocol_read(struct protocol_request *asked, const char *line, size_t length, char *why,
+int protocol_read(struct protocol_request *request, const char *line, size_t length, char *why,
 		  size_t why_size)
 {
 	json_t *root;
 
-	*asked = (struct protocol_request){.timeout_ms = -1, .replay = true, .follow = true};
-	int error = load(&root, line, length, why, why_size);
+	*request = (struct protocol_request){.timeout_ms = -1, .replay = true, .follow = true};
+	int error = load_object(&root, line, length, why, why_size);
 	if (error == 0)
-		error = read_members(asked, root, why, why_size);
+		error = read_members(request, root, why, why_size);
 	json_decref(root);
 	if (error < 0)
-		protocol_clear(asked);
+		protocol_clear(request);
+	invariant(error == 0 || error == -EINVAL || error == -ENOMEM);
+	invariant(error == 0 || request->id == NULL);
+	invariant(error < 0 || (request->verb <= PROTOCOL_EVENTS && request->timeout_ms >= -1));
 	return error;
 }
 
-void protocol_clear(struct protocol_request *asked)
+void protocol_clear(struct protocol_request *request)
 {
-	free(asked->id);
-	asked->id = NULL;
+	free(request->id);
+	request->id = NULL;
 }

@@ -331,12 +331,12 @@ START_TEST(what_is_wrong_with_a_question_is_said_and_the_next_is_answered)
 	static const struct {
 		const char *line, *words;
 	} wrong[] = {{"garbage", "not JSON"},
-		     {"[]", "no JSON object"},
-		     {"{}", "\"do\" has to be one of"},
-		     {"{\"do\":7}", "\"do\" has to be one of"},
-		     {"{\"do\":\"stat\"}", "no \"stat\""},
-		     {"{\"do\":\"nodes\",\"id\":7}", "\"id\" has to be a string"},
-		     {"{\"do\":\"events\",\"follow\":0}", "\"follow\" has to be true or false"},
+		     {"[]", "not a JSON object"},
+		     {"{}", "\"do\" must be one of"},
+		     {"{\"do\":7}", "\"do\" must be one of"},
+		     {"{\"do\":\"stat\"}", "unknown request \"stat\""},
+		     {"{\"do\":\"nodes\",\"id\":7}", "\"id\" must be a string"},
+		     {"{\"do\":\"events\",\"follow\":0}", "\"follow\" must be true or false"},
 		     {"{\"do\":\"request\",\"force\":1}", "true or false"},
 		     {"{\"do\":\"request\",\"timeout_ms\":\"1s\"}", "milliseconds"},
 		     {"{\"do\":\"status\",\"do\":\"nodes\"}", "not JSON"},

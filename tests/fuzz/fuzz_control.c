@@ -13,28 +13,28 @@
 #include "fuzz.h"
 
 /* Each line by itself, as the parser sees it. */
-static void hold_asked(const char *line, size_t length)
+static void hold_request(const char *line, size_t length)
 {
 	/* Exactly as long as it is. */
 	char *copy = malloc(length > 0 ? length : 1), *why = dirty(200);
-	struct protocol_request asked;
+	struct protocol_request request;
 
 	HOLD(copy != NULL);
 	memcpy(copy, line, length);
-	int error = protocol_read(&asked, copy, length, why, 200);
+	int error = protocol_read(&request, copy, length, why, 200);
 	HOLD(error == 0 || error == -EINVAL);
 	if (error < 0) {
 		hold_words(why, 200);
-		HOLD(why[0] != '\0' && asked.id == NULL);
+		HOLD(why[0] != '\0' && request.id == NULL);
 	} else {
-		HOLD(memchr(copy, '\0', length) == NULL && asked.verb <= PROTOCOL_EVENTS &&
-		     asked.timeout_ms >= -1);
-		HOLD(is_clean(asked.reason) && strlen(asked.reason) < sizeof(asked.reason));
+		HOLD(memchr(copy, '\0', length) == NULL && request.verb <= PROTOCOL_EVENTS &&
+		     request.timeout_ms >= -1);
+		HOLD(is_clean(request.reason) && strlen(request.reason) < sizeof(request.reason));
 		json_t *root = json_loadb(copy, length, JSON_REJECT_DUPLICATES, NULL);
 		HOLD(json_is_object(root) && json_is_string(json_object_get(root, "do")));
 		json_decref(root);
 	}
-	protocol_clear(&asked);
+	protocol_clear(&request);
 	free(copy);
 	free(why);
 }
@@ -134,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (; at < end; at = newline + 1) {
 		newline = memchr(at, '\n', (size_t)(end - at));
 		newline = newline != NULL ? newline : end;
-		hold_asked(at, (size_t)(newline - at));
+		hold_request(at, (size_t)(newline - at));
 	}
 	struct safestart *ss = opened();
 	feed(ss, &input);
