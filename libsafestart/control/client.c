@@ -37,13 +37,13 @@ static enum client_next answered(struct client *client, int64_t now)
 {
 	if (client->out.failed) {
 		json_clear(&client->out);
-		client->rest = (struct verbs_rest){0};
-		verbs_error(&client->out, -ENOMEM, "out of memory in this process; ask again");
+		client->pending = (struct response_pending){0};
+		response_error(&client->out, -ENOMEM, "out of memory in this process; ask again");
 	}
 	if (client->out.failed)
-		return CLIENT_IS_OVER;
+		return CLIENT_CLOSE;
 	client->moved_at = now;
-	return CLIENT_GOES_ON;
+	return CLIENT_CONTINUE;
 }
 
 static enum client_next answer_line(struct safestart *ss, struct client *client, size_t length,
@@ -52,8 +52,8 @@ static enum client_next answer_line(struct safestart *ss, struct client *client,
 	if (length > 0 && client->in[length - 1] == '\r')
 		length--;
 	if (length > 0)
-		verbs_answer(ss, client->uid, !client->hung_up, client->in, length, &client->out,
-			     &client->rest);
+		response_answer(ss, client->uid, !client->hung_up, client->in, length, &client->out,
+				&client->pending);
 	client->in_length -= taken;
 	client->in_seen = 0;
 	memmove(client->in, client->in + taken, client->in_length);
@@ -70,7 +70,7 @@ static enum client_next receive(struct client *client, int64_t now)
 	if (client->in_room - client->in_length < AT_A_TIME) {
 		char *grown = realloc(client->in, client->in_room * 2 + AT_A_TIME);
 		if (grown == NULL)
-			return CLIENT_IS_OVER;
+			return CLIENT_CLOSE;
 		client->in = grown;
 		client->in_room = client->in_room * 2 + AT_A_TIME;
 	}
@@ -78,21 +78,21 @@ static enum client_next receive(struct client *client, int64_t now)
 	if (n > 0) {
 		client->in_length += (size_t)n;
 		client->moved_at = now;
-		return CLIENT_GOES_ON;
+		return CLIENT_CONTINUE;
 	}
 	if (n < 0 && errno == EINTR)
-		return CLIENT_GOES_ON;
+		return CLIENT_CONTINUE;
 	client->readable = false;
 	client->ended = n == 0;
 	/* Whoever hears no answer any more was hung up on as far as it had asked. */
 	if (n < 0 && (client->hung_up || (errno != EAGAIN && errno != ENOMEM)))
-		return CLIENT_IS_OVER;
-	return n == 0 ? CLIENT_GOES_ON : CLIENT_WAITS;
+		return CLIENT_CLOSE;
+	return n == 0 ? CLIENT_CONTINUE : CLIENT_WAIT;
 }
 
 bool client_is_asking(const struct client *client)
 {
-	return client->out.length == 0 && client->rest.kind == VERBS_NOTHING &&
+	return client->out.length == 0 && client->pending.kind == RESPONSE_COMPLETE &&
 	       client->in_length > 0 &&
 	       (client->ended || memchr(client->in, '\n', client->in_length) != NULL);
 }
@@ -107,38 +107,38 @@ static enum client_next read_line(struct safestart *ss, struct client *client, b
 	size_t length = end != NULL ? (size_t)(end - client->in) : client->in_length;
 
 	if (length > PROTOCOL_LINE_MAX) {
-		verbs_error(&client->out, -E2BIG, "the line is longer than 65536 bytes; bye");
+		response_error(&client->out, -E2BIG, "the line is longer than 65536 bytes; bye");
 		client->last = true;
 		return answered(client, now);
 	}
 	if (end != NULL || (client->ended && length > 0)) /* the last line may lack its end */
 		return room || client->hung_up ? answer_line(ss, client, length,
 							     end != NULL ? length + 1 : length, now)
-					       : CLIENT_WAITS;
+					       : CLIENT_WAIT;
 	client->in_seen = client->in_length;
 	if (client->ended)
-		return CLIENT_IS_OVER;
-	return client->readable ? receive(client, now) : CLIENT_WAITS;
+		return CLIENT_CLOSE;
+	return client->readable ? receive(client, now) : CLIENT_WAIT;
 }
 
 enum client_next client_step(struct safestart *ss, struct client *client, bool room, int64_t now)
 {
 	if (client->out.length > 0 && !flush(client, now))
-		return CLIENT_WAITS;
-	if (client->last || (client->hung_up && client->rest.kind != VERBS_NOTHING))
-		return CLIENT_IS_OVER;
-	switch (client->rest.kind) {
-	case VERBS_WAIT:
-		if (!verbs_outcome(ss, &client->rest, &client->out))
-			return CLIENT_WAITS;
-		client->rest = (struct verbs_rest){0};
+		return CLIENT_WAIT;
+	if (client->last || (client->hung_up && client->pending.kind != RESPONSE_COMPLETE))
+		return CLIENT_CLOSE;
+	switch (client->pending.kind) {
+	case RESPONSE_WAIT:
+		if (!response_outcome(ss, &client->pending, &client->out))
+			return CLIENT_WAIT;
+		client->pending = (struct response_pending){0};
 		return answered(client, now);
-	case VERBS_STREAM:
-		if (verbs_events(ss, &client->rest, &client->out))
+	case RESPONSE_STREAM:
+		if (response_events(ss, &client->pending, &client->out))
 			return answered(client, now);
-		if (!verbs_is_over(&client->rest))
-			return CLIENT_WAITS;
-		verbs_end(ss, &client->out);
+		if (!response_stream_has_ended(&client->pending))
+			return CLIENT_WAIT;
+		response_end(ss, &client->out);
 		client->last = true;
 		return answered(client, now);
 	default: return read_line(ss, client, room, now);
@@ -153,11 +153,11 @@ void client_finish(struct safestart *ss, struct client *client)
 	do {
 		client->readable = false; /* nothing more is taken in: some never stop asking */
 		next = client_step(ss, client, false, now);
-	} while (next == CLIENT_GOES_ON);
-	if (client->rest.kind != VERBS_STREAM || client->last || client->hung_up ||
+	} while (next == CLIENT_CONTINUE);
+	if (client->pending.kind != RESPONSE_STREAM || client->last || client->hung_up ||
 	    client->out.length > 0)
 		return;
-	verbs_end(ss, &client->out);
+	response_end(ss, &client->out);
 	if (!client->out.failed)
 		flush(client, now);
 }
@@ -166,14 +166,16 @@ uint32_t client_interest(const struct client *client)
 {
 	if (client->out.length > 0)
 		return EPOLLOUT;
-	return client->rest.kind == VERBS_NOTHING && !client->readable && !client->ended ? EPOLLIN
-											 : 0;
+	return client->pending.kind == RESPONSE_COMPLETE && !client->readable && !client->ended
+		       ? EPOLLIN
+		       : 0;
 }
 
 int64_t client_idle_since(const struct client *client)
 {
-	return client->out.length > 0 || client->rest.kind == VERBS_NOTHING ? client->moved_at
-									    : INT64_MAX;
+	return client->out.length > 0 || client->pending.kind == RESPONSE_COMPLETE
+		       ? client->moved_at
+		       : INT64_MAX;
 }
 
 void client_clear(struct client *client)

@@ -4,7 +4,7 @@
 #ifndef SAFESTART_CONTROL_CLIENT_H
 #define SAFESTART_CONTROL_CLIENT_H
 
-#include "control/verbs.h"
+#include "control/response.h"
 #include "handle.h"
 
 struct client {
@@ -15,7 +15,7 @@ struct client {
 	size_t in_seen;         /* so far there is no newline in it */
 	struct json_buffer out; /* an answer, and how much of it was sent */
 	size_t sent;
-	struct verbs_rest rest;
+	struct response_pending pending;
 	bool readable;    /* there may be more to receive */
 	bool ended;       /* nothing more will be */
 	bool hung_up;     /* nobody reads answers any more; what was asked is done all the same */
@@ -25,9 +25,9 @@ struct client {
 };
 
 enum client_next {
-	CLIENT_WAITS, /* for the other side, or for an event, see client_interest() */
-	CLIENT_GOES_ON,
-	CLIENT_IS_OVER
+	CLIENT_WAIT, /* for the other side, or for an event, see client_interest() */
+	CLIENT_CONTINUE,
+	CLIENT_CLOSE
 };
 
 /* Do one thing. `room`: another answer may be built. */

@@ -51,7 +51,7 @@ static struct client *find_room(struct clients *clients)
 
 static void refuse(struct clients *clients, struct client *client)
 {
-	verbs_error(&client->out, -EAGAIN, "32 are connected, and busy; try again");
+	response_error(&client->out, -EAGAIN, "32 are connected, and busy; try again");
 	client->last = true;
 	if (!client->out.failed)
 		(void)client_step(clients->ss, client, false, loop_now());
@@ -143,27 +143,27 @@ int64_t clients_serve(struct clients *clients, int64_t now)
 
 	for (int i = 0; i < CLIENTS_MAX; i++) {
 		struct client *client = &clients->clients[i];
-		enum client_next next = CLIENT_GOES_ON;
+		enum client_next next = CLIENT_CONTINUE;
 		bool room = true;
 		for (int steps = 0;
-		     client->fd >= 0 && next == CLIENT_GOES_ON && steps < STEPS_A_TURN; steps++) {
+		     client->fd >= 0 && next == CLIENT_CONTINUE && steps < STEPS_A_TURN; steps++) {
 			room = !client_is_asking(client) || has_room(clients, now);
 			next = client_step(clients->ss, client, room, now);
 		}
 		if (client->fd < 0)
 			continue;
-		if (next == CLIENT_IS_OVER) {
+		if (next == CLIENT_CLOSE) {
 			drop(clients, client);
 			continue;
 		}
 		tell_epoll(clients, client);
-		if (next == CLIENT_GOES_ON)
+		if (next == CLIENT_CONTINUE)
 			again = 0;
 		else if (!room && again > now + LATE_NS)
 			again = now + LATE_NS;
-		if (client->rest.kind == VERBS_WAIT && client->rest.deadline < again)
-			again = client->rest.deadline;
-		watched = watched || client->rest.kind != VERBS_NOTHING;
+		if (client->pending.kind == RESPONSE_WAIT && client->pending.deadline < again)
+			again = client->pending.deadline;
+		watched = watched || client->pending.kind != RESPONSE_COMPLETE;
 	}
 	if (!watched)
 		events_watch(clients->ss->events, false);

@@ -255,7 +255,7 @@ def test_without_permission_it_says_who_may(scene):
     socket = os.path.join(scene.control, os.listdir(scene.control)[0])
     os.chmod(socket, 0o666)
     scene.safestart("status", user="nobody").must(0)
-    scene.safestart("request", user="nobody").must(4, "may look, but only root")
+    scene.safestart("request", user="nobody").must(4, "may read, but only root")
 
 
 # ---- nodes ----

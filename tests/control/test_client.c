@@ -34,7 +34,7 @@ static void begin(const char *line)
 	other_end = ends[1];
 	ck_assert_int_eq(send(other_end, line, strlen(line), 0), (ssize_t)strlen(line));
 	while (client.out.length == 0)
-		ck_assert_int_eq(client_step(ss, &client, true, 0), CLIENT_GOES_ON);
+		ck_assert_int_eq(client_step(ss, &client, true, 0), CLIENT_CONTINUE);
 	post("after", 1);
 }
 
@@ -71,9 +71,9 @@ START_TEST(who_does_not_follow_is_told_what_was_before_and_it_is_over)
 	enum client_next next;
 
 	begin("{\"do\":\"events\",\"follow\":false}\n{\"do\":\"status\"}\n");
-	while ((next = client_step(ss, &client, true, 0)) == CLIENT_GOES_ON)
+	while ((next = client_step(ss, &client, true, 0)) == CLIENT_CONTINUE)
 		post("after", 1); /* who does not stop */
-	ck_assert_int_eq(next, CLIENT_IS_OVER);
+	ck_assert_int_eq(next, CLIENT_CLOSE);
 	end(100, 0);
 }
 END_TEST
@@ -92,10 +92,10 @@ END_TEST
 START_TEST(who_follows_waits_for_more)
 {
 	begin("{\"do\":\"events\"}\n");
-	while (client_step(ss, &client, true, 0) == CLIENT_GOES_ON)
+	while (client_step(ss, &client, true, 0) == CLIENT_CONTINUE)
 		;
 	post("after", 2);
-	ck_assert_int_eq(client_step(ss, &client, true, 0), CLIENT_GOES_ON);
+	ck_assert_int_eq(client_step(ss, &client, true, 0), CLIENT_CONTINUE);
 	client_finish(ss, &client);
 	end(100, 3);
 }

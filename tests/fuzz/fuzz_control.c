@@ -82,41 +82,41 @@ static enum client_next steps(struct safestart *ss, struct client *client, int o
 	enum client_next next;
 	int most = 1 << 17;
 
-	while ((next = client_step(ss, client, true, loop_now())) == CLIENT_GOES_ON)
+	while ((next = client_step(ss, client, true, loop_now())) == CLIENT_CONTINUE)
 		HOLD(--most > 0);
 	hold_answers(other);
-	HOLD(next == CLIENT_IS_OVER ||
+	HOLD(next == CLIENT_CLOSE ||
 	     (client_interest(client) & ~(uint32_t)(EPOLLIN | EPOLLOUT)) == 0);
 	return next;
 }
 
 static void feed(struct safestart *ss, struct input *input)
 {
-	enum client_next next = CLIENT_WAITS;
+	enum client_next next = CLIENT_WAIT;
 	int ends[2];
 
 	HOLD(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
 	struct client client = {.fd = ends[0], .uid = geteuid(), .readable = true};
-	while (input->left > 0 && next != CLIENT_IS_OVER) {
+	while (input->left > 0 && next != CLIENT_CLOSE) {
 		size_t piece = 1 + (size_t)input_byte(input) * 4;
 		piece = piece < input->left ? piece : input->left;
-		if (client.rest.kind == VERBS_NOTHING && piece > 0)
+		if (client.pending.kind == RESPONSE_COMPLETE && piece > 0)
 			HOLD(send(ends[1], input->at, piece, MSG_NOSIGNAL) == (ssize_t)piece);
 		input->at += piece;
 		input->left -= piece;
 		client.readable = true;
 		next = steps(ss, &client, ends[1]);
-		if (client.rest.kind == VERBS_WAIT) { /* its run */
+		if (client.pending.kind == RESPONSE_WAIT) { /* its run */
 			HOLD(safestart_dispatch(ss, 0) == 0);
 			next = steps(ss, &client, ends[1]);
-			HOLD(client.rest.kind != VERBS_WAIT);
+			HOLD(client.pending.kind != RESPONSE_WAIT);
 		}
 	}
-	if (next != CLIENT_IS_OVER) {
+	if (next != CLIENT_CLOSE) {
 		shutdown(ends[1], SHUT_WR);
 		client.readable = true;
 		next = steps(ss, &client, ends[1]);
-		HOLD(next == CLIENT_IS_OVER || client.rest.kind != VERBS_NOTHING);
+		HOLD(next == CLIENT_CLOSE || client.pending.kind != RESPONSE_COMPLETE);
 		client_finish(ss, &client);
 		hold_answers(ends[1]);
 	}
