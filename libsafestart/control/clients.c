@@ -70,7 +70,7 @@ static void greet(struct clients *clients, struct client *client, int64_t now)
 	client->uid = who.uid;
 	client->moved_at = now;
 	client->readable = true;
-	client->interested = 0;
+	client->epoll_events = 0;
 	if (client == &clients->clients[CLIENTS_MAX])
 		refuse(clients, client);
 	else if (epoll_ctl(clients->epoll_fd, EPOLL_CTL_ADD, client->fd, &event) < 0)
@@ -131,9 +131,9 @@ static void tell_epoll(struct clients *clients, struct client *client)
 	struct epoll_event event = {.events = client_interest(client),
 				    .data.u32 = (uint32_t)(client - clients->clients)};
 
-	if (event.events != client->interested &&
+	if (event.events != client->epoll_events &&
 	    epoll_ctl(clients->epoll_fd, EPOLL_CTL_MOD, client->fd, &event) == 0)
-		client->interested = event.events;
+		client->epoll_events = event.events;
 }
 
 int64_t clients_serve(struct clients *clients, int64_t now)
@@ -147,7 +147,7 @@ int64_t clients_serve(struct clients *clients, int64_t now)
 		bool room = true;
 		for (int steps = 0;
 		     client->fd >= 0 && next == CLIENT_CONTINUE && steps < STEPS_A_TURN; steps++) {
-			room = !client_is_asking(client) || has_room(clients, now);
+			room = !client_has_request(client) || has_room(clients, now);
 			next = client_step(clients->ss, client, room, now);
 		}
 		if (client->fd < 0)
