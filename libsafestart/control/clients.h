@@ -1,40 +1,42 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* clients: who is connected at the control socket: let in or refused, each in turn, and who makes
- * room for whom. The control thread's. */
-#ifndef SAFESTART_CONTROL_CROWD_H
-#define SAFESTART_CONTROL_CROWD_H
+/* clients: the table of connections at the control socket: accepts or refuses them, gives each its
+ * turn, and closes idle ones when others need their place or their memory. Control thread; must not
+ * wait for a client. Descriptors come and go under the lock that fork takes. */
+#ifndef SAFESTART_CONTROL_CLIENTS_H
+#define SAFESTART_CONTROL_CLIENTS_H
 
 #include <pthread.h>
 
 #include "control/client.h"
 
-#define CLIENTS_MAX 32 /* epoll knows them by their index */
+#define CLIENTS_MAX 32 /* epoll knows a client by its index in the table */
 
 struct clients {
 	struct safestart *ss;
-	pthread_mutex_t *lock; /* held while a descriptor comes or goes */
-	int epoll_fd;          /* the control's */
-	/* The last is for who comes when all others are taken. */
+	pthread_mutex_t *lock; /* control->lock; held while a descriptor is opened or closed */
+	int epoll_fd;          /* control's */
+	/* The last slot is for a client that is refused because all others are in use. Between
+	 * calls it is free. */
 	struct client clients[CLIENTS_MAX + 1];
 };
 
 void clients_init(struct clients *clients, struct safestart *ss, pthread_mutex_t *lock);
 
-/* What epoll says of a client. */
+/* epoll has reported `events` for the client with that index. */
 void clients_event(struct clients *clients, uint32_t index, uint32_t events);
 
-/* Each client's turn. Returns when to look again; 0: at once. */
+/* Give each client its turn. Returns when the next turn is due without an event; 0: at once. */
 int64_t clients_serve(struct clients *clients, int64_t now);
 
-/* Let in who wants to, or refuse them: after everybody's turn, for who has left has made room. 0;
- * -errno: there are no descriptors for them. */
+/* Accept the clients that wait at `listen_fd`, or refuse them. To be called after clients_serve(),
+ * which frees the slots of clients that have left. 0; -errno: no descriptors for them. */
 int clients_accept(struct clients *clients, int listen_fd, int64_t now);
 
-/* Everybody goes. */
+/* Close all connections; what can be sent without waiting is sent. */
 void clients_finish(struct clients *clients);
 
-/* In a forked child: they are the parent's. `torn`: leave their memory where it is. The lock is
- * held. */
+/* In a forked child: close the inherited connections; the parent's stay open. `torn`: the parent's
+ * thread may have been changing their memory at that moment; it is leaked. The lock is held. */
 void clients_after_fork_child(struct clients *clients, bool torn);
 
 #endif
