@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* control: the thread of the control socket: its life, its event loop, and creating the socket
+ * again when that failed or when it was removed. Fields marked below as the thread's are for no
+ * other thread. It must not call the application: its log messages go to the dispatching thread. */
 #include "control/control.h"
 
 #include <errno.h>
@@ -8,16 +11,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "base/thread.h"
 #include "control/clients.h"
 #include "control/socket.h"
 
 #define SECOND INT64_C(1000000000)
-#define LOOK_AGAIN_NS (30 * SECOND)
-#define LOOK_AGAIN_LEAST_NS (SECOND / 100)
+#define CHECK_MAX_NS (30 * SECOND) /* at least this often the socket is checked */
+#define CHECK_MIN_NS (SECOND / 100)
 
-/* What epoll says is ready: a client by its index, or one of these. */
+/* What epoll reports as ready: a client by its index in the table, or one of these. */
 enum ready {
 	READY_WAKE = CLIENTS_MAX,
 	READY_LISTEN
@@ -28,46 +32,50 @@ struct control {
 	_Atomic bool stop;
 	pthread_t thread;
 
-	pthread_mutex_t lock; /* guards which descriptors there are, and these */
-	bool started;
-	bool busy; /* the thread is not asleep: what it works on may be in the middle of a change */
+	/* Guards `busy` and all descriptors, those of socket and clients included; held around
+	 * fork. Only the thread opens and closes them while it runs, so it reads them without. */
+	pthread_mutex_t lock;
+	bool started; /* there is a thread, in this process */
+	bool busy;    /* it is not asleep: in a child its data may be half changed */
 	int epoll_fd;
 	int wake_fd;
 	struct control_socket socket;
-	struct clients clients; /* its descriptors */
+	struct clients clients;
 
-	bool left; /* the thread is about to end. Guarded by the handle's lock */
+	bool finished; /* the thread is about to end. Guarded by the handle's lock */
 
 	/* The thread's. */
-	int64_t look_at;   /* when the socket is looked after */
-	uint32_t failures; /* times in a row that it could not be made */
-	bool knocked;      /* somebody wants to be accepted */
-	int64_t accept_at; /* there were no descriptors for clients: accepted again then; 0: now */
+	int64_t check_at;    /* when the socket is checked next */
+	uint32_t failures;   /* times in a row that it could not be created */
+	bool accept_pending; /* clients wait to be accepted */
+	int64_t accept_at;   /* no descriptors for clients: accept again then; 0: not so */
 };
 
 /* ---- The socket ---- */
 
-static void leave_words(struct control *control, int level, const char *words)
+/* Only the dispatching thread may call the application's log. */
+static void log_later(struct control *control, int level, const char *message)
 {
-	events_leave_words(control->ss->events, level, words);
+	events_leave_words(control->ss->events, level, message);
 	handle_wake(control->ss);
 }
 
-static int64_t look_again(const struct control *control)
+static int64_t check_interval(const struct control *control)
 {
 	int64_t reconcile = handle_settings(control->ss)->reconcile;
 
-	/* A source that seldom has to be read anew says nothing about a directory. */
-	if (reconcile == 0 || reconcile > LOOK_AGAIN_NS)
-		return LOOK_AGAIN_NS;
-	return reconcile > LOOK_AGAIN_LEAST_NS ? reconcile : LOOK_AGAIN_LEAST_NS;
+	/* A long `reconcile` is chosen for the source; the socket is checked regardless. */
+	if (reconcile == 0 || reconcile > CHECK_MAX_NS)
+		return CHECK_MAX_NS;
+	return reconcile > CHECK_MIN_NS ? reconcile : CHECK_MIN_NS;
 }
 
-static int listen_for(struct control *control, bool anew, uint32_t events)
+/* Which events epoll reports for the socket. 0 or -errno. */
+static int listen_for(struct control *control, bool first, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.u32 = READY_LISTEN};
 
-	return epoll_ctl(control->epoll_fd, anew ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
+	return epoll_ctl(control->epoll_fd, first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
 			 control->socket.fd, &event) < 0
 		       ? -errno
 		       : 0;
@@ -75,16 +83,17 @@ static int listen_for(struct control *control, bool anew, uint32_t events)
 
 static void remove_socket(struct control *control)
 {
-	/* As for a client that goes. */
+	/* Not left to close(), as for a client: see disconnect(). */
 	epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->socket.fd, NULL);
 	socket_remove(&control->socket, handle_settings(control->ss)->control, &control->lock);
 	control->accept_at = 0;
+	invariant(control->socket.fd < 0);
 }
 
-static void make_socket(struct control *control)
+static void create_socket(struct control *control)
 {
 	const struct settings *settings = handle_settings(control->ss);
-	char why[512], words[640];
+	char why[512], message[640];
 
 	int error = socket_make(&control->socket, settings->control, settings->name, &control->lock,
 				why, sizeof(why));
@@ -92,85 +101,94 @@ static void make_socket(struct control *control)
 		error = listen_for(control, true, EPOLLIN);
 		if (error < 0) {
 			message_set(why, sizeof(why), error,
-				    "no control socket in %.200s: it can't be watched: %s",
-				    settings->control, safestart_strerror(error));
+				    "no control socket: %s (epoll cannot watch it, in %.200s)",
+				    safestart_strerror(error), settings->control);
 			remove_socket(control);
 		}
 	}
 	if (error == 0) {
 		control->failures = 0;
-		message_set(words, sizeof(words), 0, "control socket %s/%s", settings->control,
+		message_set(message, sizeof(message), 0, "control socket %s/%s", settings->control,
 			    control->socket.name);
-		leave_words(control, LOG_INFO, words);
+		log_later(control, LOG_INFO, message);
 		return;
 	}
 	control->failures++;
-	message_set(words, sizeof(words), 0,
-		    "%s; until then the command safestart does not see this process, everything "
-		    "else works; tried again in %s",
-		    why, message_duration(look_again(control)).text);
-	leave_words(control,
-		    (control->failures & (control->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
-		    words);
+	message_set(message, sizeof(message), 0,
+		    "%s; until then the `safestart` command does not see this process, everything "
+		    "else works; retrying in %s",
+		    why, message_duration(check_interval(control)).text);
+	/* A warning for the 1st, 2nd, 4th, 8th, … failure only. */
+	log_later(control,
+		  (control->failures & (control->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
+		  message);
 }
 
-/* It is made anew when somebody has removed it, and tried again when it could not be had. */
-static void look_after_socket(struct control *control, int64_t now)
+/* Create the socket again when it was removed from the directory, and retry when it could not be
+ * created. Clients stay connected. [P15] */
+static void check_socket(struct control *control, int64_t now)
 {
 	const char *directory = handle_settings(control->ss)->control;
 
-	if (now < control->look_at)
+	if (now < control->check_at)
 		return;
 	if (control->socket.fd >= 0 && !socket_is_there(&control->socket, directory))
 		remove_socket(control);
 	if (control->socket.fd < 0)
-		make_socket(control);
-	control->look_at = loop_now() + look_again(control);
+		create_socket(control);
+	/* From now, not from `now`: creating it may have taken long. */
+	control->check_at = loop_now() + check_interval(control);
 }
 
 /* ---- The thread ---- */
 
+/* A child that is forked while the thread is busy must not use or free its data. [P17] */
 static void set_busy(struct control *control, bool busy)
 {
 	pthread_mutex_lock(&control->lock);
+	invariant(control->busy != busy);
 	control->busy = busy;
 	pthread_mutex_unlock(&control->lock);
 }
 
-static void hear(struct control *control, const struct epoll_event *event)
+static void handle_event(struct control *control, const struct epoll_event *event)
 {
 	uint64_t count;
 
 	if (event->data.u32 == READY_WAKE)
 		(void)!read(control->wake_fd, &count, sizeof(count));
 	else if (event->data.u32 == READY_LISTEN)
-		control->knocked = true;
+		control->accept_pending = true;
 	else
 		clients_event(&control->clients, event->data.u32, event->events);
 }
 
-static void sleep_and_hear(struct control *control, int64_t until)
+static void wait_for_events(struct control *control, int64_t until)
 {
 	struct epoll_event events[CLIENTS_MAX + 2];
 
+	/* The only place where this thread sleeps; it holds no lock. */
 	set_busy(control, false);
 	int count = epoll_wait(control->epoll_fd, events, CLIENTS_MAX + 2,
 			       until == 0 ? 0 : loop_ms_until(until));
 	set_busy(control, true);
 	int64_t now = loop_now();
+	invariant(count <= CLIENTS_MAX + 2);
 	for (int i = 0; i < count; i++)
-		hear(control, &events[i]);
+		handle_event(control, &events[i]);
 	if (control->accept_at != 0 && control->accept_at <= now)
 		control->accept_at = listen_for(control, false, EPOLLIN) == 0 ? 0 : now + SECOND;
 }
 
-/* Who knocked. */
-static void open_the_door(struct control *control, int64_t now)
+/* Without descriptors for them, clients get no error: they wait in the backlog and are accepted a
+ * second later. [P16] */
+static void accept_clients(struct control *control, int64_t now)
 {
-	control->knocked = false;
+	control->accept_pending = false;
 	if (clients_accept(&control->clients, control->socket.fd, now) == 0)
 		return;
-	(void)listen_for(control, false, 0); /* who waits stays readable, and must not spin us */
+	/* The socket stays readable: without this the thread would spin. */
+	(void)listen_for(control, false, 0);
 	control->accept_at = now + SECOND;
 }
 
@@ -179,25 +197,27 @@ static void *control_thread(void *argument)
 	struct control *control = argument;
 	struct safestart *ss = control->ss;
 
+	invariant(control->epoll_fd >= 0 && control->wake_fd >= 0);
 	set_busy(control, true);
 	while (!atomic_load(&control->stop)) {
-		look_after_socket(control, loop_now());
+		check_socket(control, loop_now());
 		int64_t until = clients_serve(&control->clients, loop_now());
-		if (control->knocked) {
-			open_the_door(control, loop_now());
-			until = 0; /* their turn */
+		if (control->accept_pending) {
+			accept_clients(control, loop_now());
+			until = 0; /* the new ones have their turn at once */
 		}
-		if (control->look_at < until)
-			until = control->look_at;
+		if (control->check_at < until)
+			until = control->check_at;
 		if (control->accept_at != 0 && control->accept_at < until)
 			until = control->accept_at;
-		sleep_and_hear(control, until);
+		wait_for_events(control, until);
 	}
 	clients_finish(&control->clients);
 	if (control->socket.fd >= 0)
 		remove_socket(control);
+	/* For control_stop(), which has a deadline; pthread_join() has none. */
 	pthread_mutex_lock(&ss->lock);
-	control->left = true;
+	control->finished = true;
 	pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
 	return NULL;
@@ -205,14 +225,15 @@ static void *control_thread(void *argument)
 
 /* ---- For the handle ---- */
 
-static void forget_all(struct control *control)
+/* No thread, no descriptors. They have been closed, or there were none. */
+static void reset(struct control *control)
 {
-	control->started = control->busy = control->left = false;
+	control->started = control->busy = control->finished = false;
 	atomic_store(&control->stop, false);
 	control->epoll_fd = control->wake_fd = control->socket.fd = -1;
-	control->look_at = control->accept_at = 0;
+	control->check_at = control->accept_at = 0;
 	control->failures = 0;
-	control->knocked = false;
+	control->accept_pending = false;
 }
 
 int control_init(struct safestart *ss, char *why, size_t why_size)
@@ -224,15 +245,16 @@ int control_init(struct safestart *ss, char *why, size_t why_size)
 		return 0;
 	if (stat(directory, &status) == 0 && !S_ISDIR(status.st_mode))
 		return message_set(why, why_size, -ENOTDIR,
-				   "control=%.200s: not a directory; name the one that the control "
-				   "socket is to be in",
+				   "not a directory: control=%.200s; set `control` to the "
+				   "directory for the control socket",
 				   directory);
+	invariant(ss->control == NULL && ss->events == NULL);
 	ss->control = calloc(1, sizeof(*ss->control));
 	if (ss->control == NULL)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
 	ss->control->ss = ss;
 	pthread_mutex_init(&ss->control->lock, NULL);
-	forget_all(ss->control);
+	reset(ss->control);
 	clients_init(&ss->control->clients, ss, &ss->control->lock);
 	ss->events = events_new();
 	return ss->events != NULL ? 0 : message_set(why, why_size, -ENOMEM, "out of memory");
@@ -250,6 +272,7 @@ void control_clear(struct safestart *ss)
 	struct control *control = ss->control;
 
 	if (control != NULL) {
+		invariant(control->socket.fd < 0); /* the thread has removed it */
 		close_if_open(&control->epoll_fd);
 		close_if_open(&control->wake_fd);
 		pthread_mutex_destroy(&control->lock);
@@ -291,6 +314,7 @@ int control_start(struct safestart *ss)
 			events_listen(ss->events, control->wake_fd);
 		}
 	}
+	invariant(!control->started || (control->epoll_fd >= 0 && control->wake_fd >= 0));
 	pthread_mutex_unlock(&control->lock);
 	return error;
 }
@@ -305,13 +329,14 @@ int control_stop(struct safestart *ss, int64_t deadline)
 	atomic_store(&control->stop, true);
 	loop_wake(control->wake_fd);
 	pthread_mutex_lock(&ss->lock);
-	while (!control->left && error == 0)
+	while (!control->finished && error == 0)
 		error = thread_cond_wait(&ss->changed, &ss->lock, deadline);
-	error = control->left ? 0 : -ETIMEDOUT;
+	error = control->finished ? 0 : -ETIMEDOUT;
 	pthread_mutex_unlock(&ss->lock);
 	if (error < 0)
 		return error;
 	pthread_join(control->thread, NULL);
+	invariant(control->socket.fd < 0);
 	control->started = false;
 	events_listen(ss->events, -1);
 	return 0;
@@ -333,10 +358,11 @@ void control_after_fork_child(struct control *control)
 {
 	if (control == NULL)
 		return;
+	/* Only close(): an epoll_ctl() or an unlink() here would change the parent's. [P17] */
 	close_if_open(&control->epoll_fd);
 	close_if_open(&control->wake_fd);
 	close_if_open(&control->socket.fd);
 	clients_after_fork_child(&control->clients, control->busy);
-	forget_all(control);
+	reset(control);
 	pthread_mutex_unlock(&control->lock);
 }

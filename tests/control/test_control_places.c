@@ -123,7 +123,7 @@ START_TEST(p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_th
 	snprintf(parent, sizeof(parent), "%s/ctl", scratch());
 	snprintf(directory, sizeof(directory), "%s/sub", parent);
 	struct safestart *ss = start_in(directory);
-	EVENTUALLY(app_logged(&app, "create that; until then the command safestart does not see "
+	EVENTUALLY(app_logged(&app, "create that; until then the `safestart` command does not see "
 				    "this process"));
 	serves_all_the_same(ss);
 	ck_assert_int_eq(mkdir(parent, 0755), 0);
@@ -144,7 +144,7 @@ START_TEST(p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew
 		app_init(&app);
 		struct safestart *ss = open_with(&app, seldom[i], setting, NULL);
 		EVENTUALLY(app_logged(&app, "does not see this process, everything else works; "
-					    "tried again in 30 s"));
+					    "retrying in 30 s"));
 		close_now(ss);
 	}
 }
