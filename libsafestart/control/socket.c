@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* socket: files of the control directory. It is shared with other processes and containers, so each
+ * step is one that they may see half-way, and that a kill may end at any point [P18]. Control
+ * thread. What is found in the directory is input: it is an error at most, never an abort. */
 #include "control/socket.h"
 
 #include <dirent.h>
@@ -15,50 +18,50 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/invariant.h"
 #include "base/loop.h"
 #include "base/message.h"
 
-#define NAME_MAX_OURS 60 /* of the handle's name */
-#define SIBLINGS_MAX                                                                             \
-	99 /* handles of one name in one process, or in processes that are 1 in their containers \
-	    */
+#define STEM_MAX 60 /* bytes of the handle's name that the file's name has */
+/* Handles of one name in one process, or in processes that are each number 1 of their container. */
+#define SIBLINGS_MAX 99
 #define BACKLOG 128
 
-/* ---- Words ---- */
+/* ---- Messages ---- */
 
-static int say(char *why, size_t why_size, int error, const char *directory)
+/* The cause first, then the directory, then the remedy. Returns `error`. */
+static int report(char *why, size_t why_size, int error, const char *directory)
 {
 	const char *remedy;
 
 	switch (-error) {
-	case ENOENT:
-		remedy = "the directory it is to be in does not exist either; create that";
-		break;
+	case ENOENT: remedy = "its parent directory does not exist; create that"; break;
 	case ENOTDIR:
-		remedy = "it is no directory, or what it is to be in is none; remove the file, or "
-			 "name another with `control`";
+		remedy =
+			"it, or a directory above it, is a file; remove the file, or set `control` "
+			"to another directory";
 		break;
 	case EACCES:
 	case EPERM:
-		remedy = "this process' user has to be able to write and search it: give it to "
-			 "that user, or name another with `control`";
+		remedy = "the user of this process must be able to write and search it: change its "
+			 "owner, or set `control` to another directory";
 		break;
 	case EROFS:
-		remedy = "its file system is read-only; mount it read-write, or name another with "
-			 "`control`";
+		remedy = "its file system is read-only; mount it read-write, or set `control` to "
+			 "another directory";
 		break;
 	case ENOSPC:
 	case EDQUOT: remedy = "its file system is full; free space or inodes there"; break;
 	case EEXIST:
-		remedy = "every name for this process is taken; remove what does not belong there";
+		remedy =
+			"every name for this process is taken; remove the files that do not belong "
+			"there";
 		break;
-	case ENAMETOOLONG:
-		remedy = "its path is too long; name a shorter one with `control`";
-		break;
+	case ENAMETOOLONG: remedy = "its path is too long; set `control` to a shorter one"; break;
 	default: remedy = NULL; break;
 	}
-	return message_set(why, why_size, error, "no control socket in %.200s: %s%s%s", directory,
-			   safestart_strerror(error), remedy != NULL ? ": " : "",
+	return message_set(why, why_size, error, "no control socket: %s (in %.200s)%s%s",
+			   safestart_strerror(error), directory, remedy != NULL ? "; " : "",
 			   remedy != NULL ? remedy : "");
 }
 
@@ -70,12 +73,13 @@ static bool is_plain(char c)
 	       c == '-' || c == '_' || c == '.';
 }
 
-/* NAME. with what does not belong into a file's name replaced; not hidden. */
+/* The handle's name, cut, with each byte that is unusual in a file name replaced by '_'; never
+ * empty, never hidden. Handles whose names become equal get different numbers. */
 static void print_stem(char *to, const char *handle_name)
 {
 	size_t length = 0;
 
-	for (; length < NAME_MAX_OURS && handle_name[length] != '\0'; length++) {
+	for (; length < STEM_MAX && handle_name[length] != '\0'; length++) {
 		to[length] = '_';
 		if (is_plain(handle_name[length]))
 			to[length] = handle_name[length];
@@ -83,9 +87,11 @@ static void print_stem(char *to, const char *handle_name)
 	if (length == 0 || to[0] == '.')
 		to[0] = '_';
 	to[length > 0 ? length : 1] = '\0';
+	invariant(to[0] != '\0' && to[0] != '.' && strchr(to, '/') == NULL);
 }
 
-/* Returns behind it; *number is 0 where there is none, or one that no process has. */
+/* Read decimal digits; returns what follows them. *number is 0 where there are none, or too many
+ * for a process. */
 static const char *read_number(const char *text, pid_t *number)
 {
 	const char *at = text;
@@ -95,7 +101,8 @@ static const char *read_number(const char *text, pid_t *number)
 	return at;
 }
 
-/* Whose is it? STEM.PID.sock, STEM.PID-N.sock, or the .PID.TIME.tmp of any. 0: none of these. */
+/* Which process has created the file: PID of STEM.PID.sock or STEM.PID-N.sock, or of anybody's
+ * temporary .PID.TIME.tmp. 0: none of these. */
 static pid_t owner_of(const char *file, const char *stem)
 {
 	size_t length = file[0] == '.' ? 0 : strlen(stem);
@@ -114,15 +121,15 @@ static pid_t owner_of(const char *file, const char *stem)
 	return strcmp(rest, ".sock") == 0 ? owner : 0;
 }
 
-/* The directory, open. */
-struct place {
-	int fd;
+/* The control directory. */
+struct directory {
+	int fd; /* open */
 	const char *path;
 };
 
-/* The address of `name` there: by the descriptor, which is short, where the path has more bytes
- * than an address takes. */
-static struct sockaddr_un address_in(const struct place *at, const char *name)
+/* The address of `name` in the directory. Where the path is longer than an address can be, it goes
+ * by the descriptor, which is short. */
+static struct sockaddr_un address_in(const struct directory *at, const char *name)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -133,11 +140,11 @@ static struct sockaddr_un address_in(const struct place *at, const char *name)
 	return address;
 }
 
-/* ---- The dead ---- */
+/* ---- Stale sockets, of processes that were killed ---- */
 
-/* Nobody listens there. Rigorous, also about processes of other containers: a socket has its name
- * only while it is listened on, or after that. */
-static bool is_dead(const struct place *at, const char *name, struct stat *status)
+/* Nobody listens there any more. Also right about processes of other containers: a socket gets its
+ * name only after it listens, so refusing means that it has ended. */
+static bool is_stale(const struct directory *at, const char *name, struct stat *status)
 {
 	struct sockaddr_un address = address_in(at, name);
 
@@ -153,106 +160,110 @@ static bool is_dead(const struct place *at, const char *name, struct stat *statu
 	return refused;
 }
 
-struct gone {
+struct stale_socket {
 	char name[SOCKET_NAME_SIZE];
 	struct timespec since;
 };
 
 static int newest_first(const void *a, const void *b)
 {
-	const struct timespec *left = &((const struct gone *)a)->since,
-			      *right = &((const struct gone *)b)->since;
+	const struct timespec *left = &((const struct stale_socket *)a)->since,
+			      *right = &((const struct stale_socket *)b)->since;
 
 	if (left->tv_sec != right->tv_sec)
 		return left->tv_sec > right->tv_sec ? -1 : 1;
 	return left->tv_nsec > right->tv_nsec ? -1 : left->tv_nsec < right->tv_nsec;
 }
 
-/* Keeps the newest ones, so that they can be seen; they are not many at a time. */
-static void remove_old_locked(int directory, struct gone *gone, size_t *count)
+/* Keep the newest ones, so that the deaths can be seen; remove the rest. */
+static void remove_oldest_locked(int directory, struct stale_socket *stale, size_t *count)
 {
-	qsort(gone, *count, sizeof(*gone), newest_first);
-	while (*count > SOCKET_GONE_KEPT)
-		unlinkat(directory, gone[--*count].name, 0);
+	qsort(stale, *count, sizeof(*stale), newest_first);
+	while (*count > SOCKET_STALE_KEPT)
+		unlinkat(directory, stale[--*count].name, 0);
+	invariant(*count <= SOCKET_STALE_KEPT);
 }
 
-/* What dead processes of this name have left, but for the newest, and half-made sockets of all that
- * are dead. Whoever removes sockets holds the directory's lock, or it might be somebody else's new
- * one by then. */
-static void sweep_locked(const struct place *at, const char *stem)
+/* Remove the sockets of dead processes with this name but the newest, and the temporary ones of all
+ * dead processes. Under the directory's lock: without it, a name found to be stale may be another
+ * process's new socket when it is removed. */
+static void remove_stale_locked(const struct directory *at, const char *stem)
 {
-	struct gone gone[2 * SOCKET_GONE_KEPT];
+	struct stale_socket stale[2 * SOCKET_STALE_KEPT];
 	size_t count = 0;
 	struct dirent *entry;
 	struct stat status;
-	int again = openat(at->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = again >= 0 ? fdopendir(again) : NULL;
+	int fd = openat(at->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
 
-	if (list == NULL && again >= 0)
-		close(again);
+	if (list == NULL && fd >= 0)
+		close(fd);
 	/* No other thread has this stream. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while (list != NULL && (entry = readdir(list)) != NULL) {
 		pid_t owner = owner_of(entry->d_name, stem);
 		if (owner <= 0 || strlen(entry->d_name) >= SOCKET_NAME_SIZE ||
-		    kill(owner, 0) == 0 || errno != ESRCH || !is_dead(at, entry->d_name, &status))
+		    kill(owner, 0) == 0 || errno != ESRCH || !is_stale(at, entry->d_name, &status))
 			continue;
 		if (entry->d_name[0] == '.') {
 			unlinkat(at->fd, entry->d_name, 0);
 			continue;
 		}
-		if (count == sizeof(gone) / sizeof(gone[0]))
-			remove_old_locked(at->fd, gone, &count);
-		message_copy(gone[count].name, sizeof(gone[count].name), entry->d_name);
-		gone[count++].since = status.st_mtim;
+		if (count == sizeof(stale) / sizeof(stale[0]))
+			remove_oldest_locked(at->fd, stale, &count);
+		invariant(count < sizeof(stale) / sizeof(stale[0]));
+		message_copy(stale[count].name, sizeof(stale[count].name), entry->d_name);
+		stale[count++].since = status.st_mtim;
 	}
-	remove_old_locked(at->fd, gone, &count);
+	remove_oldest_locked(at->fd, stale, &count);
 	if (list != NULL)
 		closedir(list);
 }
 
-/* ---- Making it ---- */
+/* ---- Creating it ---- */
 
 static int open_directory(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	/* Servers that start together make it together. */
+	/* Processes that start at the same moment may all create it. */
 	if (fd < 0 && errno == ENOENT && (mkdir(path, 0700) == 0 || errno == EEXIST))
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-/* Bound under a hidden name and listening, so that whoever finds the real name is never refused.
- * Its mode comes with it: the umask, which is the host's, can only take away from it. */
-static int listen_hidden(struct control_socket *made, const struct place *at, const char *hidden,
-			 pthread_mutex_t *lock)
+/* Bind under a temporary name and listen, so that a client that finds the final name is never
+ * refused. The mode is set before bind(): the umask, which is the application's and stays as it is
+ * [P16], can only take away from it. */
+static int listen_temporary(struct control_socket *listener, const struct directory *at,
+			    const char *temporary, pthread_mutex_t *lock)
 {
-	struct sockaddr_un address = address_in(at, hidden);
+	struct sockaddr_un address = address_in(at, temporary);
 	struct stat status;
 
 	pthread_mutex_lock(lock);
-	made->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int error = made->fd < 0 ? -errno : 0;
+	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error = listener->fd < 0 ? -errno : 0;
 	pthread_mutex_unlock(lock);
 	if (error < 0)
 		return error;
-	if (fchmod(made->fd, 0600) < 0 ||
-	    bind(made->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	if (fchmod(listener->fd, 0600) < 0 ||
+	    bind(listener->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
-	if (listen(made->fd, BACKLOG) < 0 ||
-	    fstatat(at->fd, hidden, &status, AT_SYMLINK_NOFOLLOW) < 0) {
+	if (listen(listener->fd, BACKLOG) < 0 ||
+	    fstatat(at->fd, temporary, &status, AT_SYMLINK_NOFOLLOW) < 0) {
 		error = -errno;
-		unlinkat(at->fd, hidden, 0);
+		unlinkat(at->fd, temporary, 0);
 		return error;
 	}
-	made->dev = status.st_dev;
-	made->ino = status.st_ino;
+	listener->dev = status.st_dev;
+	listener->ino = status.st_ino;
 	return 0;
 }
 
-/* From its hidden name to the first one that is free, or a dead process' that had our number. */
-static int give_name(struct control_socket *made, const struct place *at, const char *hidden,
-		     const char *stem, bool alone)
+/* Rename it to the first free name, or to that of a dead process that had our number. `locked`: the
+ * directory's lock is held, so stale sockets may be removed. */
+static int rename_to_free(struct control_socket *listener, const struct directory *at,
+			  const char *temporary, const char *stem, bool locked)
 {
 	struct stat status;
 
@@ -260,96 +271,105 @@ static int give_name(struct control_socket *made, const struct place *at, const 
 		char sibling[8] = "";
 		if (i > 1)
 			snprintf(sibling, sizeof(sibling), "-%d", i);
-		snprintf(made->name, sizeof(made->name), "%.60s.%d%s.sock", stem, (int)getpid(),
-			 sibling);
-		if (renameat2(at->fd, hidden, at->fd, made->name, RENAME_NOREPLACE) == 0)
+		snprintf(listener->name, sizeof(listener->name), "%.60s.%d%s.sock", stem,
+			 (int)getpid(), sibling);
+		if (renameat2(at->fd, temporary, at->fd, listener->name, RENAME_NOREPLACE) == 0)
 			return 0;
 		if (errno != EEXIST)
 			return -errno;
-		if (alone && removed++ < SIBLINGS_MAX && is_dead(at, made->name, &status) &&
-		    unlinkat(at->fd, made->name, 0) == 0)
+		/* Each stale socket that was removed frees its name: try it once more. */
+		if (locked && removed++ < SIBLINGS_MAX && is_stale(at, listener->name, &status) &&
+		    unlinkat(at->fd, listener->name, 0) == 0)
 			i--;
 	}
 	return -EEXIST;
 }
 
-static void close_locked(struct control_socket *made, pthread_mutex_t *lock)
+/* Close it under the lock that fork takes. */
+static void close_listener(struct control_socket *listener, pthread_mutex_t *lock)
 {
 	pthread_mutex_lock(lock);
-	if (made->fd >= 0)
-		close(made->fd);
-	made->fd = -1;
+	if (listener->fd >= 0)
+		close(listener->fd);
+	listener->fd = -1;
 	pthread_mutex_unlock(lock);
 }
 
-static int listen_as(struct control_socket *made, const struct place *at, const char *stem,
-		     bool alone, pthread_mutex_t *lock)
+/* One attempt. -ENOENT: its temporary socket was taken for a stale one; try again. */
+static int try_listen(struct control_socket *listener, const struct directory *at, const char *stem,
+		      bool locked, pthread_mutex_t *lock)
 {
-	char hidden[SOCKET_NAME_SIZE];
+	char temporary[SOCKET_NAME_SIZE];
 
-	snprintf(hidden, sizeof(hidden), ".%d.%lld.tmp", (int)getpid(), (long long)loop_now());
-	int error = listen_hidden(made, at, hidden, lock);
+	snprintf(temporary, sizeof(temporary), ".%d.%lld.tmp", (int)getpid(),
+		 (long long)loop_now());
+	int error = listen_temporary(listener, at, temporary, lock);
 	if (error == 0) {
-		error = give_name(made, at, hidden, stem, alone);
+		error = rename_to_free(listener, at, temporary, stem, locked);
 		if (error < 0)
-			unlinkat(at->fd, hidden, 0);
+			unlinkat(at->fd, temporary, 0);
 	}
 	if (error < 0)
-		close_locked(made, lock);
+		close_listener(listener, lock);
 	return error;
 }
 
-int socket_make(struct control_socket *made, const char *directory, const char *handle_name,
+int socket_make(struct control_socket *listener, const char *directory, const char *handle_name,
 		pthread_mutex_t *lock, char *why, size_t why_size)
 {
-	char stem[NAME_MAX_OURS + 1];
-	struct place at = {open_directory(directory), directory};
+	char stem[STEM_MAX + 1];
+
+	invariant(listener->fd < 0);
+	struct directory at = {open_directory(directory), directory};
 
 	if (at.fd < 0)
-		return say(why, why_size, at.fd, directory);
+		return report(why, why_size, at.fd, directory);
 	print_stem(stem, handle_name);
-	/* Not waited for: whoever can open the directory can hold it. */
-	bool alone = flock(at.fd, LOCK_EX | LOCK_NB) == 0;
-	/* Until it is listened on it refuses, as a dead one does: a sweeper in another container,
-	 * where nobody has our number, takes it for that. */
+	/* Without waiting: any process that can open the directory could hold the lock for ever. */
+	bool locked = flock(at.fd, LOCK_EX | LOCK_NB) == 0;
+	/* Between bind() and listen() it refuses, as a stale one does. A process in another
+	 * container, where no process has our number, may remove it then. */
 	int error = -ENOENT;
 	for (int tries = 0; tries < 8 && error == -ENOENT; tries++)
-		error = listen_as(made, &at, stem, alone, lock);
-	if (error == 0 && alone)
-		sweep_locked(&at, stem);
-	if (alone)
-		flock(at.fd, LOCK_UN); /* also if a child was forked meanwhile, and has it open */
+		error = try_listen(listener, &at, stem, locked, lock);
+	if (error == 0 && locked)
+		remove_stale_locked(&at, stem);
+	if (locked) /* not left to close(): a child that was forked meanwhile has it open, too */
+		flock(at.fd, LOCK_UN);
 	close(at.fd);
-	return error < 0 ? say(why, why_size, error, directory) : 0;
+	invariant((error == 0) == (listener->fd >= 0));
+	return error < 0 ? report(why, why_size, error, directory) : 0;
 }
 
-static bool is_ours(const struct control_socket *made, int directory, int *error)
+/* Whether the file under its name is this socket. *error: it cannot be found out. */
+static bool is_ours(const struct control_socket *listener, int directory, int *error)
 {
 	struct stat status;
 
-	*error = fstatat(directory, made->name, &status, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-	return *error == 0 && status.st_dev == made->dev && status.st_ino == made->ino;
+	*error = fstatat(directory, listener->name, &status, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	return *error == 0 && status.st_dev == listener->dev && status.st_ino == listener->ino;
 }
 
-bool socket_is_there(const struct control_socket *made, const char *directory)
+bool socket_is_there(const struct control_socket *listener, const char *directory)
 {
 	int error, at = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (at < 0)
 		return errno != ENOENT && errno != ENOTDIR;
-	bool there = is_ours(made, at, &error) || (error < 0 && error != -ENOENT);
+	bool there = is_ours(listener, at, &error) || (error < 0 && error != -ENOENT);
 	close(at);
 	return there;
 }
 
-void socket_remove(struct control_socket *made, const char *directory, pthread_mutex_t *lock)
+void socket_remove(struct control_socket *listener, const char *directory, pthread_mutex_t *lock)
 {
 	int error, at = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (at >= 0) {
-		if (is_ours(made, at, &error))
-			unlinkat(at, made->name, 0);
+		if (is_ours(listener, at, &error))
+			unlinkat(at, listener->name, 0);
 		close(at);
 	}
-	close_locked(made, lock);
+	close_listener(listener, lock);
+	invariant(listener->fd < 0);
 }
