@@ -1,15 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* events: the ring behind events.h. Any thread, under its own lock, which is held for copying one
+ * event at most and never across a call that can block. */
 #include "base/events.h"
 
 #include <stdlib.h>
+#include <syslog.h>
 #include <time.h>
 
+#include "base/invariant.h"
 #include "base/loop.h"
 #include "base/message.h"
 
+/* The number of the oldest event that is kept. */
+static uint64_t oldest_locked(const struct events *events)
+{
+	return events->newest >= EVENTS_KEPT ? events->newest - EVENTS_KEPT + 1 : 1;
+}
+
+/* Numbers increase by one, and each kept event is in the slot of its number. */
+static bool is_consistent_locked(const struct events *events)
+{
+	uint64_t newest = events->newest, oldest = oldest_locked(events);
+
+	return newest == 0 ||
+	       (newest - oldest < EVENTS_KEPT && events->ring[newest % EVENTS_KEPT].n == newest &&
+		events->ring[oldest % EVENTS_KEPT].n == oldest &&
+		(newest == 1 || events->ring[(newest - 1) % EVENTS_KEPT].n == newest - 1));
+}
+
 struct events *events_new(void)
 {
-	struct events *events = calloc(1, sizeof(*events)); /* pages are touched as events come */
+	struct events *events = calloc(1, sizeof(*events)); /* pages are used as events come */
 
 	if (events == NULL)
 		return NULL;
@@ -34,13 +55,14 @@ int64_t events_wall_ms(void)
 	return wall.tv_sec > 0 ? (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 : 0;
 }
 
-/* The next free one; the oldest goes. */
+/* The slot of the next event; the oldest event is overwritten. */
 static struct event *next_locked(struct events *events)
 {
 	struct event *event = &events->ring[++events->newest % EVENTS_KEPT];
 
 	event->n = events->newest;
 	event->wall_ms = events_wall_ms();
+	invariant(is_consistent_locked(events));
 	return event;
 }
 
@@ -66,6 +88,7 @@ void events_post_log(struct events *events, int level, const char *message)
 {
 	if (events == NULL)
 		return;
+	invariant(level >= LOG_EMERG && level <= LOG_DEBUG);
 	pthread_mutex_lock(&events->lock);
 	struct event *event = next_locked(events);
 	event->is_log = true;
@@ -86,6 +109,7 @@ void events_wake(struct events *events)
 
 void events_listen(struct events *events, int wake_fd)
 {
+	invariant(wake_fd >= -1);
 	pthread_mutex_lock(&events->lock);
 	events->wake_fd = wake_fd;
 	pthread_mutex_unlock(&events->lock);
@@ -108,18 +132,21 @@ uint64_t events_newest(struct events *events)
 
 bool events_get(struct events *events, uint64_t n, struct event *to)
 {
+	invariant(n > 0);
 	pthread_mutex_lock(&events->lock);
 	bool there = n <= events->newest;
-	if (there && events->newest - n >= EVENTS_KEPT)
-		n = events->newest - EVENTS_KEPT + 1;
+	if (n < oldest_locked(events))
+		n = oldest_locked(events);
 	if (there)
 		*to = events->ring[n % EVENTS_KEPT];
+	invariant(!there || to->n == n);
 	pthread_mutex_unlock(&events->lock);
 	return there;
 }
 
 void events_leave_words(struct events *events, int level, const char *words)
 {
+	invariant(words[0] != '\0' && level >= LOG_EMERG && level <= LOG_DEBUG);
 	pthread_mutex_lock(&events->lock);
 	events->level = level;
 	message_copy(events->words, sizeof(events->words), words);
@@ -158,6 +185,7 @@ void events_after_fork_child(struct events *events)
 {
 	if (events == NULL)
 		return;
+	/* Old events stay in the ring; with newest 0 no number leads to them. */
 	events->newest = 0;
 	events->watched = false;
 	events->wake_fd = -1;

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* json: text of jansson values without jansson's allocator: the text is counted first, or handed
+ * over piece by piece. Any thread; pure. */
 #include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/invariant.h"
 
 char *json_text(const json_t *root)
 {
@@ -11,7 +15,8 @@ char *json_text(const json_t *root)
 
 	if (text == NULL)
 		return NULL;
-	if (json_dumpb(root, text, size, JSON_COMPACT) != size) { /* it allocates each time */
+	/* The second time it may fail: it allocates for itself each time. */
+	if (json_dumpb(root, text, size, JSON_COMPACT) != size) {
 		free(text);
 		return NULL;
 	}
@@ -19,13 +24,22 @@ char *json_text(const json_t *root)
 	return text;
 }
 
+/* Nothing is written behind what is allocated. */
+static bool is_consistent(const struct json_buffer *buffer)
+{
+	return buffer->length <= buffer->room && (buffer->text == NULL) == (buffer->room == 0);
+}
+
+/* json_dump_callback_t: 0 or -1. */
 static int append(const char *text, size_t length, void *buffer)
 {
 	struct json_buffer *to = buffer;
 
+	invariant(is_consistent(to));
 	if (to->failed)
 		return -1;
 	if (length > to->room - to->length) {
+		/* Twice the size each time: the total of copying stays proportional to the text. */
 		size_t room = (to->length + length) * 2 + 256;
 		char *grown = realloc(to->text, room);
 		if (grown == NULL) {
@@ -37,6 +51,7 @@ static int append(const char *text, size_t length, void *buffer)
 	}
 	memcpy(to->text + to->length, text, length);
 	to->length += length;
+	invariant(is_consistent(to));
 	return 0;
 }
 
@@ -54,7 +69,9 @@ void json_add(struct json_buffer *to, json_t *root)
 
 void json_add_open(struct json_buffer *to, json_t *object)
 {
+	invariant(object == NULL || (json_is_object(object) && json_object_size(object) > 0));
 	json_add(to, object);
+	invariant(to->failed || to->text[to->length - 1] == '}');
 	if (!to->failed)
 		to->length--;
 }

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* json: jansson, and its output in memory of ours: the host may have given jansson another
- * allocator. Pure. */
-#ifndef SAFESTART_JSON_H
-#define SAFESTART_JSON_H
+/* json: JSON text in memory from malloc(), whatever allocator the application has given to jansson,
+ * and text that grows. Any thread; pure, knows nothing of what it writes. */
+#ifndef SAFESTART_BASE_JSON_H
+#define SAFESTART_BASE_JSON_H
 
 #include <jansson.h>
 #include <stdbool.h>
 
-/* `root` as compact text, for free(). NULL: no root, or no memory. */
+/* `root` as compact text, to be freed with free(). NULL: root is NULL, or out of memory. */
 char *json_text(const json_t *root);
 
-/* Text that grows. Once there was no memory it is `failed`, and stays as it is. */
+/* Text that grows. Zeroed: empty. When memory runs out it becomes `failed`, and nothing is appended
+ * any more: whoever reads it must look at that first. */
 struct json_buffer {
-	char *text; /* not ended by a NUL byte */
-	size_t length, room;
+	char *text;          /* without a NUL byte at its end; NULL: empty */
+	size_t length, room; /* bytes used and allocated */
 	bool failed;
 };
 
 void json_add_text(struct json_buffer *to, const char *text, size_t length);
-/* Consumes it; NULL: there was no memory for it. */
+/* Append a value, and free it. NULL: there was no memory for it, and the buffer fails. */
 void json_add(struct json_buffer *to, json_t *root);
-/* The same, and leaves it open: another member may follow. */
+/* The same for an object, without its closing brace: another member may follow. */
 void json_add_open(struct json_buffer *to, json_t *object);
+/* Free the text; the buffer is empty and has not failed. */
 void json_clear(struct json_buffer *buffer);
 
 #endif

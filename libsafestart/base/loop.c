@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* loop: the descriptors that loop.h sleeps on. Dispatching thread, but for loop_wake() (any thread,
+ * signal handlers too) and loop_wait(). Must not read the wall clock [P8]. */
 #include "base/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/invariant.h"
 
 int64_t loop_now(void)
 {
@@ -48,9 +53,17 @@ static int add(struct loop *loop, int fd, uint32_t events, uint32_t what)
 	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* Edge-triggered: every write and every expiry wakes one thread once, and nobody has to read them.
- * What was written before a thread came out of epoll_wait() it sees; what is written later is an
- * edge of its own. */
+/* All there, and all different. */
+static bool is_open(const struct loop *loop)
+{
+	return loop->epoll_fd >= 0 && loop->wake_fd >= 0 && loop->timer_fd >= 0 &&
+	       loop->epoll_fd != loop->wake_fd && loop->epoll_fd != loop->timer_fd &&
+	       loop->wake_fd != loop->timer_fd;
+}
+
+/* Edge-triggered: each write and each expiry wakes one thread once, and neither has to be read. A
+ * thread sees what was written before it returned from epoll_wait(); a later write is a new edge.
+ */
 static int listen_to_own(struct loop *loop)
 {
 	int error = add(loop, loop->wake_fd, EPOLLIN | EPOLLET, LOOP_WOKEN);
@@ -78,6 +91,8 @@ int loop_init(struct loop *loop)
 		error = listen_to_own(loop);
 	if (error < 0)
 		loop_clear(loop);
+	invariant(error < 0 ? loop->epoll_fd < 0 && loop->wake_fd < 0 && loop->timer_fd < 0
+			    : is_open(loop));
 	return error;
 }
 
@@ -101,6 +116,7 @@ unsigned loop_wait(const struct loop *loop, int timeout_ms)
 	struct epoll_event events[3];
 	unsigned what = 0;
 
+	invariant(loop->epoll_fd >= 0);
 	int n = epoll_wait(loop->epoll_fd, events, 3, timeout_ms);
 	for (int i = 0; i < n; i++)
 		what |= events[i].data.u32 |
@@ -108,6 +124,8 @@ unsigned loop_wait(const struct loop *loop, int timeout_ms)
 					 (events[i].events & (EPOLLHUP | EPOLLERR))
 				 ? LOOP_HINT_ENDED
 				 : 0u);
+	invariant((what & ~(unsigned)(LOOP_WOKEN | LOOP_TIMER | LOOP_HINT | LOOP_HINT_ENDED)) == 0);
+	invariant((what & LOOP_HINT_ENDED) == 0 || (what & LOOP_HINT) != 0);
 	return what;
 }
 
@@ -123,7 +141,7 @@ void loop_arm(struct loop *loop, int64_t at)
 	if (at == loop->armed_for)
 		return;
 	if (at != LOOP_NEVER) {
-		int64_t ns = at > 0 ? at : 1; /* zero would disarm it */
+		int64_t ns = at > 0 ? at : 1; /* 0 would switch the timer off */
 		when.it_value.tv_sec = ns / 1000000000;
 		when.it_value.tv_nsec = ns % 1000000000;
 	}
@@ -131,12 +149,13 @@ void loop_arm(struct loop *loop, int64_t at)
 		loop->armed_for = at;
 }
 
-/* One shot: the descriptor stays readable until the source has looked, on the worker, and must not
- * spin us. */
+/* One shot: the descriptor stays readable until the source has read it, on the worker. Without it
+ * the dispatching thread would spin meanwhile. */
 #define HINT_EVENTS (EPOLLIN | EPOLLONESHOT)
 
 int loop_watch(struct loop *loop, int fd)
 {
+	invariant(fd >= 0 && loop->hint_fd < 0);
 	int error = add(loop, fd, HINT_EVENTS, LOOP_HINT);
 
 	if (error == 0)
@@ -159,7 +178,7 @@ void loop_unwatch(struct loop *loop)
 	loop->hint_fd = -1;
 }
 
-/* The new descriptor takes the old one's number in one step. */
+/* Put the new descriptor in the place of the old one, in one step: the number is never free. */
 static int take_number(int number, int *new_fd)
 {
 	if (dup3(*new_fd, number, O_CLOEXEC) < 0)
@@ -173,9 +192,10 @@ int loop_after_fork(struct loop *loop)
 {
 	struct loop fresh;
 
-	/* The old epoll descriptor is shared with the parent: not one epoll_ctl on it. The three
-	 * old numbers are taken over first and watched afterwards, for epoll remembers files, not
-	 * numbers. */
+	/* The old epoll descriptor is shared with the parent: no epoll_ctl() on it. The three
+	 * numbers are taken over first and watched afterwards, because epoll remembers the open
+	 * file, not the number. */
+	invariant(is_open(loop));
 	int error = loop_init(&fresh);
 	if (error < 0)
 		return error;
@@ -197,5 +217,6 @@ int loop_after_fork(struct loop *loop)
 	loop->armed_for = LOOP_NEVER;
 	if (error == 0)
 		error = listen_to_own(loop);
+	invariant(is_open(loop)); /* after an error as well: it is called again */
 	return error;
 }

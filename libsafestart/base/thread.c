@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* thread: pthreads as a library may use them inside an application. Any thread; must not change the
+ * signal mask, the name or the cancelability of a thread that is not the library's for longer than
+ * a call. [P16] */
 #include "base/thread.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
+
+#include "base/invariant.h"
 
 int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument)
 {
@@ -14,8 +19,8 @@ int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), voi
 	int error = pthread_attr_init(&attributes);
 	if (error != 0)
 		return -error;
-	/* The mask comes with the attributes: blocking in the caller around pthread_create() would
-	 * be seen by a signal sent meanwhile. */
+	/* The mask is part of the attributes. To block signals in the caller around
+	 * pthread_create() would delay a signal that is sent to it meanwhile. */
 	error = pthread_attr_setsigmask_np(&attributes, &all);
 	if (error == 0)
 		error = pthread_create(thread, &attributes, body, argument);
@@ -41,6 +46,8 @@ int thread_cond_init(pthread_cond_t *cond)
 
 int thread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline)
 {
+	/* A negative time would be refused with EINVAL, which a caller takes for being woken. */
+	invariant(deadline >= 0);
 	if (deadline == INT64_MAX) {
 		pthread_cond_wait(cond, lock);
 		return 0;
