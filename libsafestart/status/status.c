@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* status: what is going on, as JSON and as Prometheus text. Any thread; waits for nothing. */
+/* status: the state of a handle, as JSON and as Prometheus text, for safestart_status_json() and
+ * safestart_metrics_text(). Any thread, also during a callback that hangs: reads a view only, waits
+ * for nothing, changes nothing [P14]. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,52 +26,58 @@ static double behind(const struct status_view *view)
 
 /* ---- JSON ---- */
 
-struct telling {
+struct node_list {
 	json_t *nodes;
 	bool failed;
 };
 
-static void tell_json(const struct status_view *view, const char *id,
-		      const struct safestart_node *node, void *argument)
+static void append_node(const struct status_view *view, const char *id,
+			const struct safestart_node *node, void *argument)
 {
-	struct telling *telling = argument;
+	struct node_list *list = argument;
 
-	telling->failed |=
-		json_array_append_new(telling->nodes, status_view_node_json(view, id, node)) < 0;
+	list->failed |=
+		json_array_append_new(list->nodes, status_view_node_json(view, id, node)) < 0;
 }
 
+/* The line to read first: what is wrong now, the most urgent reason only, and what is being served.
+ */
 static void summary(const struct settings *settings, const struct status_view *view, char *text,
 		    size_t size)
 {
 	unsigned long long generation = view->live->generation;
 
-	if (view->shut)
-		message_set(text, size, 0, "shut down; generation %llu (%zu nodes)", generation,
-			    view->live->count);
+	if (view->shut_down)
+		message_set(text, size, 0,
+			    "shut down, no further runs; still serving generation %llu (%zu nodes)",
+			    generation, view->live->count);
 	else if (view->lock.state == PROCESS_LOCK_WAITING)
 		message_set(text, size, 0,
-			    "a run has been waiting for the lock %.100s for %s: held by %s; "
-			    "generation %llu (%zu nodes)",
-			    settings->lock, message_duration(view->now - view->lock.since).text,
-			    view->lock.holder, generation, view->live->count);
+			    "a run has been waiting for the process lock for %s: held by %s "
+			    "(%.100s); "
+			    "still serving generation %llu (%zu nodes)",
+			    message_duration(view->now - view->lock.since).text, view->lock.holder,
+			    settings->lock, generation, view->live->count);
 	else if (view->figures.behind_since != 0)
-		message_set(text, size, 0, "behind for %s on generation %llu (%zu nodes): %s",
+		message_set(text, size, 0,
+			    "behind for %s, still serving generation %llu (%zu nodes): %s",
 			    message_duration(view->now - view->figures.behind_since).text,
 			    generation, view->live->count, view->last.message);
 	else if (generation == 0)
-		message_set(text, size, 0, "no set has been applied yet");
+		message_set(text, size, 0, "no node set has been applied yet");
 	else
 		message_set(text, size, 0, "generation %llu is live: %zu nodes", generation,
 			    view->live->count);
 }
 
+/* A callback that has not returned for longer than a whole run may take. [P14] */
 static bool is_wedged(const struct safestart *ss, const struct status_view *view)
 {
 	return view->callback.what != NULL &&
 	       view->now - view->callback.since > handle_settings(ss)->run_timeout;
 }
 
-/* Each of these returns a whole, or NULL: no memory. */
+/* Each of these returns a complete value; NULL: out of memory. */
 static json_t *runs_json(const struct status_view *view)
 {
 	json_t *runs = json_object();
@@ -88,13 +96,13 @@ static json_t *runs_json(const struct status_view *view)
 
 static json_t *nodes_json(const struct status_view *view)
 {
-	struct telling telling = {.nodes = json_array()};
+	struct node_list list = {.nodes = json_array()};
 
-	if (telling.nodes != NULL)
-		status_view_each(view, tell_json, &telling);
-	if (!telling.failed)
-		return telling.nodes;
-	json_decref(telling.nodes);
+	if (list.nodes != NULL)
+		status_view_each(view, append_node, &list);
+	if (!list.failed)
+		return list.nodes;
+	json_decref(list.nodes);
 	return NULL;
 }
 
@@ -113,12 +121,12 @@ static json_t *run_json(const struct status_view *view)
 		return json_null();
 	return json_pack("{s:I,s:f,s:s,s:b}", "number", (json_int_t)view->run, "seconds",
 			 seconds(view->now - view->figures.run_started), "phase", view->phase,
-			 "later", view->later);
+			 "later", view->is_later);
 }
 
 static json_t *next_run_json(const struct status_view *view)
 {
-	if (view->figures.next_start == GATE_NEVER || view->shut)
+	if (view->figures.next_start == GATE_NEVER || view->shut_down)
 		return json_null();
 	return json_real(seconds(
 		view->figures.next_start > view->now ? view->figures.next_start - view->now : 0));
@@ -163,7 +171,7 @@ static json_t *status(struct safestart *ss, const struct status_view *view)
 	int failed = 0;
 
 	summary(settings, view, line, sizeof(line));
-	/* Whatever the host called them, JSON wants UTF-8. */
+	/* The application may name them with any bytes; JSON needs UTF-8. */
 	message_copy(name, sizeof(name), settings->name);
 	message_copy(text, sizeof(text), settings->source);
 	failed |= json_object_set_new(root, "summary", json_string(line));
@@ -171,7 +179,7 @@ static json_t *status(struct safestart *ss, const struct status_view *view)
 	failed |= json_object_set_new(root, "version", json_string(safestart_version()));
 	failed |= json_object_set_new(root, "pid", json_integer(getpid()));
 	failed |= json_object_set_new(root, "serves", json_boolean(settings->serves));
-	failed |= json_object_set_new(root, "shut_down", json_boolean(view->shut));
+	failed |= json_object_set_new(root, "shut_down", json_boolean(view->shut_down));
 	failed |= json_object_set_new(root, "source", json_string(text));
 	failed |= json_object_set_new(root, "generation",
 				      json_integer((json_int_t)view->live->generation));
@@ -186,8 +194,8 @@ static json_t *status(struct safestart *ss, const struct status_view *view)
 	failed |= json_object_set_new(root, "nodes", nodes_json(view));
 	failed |= json_object_set_new(root, "callback", callback_json(ss, view));
 	failed |= json_object_set_new(root, "last",
-				      view->any ? status_view_outcome_json(&view->last)
-						: json_null());
+				      view->has_last ? status_view_outcome_json(&view->last)
+						     : json_null());
 	failed |= json_object_set_new(root, "run", run_json(view));
 	failed |= json_object_set_new(root, "unfinished_later", json_integer(view->unfinished));
 	failed |= json_object_set_new(root, "next_run_in_seconds", next_run_json(view));
@@ -221,8 +229,8 @@ char *safestart_status_json(struct safestart *ss)
 
 /* ---- Prometheus ---- */
 
-static void tell_count(const struct status_view *view, const char *id,
-		       const struct safestart_node *node, void *counts)
+static void count_state(const struct status_view *view, const char *id,
+			const struct safestart_node *node, void *counts)
 {
 	(void)node;
 	((size_t *)counts)[status_view_node_state(view, id, NULL, 0)]++;
@@ -233,7 +241,7 @@ static void metric(FILE *to, const char *name, const char *type, const char *hel
 	fprintf(to, "# HELP safestart_%s %s\n# TYPE safestart_%s %s\n", name, help, name, type);
 }
 
-/* In a label value only these three need escaping. */
+/* A label value: in the exposition format only these three characters need escaping. */
 static void escape(const char *from, char *to, size_t size)
 {
 	size_t length = 0;
@@ -249,7 +257,7 @@ static void escape(const char *from, char *to, size_t size)
 	to[length] = '\0';
 }
 
-/* printf's %f writes the host's locale's decimal comma; whole milliseconds need none of it. */
+/* Without printf's %f: in the application's locale its decimal point may be a comma. */
 static void print_seconds(FILE *to, const char *metric_name, const char *name, int64_t ns)
 {
 	long long ms = ns > 0 ? ns / 1000000 : 0;
@@ -263,53 +271,57 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct sta
 	size_t counts[STATUS_VIEW_STATES] = {0};
 	char clean[256], name[2 * sizeof(clean)];
 
-	/* As above: a scrape that is not UTF-8 is refused whole. */
+	/* As above: Prometheus refuses the whole scrape if it is not UTF-8. */
 	message_copy(clean, sizeof(clean), handle_settings(ss)->name);
 	escape(clean, name, sizeof(name));
-	status_view_each(view, tell_count, counts);
-	metric(to, "generation", "gauge", "Number of the live generation of nodes.");
+	status_view_each(view, count_state, counts);
+	metric(to, "generation", "gauge",
+	       "Number of the live generation of the node set; 0: none has been applied yet.");
 	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name,
 		(unsigned long long)view->live->generation);
 	metric(to, "set_info", "gauge",
-	       "1, with the digest of the live set: processes that have the same nodes have the "
-	       "same digest.");
+	       "Always 1; the label digest identifies the live node set: equal sets have equal "
+	       "digests in every process and on every host.");
 	if (view->live->generation > 0) {
 		char digest[STATUS_VIEW_DIGEST_SIZE], desired[STATUS_VIEW_DIGEST_SIZE];
 		status_view_digests(view, digest, desired);
 		fprintf(to, "safestart_set_info{name=\"%s\",digest=\"%s\"} 1\n", name, digest);
 	}
 	metric(to, "behind_seconds", "gauge",
-	       "How long the desired set has not been live; 0: it is.");
+	       "Seconds since the desired node set should have been live; 0: it is live.");
 	print_seconds(to, "behind_seconds", name,
 		      view->figures.behind_since != 0 ? view->now - view->figures.behind_since : 0);
-	metric(to, "nodes", "gauge", "Nodes by state.");
+	metric(to, "nodes", "gauge", "Number of nodes by state.");
 	for (int state = SAFESTART_NODE_ANNOUNCED; state < STATUS_VIEW_STATES; state++)
 		fprintf(to, "safestart_nodes{name=\"%s\",state=\"%s\"} %zu\n", name,
 			status_view_state_name(state), counts[state]);
-	metric(to, "runs_total", "counter", "Runs that have ended, by verdict.");
+	metric(to, "runs_total", "counter", "Finished runs by verdict.");
 	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++)
 		fprintf(to, "safestart_runs_total{name=\"%s\",verdict=\"%s\"} %llu\n", name,
 			ticket_verdict_name(verdict),
 			(unsigned long long)view->figures.runs[verdict]);
-	metric(to, "requests_total", "counter", "Requests accepted.");
+	metric(to, "requests_total", "counter",
+	       "Accepted requests; one run may cover many of them.");
 	fprintf(to, "safestart_requests_total{name=\"%s\"} %llu\n", name,
 		(unsigned long long)view->requests);
 	metric(to, "oldest_reader_seconds", "gauge",
-	       "How long the oldest replaced generation has been held by a reader; 0: none is.");
+	       "Seconds that a reader has held the oldest replaced generation, which delays "
+	       "retiring it; "
+	       "0: none is held.");
 	print_seconds(to, "oldest_reader_seconds", name,
 		      view->oldest_since != 0 ? view->now - view->oldest_since : 0);
 	if (handle_settings(ss)->lock != NULL) {
 		metric(to, "lock_waiting_seconds", "gauge",
-		       "How long a run has been waiting for the lock between processes; 0: none "
-		       "is.");
+		       "Seconds that a run has been waiting for the process lock; 0: none is "
+		       "waiting.");
 		print_seconds(to, "lock_waiting_seconds", name,
 			      view->lock.state == PROCESS_LOCK_WAITING
 				      ? view->now - view->lock.since
 				      : 0);
 	}
 	metric(to, "wedged_callbacks", "gauge",
-	       "Callbacks inside for longer than run_timeout, and LATER runs past their end that "
-	       "are not finished.");
+	       "Callbacks that have been running for longer than run_timeout, and SAFESTART_LATER "
+	       "runs past their end that have not been finished.");
 	fprintf(to, "safestart_wedged_callbacks{name=\"%s\"} %u\n", name,
 		view->unfinished + is_wedged(ss, view));
 }

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* view: takes the copy, and finds what it says about one node. Any thread. What is copied under the
+ * handle's lock is of one moment; the live set is borrowed before it, so a run that ends in between
+ * may show as ended with the set before it. */
 #include "status/view.h"
 
 #include <errno.h>
@@ -6,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "run/run.h"
 
@@ -26,8 +30,8 @@ static int by_id(const void *a, const void *b)
 	return strcmp((*(struct rejection *const *)a)->id, (*(struct rejection *const *)b)->id);
 }
 
-/* So that telling of many nodes does not take a walk along many rejections each time. 0 or -ENOMEM.
- */
+/* For find_rejection(): without it each of many nodes would search a list of many rejections. 0 or
+ * -ENOMEM. */
 static int sort_rejections(struct status_view *view)
 {
 	size_t count = 0;
@@ -41,6 +45,7 @@ static int sort_rejections(struct status_view *view)
 		return -ENOMEM;
 	for (struct rejection *r = view->rejections; r != NULL; r = r->next)
 		view->rejected[count++] = r;
+	invariant(count == view->rejected_count);
 	qsort(view->rejected, count, sizeof(struct rejection *), by_id);
 	return 0;
 }
@@ -50,16 +55,17 @@ int status_view_take(struct safestart *ss, struct status_view *view)
 	*view = (struct status_view){.now = loop_now()};
 	view->live = safestart_snapshot_acquire(ss);
 	view->retiring = snapshot_retiring(ss->home, view->live);
-	/* What was pushed counts at once, what a source has only once it was read. */
+	/* Pushed nodes are desired at once; those of a source when it has been read. */
 	if (ss->source.kind == SOURCE_PUSH)
 		view->desired = push_desired(&ss->source.push);
 	view->callback = worker_callback(&ss->worker);
 	view->oldest_since =
 		snapshot_oldest(ss->home, false, &view->oldest_generation, &view->oldest_borrowed);
-	/* Until every reader has moved on, it looks borrowed; that takes milliseconds. */
+	/* A generation that was just replaced looks borrowed until every reader has moved on, which
+	 * takes milliseconds: not worth reporting. */
 	if (view->oldest_borrowed && view->now - view->oldest_since < INT64_C(1000000000))
 		view->oldest_since = 0;
-	view->shut = request_is_shut(&ss->door);
+	view->shut_down = request_is_shut(&ss->door);
 	pthread_mutex_lock(&ss->lock);
 	if (view->desired == NULL && ss->run.desired != NULL)
 		view->desired = nodeset_ref(ss->run.desired);
@@ -67,21 +73,24 @@ int status_view_take(struct safestart *ss, struct status_view *view)
 	view->figures = ss->engine.figures;
 	view->lock = ss->engine.lock_view;
 	message_copy(view->last_good_error, sizeof(view->last_good_error), ss->run.last_good_error);
-	view->any = ss->tickets.any;
+	view->has_last = ss->tickets.any;
 	view->last = ss->tickets.last;
 	view->run = ss->run.current != NULL ? ss->run.current->number : 0;
 	view->phase = ss->run.current != NULL ? run_phase_name(ss->run.current) : "";
-	view->later = ss->run.current != NULL && step_is_parked(ss->run.current);
+	view->is_later = ss->run.current != NULL && step_is_parked(ss->run.current);
+	invariant(ss->run.later_owed >= ss->run.later_open);
 	view->unfinished = ss->run.later_owed - ss->run.later_open;
 	request_issued(&ss->door, &view->requests);
 	view->requests += view->figures.requests;
 	pthread_mutex_unlock(&ss->lock);
+	invariant(view->live != NULL);
 	if (view->retiring != NULL && sort_rejections(view) == 0)
 		return 0;
 	status_view_drop(view);
 	return -ENOMEM;
 }
 
+/* By binary search. */
 static const struct rejection *find_rejection(const struct status_view *view, const char *id)
 {
 	size_t low = 0, high = view->rejected_count;
@@ -99,26 +108,28 @@ static const struct rejection *find_rejection(const struct status_view *view, co
 	return NULL;
 }
 
+/* Whether it works is what the application has reported last. [P22] */
 static int live_state(const struct safestart_node *live, const struct safestart_node *wanted,
 		      char *why, size_t why_size)
 {
 	const char *more = wanted != NULL && !node_same(live, wanted)
-				   ? "; a changed entry is announced and not live yet"
+				   ? "; a changed entry for it is announced, but not live yet"
 				   : "";
 
 	int32_t report = atomic_load_explicit(&live->report, memory_order_relaxed);
 
 	if (report == NODE_REPORT_WORKED) {
-		message_set(why, why_size, 0, "live, and the newest request to it worked%s", more);
+		message_set(why, why_size, 0, "live, and the newest request to it succeeded%s",
+			    more);
 		return SAFESTART_NODE_PROVEN;
 	}
 	if (report == NODE_REPORT_NONE) {
-		message_set(why, why_size, 0, "live, no request to it has been reported yet%s",
+		message_set(why, why_size, 0, "live; no request to it has been reported yet%s",
 			    more);
 		return SAFESTART_NODE_APPLIED;
 	}
-	/* Not safestart_strerror(): that tells what this library means by an error. What is no
-	 * errno says no more than that it failed, nor does -1. */
+	/* Not safestart_strerror(), which says what an error of this library means. -1, or a number
+	 * that is not -errno, says only that it failed. */
 	const char *how = report < -1 && report > INT32_MIN ? strerrordesc_np(-report) : NULL;
 	message_set(why, why_size, 0, "live, but the newest request to it failed%s%s%s%s",
 		    how != NULL ? " (" : "", how != NULL ? how : "", how != NULL ? ")" : "", more);
@@ -136,7 +147,7 @@ int status_view_node_state(const struct status_view *view, const char *id, char 
 	const struct nodeset_fault *fault =
 		desired != NULL ? nodeset_find_fault(desired, id) : NULL;
 	if (fault != NULL && fault->unnamed && (live != NULL || wanted != NULL))
-		fault = NULL; /* it only goes by that name where nobody has it */
+		fault = NULL; /* an entry without an id: the name belongs to another node */
 	const struct rejection *rejection = wanted != NULL ? find_rejection(view, id) : NULL;
 
 	if (fault != NULL || rejection != NULL) {
@@ -148,16 +159,16 @@ int status_view_node_state(const struct status_view *view, const char *id, char 
 	if (live != NULL)
 		return live_state(live, wanted, why, why_size);
 	if (wanted != NULL) {
-		bool failed = view->any && view->last.verdict >= SAFESTART_REFUSED;
-		message_set(why, why_size, 0, "announced, not live yet%s%s", failed ? ": " : "",
+		bool failed = view->has_last && view->last.verdict >= SAFESTART_REFUSED;
+		message_set(why, why_size, 0, "announced, but not live yet%s%s", failed ? ": " : "",
 			    failed ? view->last.message : "");
 		return SAFESTART_NODE_ANNOUNCED;
 	}
 	if (nodeset_find(view->retiring->nodes, view->retiring->count, id, NULL) != NULL) {
-		message_set(why, why_size, 0, "left the set, a reader is still inside");
+		message_set(why, why_size, 0, "removed from the node set; a reader still uses it");
 		return SAFESTART_NODE_RETIRED;
 	}
-	message_set(why, why_size, 0, "neither announced nor live");
+	message_set(why, why_size, 0, "not in the node set");
 	return SAFESTART_NODE_UNKNOWN;
 }
 
@@ -177,27 +188,28 @@ int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t
 	return result;
 }
 
-void status_view_each(const struct status_view *view, status_view_visit *tell, void *argument)
+/* In this order: live, announced, unusable, retiring. Each id once: with the first that has it. */
+void status_view_each(const struct status_view *view, status_view_visit *visit, void *argument)
 {
 	const struct safestart_snapshot *live = view->live;
 	const struct nodeset *desired = view->desired, *retiring = view->retiring;
 
 	for (size_t i = 0; i < live->count; i++)
-		tell(view, live->nodes[i]->text, live->nodes[i], argument);
+		visit(view, live->nodes[i]->text, live->nodes[i], argument);
 	for (size_t i = 0; desired != NULL && i < desired->count; i++) {
 		if (nodeset_find(live->nodes, live->count, desired->nodes[i]->text, NULL) == NULL)
-			tell(view, desired->nodes[i]->text, desired->nodes[i], argument);
+			visit(view, desired->nodes[i]->text, desired->nodes[i], argument);
 	}
 	for (size_t i = 0; desired != NULL && i < desired->fault_count; i++) {
 		if (nodeset_find(live->nodes, live->count, desired->faults[i].id, NULL) == NULL)
-			tell(view, desired->faults[i].id, NULL, argument);
+			visit(view, desired->faults[i].id, NULL, argument);
 	}
 	for (size_t i = 0; i < retiring->count; i++) {
 		const char *id = retiring->nodes[i]->text;
 		if (desired == NULL ||
 		    (nodeset_find(desired->nodes, desired->count, id, NULL) == NULL &&
 		     nodeset_find_fault(desired, id) == NULL))
-			tell(view, id, retiring->nodes[i], argument);
+			visit(view, id, retiring->nodes[i], argument);
 	}
 }
 
@@ -217,12 +229,16 @@ const struct safestart_node *status_view_find(const struct status_view *view, co
 
 const char *status_view_state_name(int state)
 {
+	invariant(state >= 0 && state < STATUS_VIEW_STATES);
 	return state_names[state];
 }
 
 static void print_digest(char text[STATUS_VIEW_DIGEST_SIZE], uint64_t digest)
 {
-	snprintf(text, STATUS_VIEW_DIGEST_SIZE, "%016llx", (unsigned long long)digest);
+	int length = snprintf(text, STATUS_VIEW_DIGEST_SIZE, "%016llx", (unsigned long long)digest);
+
+	invariant(length == STATUS_VIEW_DIGEST_SIZE - 1);
+	(void)length;
 }
 
 void status_view_digests(const struct status_view *view, char live[STATUS_VIEW_DIGEST_SIZE],

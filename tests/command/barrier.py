@@ -177,7 +177,7 @@ def test_gone_is_held_by_nobody(scene):
     gone = ["wait", "a", "--gone", "--timeout"]
     scene.safestart(*gone, 0).must(1, "a is not gone", f"api {one.pid}: has it still: applied")
     one.tell("own")
-    told = scene.safestart("withdraw", "a", "--wait", "--timeout", "500ms").must(1, f"api {one.pid}: has it still: retired: left the set, a reader is still inside")
+    told = scene.safestart("withdraw", "a", "--wait", "--timeout", "500ms").must(1, f"api {one.pid}: has it still: retired: removed from the node set; a reader still uses it")
     assert told.err.count("has it still") == 1
     waiting = scene.begin(*gone, "110s")
     one.tell("disown")

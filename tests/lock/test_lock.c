@@ -284,7 +284,8 @@ START_TEST(waiting_is_in_plain_view)
 	uint64_t ticket = safestart_request_restart(guest->ss);
 	snprintf(said, sizeof(said), "\"holder\":\"holder (pid %d)\"", (int)other);
 	EVENTUALLY(status_says(guest->ss, said));
-	ck_assert(status_says(guest->ss, "\"summary\":\"a run has been waiting for the lock "));
+	ck_assert(status_says(guest->ss,
+			      "\"summary\":\"a run has been waiting for the process lock "));
 	EVENTUALLY(metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} ") &&
 		   !metrics_say(guest->ss, "safestart_lock_waiting_seconds{name=\"shown\"} 0.000"));
 	atomic_store(&guest->hold, true);
