@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * source/file: the nodes are in a file_sd document on disk, source=file:PATH. An example of a
- * source: it uses nothing but safestart/source.h.
+ * file: the nodes are in a file_sd document on disk, source=file:PATH. An example of a source: it
+ * uses nothing but safestart/source.h, and is there to be copied.
+ *
+ * Threads: as source.h says, one call at a time; gather and hint where callbacks run.
  *
  * The file may be rewritten in place, replaced by rename, reached through symbolic links that are
- * swapped (a Kubernetes ConfigMap), deleted and made again, in a directory that does not exist yet.
- * inotify says when to look (watch.c); what is there when it is read is the truth, and `reconcile`
- * reads again in any case.
+ * swapped (a Kubernetes ConfigMap), deleted and created again, or in a directory that does not
+ * exist yet. inotify only says when to read it (watch.c); what is read then is what counts. If
+ * inotify misses a change, `reconcile` reads the file again [P15].
  */
 #include "source/file.h"
 
@@ -22,7 +24,8 @@
 
 #include "source/watch.h"
 
-/* What tells one content of the file from another without reading it. */
+/* Equal stamps mean equal content, so that an unchanged file need not be read. See is_old_enough().
+ */
 struct stamp {
 	dev_t device;
 	ino_t inode;
@@ -33,13 +36,14 @@ struct stamp {
 
 struct file {
 	char *path;
-	struct watch *watch; /* NULL: not to be had yet; reconcile goes on */
-	bool warned;
-	bool known; /* stamp is that of what was handed over last */
+	struct watch *watch; /* NULL: inotify is not available; tried again at each gather */
+	bool warned;         /* that changes may go unnoticed */
+	bool known;          /* `stamp` is of the content that the last gather returned */
 	struct stamp stamp;
 };
 
-/* The host may change its directory later; what was meant is what was meant now. */
+/* A relative path refers to the working directory at open: the application may change it later.
+ * NULL: out of memory. */
 static char *absolute(const char *path)
 {
 	char *directory = path[0] == '/' ? NULL : getcwd(NULL, 0);
@@ -62,7 +66,8 @@ static int file_open(void **state, const struct safestart_source_conf *conf, cha
 	(void)user_data;
 	if (path[0] == '\0') {
 		snprintf(why, why_size,
-			 "write the path of the file after the colon: file:/etc/app/nodes.json");
+			 "no path given; set source=file:PATH, for example "
+			 "source=file:/etc/app/nodes.json");
 		return -EINVAL;
 	}
 	file = calloc(1, sizeof(*file));
@@ -70,7 +75,7 @@ static int file_open(void **state, const struct safestart_source_conf *conf, cha
 		free(file);
 		return -ENOMEM;
 	}
-	(void)watch_new(&file->watch); /* tried again, and said, at the first gather */
+	(void)watch_new(&file->watch); /* the first gather tries again, and warns */
 	*state = file;
 	return 0;
 }
@@ -96,18 +101,22 @@ static int file_hint(void *state)
 
 /* ---- Reading ---- */
 
-static int fail(struct safestart_gather *gather, struct file *file, int error, const char *what)
+/* Fail this gather; the live set stays as it is [P9]. The cause comes before the path, because a
+ * narrow terminal cuts the end. `remedy`: "" or "; what to do". */
+static int fail(struct safestart_gather *gather, struct file *file, int error, const char *cause,
+		const char *remedy)
 {
-	char message[256];
+	char message[320];
 
-	file->known = false; /* "unchanged" would now mean this failure */
-	snprintf(message, sizeof(message), "%.180s: %s", file->path, what);
+	file->known = false; /* "unchanged" would now refer to this failure */
+	snprintf(message, sizeof(message), "cannot read the node file: %s (%.180s)%s", cause,
+		 file->path, remedy);
 	return safestart_gather_fail(gather, error, message);
 }
 
 static void take_stamp(struct stamp *stamp, const struct stat *status)
 {
-	memset(stamp, 0, sizeof(*stamp)); /* padding takes part in the comparison */
+	memset(stamp, 0, sizeof(*stamp)); /* the comparison includes the padding */
 	stamp->device = status->st_dev;
 	stamp->inode = status->st_ino;
 	stamp->size = status->st_size;
@@ -120,18 +129,20 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-/* Times of a file are as coarse as a kernel tick: a file changed just now can change again and look
- * the same. */
+/* File times are as coarse as a kernel tick: a file that has just changed can change again and keep
+ * its stamp. Only an older stamp is remembered. */
 static bool is_old_enough(const struct stamp *stamp)
 {
 	struct timespec now;
 
-	/* The clock that made the stamp; stepped back, the file is read once more. */
+	/* The wall clock, because file times are: when it was set back, the file is merely read
+	 * once more [P8]. */
 	clock_gettime(CLOCK_REALTIME, &now);
 	return now.tv_sec - stamp->ctime.tv_sec > 2;
 }
 
-/* Up to `limit` + 1 bytes, into memory the caller frees. */
+/* Read up to `limit` + 1 bytes into memory that the caller frees: one more than allowed shows that
+ * the file is too large. 0 or -errno. */
 static int read_file(int fd, size_t expected, size_t limit, char **out, size_t *length)
 {
 	size_t room = (expected < limit ? expected : limit) + 1;
@@ -150,7 +161,7 @@ static int read_file(int fd, size_t expected, size_t limit, char **out, size_t *
 		*length += (size_t)n;
 		if (n == 0 || *length > limit)
 			break;
-		if (*length == room) { /* it has grown */
+		if (*length == room) { /* the file has grown since fstat() */
 			room = room < limit / 2 ? room * 2 : limit + 1;
 			char *grown = realloc(buffer, room);
 			if (grown == NULL)
@@ -162,8 +173,9 @@ static int read_file(int fd, size_t expected, size_t limit, char **out, size_t *
 	return buffer != NULL ? 0 : -ENOMEM;
 }
 
-static int hand_over(struct file *file, int fd, const struct stat *status,
-		     struct safestart_gather *gather)
+/* Read the file, unless it is known to be unchanged, and pass it to the library [P7]. */
+static int read_document(struct file *file, int fd, const struct stat *status,
+			 struct safestart_gather *gather)
 {
 	struct stamp before, after;
 	struct stat again;
@@ -178,40 +190,42 @@ static int hand_over(struct file *file, int fd, const struct stat *status,
 	int error = read_file(fd, (size_t)status->st_size, limit, &text, &length);
 	if (error < 0)
 		return fail(gather, file, error,
-			    error == -ENOMEM ? "out of memory while reading it"
-					     : safestart_strerror(error));
+			    error == -ENOMEM ? "out of memory" : safestart_strerror(error), "");
 	if (fstat(fd, &again) < 0) {
-		error = fail(gather, file, -errno, safestart_strerror(errno));
+		error = fail(gather, file, -errno, safestart_strerror(errno), "");
 		free(text);
 		return error;
 	}
 	take_stamp(&after, &again);
-	/* Replaced by rename while it was read, the old file is as whole as before: only its last
-	 * link has gone. */
+	/* Changed while it was being read: the content may be half old, half new [P9]. Without a
+	 * link it was replaced by rename or deleted meanwhile: its content is as complete as
+	 * before, only the stamp has changed. */
 	if (!same_stamp(&before, &after) && again.st_nlink > 0) {
 		free(text);
-		return fail(gather, file, -EAGAIN, "it changed while it was read");
+		return fail(gather, file, -EAGAIN, "it changed while it was being read", "");
 	}
 	error = safestart_gather_json(gather, text, length);
 	free(text);
-	if (error != -ENOMEM) { /* a refused document need not be parsed again either */
+	if (error != -ENOMEM) { /* a refused document need not be parsed again, either */
 		file->stamp = before;
 		file->known = is_old_enough(&before) && again.st_nlink > 0;
 	}
 	return error;
 }
 
+/* Once, until the watch works again. */
 static void warn_unwatched(struct safestart_gather *gather, int error)
 {
 	char message[320];
 
 	snprintf(message, sizeof(message),
-		 "%s: changes of the file are seen only when asked, and every `reconcile`; tried "
-		 "again then",
-		 error == -EACCES ? "a directory on the way to the file may not be read, so a "
-				    "change of what is in it goes unnoticed"
-				  : "inotify is not to be had (descriptors, or "
-				    "fs.inotify.max_user_instances, max_user_watches)");
+		 "%s; changes of the file are noticed only at a request and at each `reconcile`; "
+		 "retrying then",
+		 error == -EACCES ? "no permission to read a directory on the path of the file, so "
+				    "inotify cannot watch it"
+				  : "inotify is not available (out of descriptors, or the limit "
+				    "fs.inotify.max_user_instances or max_user_watches is "
+				    "reached)");
 	safestart_gather_warn(gather, message);
 }
 
@@ -220,27 +234,29 @@ static int file_gather(void *state, struct safestart_gather *gather)
 	struct file *file = state;
 	struct stat status;
 
-	/* Watch first, then read: what changes in between is noticed. */
+	/* Watch first, then read: a change in between is noticed. */
 	if (file->watch == NULL)
 		(void)watch_new(&file->watch);
 	int error = watch_follow(file->watch, file->path);
 	if (error < 0 && !file->warned)
 		warn_unwatched(gather, error);
 	file->warned = error < 0;
+	/* O_NONBLOCK: opening a FIFO must not block; it is refused below. */
 	int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return fail(gather, file, -errno,
-			    "there is no such file; it is read as soon as it appears");
+		return fail(gather, file, -errno, "no such file",
+			    "; it will be read as soon as it appears");
 	if (fd < 0)
-		return fail(gather, file, -errno, safestart_strerror(errno));
+		return fail(gather, file, -errno, safestart_strerror(errno), "");
 	if (fstat(fd, &status) < 0)
-		error = fail(gather, file, -errno, safestart_strerror(errno));
+		error = fail(gather, file, -errno, safestart_strerror(errno), "");
 	else if (S_ISDIR(status.st_mode))
-		error = fail(gather, file, -EISDIR, "it is a directory; name the file in it");
+		error = fail(gather, file, -EISDIR, "it is a directory",
+			     "; set source=file:PATH to the file in it");
 	else if (!S_ISREG(status.st_mode))
-		error = fail(gather, file, -EINVAL, "it is not a regular file");
+		error = fail(gather, file, -EINVAL, "it is not a regular file", "");
 	else
-		error = hand_over(file, fd, &status, gather);
+		error = read_document(file, fd, &status, gather);
 	close(fd);
 	return error;
 }

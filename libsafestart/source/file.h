@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* source/file: the nodes are in a file_sd document on disk. See file.c. */
+/* file: the source that reads a file_sd document from disk, source=file:PATH. Its functions are
+ * called as safestart/source.h says; it knows nothing else of the library. */
 #ifndef SAFESTART_SOURCE_FILE_H
 #define SAFESTART_SOURCE_FILE_H
 

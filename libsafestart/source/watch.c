@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* watch: walks a path as the kernel would and adds an inotify watch for each step. Worker. A missed
+ * event is repaired by `reconcile` [P15], a needless one costs reading the file once: if in doubt,
+ * the file counts as changed. */
 #include "source/watch.h"
 
 #include <errno.h>
@@ -13,26 +16,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LINKS_MAX 40 /* as the kernel */
-#define STEPS_MAX 256
+#define LINKS_MAX 40  /* symbolic links to follow; the kernel has the same limit */
+#define STEPS_MAX 256 /* directories, links and the file */
 
-/* A name comes, goes or is put in another's place; the file's own content changes. Directories are
- * not watched for what is written into their other files: a log beside ours must not wake anybody.
- */
+/* In a directory: a name is created, removed or renamed. Not IN_MODIFY, which would report each
+ * write to any file in it, such as a log. For the file: its content changes. */
 #define DIRECTORY_EVENTS                                                                       \
 	(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | \
 	 IN_ATTRIB | IN_ONLYDIR)
 #define FILE_EVENTS (IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
 
-/* One directory of the way and the name in it that counts; name "": the thing itself. */
+/* A directory on the path, and the name in it that matters; name "": the file itself. */
 struct step {
-	int wd;
+	int wd; /* of inotify */
 	char *name;
 };
 
 struct watch {
-	int fd;
-	struct step *steps;
+	int fd;             /* inotify */
+	struct step *steps; /* of the newest watch_follow() */
 	size_t count;
 };
 
@@ -60,7 +62,7 @@ static void free_steps(struct step *steps, size_t count)
 	free(steps);
 }
 
-/* Only close(): in a forked child the watches are the parent's as well. */
+/* Only close(): in a forked child inotify_rm_watch() would remove the parent's watches [P17]. */
 void watch_free(struct watch *watch)
 {
 	if (watch == NULL)
@@ -81,11 +83,12 @@ struct walk {
 	struct watch *watch;
 	struct step *steps;
 	size_t count;
-	int error; /* the first one */
-	int links;
+	int error; /* the first one that matters */
+	int links; /* followed so far */
 };
 
-static void note(struct walk *walk, const char *path, uint32_t events, const char *name)
+/* Watch one step. */
+static void add_step(struct walk *walk, const char *path, uint32_t events, const char *name)
 {
 	int wd = inotify_add_watch(walk->watch->fd, path, events | IN_MASK_ADD);
 	int error = wd < 0 ? -errno : 0;
@@ -97,15 +100,15 @@ static void note(struct walk *walk, const char *path, uint32_t events, const cha
 	}
 	if (error == 0)
 		error = -ENOMEM;
-	/* What is not there yet, and a file that may not be read, is no failure: the directory
-	 * above is watched. */
-	bool seen_from_above =
+	/* A missing step is no failure, nor is a file that may not be read: the watch of the
+	 * directory above reports when that changes. */
+	bool reported_from_above =
 		error == -ENOENT || error == -ENOTDIR || (error == -EACCES && name[0] == '\0');
-	if (walk->error == 0 && !seen_from_above)
+	if (walk->error == 0 && !reported_from_above)
 		walk->error = error;
 }
 
-/* The next component of `rest` into `name`; returns what follows it. */
+/* Copy the next component of `rest` to `name` ("": there is none); returns what follows it. */
 static const char *next_name(const char *rest, char name[NAME_MAX + 1])
 {
 	rest += strspn(rest, "/");
@@ -117,7 +120,8 @@ static const char *next_name(const char *rest, char name[NAME_MAX + 1])
 	return rest + strcspn(rest, "/");
 }
 
-/* From `directory` along `rest`. A link is followed by walking its target from where it stands. */
+/* Walk `path`, from `start` if it is relative. At a symbolic link the walk continues with its
+ * target, from the directory that the link is in. */
 static void walk_path(struct walk *walk, const char *start, const char *path)
 {
 	char directory[PATH_MAX], rest[PATH_MAX], next[PATH_MAX], name[NAME_MAX + 1],
@@ -129,22 +133,23 @@ static void walk_path(struct walk *walk, const char *start, const char *path)
 		const char *after = next_name(rest, name);
 		if (name[0] == '\0')
 			return;
-		/* Watch, then look: what changes in between is noticed. */
-		note(walk, directory, DIRECTORY_EVENTS, name);
+		/* Watch, then look: a change in between is noticed. */
+		add_step(walk, directory, DIRECTORY_EVENTS, name);
 		if ((size_t)snprintf(next, sizeof(next), "%s%s%s", directory,
 				     strcmp(directory, "/") == 0 ? "" : "/", name) >= sizeof(next))
 			return;
 		ssize_t length = readlink(next, target, sizeof(target) - 1);
 		if (length < 0 && errno != EINVAL && errno != ENOENT && errno != ENOTDIR &&
 		    walk->error == 0)
-			walk->error = -errno; /* is it a link? Nobody knows now */
+			walk->error = -errno; /* a link may go unwatched here */
 		if (length >= 0 && ++walk->links <= LINKS_MAX) {
-			char onwards[PATH_MAX];
+			char remaining[PATH_MAX];
 			target[length] = '\0';
-			if ((size_t)snprintf(onwards, sizeof(onwards), "%s%s%s", target,
-					     after[0] != '\0' ? "/" : "", after) >= sizeof(onwards))
+			if ((size_t)snprintf(remaining, sizeof(remaining), "%s%s%s", target,
+					     after[0] != '\0' ? "/" : "",
+					     after) >= sizeof(remaining))
 				return;
-			memcpy(rest, onwards, sizeof(rest));
+			memcpy(rest, remaining, sizeof(rest));
 			if (target[0] == '/')
 				strcpy(directory, "/");
 			continue;
@@ -152,13 +157,13 @@ static void walk_path(struct walk *walk, const char *start, const char *path)
 		memmove(rest, after, strlen(after) + 1);
 		memcpy(directory, next, sizeof(directory));
 		if (rest[strspn(rest, "/")] == '\0') {
-			note(walk, directory, FILE_EVENTS, "");
+			add_step(walk, directory, FILE_EVENTS, "");
 			return;
 		}
 	}
 }
 
-static bool is_on_the_way(const struct walk *walk, int wd)
+static bool is_watched(const struct walk *walk, int wd)
 {
 	for (size_t i = 0; i < walk->count; i++) {
 		if (walk->steps[i].wd == wd)
@@ -177,10 +182,10 @@ int watch_follow(struct watch *watch, const char *path)
 	if (walk.steps == NULL)
 		return -ENOMEM;
 	walk_path(&walk, ".", path);
-	/* One by one after the new ones were added: there is no moment without a watch. */
+	/* Old watches go after the new ones were added: there is no moment without one. */
 	for (size_t i = 0; i < watch->count; i++) {
-		/* Gone already, perhaps. */
-		if (!is_on_the_way(&walk, watch->steps[i].wd))
+		/* This fails if the kernel has removed it already, together with its directory. */
+		if (!is_watched(&walk, watch->steps[i].wd))
 			(void)inotify_rm_watch(watch->fd, watch->steps[i].wd);
 	}
 	free_steps(watch->steps, watch->count);
@@ -189,15 +194,16 @@ int watch_follow(struct watch *watch, const char *path)
 	return walk.error;
 }
 
-static bool concerns(const struct watch *watch, const struct inotify_event *event)
+/* Whether the event may mean that the path or the file has changed. */
+static bool is_of_interest(const struct watch *watch, const struct inotify_event *event)
 {
-	if (event->mask & IN_Q_OVERFLOW)
+	if (event->mask & IN_Q_OVERFLOW) /* events were lost: it may have */
 		return true;
 	for (size_t i = 0; i < watch->count; i++) {
 		const struct step *step = &watch->steps[i];
 		if (step->wd != event->wd)
 			continue;
-		/* About the watched thing itself, or about the name in it that counts. */
+		/* About the watched file or directory itself, or about the name that matters. */
 		if (event->len == 0 ? step->name[0] == '\0' ||
 					      (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF |
 							      IN_IGNORED | IN_UNMOUNT))
@@ -221,7 +227,7 @@ int watch_hint(struct watch *watch)
 		for (char *at = buffer; at < buffer + n;) {
 			const struct inotify_event *event =
 				(const struct inotify_event *)(void *)at;
-			if (concerns(watch, event))
+			if (is_of_interest(watch, event))
 				changed = 1;
 			at += sizeof(*event) + event->len;
 		}

@@ -273,7 +273,7 @@ START_TEST(p9_what_is_no_file_is_named_and_the_next_good_one_applies)
 		{make_directory, NULL, "it is a directory"},
 		{make_fifo, NULL, "not a regular file"},
 		{NULL, "nowhere", "no such file"},
-		{NULL, "nodes.json", "nodes.json: Too many"},
+		{NULL, "nodes.json", "Too many"},
 		{NULL, "/dev/zero", "not a regular file"},
 	};
 	struct app app;

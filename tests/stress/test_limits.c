@@ -425,7 +425,7 @@ static void without_watches(const char *setting, const char *reconcile)
 	struct safestart *ss = start("thread=yes", true, reconcile);
 	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
 	ck_assert(are_live(ss, "a b"));
-	EVENTUALLY(app_logged(&app, "inotify is not to be had"));
+	EVENTUALLY(app_logged(&app, "inotify is not available"));
 	replace_file(nodes, ABC);
 	if (strcmp(reconcile, "reconcile=0") != 0) { /* it is seen all the same */
 		EVENTUALLY(are_live(ss, "a b c"));
