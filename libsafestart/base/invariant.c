@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* invariant: how a broken invariant ends a test. Any thread, locks may be held: it writes and
- * aborts, and touches nothing of the library's. */
+ * aborts, and touches no state of the library. A release has nothing of it but the declaration. */
 #include "base/invariant.h"
 
 #ifdef SAFESTART_INVARIANTS
