@@ -118,10 +118,7 @@ static void create_socket(struct control *control)
 		    "%s; until then the `safestart` command does not see this process, everything "
 		    "else works; retrying in %s",
 		    why, message_duration(check_interval(control)).text);
-	/* A warning for the 1st, 2nd, 4th, 8th, … failure only. */
-	log_later(control,
-		  (control->failures & (control->failures - 1)) == 0 ? LOG_WARNING : LOG_DEBUG,
-		  message);
+	log_later(control, log_repeated(LOG_WARNING, control->failures), message);
 }
 
 /* Create the socket again when it was removed from the directory, and retry when it could not be
