@@ -66,6 +66,8 @@ static struct event *next_locked(struct events *events)
 	return event;
 }
 
+/* The control thread sleeps in epoll; without a client that waits it is left asleep. Under the
+ * lock, so that wake_fd is still open. */
 static void wake_locked(const struct events *events)
 {
 	if (events->watched && events->wake_fd >= 0)
@@ -141,29 +143,30 @@ bool events_get(struct events *events, uint64_t n, struct event *to)
 		*to = events->ring[n % EVENTS_KEPT];
 	invariant(!there || to->n == n);
 	pthread_mutex_unlock(&events->lock);
+	/* The caller sees from to->n how many were overwritten before it read them. */
 	return there;
 }
 
-void events_leave_words(struct events *events, int level, const char *words)
+void events_leave_words(struct events *events, int level, const char *message)
 {
-	invariant(words[0] != '\0' && level >= LOG_EMERG && level <= LOG_DEBUG);
+	invariant(message[0] != '\0' && level >= LOG_EMERG && level <= LOG_DEBUG);
 	pthread_mutex_lock(&events->lock);
 	events->level = level;
-	message_copy(events->words, sizeof(events->words), words);
+	message_copy(events->log_message, sizeof(events->log_message), message);
 	pthread_mutex_unlock(&events->lock);
 }
 
-int events_take_words(struct events *events, char *words, size_t size)
+int events_take_words(struct events *events, char *message, size_t size)
 {
 	int level = -1;
 
 	if (events == NULL)
 		return level;
 	pthread_mutex_lock(&events->lock);
-	if (events->words[0] != '\0') {
+	if (events->log_message[0] != '\0') { /* taken once */
 		level = events->level;
-		message_copy(words, size, events->words);
-		events->words[0] = '\0';
+		message_copy(message, size, events->log_message);
+		events->log_message[0] = '\0';
 	}
 	pthread_mutex_unlock(&events->lock);
 	return level;
@@ -189,6 +192,6 @@ void events_after_fork_child(struct events *events)
 	events->newest = 0;
 	events->watched = false;
 	events->wake_fd = -1;
-	events->words[0] = '\0';
+	events->log_message[0] = '\0';
 	pthread_mutex_unlock(&events->lock);
 }

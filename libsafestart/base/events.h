@@ -30,7 +30,7 @@ struct events {
 	int wake_fd;          /* the control thread's; -1: there is none */
 	/* The control thread's message for the log; "": none. A newer one replaces it. */
 	int level;
-	char words[640];
+	char log_message[640];
 	/* Event n is in slot n % EVENTS_KEPT, until event n + EVENTS_KEPT takes its place. */
 	struct event ring[EVENTS_KEPT];
 };
@@ -58,8 +58,8 @@ int64_t events_wall_ms(void); /* wall clock, for printing only; 0 before 1970 */
 
 /* A message for the log: left by the control thread, taken by the dispatching thread, which alone
  * may call the application's log. events_take_words() returns its level; -1: there is none. */
-void events_leave_words(struct events *events, int level, const char *words);
-int events_take_words(struct events *events, char *words, size_t size);
+void events_leave_words(struct events *events, int level, const char *message);
+int events_take_words(struct events *events, char *message, size_t size);
 
 /* Around fork. The child starts without events: those were the parent's. [P17] */
 void events_before_fork(struct events *events);

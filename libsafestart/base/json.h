@@ -11,7 +11,7 @@
 char *json_text(const json_t *root);
 
 /* Text that grows. Zeroed: empty. When memory runs out it becomes `failed`, and nothing is appended
- * any more: whoever reads it must look at that first. */
+ * any more: check `failed` before reading the text. */
 struct json_buffer {
 	char *text;          /* without a NUL byte at its end; NULL: empty */
 	size_t length, room; /* bytes used and allocated */

@@ -103,6 +103,7 @@ static void close_if_open(int *fd)
 	*fd = -1;
 }
 
+/* Also what loop_init() opened before it failed. */
 void loop_clear(struct loop *loop)
 {
 	close_if_open(&loop->timer_fd);
@@ -111,6 +112,7 @@ void loop_clear(struct loop *loop)
 	loop->hint_fd = -1;
 }
 
+/* A hang-up is EPOLLHUP or EPOLLERR; interrupted by a signal handler it is a timeout. */
 unsigned loop_wait(const struct loop *loop, int timeout_ms)
 {
 	struct epoll_event events[3];
@@ -134,6 +136,7 @@ void loop_expired(struct loop *loop)
 	loop->armed_for = LOOP_NEVER;
 }
 
+/* Most calls change nothing: a system call for each would be the largest cost of a wake-up. */
 void loop_arm(struct loop *loop, int64_t at)
 {
 	struct itimerspec when = {{0, 0}, {0, 0}};
@@ -171,6 +174,7 @@ void loop_listen(struct loop *loop)
 		epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, loop->hint_fd, &event);
 }
 
+/* Fails silently if the source has closed it: then epoll has forgotten it. */
 void loop_unwatch(struct loop *loop)
 {
 	if (loop->hint_fd >= 0)

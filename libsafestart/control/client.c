@@ -81,9 +81,9 @@ static enum client_next answer_line(struct safestart *ss, struct client *client,
 				    size_t taken, int64_t now)
 {
 	invariant(length <= taken && taken <= client->in_length);
-	if (length > 0 && client->in[length - 1] == '\r')
+	if (length > 0 && client->in[length - 1] == '\r') /* as telnet and the like send it */
 		length--;
-	if (length > 0)
+	if (length > 0) /* an empty line gets no response */
 		response_answer(ss, client->uid, !client->hung_up, client->in, length, &client->out,
 				&client->pending);
 	client->in_length -= taken;
@@ -100,6 +100,7 @@ static enum client_next answer_line(struct safestart *ss, struct client *client,
 static enum client_next receive(struct client *client, int64_t now)
 {
 	invariant(!client->ended && client->in_length <= PROTOCOL_LINE_MAX);
+	/* Without memory this client is disconnected; no other is affected. */
 	if (client->in_room - client->in_length < RECEIVE_SIZE) {
 		char *grown = realloc(client->in, client->in_room * 2 + RECEIVE_SIZE);
 		if (grown == NULL)
@@ -155,6 +156,7 @@ static enum client_next read_line(struct safestart *ss, struct client *client, b
 	client->in_seen = client->in_length;
 	if (client->ended)
 		return CLIENT_CLOSE;
+	/* Not readable: epoll reports when it is, see client_interest(). */
 	return client->readable ? receive(client, now) : CLIENT_WAIT;
 }
 
@@ -170,6 +172,8 @@ static enum client_next stream_events(struct safestart *ss, struct client *clien
 	return finish_response(client, now);
 }
 
+/* In this order: what is to be sent, what is pending, the next line. So responses keep the order of
+ * the requests, and only one is in memory. */
 static enum client_next step(struct safestart *ss, struct client *client, bool room, int64_t now)
 {
 	if (client->out.length > 0 && !flush(client, now))

@@ -92,18 +92,19 @@ static void refuse(struct clients *clients, struct client *client)
 	disconnect(clients, client);
 }
 
-/* A new connection: who it is, and epoll watches it from now on. In the last slot: refused. */
+/* Set up a new connection: its user is looked up, epoll watches it. In the last slot it is refused.
+ */
 static void add_client(struct clients *clients, struct client *client, int64_t now)
 {
 	struct epoll_event event = {.events = 0, .data.u32 = (uint32_t)(client - clients->clients)};
-	struct ucred who = {.uid = (uid_t)-1};
-	socklen_t size = sizeof(who);
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t size = sizeof(peer);
 
-	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
-		who.uid = (uid_t)-1; /* may read, not request a run */
-	client->uid = who.uid;
+	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		peer.uid = (uid_t)-1; /* may read, not request a run */
+	client->uid = peer.uid;
 	client->moved_at = now;
-	client->readable = true;
+	client->readable = true; /* its first line may have come with the connection */
 	client->epoll_events = 0;
 	if (client == &clients->clients[CLIENTS_MAX])
 		refuse(clients, client);
@@ -144,6 +145,7 @@ int clients_accept(struct clients *clients, int listen_fd, int64_t now)
 	return result < 0 ? result : 0;
 }
 
+/* Memory of all responses that are not sent yet. */
 static size_t buffered(const struct clients *clients)
 {
 	size_t bytes = 0;
@@ -222,6 +224,8 @@ int64_t clients_serve(struct clients *clients, int64_t now)
 	return again;
 }
 
+/* EPOLLHUP and EPOLLERR are reported whether asked for or not. Input is still received after them.
+ */
 void clients_event(struct clients *clients, uint32_t index, uint32_t events)
 {
 	struct client *client = &clients->clients[index];

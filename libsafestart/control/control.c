@@ -148,6 +148,8 @@ static void set_busy(struct control *control, bool busy)
 	pthread_mutex_unlock(&control->lock);
 }
 
+/* Only note it: clients are served in turn afterwards, so none can be closed while events of it are
+ * still in the list. */
 static void handle_event(struct control *control, const struct epoll_event *event)
 {
 	uint64_t count;
@@ -189,6 +191,8 @@ static void accept_clients(struct control *control, int64_t now)
 	control->accept_at = now + SECOND;
 }
 
+/* The order in a round: the socket, clients in turn, new clients (into slots that have become
+ * free), and sleep until an event or until something is due. */
 static void *control_thread(void *argument)
 {
 	struct control *control = argument;
@@ -278,6 +282,7 @@ void control_clear(struct safestart *ss)
 	events_free(ss->events);
 }
 
+/* Descriptors and the thread. Descriptors that were opened are closed by the caller on error. */
 static int start_locked(struct control *control)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = READY_WAKE};
@@ -316,6 +321,8 @@ int control_start(struct safestart *ss)
 	return error;
 }
 
+/* Waits with a deadline, because removing the socket may block in a file system that hangs [P14].
+ * Called again after -ETIMEDOUT, it waits for the same thread. */
 int control_stop(struct safestart *ss, int64_t deadline)
 {
 	struct control *control = ss->control;

@@ -97,6 +97,7 @@ static int read_verb(enum protocol_verb *verb, const json_t *root, char *why, si
 			   text);
 }
 
+/* A member that is missing keeps its default. */
 static int read_bool(bool *to, const json_t *root, const char *key, char *why, size_t why_size)
 {
 	const json_t *value = json_object_get(root, key);
@@ -136,6 +137,7 @@ static int read_timeout(int *to, const json_t *root, char *why, size_t why_size)
 	return 0;
 }
 
+/* Members that are not known are ignored: newer clients may send them. */
 static int read_members(struct protocol_request *request, const json_t *root, char *why,
 			size_t why_size)
 {

@@ -40,6 +40,7 @@ static json_t *with_process(const struct safestart *ss, json_t *line)
 			   json_string(name));
 }
 
+/* Every response begins with these members. */
 static json_t *new_answer(const struct safestart *ss)
 {
 	return with_process(ss, json_pack("{s:b}", "ok", 1));
@@ -51,6 +52,7 @@ static bool is_complete(const struct json_buffer *to)
 	return to->failed || (to->length > 0 && to->text[to->length - 1] == '\n');
 }
 
+/* `end`: what closes the objects that json_add_open() left open. */
 static void end_line(struct json_buffer *to, const char *end)
 {
 	json_add_text(to, end, strlen(end));
@@ -70,6 +72,8 @@ void response_error(struct json_buffer *to, int error, const char *message)
 
 /* ---- Answers ---- */
 
+/* The status is text already: it is put into the line as it is, not parsed and printed again. NULL
+ * is out of memory, and makes the buffer fail. */
 static void answer_status(struct safestart *ss, struct json_buffer *to)
 {
 	char *status = safestart_status_json(ss);
@@ -82,6 +86,7 @@ static void answer_status(struct safestart *ss, struct json_buffer *to)
 	end_line(to, "}");
 }
 
+/* The exposition text as one JSON string. */
 static void answer_metrics(struct safestart *ss, struct json_buffer *to)
 {
 	char *metrics = safestart_metrics_text(ss);
@@ -91,6 +96,7 @@ static void answer_metrics(struct safestart *ss, struct json_buffer *to)
 	safestart_free(metrics);
 }
 
+/* A status_view_visit. */
 static void add_node(const struct status_view *view, const char *id,
 		     const struct safestart_node *node, void *buffer)
 {
@@ -126,6 +132,7 @@ static void answer_nodes(struct safestart *ss, const char *id, struct json_buffe
 				      "desired_digest",
 				      view.desired != NULL ? json_string(desired) : json_null()));
 	json_add_text(to, ",\"nodes\":[", 10);
+	/* A node that is in no set gets an empty list, not an error: it may be announced later. */
 	if (id == NULL)
 		status_view_each(&view, add_node, to);
 	else if (status_view_node_state(&view, id, NULL, 0) != SAFESTART_NODE_UNKNOWN)
@@ -143,12 +150,12 @@ static void answer_request(struct safestart *ss, const struct protocol_request *
 		(request->force ? SAFESTART_FORCE : 0u) | (request->urgent ? SAFESTART_URGENT : 0u);
 
 	if (uid != 0 && uid != geteuid()) {
-		char words[160];
-		message_set(words, sizeof(words), 0,
+		char message[160];
+		message_set(message, sizeof(message), 0,
 			    "permission denied: user %u may read, but only root and user %u (which "
 			    "this process runs as) may request a run",
 			    (unsigned)uid, (unsigned)geteuid());
-		response_error(to, -EPERM, words);
+		response_error(to, -EPERM, message);
 		return;
 	}
 	/* Never blocks [P5]. A client that disconnects takes nothing back [P2]. */
@@ -193,6 +200,7 @@ void response_answer(struct safestart *ss, uid_t uid, bool connected, const char
 		response_error(to, error, why);
 		return;
 	}
+	/* A client that has disconnected may have sent a request before: it is carried out [P2]. */
 	if (!connected && request.verb != PROTOCOL_REQUEST) {
 		protocol_clear(&request);
 		return;
@@ -222,10 +230,11 @@ bool response_outcome(struct safestart *ss, const struct response_pending *pendi
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 	invariant(pending->kind == RESPONSE_WAIT && pending->ticket != 0);
-	int result = safestart_wait(ss, pending->ticket, 0, &outcome);
+	int result = safestart_wait(ss, pending->ticket, 0, &outcome); /* does not wait */
 
 	if (result == -ETIMEDOUT && loop_now() < pending->deadline)
 		return false;
+	/* Its outcome is no longer kept: more than a thousand tickets have been answered since. */
 	if (result < 0 && result != -ETIMEDOUT) {
 		response_error(to, result, safestart_strerror(result));
 		return true;
@@ -252,6 +261,7 @@ static void print_time(char *to, size_t size, int64_t wall_ms)
 	     days >= (length = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365);
 	     year++)
 		days -= length;
+	/* The year is known; what is left of the days leads to the month. */
 	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 	for (int length; days >= (length = month_days[month] + (month == 1 && leap)); month++)
 		days -= length;
@@ -270,6 +280,7 @@ static json_t *new_event(const struct safestart *ss, const char *kind, uint64_t 
 					  at));
 }
 
+/* One event as a line: "log" with level and message, or "outcome". */
 static void add_event(const struct safestart *ss, const struct event *event, struct json_buffer *to)
 {
 	if (event->is_log)

@@ -67,6 +67,7 @@ static int report(char *why, size_t why_size, int error, const char *directory)
 
 /* ---- Names ---- */
 
+/* Needs no quoting in a shell. */
 static bool is_plain(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -101,7 +102,7 @@ static const char *read_number(const char *text, pid_t *number)
 	return at;
 }
 
-/* Which process has created the file: PID of STEM.PID.sock or STEM.PID-N.sock, or of anybody's
+/* Which process has created the file: PID of STEM.PID.sock or STEM.PID-N.sock, or of a
  * temporary .PID.TIME.tmp. 0: none of these. */
 static pid_t owner_of(const char *file, const char *stem)
 {
@@ -153,7 +154,7 @@ static bool is_stale(const struct directory *at, const char *name, struct stat *
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
-		return false;
+		return false; /* not known: it stays */
 	bool refused = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 &&
 		       errno == ECONNREFUSED;
 	close(fd);
@@ -165,6 +166,7 @@ struct stale_socket {
 	struct timespec since;
 };
 
+/* For qsort(). */
 static int newest_first(const void *a, const void *b)
 {
 	const struct timespec *left = &((const struct stale_socket *)a)->since,
@@ -354,6 +356,7 @@ bool socket_is_there(const struct control_socket *listener, const char *director
 {
 	int error, at = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
+	/* Only a missing directory means that it is gone; out of descriptors, for one, does not. */
 	if (at < 0)
 		return errno != ENOENT && errno != ENOTDIR;
 	bool there = is_ours(listener, at, &error) || (error < 0 && error != -ENOENT);
@@ -365,6 +368,7 @@ void socket_remove(struct control_socket *listener, const char *directory, pthre
 {
 	int error, at = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
+	/* Another process may have put its own socket under this name: that one stays. */
 	if (at >= 0) {
 		if (is_ours(listener, at, &error))
 			unlinkat(at, listener->name, 0);

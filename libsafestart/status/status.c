@@ -13,11 +13,13 @@
 #include "handle.h"
 #include "status/view.h"
 
+/* JSON and metrics give times in seconds. */
 static double seconds(int64_t ns)
 {
 	return (double)ns / 1e9;
 }
 
+/* For how long the desired set has not been live; 0: it is live. */
 static double behind(const struct status_view *view)
 {
 	return view->figures.behind_since != 0 ? seconds(view->now - view->figures.behind_since)
@@ -31,6 +33,7 @@ struct node_list {
 	bool failed;
 };
 
+/* A status_view_visit. */
 static void append_node(const struct status_view *view, const char *id,
 			const struct safestart_node *node, void *argument)
 {
@@ -47,6 +50,8 @@ static void summary(const struct settings *settings, const struct status_view *v
 {
 	unsigned long long generation = view->live->generation;
 
+	/* A shutdown explains everything else; a lock that is not available explains being
+	 * behind. */
 	if (view->shut_down)
 		message_set(text, size, 0,
 			    "shut down, no further runs; still serving generation %llu (%zu nodes)",
@@ -124,6 +129,7 @@ static json_t *run_json(const struct status_view *view)
 			 "later", view->is_later);
 }
 
+/* null: none is due, which a request changes. */
 static json_t *next_run_json(const struct status_view *view)
 {
 	if (view->figures.next_start == GATE_NEVER || view->shut_down)
@@ -149,6 +155,8 @@ static json_t *lock_json(const struct settings *settings, const struct status_vi
 	const struct process_lock_view *lock = &view->lock;
 	char path[512], holder[LOCK_HOLDER_SIZE];
 
+	/* Both are text from outside: the path is the application's, the holder is what another
+	 * process has written into the lock file. */
 	message_copy(path, sizeof(path), settings->lock);
 	message_copy(holder, sizeof(holder), lock->holder);
 	if (lock->state == PROCESS_LOCK_HELD) {
@@ -162,13 +170,14 @@ static json_t *lock_json(const struct settings *settings, const struct status_vi
 			 "holder", holder);
 }
 
+/* All members, always in this order, the summary first. NULL: out of memory. */
 static json_t *status(struct safestart *ss, const struct status_view *view)
 {
 	const struct settings *settings = handle_settings(ss);
 	char line[512], name[256], text[512], digest[STATUS_VIEW_DIGEST_SIZE],
 		desired_digest[STATUS_VIEW_DIGEST_SIZE];
 	json_t *root = json_object();
-	int failed = 0;
+	int failed = 0; /* json_object_set_new() takes NULL for what could not be made, and fails */
 
 	summary(settings, view, line, sizeof(line));
 	/* The application may name them with any bytes; JSON needs UTF-8. */
@@ -236,6 +245,7 @@ static void count_state(const struct status_view *view, const char *id,
 	((size_t *)counts)[status_view_node_state(view, id, NULL, 0)]++;
 }
 
+/* HELP and TYPE must stand before the first value of a metric. */
 static void metric(FILE *to, const char *name, const char *type, const char *help)
 {
 	fprintf(to, "# HELP safestart_%s %s\n# TYPE safestart_%s %s\n", name, help, name, type);
@@ -279,6 +289,7 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct sta
 	       "Number of the live generation of the node set; 0: none has been applied yet.");
 	fprintf(to, "safestart_generation{name=\"%s\"} %llu\n", name,
 		(unsigned long long)view->live->generation);
+	/* In a label: a number would be rounded to a double. */
 	metric(to, "set_info", "gauge",
 	       "Always 1; the label digest identifies the live node set: equal sets have equal "
 	       "digests in every process and on every host.");
@@ -292,6 +303,7 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct sta
 	print_seconds(to, "behind_seconds", name,
 		      view->figures.behind_since != 0 ? view->now - view->figures.behind_since : 0);
 	metric(to, "nodes", "gauge", "Number of nodes by state.");
+	/* States and verdicts that have not occurred are 0, not missing: rate() needs that. */
 	for (int state = SAFESTART_NODE_ANNOUNCED; state < STATUS_VIEW_STATES; state++)
 		fprintf(to, "safestart_nodes{name=\"%s\",state=\"%s\"} %zu\n", name,
 			status_view_state_name(state), counts[state]);
@@ -334,6 +346,7 @@ char *safestart_metrics_text(struct safestart *ss)
 
 	if (ss == NULL || ss->revive(ss) < 0)
 		return NULL;
+	/* A stream in memory: what is printed has no fixed size. It fails when memory runs out. */
 	FILE *to = open_memstream(&text, &size);
 	if (to == NULL)
 		return NULL;

@@ -13,6 +13,7 @@
 #include "base/message.h"
 #include "run/run.h"
 
+/* By enum safestart_node_state; programs compare them. */
 static const char *const state_names[] = {"unknown", "announced",   "applied", "proven",
 					  "failing", "quarantined", "retired"};
 
@@ -54,6 +55,7 @@ int status_view_take(struct safestart *ss, struct status_view *view)
 {
 	*view = (struct status_view){.now = loop_now()};
 	view->live = safestart_snapshot_acquire(ss);
+	/* Not under the handle's lock: these take locks of their own, or none. */
 	view->retiring = snapshot_retiring(ss->home, view->live);
 	/* Pushed nodes are desired at once; those of a source when it has been read. */
 	if (ss->source.kind == SOURCE_PUSH)
@@ -136,6 +138,8 @@ static int live_state(const struct safestart_node *live, const struct safestart_
 	return SAFESTART_NODE_FAILING;
 }
 
+/* A quarantined entry comes before everything else, as it is what can be mended; then what is live,
+ * what is announced, what is still used. */
 int status_view_node_state(const struct status_view *view, const char *id, char *why,
 			   size_t why_size)
 {
@@ -252,6 +256,7 @@ void status_view_digests(const struct status_view *view, char live[STATUS_VIEW_D
 					    view->desired->faults, view->desired->fault_count));
 }
 
+/* An entry without an incarnation has no such member; a fault has an empty address. */
 json_t *status_view_node_json(const struct status_view *view, const char *id,
 			      const struct safestart_node *node)
 {
