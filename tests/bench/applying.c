@@ -207,7 +207,7 @@ static void bench_waking(void)
 	bench_section("Waking", "ns");
 	bench_at_most("request → callback begins, thread=yes", &ways[1], &ways[0], 2);
 	bench_at_most("request → callback begins, thread=no", &ways[2], &ways[0], 0);
-	bench_at_most("request → its answer, thread=yes, asleep in safestart_wait()", &ways[3],
+	bench_at_most("request → its outcome, thread=yes, in safestart_wait()", &ways[3],
 		      &ways[0], 0);
 	safestart_shutdown(without.ss);
 	pthread_join(without.driver, NULL);

@@ -80,7 +80,7 @@ static void bench_idle(void)
 	struct safestart *ss = held_open(&documents, NULL, NULL, NULL);
 	safestart_wait(ss, safestart_request_restart(ss), -1, NULL);
 	nanosleep(&settle, NULL);
-	bench_figure("resident with an open handle of 10 nodes: more than without",
+	bench_figure("resident memory that an open handle of 10 nodes adds",
 		     (double)(figure_of("/proc/self/status", "VmRSS:") - resident), "KiB");
 	bench_figure("threads of an open handle", entries("/proc/self/task") - threads, "");
 	bench_figure("descriptors of an open handle", entries("/proc/self/fd") - descriptors, "");
@@ -94,7 +94,7 @@ static void bench_idle(void)
 	nanosleep(&watch, NULL);
 	bench_figure("wake-ups a minute, shut down and not closed",
 		     (double)(switches_of_others() - before) * 20, "");
-	bench_figure("processor time meanwhile", (double)(clock() - cpu) / CLOCKS_PER_SEC / 3 * 100,
+	bench_figure("processor time, shut down and not closed", (double)(clock() - cpu) / CLOCKS_PER_SEC / 3 * 100,
 		     "%");
 	held_close(ss);
 	held_free(&documents);
@@ -120,7 +120,7 @@ static void bench_size(void)
 	if (stat(path, &status) == 0)
 		bench_figure("the library's file, with its symbols", (double)status.st_size / 1024,
 			     "KiB");
-	bench_figure("of it code", (double)text / 1024, "KiB");
+	bench_figure("of this, code", (double)text / 1024, "KiB");
 }
 
 /* ---- Opening and closing ---- */

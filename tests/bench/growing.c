@@ -62,21 +62,21 @@ static void bench_memory(struct held_documents *documents)
 	size_t after = in_use();
 
 	bench_figure("100,000 nodes, one handle, per node: strings", (double)strings / NODES, "B");
-	bench_figure("100,000 nodes, one handle, per node: all that is allocated",
+	bench_figure("100,000 nodes, one handle, per node: all allocations",
 		     (double)(after - before) / NODES, "B");
 	/* The set the source handed over last is kept beside the live one, to know what is
 	 * unchanged. */
-	bench_figure("100,000 nodes, per node and set, beside its strings",
+	bench_figure("100,000 nodes, per node and set, without its strings",
 		     ((double)(after - before) / 2 - (double)strings) / NODES, "B");
 	size_t resident = line_of("/proc/self/status", "VmRSS:");
 	forget_peak();
 	reload(documents, ss, 1);
-	bench_figure("one apply of 100,000 nodes: peak above what was resident",
+	bench_figure("one apply of 100,000 nodes: peak above the resident memory before",
 		     (double)(line_of("/proc/self/status", "VmHWM:") - resident) / 1048576, "MiB");
 	reload(documents, ss, 5);
 	size_t early = in_use();
 	reload(documents, ss, 20);
-	bench_figure("20 reloads of 100,000 nodes: more in use afterwards",
+	bench_figure("20 reloads of 100,000 nodes: growth of the memory in use",
 		     (double)in_use() - (double)early, "B");
 	held_close(ss);
 	malloc_trim(0);
@@ -230,7 +230,7 @@ static int hold_on(struct safestart_run *run, void *user_data)
 	return 0;
 }
 
-/* From the end of the callback until the last of them has its answer. */
+/* From the end of the callback until the last of them has its outcome. */
 static double measure_waiters(const void *argument)
 {
 	static const struct safestart_callbacks holding = {.size = sizeof(holding),
@@ -269,7 +269,7 @@ static void bench_series(const char *series, double (*measure)(const void *),
 	char words[80];
 
 	for (size_t i = 0; i < count; i++)
-		ways[i] = (struct way){.name = "the first of these",
+		ways[i] = (struct way){.name = "the first row of these",
 				       .measure = measure,
 				       .argument = &counts[i]};
 	bench_ways(ways, count);
@@ -292,10 +292,10 @@ void bench_growing(void)
 	bench_finding(&documents);
 	held_free(&documents);
 	bench_ways(&often, 1);
-	bench_figure("reloads a second, 10 nodes, one asked for after the other",
+	bench_figure("reloads a second, 10 nodes, each requested after the one before",
 		     1e9 / bench_median(&often), "");
 	bench_series("reload with readers", measure_readers, readers, 3,
 		     "reload of 10 nodes, %u readers");
 	bench_series("answer to waiters", measure_waiters, waiters, 4,
-		     "callback returns → the last of %u waiters has its answer");
+		     "callback returns → the last of %u waiters has its outcome");
 }

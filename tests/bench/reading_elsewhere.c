@@ -66,6 +66,6 @@ void bench_reading_elsewhere(void)
 	from("Python, by ctypes", "python3 " BENCH_SOURCE "/peer_python.py",
 	     "there is no python3 here");
 	from("Node, by koffi", "node " BENCH_SOURCE "/peer_node.js",
-	     "there is no node here, or no koffi (npm install koffi; NODE_PATH)");
+	     "node or koffi is not installed (npm install koffi; NODE_PATH)");
 	go();
 }
