@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What the scripts share that play something with real processes: packages, the build, a folder that goes when they
-# end, and a player whose processes end with it. To be sourced; `me` is who speaks, and `packages` and `programs` may be added to.
+# Shared by the scripts that play something with real processes: packages, the build, a folder that is removed when they
+# end, and a player whose processes end with it. To be sourced. `me` is the name in messages; a script may add to `packages`
+# and `programs`.
 examples=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 me=${me:-examples}
 build=
@@ -32,14 +33,14 @@ install_packages() {
 	what=$(missing)
 	[ -z "$what" ] && return
 	command -v apt-get >/dev/null ||
-		die "$what is missing, and so may be others. On Debian the packages are: ${packages[*]}. Install what corresponds to them and try again."
+		die "$what is missing, and others may be missing too. On Debian the packages are: ${packages[*]}. Install the corresponding ones and try again."
 	[ "$(id -u)" = 0 ] ||
-		die "$what is missing. Run this as root once, or: apt-get install ${packages[*]}"
-	echo "Installing what is missing ($what, maybe more)."
+		die "$what is missing. Run this as root once, or install it: apt-get install ${packages[*]}"
+	echo "Installing missing packages ($what, maybe more)."
 	DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 	what=$(missing)
-	[ -z "$what" ] || die "$what is still missing after installing ${packages[*]}; please look into it by hand."
+	[ -z "$what" ] || die "$what is still missing after installing ${packages[*]}; please check by hand."
 }
 
 build_examples() {
@@ -52,8 +53,8 @@ build_examples() {
 	fi
 }
 
-# The player made itself the leader of a process group, to which all belongs that it started. It ends them itself;
-# what is still there after a while is killed.
+# The player is the leader of a process group that has everything it started. It ends these processes itself;
+# those that are still there after a while are killed.
 cleanup() {
 	trap '' INT TERM HUP
 	if [ -n "$player" ]; then
@@ -73,7 +74,7 @@ cleanup() {
 	fi
 }
 
-# Everything that has to be there, in a folder of its own.
+# Prepares everything that is needed, in a folder of its own.
 prepare() {
 	trap cleanup EXIT
 	trap 'exit 130' INT

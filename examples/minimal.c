@@ -2,7 +2,7 @@
 #include <safestart/safestart.h>
 #include <stdio.h>
 
-/* Connect to what was added. Nothing is live yet: an error here leaves everything as it was. */
+/* Connect to the added nodes here. Nothing is live yet: an error leaves everything as it was. */
 static int prepare(struct safestart_run *run, void *user_data)
 {
 	const struct safestart_node *node;

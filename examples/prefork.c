@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * prefork - one master, several workers, each following the node set by itself.
+ * prefork - one master, several workers, each of which follows the node file by itself.
  *
  *   prefork nodes.json [WORKERS]
  *
- * The master opens the handle, forks the workers and looks after them. A worker makes the handle
- * its own with safestart_after_fork(): from there it has its own threads and its own generations.
- * Edit the file (or send SIGHUP to the master) and every worker says what it has now. Kill a worker
- * and another one takes its place. SIGTERM ends all of it.
+ * The master opens the handle, forks the workers and replaces those that end. A worker makes the
+ * handle its own with safestart_after_fork(): from then on it has its own threads and its own
+ * generations. Edit the file (or send SIGHUP to the master), and every worker prints its new nodes.
+ * Kill a worker, and the master starts another one. SIGTERM ends all of them.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
@@ -27,10 +27,10 @@
 
 struct worker {
 	pid_t pid;
-	time_t born; /* CLOCK_MONOTONIC: who dies young is not replaced in a tight loop */
+	time_t born; /* CLOCK_MONOTONIC: if it ends at once, the master waits before the next */
 };
 
-static struct safestart *handle; /* set before SIGHUP is let through, never changed after */
+static struct safestart *handle; /* set before SIGHUP is unblocked, never changed after */
 
 static void on_hangup(int signal)
 {
@@ -77,7 +77,7 @@ static void work(int number, const sigset_t *stop)
 	while ((r = safestart_after_fork(handle)) == -EAGAIN)
 		nanosleep(&pause, NULL);
 	if (r < 0) {
-		fprintf(stderr, "worker %d: can't follow the node set: %s\n", number,
+		fprintf(stderr, "worker %d: cannot follow the node file: %s\n", number,
 			safestart_strerror(r));
 		_exit(1);
 	}
@@ -86,7 +86,7 @@ static void work(int number, const sigset_t *stop)
 	sigaddset(&hup, SIGHUP);
 	pthread_sigmask(SIG_UNBLOCK, &hup, NULL);
 
-	/* Here a real worker would accept connections. Asking for the generation is one load. */
+	/* Here a real worker would accept connections. Reading the generation is one load. */
 	while (sigtimedwait(stop, NULL, &pause) < 0) {
 		uint64_t generation = safestart_generation(handle);
 
@@ -104,13 +104,13 @@ static void work(int number, const sigset_t *stop)
 
 static int start_worker(struct worker *worker, int number, const sigset_t *stop)
 {
-	fflush(NULL); /* else the child prints again what is still in our buffer */
+	fflush(NULL); /* otherwise the child prints what is still in our buffer once more */
 	worker->born = now_s();
 	worker->pid = fork();
 	if (worker->pid == 0)
 		work(number, stop);
 	if (worker->pid < 0)
-		perror("prefork: can't fork a worker; trying again when one ends");
+		perror("prefork: cannot fork a worker; retrying when another one ends");
 	return worker->pid < 0 ? -1 : 0;
 }
 
@@ -127,7 +127,7 @@ static void reap(struct worker *workers, int count, const sigset_t *stop)
 	for (int i = 0; i < count; i++) {
 		if (workers[i].pid > 0)
 			continue;
-		printf("master: worker %d is gone, starting another\n", i + 1);
+		printf("master: worker %d has ended, starting another one\n", i + 1);
 		if (now_s() - workers[i].born < 1)
 			nanosleep(&pause, NULL);
 		start_worker(&workers[i], i + 1, stop);
@@ -199,11 +199,12 @@ int main(int argc, char **argv)
 
 	if (open_handle(argv[1]) < 0)
 		return 1;
-	/* Workers forked before the first load are fine, they only begin with an empty set. */
+	/* Workers may be forked before the first load: they then begin with an empty set. */
 	if (safestart_wait_ready(handle, 5000) < 0)
 		fprintf(stderr,
-			"prefork: no nodes yet; the workers start without and get them as soon as "
-			"%s can be used\n",
+			"prefork: no nodes yet; the workers start without nodes and get them as "
+			"soon as "
+			"%s is usable\n",
 			argv[1]);
 	printf("master: process %d, generation %" PRIu64 "\n", (int)getpid(),
 	       safestart_generation(handle));

@@ -6,11 +6,11 @@
  *
  * The library starts no thread for its decisions and callbacks: they happen inside
  * safestart_dispatch(), which the server calls when safestart_fd() is readable. `prepare` must
- * not block such a server, so it only begins to dial what was added and answers SAFESTART_LATER;
- * the event loop finishes the run when every node has connected or failed. Clients are served all
- * the while.
+ * not block such a server, so it only begins to connect to the added nodes and returns
+ * SAFESTART_LATER; the event loop finishes the run when every node has connected or failed.
+ * Meanwhile the server serves its clients.
  *
- * SIGHUP asks for a reload. Talk to it with `nc 127.0.0.1 PORT`: nodes, reload, status, quit.
+ * SIGHUP requests a reload. Try it with `nc 127.0.0.1 PORT`: nodes, reload, status, quit.
  */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
@@ -30,7 +30,8 @@
 
 #define DIAL_MS 2000
 
-/* What a descriptor in the epoll set belongs to; the first member of each struct below. */
+/* Which kind of object a descriptor in the epoll set belongs to: the first member of each struct
+ * below. */
 enum watch {
 	WATCH_LIBRARY,
 	WATCH_LISTENER,
@@ -38,7 +39,7 @@ enum watch {
 	WATCH_DIAL
 };
 
-/* One node being connected to. The socket becomes the node's data once it is connected. */
+/* One connection attempt to a node. Once it is connected, the socket becomes the node's data. */
 struct dial {
 	enum watch watch;
 	int fd;
@@ -55,13 +56,13 @@ struct client {
 	struct client *next;
 };
 
-static struct safestart *handle; /* set before SIGHUP is let through */
+static struct safestart *handle; /* set before SIGHUP is unblocked */
 static volatile sig_atomic_t stopping;
 static int epoll_fd = -1;
 static struct client *clients;
 
 static struct {
-	/* Answered LATER, to be finished when its last dial is over; NULL: none. */
+	/* The run that returned LATER, to be finished when its last dial has ended; NULL: none. */
 	struct safestart_run *run;
 	struct dial *dials;
 } hooked;
@@ -69,7 +70,8 @@ static struct {
 static void on_signal(int signal)
 {
 	if (signal == SIGHUP)
-		safestart_request_restart(handle); /* straight from the handler: it takes no lock */
+		safestart_request_restart(
+			handle); /* allowed in a signal handler: it takes no lock */
 	else
 		stopping = 1;
 }
@@ -89,9 +91,10 @@ static int watch(int fd, uint32_t events, void *what)
 	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* ---- Dialling: prepare, and what the event loop does of it later --------- */
+/* ---- Dialling: begun by prepare, finished by the event loop -------------- */
 
-/* Data is a pointer and NULL means none, so that descriptor 0 has to be told from it. */
+/* Data is a pointer and NULL means none, so descriptor 0 must not become NULL: it is stored as
+ * the number plus 1. */
 static void *fd_to_data(int fd)
 {
 	return (void *)(intptr_t)(fd + 1);
@@ -102,7 +105,7 @@ static int data_to_fd(void *data)
 	return (int)(intptr_t)data - 1;
 }
 
-/* Called once for each socket that was hung on a node, when no reader can see it any more. */
+/* Called once for each socket that was attached to a node, when no reader can see it any more. */
 static void retire_node(void *data, void *user_data)
 {
 	(void)user_data;
@@ -113,13 +116,13 @@ static void reject(struct dial *dial, int error)
 {
 	char reason[128];
 
-	snprintf(reason, sizeof(reason), "can't connect to %s port %u: %s",
+	snprintf(reason, sizeof(reason), "cannot connect to %s port %u: %s",
 		 safestart_node_host(dial->node), (unsigned)safestart_node_port(dial->node),
 		 safestart_strerror(error));
 	safestart_run_reject(hooked.run, safestart_node_id(dial->node), reason);
 }
 
-/* This dial is over: the node takes the socket, or is left out of the set. Frees the dial. */
+/* This dial has ended: the node takes the socket, or is left out of the set. Frees the dial. */
 static void dial_end(struct dial *dial, int error)
 {
 	struct dial **at = &hooked.dials;
@@ -134,12 +137,12 @@ static void dial_end(struct dial *dial, int error)
 	if (error && error != ECANCELED)
 		reject(dial, error);
 	if (error && dial->fd >= 0)
-		close(dial->fd); /* not taken by the node: still ours */
+		close(dial->fd); /* the node did not take it: it is still ours */
 	free(dial);
 }
 
-/* A number as host keeps the example short; names would be looked up by an asynchronous resolver
- * here. */
+/* Takes only numeric addresses, to keep the example short; an asynchronous resolver would look up
+ * names here. */
 static int dial_begin(struct dial *dial)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET,
@@ -170,7 +173,8 @@ static int add_dial(const struct safestart_node *node)
 	return 0;
 }
 
-/* Too late to be of use (deadline passed, or we are closing): nothing was promised to anybody. */
+/* The result would come too late (the deadline has passed, or we are closing): drop all dials. No
+ * node has taken a socket that is closed here. */
 static void abandon(void)
 {
 	while (hooked.dials)
@@ -183,7 +187,7 @@ static int prepare(struct safestart_run *run, void *user_data)
 	int kind, r = 0;
 
 	(void)user_data;
-	/* An earlier run has not been finished yet: this one is tried again. */
+	/* An earlier run has not been finished yet: the library retries this one. */
 	if (hooked.run)
 		return -EBUSY;
 	hooked.run = run;
@@ -192,13 +196,13 @@ static int prepare(struct safestart_run *run, void *user_data)
 			r = add_dial(node);
 	if (r == 0 && hooked.dials)
 		return SAFESTART_LATER;
-	abandon(); /* all over already, or no memory for one of them */
+	abandon(); /* every dial has ended already, or there was no memory for one */
 	hooked.run = NULL;
 	return r;
 }
 
-/* Finish exactly once, also when nobody waits for the result any more: until then the run's memory
- * is kept for us. */
+/* Finishes the run exactly once, also when the result is not wanted any more: until then the
+ * library keeps the run's memory for us. */
 static void finish_when_done(void)
 {
 	struct safestart_run *run = hooked.run;
@@ -217,7 +221,7 @@ static void finish_when_done(void)
 	hooked.run = NULL;
 	if (safestart_run_finish(run, cancelled ? -ECANCELED : 0) == -ESTALE && !stopping)
 		fprintf(stderr, "reload_hook: connecting took too long, the result was dropped; "
-				"the set is tried again\n");
+				"the library retries the set\n");
 }
 
 static void on_dial(struct dial *dial)
@@ -230,11 +234,10 @@ static void on_dial(struct dial *dial)
 	dial_end(dial, error);
 }
 
-/* ---- Clients: a line in, some lines out. One that doesn't read loses lines: good enough here. --
- */
+/* ---- Clients: a line in, some lines out. A client that does not read loses lines. ---- */
 
-/* Stands for the real request to a node: is the other end still there? Reporting makes it proven or
- * failing. */
+/* Stands for a real request to a node: is the other end still there? The report makes the node
+ * proven or failing. */
 static void use_node(const struct safestart_node *node)
 {
 	int fd = data_to_fd(safestart_node_data(node));
@@ -251,7 +254,7 @@ static void list_nodes(struct client *client)
 {
 	static const char *const word[] = {"unknown", "announced",   "applied", "proven",
 					   "failing", "quarantined", "retired"};
-	/* Own it: writing to a client may block. */
+	/* Owned, not borrowed: writing to a client may block. */
 	struct safestart_snapshot *nodes = safestart_snapshot_acquire(handle);
 	const struct safestart_node *node;
 	char why[128];
@@ -278,13 +281,13 @@ static void obey(struct client *client, const char *line)
 		list_nodes(client);
 	} else if (!strcmp(line, "reload")) {
 		dprintf(client->fd, "ticket %" PRIu64 "\n",
-			safestart_request(handle, 0, "a client asked"));
+			safestart_request(handle, 0, "requested by a client"));
 	} else if (!strcmp(line, "status")) {
 		status = safestart_status_json(handle);
 		dprintf(client->fd, "%s\n", status ? status : "out of memory");
 		safestart_free(status);
 	} else if (*line) {
-		dprintf(client->fd, "unknown: say nodes, reload, status or quit\n");
+		dprintf(client->fd, "unknown command; use nodes, reload, status or quit\n");
 	}
 }
 
@@ -352,20 +355,20 @@ static int listen_on(uint16_t port)
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	    bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 16) == 0)
 		return fd;
-	perror("reload_hook: can't listen");
+	perror("reload_hook: cannot listen");
 	if (fd >= 0)
 		close(fd);
 	return -1;
 }
 
-/* Until told to stop, and then until the library has nothing left to do. */
+/* Runs until it is told to stop, and then until the library has nothing left to do. */
 static void serve(int listener, const sigset_t *unblocked)
 {
 	struct epoll_event events[32];
 	int r = 0;
 
 	while (r != -ECANCELED) {
-		/* While dialling, look up now and then: dials expire and runs get cancelled. */
+		/* While dialling, wake up now and then: dials expire and runs get cancelled. */
 		int n = epoll_pwait(epoll_fd, events, 32, hooked.run || stopping ? 20 : -1,
 				    unblocked);
 
@@ -382,8 +385,8 @@ static void serve(int listener, const sigset_t *unblocked)
 				on_dial((struct dial *)what);
 		}
 		finish_when_done();
-		/* After the other descriptors: what it prepares must not meet events from before.
-		 */
+		/* After the other descriptors: `events` must not have old events for what is
+		 * prepared in here. */
 		r = safestart_dispatch(handle, 0);
 	}
 }
@@ -391,7 +394,7 @@ static void serve(int listener, const sigset_t *unblocked)
 static void log_line(int level, const char *message, void *user_data)
 {
 	(void)user_data;
-	/* The prefix is what journald takes as the level. */
+	/* journald reads the level from this prefix. */
 	fprintf(stderr, "<%d>%s\n", level, message);
 }
 
@@ -421,7 +424,7 @@ static int open_handle(const char *path)
 	return r;
 }
 
-/* Signals are let through only while waiting, so that none is missed between a look at `stopping`
+/* Signals are unblocked only while waiting, so that none is missed between the check of `stopping`
  * and the wait. */
 static void catch_signals(sigset_t *unblocked)
 {

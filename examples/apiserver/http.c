@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* http - see http.h. libmicrohttpd with a pool of threads: answering may block on Redis, each in
- * its own thread. */
+/* http - see http.h. libmicrohttpd with a pool of threads: an answer may block on Redis, in a
+ * thread of its own. */
 #define _GNU_SOURCE 1
 #include "http.h"
 
@@ -28,7 +28,7 @@ struct http {
 	struct MHD_Daemon *daemon;
 	int listener;
 	atomic_uint active;   /* requests between their first byte and their last */
-	atomic_bool draining; /* set by http_stop(); only a hint for the answers, needs no order */
+	atomic_bool draining; /* set by http_stop(); only a hint for responses, needs no order */
 };
 
 /* One request, from its first call to on_completed(). */
@@ -38,7 +38,7 @@ struct request {
 	char *body;
 };
 
-/* ---- Answers ------------------------------------------------------------- */
+/* ---- Responses ------------------------------------------------------------ */
 
 static enum MHD_Result send_response(struct http *http, struct MHD_Connection *connection,
 				     unsigned status, const char *type,
@@ -49,7 +49,7 @@ static enum MHD_Result send_response(struct http *http, struct MHD_Connection *c
 	if (!response)
 		return MHD_NO;
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-	/* The client comes back elsewhere. */
+	/* The client then connects to another server. */
 	if (atomic_load_explicit(&http->draining, memory_order_relaxed))
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	r = MHD_queue_response(connection, status, response);
@@ -88,7 +88,7 @@ static enum MHD_Result answer_failure(struct http *http, struct MHD_Connection *
 		return answer(http, connection, MHD_HTTP_NOT_FOUND, "there is no such payment\n");
 	case -EHOSTUNREACH:
 		return answer(http, connection, MHD_HTTP_SERVICE_UNAVAILABLE,
-			      "a storage node that is needed can't be reached; try again later\n");
+			      "cannot reach a storage node that is needed; try again later\n");
 	default: return answer(http, connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
 	}
 }
@@ -128,7 +128,7 @@ static enum MHD_Result get_owners(struct http *http, struct MHD_Connection *conn
 	return answer(http, connection, MHD_HTTP_OK, text);
 }
 
-/* What follows /payments/: an id, and maybe /nodes. False: not well formed. */
+/* Parses what follows /payments/: an id, and perhaps /nodes. False: malformed. */
 static bool parse_path(const char *path, char *id, bool *nodes)
 {
 	size_t length =
@@ -157,7 +157,7 @@ static enum MHD_Result on_payment(struct http *http, struct MHD_Connection *conn
 	if (!strcmp(method, MHD_HTTP_METHOD_PUT) && !nodes)
 		return put_payment(http, connection, id, request);
 	return answer(http, connection, MHD_HTTP_METHOD_NOT_ALLOWED,
-		      "only GET and PUT are understood here\n");
+		      "only GET and PUT are supported here\n");
 }
 
 /* ---- Requests -------------------------------------------------------------- */
@@ -169,7 +169,7 @@ static enum MHD_Result route(struct http *http, struct MHD_Connection *connectio
 		return on_payment(http, connection, url + 10, method, request);
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
 		return answer(http, connection, MHD_HTTP_METHOD_NOT_ALLOWED,
-			      "only GET is understood here\n");
+			      "only GET is supported here\n");
 	if (!strcmp(url, "/healthz"))
 		return safestart_generation(http->ss)
 			       ? answer(http, connection, MHD_HTTP_OK, "ok\n")
@@ -244,8 +244,8 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 
 /* ---- Life ------------------------------------------------------------------ */
 
-/* Our own socket rather than libmicrohttpd's, to say what is wrong with the port. No SO_REUSEPORT:
- * one server a port. */
+/* Our own socket instead of libmicrohttpd's, so that we can say what is wrong with the port. No
+ * SO_REUSEPORT: one server per port. */
 static int listen_on(uint16_t port, char *why, size_t why_size)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET,
@@ -256,9 +256,9 @@ static int listen_on(uint16_t port, char *why, size_t why_size)
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
 	    bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 128) == 0)
 		return fd;
-	snprintf(why, why_size, "can't listen on 127.0.0.1 port %u: %s%s", (unsigned)port,
+	snprintf(why, why_size, "cannot listen on 127.0.0.1 port %u: %s%s", (unsigned)port,
 		 safestart_strerror(errno),
-		 errno == EADDRINUSE ? "; stop the program that has it, or choose another --port"
+		 errno == EADDRINUSE ? "; stop the program that uses it, or choose another --port"
 				     : "");
 	if (fd >= 0)
 		close(fd);
@@ -286,7 +286,7 @@ struct http *http_start(struct safestart *ss, uint16_t port, unsigned threads, c
 				 on_completed, http, MHD_OPTION_END);
 	if (http->daemon)
 		return http;
-	snprintf(why, why_size, "can't start the HTTP server with %u threads: %s", threads,
+	snprintf(why, why_size, "cannot start the HTTP server with %u threads: %s", threads,
 		 safestart_strerror(errno));
 	close(http->listener);
 fail:
@@ -303,6 +303,6 @@ void http_stop(struct http *http)
 	for (int ms = 0; ms < DRAIN_MS && atomic_load(&http->active); ms += 5)
 		nanosleep(&pause, NULL);
 	MHD_stop_daemon(http->daemon);
-	close(http->listener); /* only now: until here a thread may still have been looking at it */
+	close(http->listener); /* only now: until here a thread may still have used it */
 	free(http);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * apiserver - an API server that keeps payments on storage nodes (Redis), and takes up new nodes
- * while it serves.
+ * apiserver - an API server that keeps payments on storage nodes (Redis), and adds and removes
+ * nodes while it serves.
  *
  * main: the command line, the signals, and the order in which things start and stop.
  */
@@ -34,20 +34,18 @@ struct options {
 	size_t settings_count;
 };
 
-static struct safestart *handle; /* set before SIGHUP is let through, never changed after */
+static struct safestart *handle; /* set before SIGHUP is unblocked, never changed after */
 
 static const char usage[] =
 	"usage: apiserver --port PORT --nodes FILE [OPTION]...\n"
 	"  --port PORT        listen on 127.0.0.1, this port\n"
 	"  --nodes FILE       the storage nodes, as Prometheus file_sd JSON\n"
 	"  --set KEY=VALUE    a setting of libsafestart; may be given more than once\n"
-	"  --pid-file FILE    refuse to start when it names a living process\n"
+	"  --pid-file FILE    refuse to start if FILE names a running process\n"
 	"  --threads N        threads that answer requests (8)\n"
-	"  --warmup MS        stands for what real servers do before they listen: load code, fill "
-	"caches (0)\n"
-	"  --read-once        read the nodes once, at start: a server as they were, restarted for "
-	"every change\n"
-	"SIGHUP looks at the nodes anew, SIGTERM stops.\n";
+	"  --warmup MS        sleep before it listens; real servers load code and fill caches (0)\n"
+	"  --read-once        read the nodes once, at start: a change then needs a restart\n"
+	"SIGHUP re-reads the nodes, SIGTERM stops the server.\n";
 
 /* True when text is a whole number in range. */
 static bool number(const char *text, unsigned least, unsigned most, unsigned *out)
@@ -99,14 +97,14 @@ static bool parse(struct options *options, int argc, char **argv)
 	return optind == argc && options->port && options->nodes;
 }
 
-/* Straight from the handler: takes no lock, allocates nothing, any number of times in a row. */
+/* Allowed in a signal handler, as often as you like: it takes no lock and allocates nothing. */
 static void on_hangup(int signal)
 {
 	(void)signal;
 	safestart_request_restart(handle);
 }
 
-static void let_hangup_through(void)
+static void unblock_hangup(void)
 {
 	struct sigaction action = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
 	sigset_t hangup;
@@ -117,8 +115,8 @@ static void let_hangup_through(void)
 	pthread_sigmask(SIG_UNBLOCK, &hangup, NULL);
 }
 
-/* What came before is kept for us: a SIGTERM during the warm-up stops the server when it is over,
- * as in most servers. */
+/* The signal is blocked, so one that came earlier is pending: a SIGTERM during the warm-up stops
+ * the server after the warm-up, as in most servers. */
 static bool told_to_stop(const sigset_t *stop)
 {
 	static const struct timespec at_once;
@@ -139,8 +137,8 @@ static void log_why_not_ready(int error)
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 	bool known = safestart_last_outcome(handle, &outcome) == 0;
 
-	log_line(LOG_ERR, "no usable storage nodes within %d s, so not starting: %s",
-		 READY_MS / 1000, known ? outcome.message : safestart_strerror(error));
+	log_line(LOG_ERR, "not starting: no usable storage nodes within %d s: %s", READY_MS / 1000,
+		 known ? outcome.message : safestart_strerror(error));
 }
 
 static int serve(const struct options *options, const sigset_t *stop)
@@ -156,7 +154,7 @@ static int serve(const struct options *options, const sigset_t *stop)
 	}
 	warm_up(options->warmup_ms);
 	if (told_to_stop(stop)) {
-		log_line(LOG_NOTICE, "told to stop while starting: stopping");
+		log_line(LOG_NOTICE, "stopping: SIGTERM or SIGINT came during the start");
 		return 0;
 	}
 	http = http_start(handle, (uint16_t)options->port, options->threads, why, sizeof(why));
@@ -166,7 +164,7 @@ static int serve(const struct options *options, const sigset_t *stop)
 	}
 	log_line(LOG_NOTICE, "serving on http://127.0.0.1:%u/", options->port);
 	sigwait(stop, &signal);
-	log_line(LOG_NOTICE, "told to stop: finishing what is being served");
+	log_line(LOG_NOTICE, "stopping: finishing the requests in progress");
 	http_stop(http);
 	return 0;
 }
@@ -181,10 +179,10 @@ static int run(const struct options *options, const sigset_t *stop)
 		log_line(LOG_ERR, "%s", why);
 		r = 1;
 	} else {
-		let_hangup_through();
+		unblock_hangup();
 		r = serve(options, stop);
 	}
-	signal(SIGHUP, SIG_IGN); /* the handle is about to go */
+	signal(SIGHUP, SIG_IGN); /* the handle is freed below */
 	while (safestart_close(handle) < 0)
 		log_line(LOG_WARNING, "still waiting for a reload to end");
 	return r;
@@ -201,8 +199,8 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	/* Blocked before any thread exists, so that all inherit it: none of them dies of a signal
-	 * during the start. */
+	/* Blocked before any thread exists, so that all threads inherit it: no signal ends the
+	 * process during the start. */
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);

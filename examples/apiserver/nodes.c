@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* nodes - see nodes.h. The callbacks run on threads of the library's, one at a time: they may
- * block. */
+/* nodes - see nodes.h. The callbacks run on threads of the library, one at a time: they may block.
+ */
 #include "nodes.h"
 
 #include <errno.h>
@@ -14,8 +14,8 @@
 #define POOL_SIZE 4
 #define FILE_MAX 1048576
 
-/* A node that can't be used is left out of the set with the reason, and tried again later; the
- * others go live. */
+/* A node that is not usable is left out of the set, with the reason, and retried later; the others
+ * go live. */
 static int add_node(struct safestart_run *run, const struct safestart_node *node)
 {
 	char why[160];
@@ -27,14 +27,14 @@ static int add_node(struct safestart_run *run, const struct safestart_node *node
 		return safestart_run_reject(run, safestart_node_id(node), why);
 	r = safestart_run_set_node_data(run, node, pool);
 	if (r < 0)
-		pool_close(pool); /* not taken: still ours */
+		pool_close(pool); /* the node did not take it: it is still ours */
 	return r;
 }
 
 /*
- * Connect to what is new before any request can meet it. Nodes that stay keep the pool they have.
- * One node after the other is fine for some dozens; with hundreds, of which many may not answer,
- * dial side by side as reload_hook does.
+ * Connects to new nodes before any request can use them. Nodes that stay keep their pool. One node
+ * after the other is fine for some dozens of nodes. With hundreds, of which many may not answer,
+ * connect to all at the same time, as reload_hook does.
  */
 static int prepare(struct safestart_run *run, void *user_data)
 {
@@ -93,7 +93,7 @@ static int push_file(struct safestart *ss, const char *path, char *why, size_t w
 		text[fread(text, 1, FILE_MAX, file)] = '\0';
 		r = safestart_nodes_replace(ss, text, NULL, why, why_size);
 	} else {
-		snprintf(why, why_size, "can't read the nodes from %s: %s", path,
+		snprintf(why, why_size, "cannot read the nodes from %s: %s", path,
 			 safestart_strerror(errno));
 	}
 	if (file)

@@ -2,9 +2,9 @@
 /*
  * payments - see payments.h.
  *
- * Asking Redis blocks, so a request owns its snapshot (safestart_snapshot_acquire): the nodes and
- * their pools stay whatever is reloaded meanwhile. Borrowing (safestart_read_lock) is for what
- * doesn't block: payments_owners().
+ * A command to Redis blocks, so a request owns its snapshot (safestart_snapshot_acquire): the nodes
+ * and their pools stay valid even if a reload comes meanwhile. Borrowing (safestart_read_lock) is
+ * for what does not block: payments_owners().
  */
 #include "payments.h"
 
@@ -19,8 +19,8 @@
 
 #define COPIES 2
 
-/* Walks the nodes in a payment's own order, best first, without a list: the next one is the best
- * below the last one. */
+/* Visits the nodes in a payment's own order, best first, without a list: the next node is the best
+ * of those with a lower score than the last one. */
 struct walk {
 	const struct safestart_snapshot *nodes;
 	uint64_t key;
@@ -74,8 +74,7 @@ static const struct safestart_node *walk_next(struct walk *walk)
 	return best;
 }
 
-/* One command to one node. What came of it is reported: that is how a node gets proven, or failing.
- */
+/* One command to one node. Its result is reported, which makes the node proven or failing. */
 static int ask(const struct safestart_node *node, int argc, const char **argv,
 	       const size_t *lengths, redisReply **reply)
 {
@@ -136,7 +135,7 @@ int payments_get(struct safestart *ss, const char *id, char **body, size_t *size
 
 	while (!found && (node = walk_next(&walk))) {
 		if (ask(node, 2, argv, lengths, &reply) < 0) {
-			r = -EHOSTUNREACH; /* not "there is none": it may be the one that has it */
+			r = -EHOSTUNREACH; /* not "no such payment": this node may have it */
 			continue;
 		}
 		found = reply->type == REDIS_REPLY_STRING;

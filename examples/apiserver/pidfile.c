@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pidfile - see pidfile.h. No lock: between the look and the write another start may come, as with
+/* pidfile - see pidfile.h. No lock: another start may come between the check and the write, as with
  * most daemons. */
 #define _GNU_SOURCE 1
 #include "pidfile.h"
@@ -31,8 +31,8 @@ int pidfile_take(const char *path, char *why, size_t why_size)
 	FILE *file;
 
 	if (pid > 0 && pid != getpid() && (kill(pid, 0) == 0 || errno == EPERM)) {
-		snprintf(why, why_size, "already running as process %d, says %s; stop it first",
-			 pid, path);
+		snprintf(why, why_size,
+			 "already running as process %d (PID file %s); stop it first", pid, path);
 		return -EEXIST;
 	}
 	file = fopen(path, "we");
@@ -41,7 +41,7 @@ int pidfile_take(const char *path, char *why, size_t why_size)
 	if (file && fclose(file) != 0)
 		r = -errno;
 	if (r < 0)
-		snprintf(why, why_size, "can't write the PID file %s: %s", path,
+		snprintf(why, why_size, "cannot write the PID file %s: %s", path,
 			 safestart_strerror(-r));
 	return r;
 }

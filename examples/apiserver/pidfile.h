@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pidfile - the ordinary kind: a number in a file, looked at when starting, removed when stopping.
- */
+/* pidfile - a common PID file: a number in a file, checked at the start, removed at the stop. */
 #ifndef APISERVER_PIDFILE_H
 #define APISERVER_PIDFILE_H
 
 #include <stddef.h>
 
-/* 0; -EEXIST when it names a living process; else -errno. `why` has the words. */
+/* Returns 0; -EEXIST if it names a running process; else -errno. `why` has the text. */
 int pidfile_take(const char *path, char *why, size_t why_size);
 
-/* Removes it if it is (still) ours. */
+/* Removes the file if it still names this process. */
 void pidfile_drop(const char *path);
 
 #endif

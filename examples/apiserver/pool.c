@@ -22,7 +22,7 @@ struct pool {
 	char host[]; /* copied: the node's own string lives no longer than its snapshot */
 };
 
-/* hiredis says what went wrong in three different ways. */
+/* hiredis reports errors in three different ways. */
 static int context_error(const redisContext *context)
 {
 	if (!context)
@@ -38,22 +38,22 @@ static redisContext *dial(const struct pool *pool, char *why, size_t why_size)
 
 	if (context && !context->err && redisSetTimeout(context, command_timeout) == REDIS_OK)
 		return context;
-	snprintf(why, why_size, "can't connect to %s port %u: %s", pool->host, (unsigned)pool->port,
-		 context ? context->errstr : "out of memory");
+	snprintf(why, why_size, "cannot connect to %s port %u: %s", pool->host,
+		 (unsigned)pool->port, context ? context->errstr : "out of memory");
 	if (context)
 		redisFree(context);
 	return NULL;
 }
 
-/* A server that listens may still be loading its data, or want a password: connected is not usable.
- */
+/* A server that listens may still be loading its data, or may need a password: a connection alone
+ * does not show that it is usable. */
 static bool ping(redisContext *context, char *why, size_t why_size)
 {
 	redisReply *reply = redisCommand(context, "PING");
 	bool fine = reply && reply->type == REDIS_REPLY_STATUS;
 
 	if (!fine)
-		snprintf(why, why_size, "is connected, but doesn't answer PING: %s",
+		snprintf(why, why_size, "connected, but no answer to PING: %s",
 			 reply ? reply->str : context->errstr);
 	freeReplyObject(reply);
 	return fine;
@@ -112,7 +112,7 @@ static redisContext *take_idle(struct pool *pool)
 	return context;
 }
 
-/* More than `size` at once are fine, only not kept. */
+/* More than `size` connections at once are allowed, but not kept. */
 static void give_back(struct pool *pool, redisContext *context)
 {
 	pthread_mutex_lock(&pool->lock);
@@ -144,8 +144,8 @@ int pool_command(struct pool *pool, int argc, const char **argv, const size_t *l
 		*reply = redisCommandArgv(context, argc, argv, lengths);
 		r = *reply ? 0 : context_error(context);
 		give_back(pool, context);
-		/* Redis was restarted while this one was idle: so were its sisters, try them all,
-		 * then a new one. */
+		/* Redis was restarted while this connection was idle, and the other idle ones are
+		 * stale too: try them all, then a new one. */
 	} while (r < 0 && r != -ETIMEDOUT && was_idle);
 	return r;
 }

@@ -2,9 +2,8 @@
 /*
  * pool - open connections to one Redis server.
  *
- * A pool hangs on its node as the node's data: made in `prepare`, closed in `retire_node`, so that
- * it lives exactly as long as somebody may still hold a snapshot with this node. Any thread may use
- * it.
+ * A pool is the data of its node: opened in `prepare`, closed in `retire_node`. So it lives exactly
+ * as long as any thread may hold a snapshot with this node. Any thread may use it.
  */
 #ifndef APISERVER_POOL_H
 #define APISERVER_POOL_H
@@ -16,16 +15,16 @@
 
 struct pool;
 
-/* Connects and checks every connection by PING. NULL: can't be used, `why` has the words. */
+/* Connects, and checks every connection by PING. NULL: not usable, with the reason in `why`. */
 struct pool *pool_open(const char *host, uint16_t port, unsigned size, char *why, size_t why_size);
 
-/* Nobody may be inside pool_command() any more. NULL is fine. */
+/* No thread may be inside pool_command() any more. NULL is allowed. */
 void pool_close(struct pool *pool);
 
 /*
- * One command on a connection of the pool; blocks until Redis has answered, or for a second or two
- * at most. Only for commands that do no harm when they are carried out twice: a connection that
- * went stale while it was idle is replaced and the command sent again. 0 and the reply, freed with
+ * One command on a connection of the pool; blocks until Redis has answered, but only a second or
+ * two at most. Only for commands that may be carried out twice: if a connection went stale while it
+ * was idle, it is replaced and the command is sent again. Returns 0 and the reply, freed with
  * freeReplyObject(); or -errno.
  */
 int pool_command(struct pool *pool, int argc, const char **argv, const size_t *lengths,

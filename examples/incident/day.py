@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""day.py BUILD_DIR WORK_DIR SVG - the day three storage nodes came back, three times. Called by `run`, which prepares everything."""
+"""day.py BUILD_DIR WORK_DIR SVG - the day on which three storage nodes came back, played three times. Called by `run`, which prepares everything."""
 import os
 import sys
 import threading
@@ -12,8 +12,8 @@ from unannounced import not_announced
 
 # The incident, played at a minute a second.
 ANNOUNCE_AT = [0.0, 0.5, 1.0]   # "within a minute"
-NOTICED_AT = 8.0                # somebody notices and starts the service; with the start it is back after 11 "minutes"
-BEFORE, AFTER = 3.0, 15.0       # what is drawn, around the first announcement
+NOTICED_AT = 8.0                # a person notices and starts the service; it is back after 11 "minutes", the start included
+BEFORE, AFTER = 3.0, 15.0       # the time that is drawn, around the first announcement
 
 
 def set_the_stage(part):
@@ -104,15 +104,15 @@ with a new connection each 20 ms. Every figure is measured.
     was = as_it_was(binary, os.path.join(work, "as-it-was"))
     print("\nWith libsafestart: each announcement replaces the node file and sends SIGHUP.")
     now = with_libsafestart(binary, os.path.join(work, "with-libsafestart"))
-    print("\nNot announced: three playbooks reboot a node each and forget to announce it.")
+    print("\nNot announced: three playbooks reboot a node each and do not announce it.")
     held = not_announced(build, os.path.join(work, "not-announced"), ANNOUNCE_AT, NOTICED_AT, AFTER)
     print_table(was, now, held)
     picture.draw(svg, (was, now, held), -BEFORE, AFTER)
-    print(f"The picture of it: {svg}")
+    print(f"Picture: {svg}")
     wrong = [words for words, so in (
         ("with libsafestart a request failed", now.result["failed"] or held.result["failed"]),
         ("not all nodes are in use at the end", now.result["in_use"] is None or held.result["in_use"] is None),
-        ("nodes that nobody had announced raised no alarm", held.alarmed_at is None),
+        ("nodes that were not announced raised no alarm", held.alarmed_at is None),
         ("a playbook went on with a node that is not in use", held.held != len(ANNOUNCE_AT))) if so]
     if wrong:
         print(f"incident: FAILED: {'; '.join(wrong)}")

@@ -3,8 +3,8 @@
 -- The load of one API server, for wrk: one PUT to four GETs of payments that exist. LOAD_OUT names two files to be
 -- written: .rate (one line for each quarter of a second in which something was answered) and .sum.
 --
--- wrk connects again without a pause when a connection is refused, some 40,000 times a second. A client would not:
--- so a failed request is followed by the same pause as an answered one. Errors are counted by wrk itself.
+-- wrk connects again without a pause when a connection is refused, some 40,000 times a second. A real client would not:
+-- so here the same pause follows a failed request as an answered one. Errors are counted by wrk itself.
 local ffi = require("ffi")
 ffi.cdef [[
 	struct load_time { long s; long ns; };
@@ -47,7 +47,7 @@ function delay()
 end
 
 function request()
-	-- This connection has nothing in flight, so that at most the others have: more means that some were lost.
+	-- This connection has no request in flight, so at most the others have one each: more means that some were lost.
 	if in_flight > connections - 1 then
 		in_flight = connections - 1
 		ffi.C.poll(nil, 0, math.max(1, math.floor(pause_ms / connections)))

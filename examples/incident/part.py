@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""part.py - what the ways to play the day have in common: the stage set, the clock, the timeline, what is measured."""
+"""part.py - shared by all three ways to play the day: setting up, the clock, the timeline, the measurements."""
 import os
 import signal
 import threading
@@ -9,7 +9,7 @@ from stage import PAYMENTS, ApiServer, Load, NodeFile, Redis, wait_for
 
 
 class Part:
-    """One way to play the day. What happened ends up in `events`, what was measured in `result`."""
+    """One way to play the day. `events` gets what happened, `result` what was measured."""
 
     def __init__(self, title, binary, folder, extra):
         os.mkdir(folder)
@@ -43,7 +43,7 @@ class Part:
             self.servers[0].put(f"seed-{n + 1}")
 
     def write_inventory(self):
-        """Every node that there should be, for the monitor."""
+        """Writes the expected nodes, for the monitor."""
         path = os.path.join(self.folder, "inventory.json")
         everything = NodeFile(path)
         everything.add_in_place(*self.redis)
@@ -55,7 +55,7 @@ class Part:
         self.begin = time.monotonic() + before
 
     def runs(self):
-        """Sets put live so far."""
+        """How many sets went live so far."""
         return int(sum(server.metric("safestart_runs_total", 'verdict="applied"') or 0 for server in self.servers))
 
     def all_in_use(self):
@@ -63,7 +63,7 @@ class Part:
         return all(server.proven() == len(self.redis) for server in self.servers)
 
     def watch_nodes(self):
-        """Notes for each server from when on all six nodes are in use."""
+        """Notes for each server the time when all six nodes are in use."""
         threading.Thread(target=self.look_at_nodes, daemon=True).start()
 
     def look_at_nodes(self):
@@ -78,14 +78,14 @@ class Part:
         time.sleep(max(0, self.begin + at - time.monotonic()))
 
     def restart(self, server, number):
-        """One restart command, as somebody at a prompt would see it."""
+        """One restart command, and what a person at a prompt would see."""
         process = server.restart()
         words = process.communicate()[1].strip().split(": ", 1)[-1].replace(self.folder + "/", "")
         self.restarts.append(process.returncode)
-        self.say(f"restart {number} of {server.name} " + (f"FAILED: {words}" if process.returncode else "says it has started"))
+        self.say(f"restart {number} of {server.name} " + (f"FAILED: {words}" if process.returncode else "reports success"))
 
     def start_by_hand(self, server):
-        """Somebody at a prompt starts what is down, with the same script, and looks whether it serves."""
+        """A person starts a server that is down, with the same script, and checks that it serves."""
         server.restart().communicate()
         self.by_hand += 1
         wait_for(f"{server.name} to serve again", lambda: server.get("/healthz"))

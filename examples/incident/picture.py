@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""picture.py - the parts of the day as one SVG. Its own card as background, light or dark as the viewer prefers."""
+"""picture.py - draws the parts of the day as one SVG, on a card that is light or dark as the viewer prefers."""
 
 WIDTH, LEFT, RIGHT = 960, 70, 24
 PANEL, GAP, TOP = 190, 112, 144     # height of a plot, between two plots, above the first
@@ -39,7 +39,7 @@ def text(x, y, words, kind="", anchor="start"):
 
 
 class Panel:
-    """One part: bars of requests answered per second, where nobody answered, and marks for what happened."""
+    """One part: bars of requests answered per second, the times when both servers were down, and marks for events."""
 
     def __init__(self, part, top, since, until, most):
         self.part, self.top, self.since, self.until, self.most = part, top, since, until, most
@@ -64,7 +64,7 @@ class Panel:
         yield f'<g transform="rotate(-90 20 {middle})">{text(20, middle, "requests answered / s", "", "middle")}</g>'
 
     def down(self):
-        """Where both servers were down at once."""
+        """The times when both servers were down."""
         for a, b in both(self.part.down):
             if b - a < 0.1:
                 continue
@@ -92,7 +92,7 @@ class Panel:
             yield text(x + (5 if anchor == "start" else -5), high - 4, words, "note", anchor)
 
     def first(self, words):
-        """The first of the marks that begin so, and how many there are."""
+        """The first of the marks that begin with `words`, and how many there are."""
         times = sorted(t for t, mark in self.part.events if mark.startswith(words))
         return times[:1], len(times)
 
@@ -116,7 +116,7 @@ class Panel:
 
 
 def both(down):
-    """Where the spans of the two servers overlap."""
+    """The overlaps of the spans of the two servers."""
     first, second = down
     for a, b in first:
         for c, d in second:
@@ -138,7 +138,7 @@ def draw(path, parts, since, until):
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     failed = [f"{part.result['failed']:,}" for part in parts]
     svg = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
-           "<title>Three storage nodes come back: as it was, with libsafestart, and when nobody announces them</title>", f"<style>{STYLE}</style>",
+           "<title>Three storage nodes come back: as it was, with libsafestart, and when they are not announced</title>", f"<style>{STYLE}</style>",
            f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8" class="card"/>',
            text(LEFT, 36, "Three storage nodes come back within a minute", "title"),
            text(LEFT, 58, f"Failed requests: {failed[0]} as it was, {' and '.join(failed[1:])} with libsafestart")]

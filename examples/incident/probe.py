@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""probe.py PORT PAYMENTS OUT - one request every 20 ms, each on a new connection; what came of it goes into OUT.
+"""probe.py PORT PAYMENTS OUT - one request every 20 ms, each on a new connection; the result goes into OUT.
 
 A line is: time (monotonic, s), 1 or 0 (answered or failed), latency in ms, what went wrong. Every fifth request
-stores a payment, the others read one back and compare: a wrong answer is a failed one.
+stores a payment, the others read one back and compare: a wrong answer counts as failed.
 """
 import http.client
 import sys

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The stage: Redis nodes, API servers, the command, load. What is started here ends with the process group."""
+"""The parts: Redis nodes, API servers, the command, load. All processes started here end with the process group."""
 import ctypes
 import http.client
 import json
@@ -16,11 +16,11 @@ ME = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0])))
 PAYMENTS = 300          # stored before the load begins, read and written by it
 CONNECTIONS = 10        # of wrk, to each server
 PAUSE_MS = 10           # between two requests of one connection
-WARMUP_MS = 3000        # stands for what real API servers do before they listen
+WARMUP_MS = 3000        # stands for the start of a real API server, before it listens
 
 
 def free_port():
-    """A port nobody has at the moment."""
+    """A port that is free at the moment."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -34,12 +34,12 @@ def wait_for(what, condition, seconds=15.0):
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
-            fail(f"gave up after {seconds:.0f} s waiting for {what}; the machine may be too busy, try again, or use --keep and read the logs")
+            fail(f"gave up after {seconds:.0f} s waiting for {what}; the machine may be too busy; try again, or use --keep and read the logs")
         time.sleep(0.02)
 
 
 class Redis:
-    """One storage node. In memory only, unless what it has is to survive its reboot."""
+    """One storage node, in memory only; `lasting`: its data survives a reboot."""
 
     def __init__(self, name, folder, lasting=False):
         self.name, self.port = name, free_port()
@@ -89,7 +89,7 @@ class NodeFile:
 
 
 class ApiServer:
-    """One API server: how to start it, and what its pages say."""
+    """One API server: how to start it, and how to read its pages."""
 
     def __init__(self, name, folder, binary, nodes_path, extra):
         self.name, self.port = name, free_port()
@@ -107,11 +107,11 @@ class ApiServer:
             return int(f.read())
 
     def hang_up(self):
-        """kill -HUP: look at the nodes anew."""
+        """kill -HUP: re-read the nodes."""
         os.kill(self.pid(), signal.SIGHUP)
 
     def get(self, path):
-        """The page, or None when it isn't served."""
+        """The page, or None if it is not served."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
         try:
             connection.request("GET", path)
@@ -127,7 +127,7 @@ class ApiServer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         connection.request("PUT", f"/payments/{name}", f"the payment {name}")
         if connection.getresponse().status != 201:
-            fail(f"{self.name} doesn't store payments; use --keep and read its log")
+            fail(f"{self.name} does not store payments; use --keep and read its log")
         connection.close()
 
     def metric(self, name, label):
@@ -144,7 +144,7 @@ class ApiServer:
 
 
 class Command:
-    """The program `safestart`, told where the servers' sockets are and which file of nodes they read."""
+    """The command `safestart`, with the directory of the servers' sockets and the node file that they read."""
 
     def __init__(self, build, control, nodes_path):
         self.binary = os.path.join(build, "command", "safestart")
@@ -155,7 +155,7 @@ class Command:
                                 stderr=subprocess.STDOUT, text=True)
 
     def run(self, *arguments):
-        """(exit code, what it said)"""
+        """(exit code, output)"""
         process = self.start(*arguments)
         said = process.communicate()[0]
         return process.returncode, said
@@ -182,7 +182,7 @@ class Load:
 
     def stop(self):
         self.probe.terminate()
-        self.wrk.send_signal(signal.SIGINT) # it prints what it counted
+        self.wrk.send_signal(signal.SIGINT) # it then prints its counts
         self.probe.wait()
         self.wrk.wait()
 
@@ -192,7 +192,7 @@ class Load:
             return [(float(t), int(count) * 4) for t, count in (line.split() for line in f)]
 
     def probes(self):
-        """[(time, worked, latency in ms, what went wrong)]"""
+        """[(time, worked, latency in ms, error)]"""
         with open(self.out + ".probe", encoding="utf-8") as f:
             rows = [line.rstrip("\n").split(" ", 3) for line in f if line.endswith("\n")]
         return [(float(r[0]), r[1] == "1", float(r[2]), r[3]) for r in rows]
@@ -205,7 +205,7 @@ class Load:
 # ---- Everything ends with the player ----
 
 def end_the_rest():
-    """Ends what is left of the process group and waits until all of it is gone; the script has the last word."""
+    """Ends the rest of the process group and waits until all of it is gone; the script kills what remains."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
     until = time.monotonic() + 3
@@ -218,8 +218,8 @@ def end_the_rest():
 
 
 def perform(play, *arguments):
-    """A server that a script has started in the background is an orphan. This process takes the orphans in, as init
-    would, while a child of it plays; whatever ends the play, nothing outlives this process."""
+    """A server that a script starts in the background is an orphan. This process adopts orphans, as init would,
+    while a child of it plays. Whatever ends the play, no process outlives this one."""
     PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""unannounced.py - the third part of the day: three nodes are drained and rebooted, and nobody announces them."""
+"""unannounced.py - the third part of the day: three nodes are drained and rebooted, but not announced."""
 import os
 import threading
 import time
@@ -7,15 +7,15 @@ import time
 from part import Part
 from stage import Command, fail, wait_for
 
-# At a minute a second, as the rest of the day.
+# One second stands for a minute, as in the rest of the day.
 REBOOT_TAKES = 2.0      # from the drain until the node is back
 DRAIN_FOR = "4s"        # no alarm before
-ALARM_AFTER = "2s"      # unannounced for so long: an alarm
-PATIENCE = "6s"         # of a playbook that waits
+ALARM_AFTER = "2s"      # an alarm after so long unannounced
+PATIENCE = "6s"         # how long a playbook waits
 
 
 class Watch:
-    """safestart monitor; what it says goes into the timeline."""
+    """safestart monitor; its output goes into the timeline."""
 
     def __init__(self, part, command, inventory):
         self.part, self.alarms = part, 0
@@ -33,7 +33,7 @@ class Watch:
 
 
 def playbook(part, command, node, back_at):
-    """One play, of one node; what it skips is the announcement. Another node would be next."""
+    """One play, of one node; it skips the announcement. Another node would come next."""
     part.wait_until(back_at - REBOOT_TAKES)
     command.must("drain", node.name, "--for", DRAIN_FOR, "--reason", "kernel update", "--min-available", "3", "--roster", "api=2", "--wait")
     part.say(f"{node.name} is drained, {node.name} reboots", f"drained: {node.name}")
@@ -58,7 +58,7 @@ def side_by_side(function, rows):
     def guarded(part, *row):
         try:
             function(part, *row)
-        except SystemExit as error: # in a thread nobody would hear of it
+        except SystemExit as error: # in a thread it would not be seen
             part.say(f"{error}")
 
     threads = [threading.Thread(target=guarded, args=row) for row in rows]
@@ -68,7 +68,7 @@ def side_by_side(function, rows):
 
 
 def set_the_stage(part, command, before):
-    """All six nodes are in use; the payments are on the first three too, for nothing here moves data when a node goes."""
+    """All six nodes are in use. The payments are also on the first three: nothing here moves data when a node leaves."""
     part.set_the_stage()
     for node in part.redis[3:]:
         command.must("announce", node.name, node.address, "--no-incarnation")
@@ -92,10 +92,10 @@ def not_announced(build, folder, back_at, noticed_at, after):
     part.watch_nodes()
     for play in plays:
         play.join()
-    wait_for("an alarm for each node that nobody announced", lambda: watch.alarms == len(back_at), 60)
+    wait_for("an alarm for each node that was not announced", lambda: watch.alarms == len(back_at), 60)
     part.wait_until(noticed_at)
     part.announced_at = part.clock()
-    part.say("somebody has seen the alarm, and announces all three at once", "announced")
+    part.say("a person has seen the alarm, and announces all three at once", "announced")
     for thread in side_by_side(announce, [(part, command, node) for node in part.redis[3:]]):
         thread.join()
     part.wait_until(after + 0.3)
