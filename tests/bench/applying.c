@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: waking and applying. From a request until a callback begins, beside a bare wake of a
- * thread that waits; from a request until a reader finds the new set, beside a bare wake and the
- * parse of the same document. */
+/* bench: waking and applying. Measures from a request until a callback begins, beside a bare
+ * wake of a waiting thread; and from a request until a reader finds the new set, beside a bare
+ * wake and the parse of the same document. */
 #include "bench.h"
 #include "held.h"
 
@@ -28,7 +28,7 @@ static int compare(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-/* The median of `times` goes, each begun when everybody has gone to sleep. */
+/* The median of `times` rounds; each begins when every thread has gone to sleep. */
 static double median_of(int64_t (*go)(void *argument), void *argument, size_t times)
 {
 	int64_t taken[MOST];
@@ -207,8 +207,8 @@ static void bench_waking(void)
 	bench_section("Waking", "ns");
 	bench_at_most("request → callback begins, thread=yes", &ways[1], &ways[0], 2);
 	bench_at_most("request → callback begins, thread=no", &ways[2], &ways[0], 0);
-	bench_at_most("request → its outcome, thread=yes, in safestart_wait()", &ways[3],
-		      &ways[0], 0);
+	bench_at_most("request → its outcome, thread=yes, in safestart_wait()", &ways[3], &ways[0],
+		      0);
 	safestart_shutdown(without.ss);
 	pthread_join(without.driver, NULL);
 	held_close(with.ss);
@@ -232,15 +232,15 @@ struct applying {
 };
 
 /* A large set takes so long that the processor time of the whole program is the better figure:
- * others on the machine do not add to it. Nobody may look all the time then. */
+ * other programs on the machine do not add to it. No thread may spin meanwhile. */
 static bool is_large(const struct applying *applying)
 {
 	return applying->nodes > 1000;
 }
 
-/* Who asks sleeps until it is done; so the reader looks on another processor, as those of a server
- * do. It is its own: or it is told how soon the scheduler takes whoever looks from under the thread
- * that was woken there. */
+/* The caller sleeps until the run is done, so the reader spins on another processor, as readers
+ * of a server do. The processor is its own: otherwise the measurement would show how soon the
+ * scheduler takes the reader off the processor on which another thread was woken. */
 static void *look_for_it(void *argument)
 {
 	struct applying *applying = argument;
@@ -443,7 +443,7 @@ void bench_applying(void)
 
 	if (mkdtemp(directory) == NULL)
 		abort();
-	/* Their times are trusted when they are a few seconds old. */
+	/* Times of files are trusted once they are a few seconds old. */
 	write_document(&small, directory, 10);
 	write_document(&large, directory, 100000);
 	bench_waking();

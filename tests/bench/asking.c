@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What asking costs the one who asks, once the loop has seen the batch and looks by itself: at 1 to
- * 64 threads, beside what it could not be cheaper than and what else one would write. While
- * requests are counted each of them writes; after 65535 it is a load. CPU time, for that is what 64
- * threads on a few cores take from each other. */
+/* What a request costs the caller, once the loop has seen the batch and wakes up by itself: at 1
+ * to 64 threads, beside a lower limit and beside what people write instead. While requests are
+ * counted each of them writes; after 65535 a request is a load. In CPU time, because that is
+ * what 64 threads on a few cores take from each other. */
 #include <errno.h>
 #include <pthread.h>
 #include <safestart/safestart.h>
@@ -17,15 +17,15 @@
 #include "bench.h"
 
 #define CALLS                                                                                   \
-	1000000 /* of all threads, in one round; but at least a tenth of it each, or they would \
-		   hardly meet */
+	1000000 /* of all threads, in one round; but each makes at least a tenth of it, or they \
+		   would hardly meet */
 #define SYSTEM_CALLS 20000
 #define COUNTED 65535
 
-/* Has seen its batch, and counted as many as it does: asking changes nothing. */
+/* Has seen its batch, and has counted as many as it can: a request changes nothing. */
 static struct safestart *crowded;
-static struct safestart *counting; /* has seen its batch: asking it wakes nobody */
-static struct safestart *asleep;   /* has not, and never will: asking it wakes it every time */
+static struct safestart *counting; /* has seen its batch: a request wakes no thread */
+static struct safestart *asleep;   /* has not, and never will: every request wakes it */
 static _Alignas(64) _Atomic uint64_t word;
 static _Alignas(64) pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -55,7 +55,7 @@ static void call(void *argument, size_t times)
 		peers_empty(argument);
 }
 
-/* As a door it would be wrong: nobody would be told. */
+/* It would be wrong as a door: it wakes no thread. */
 static void load(void *argument, size_t times)
 {
 	(void)argument;
@@ -114,7 +114,7 @@ static void hang_up(void *argument, size_t times)
 	(void)argument;
 	sigemptyset(&hangup);
 	sigaddset(&hangup, SIGHUP);
-	/* Blocked elsewhere, so that whoever is measured pays for the handler. */
+	/* Blocked in other threads, so that the measured thread pays for the handler. */
 	pthread_sigmask(SIG_UNBLOCK, &hangup, NULL);
 	for (size_t i = 0; i < times; i++)
 		kill(getpid(), SIGHUP);
@@ -160,7 +160,7 @@ struct cell {
 	unsigned threads;
 };
 
-/* The loop has seen this one; from here on they wake nobody. */
+/* The loop has seen this one; from here on requests wake no thread. */
 static void open_window(struct safestart *ss)
 {
 	safestart_request_restart(ss);
@@ -241,7 +241,7 @@ static void say_others(void)
 	bench_at_most(ways[2].name, &ways[2], &ways[3], 0);
 }
 
-/* thread=no: the loop looks when it is told to. */
+/* thread=no: the loop runs when it is told to. */
 static struct safestart *open_handle(void)
 {
 	static const struct safestart_callbacks callbacks = {.size = sizeof(callbacks)};

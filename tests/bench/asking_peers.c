@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A library of one function that does nothing: what calling any library costs. */
+/* A library with one function that does nothing: the cost of any call into a library. */
 #include "asking_peers.h"
 
 void peers_empty(const void *argument)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: the cost of being there: an open handle that nobody asks anything, and opening and closing
- * one. */
+/* bench: the cost of an open handle without requests, and of opening and closing one. */
 #include "bench.h"
 #include "held.h"
 
@@ -47,7 +46,7 @@ static size_t figure_of(const char *path, const char *key)
 	return value;
 }
 
-/* How often any thread but this one has gone to sleep or was put aside: each time it had been
+/* How often any thread except this one went to sleep or was preempted: each time it had been
  * awake. */
 static size_t switches_of_others(void)
 {
@@ -94,8 +93,8 @@ static void bench_idle(void)
 	nanosleep(&watch, NULL);
 	bench_figure("wake-ups a minute, shut down and not closed",
 		     (double)(switches_of_others() - before) * 20, "");
-	bench_figure("processor time, shut down and not closed", (double)(clock() - cpu) / CLOCKS_PER_SEC / 3 * 100,
-		     "%");
+	bench_figure("processor time, shut down and not closed",
+		     (double)(clock() - cpu) / CLOCKS_PER_SEC / 3 * 100, "%");
 	held_close(ss);
 	held_free(&documents);
 }

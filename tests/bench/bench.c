@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The bench: `bench [--data DIRECTORY] [SECTION…]`. It reports, it judges nothing: its exit code is
- * 0 whatever it measures. */
+/* The bench: `bench [--data DIRECTORY] [SECTION…]`. It only reports: its exit code is 0 whatever
+ * it measures. */
 #include "bench.h"
 
 #include <pthread.h>
@@ -117,8 +117,8 @@ static void *hand_works(void *argument)
 	struct hand *hand = argument;
 	struct crew *crew = hand->crew;
 
-	/* Woken together they may otherwise run one after another on the processor of whoever woke
-	 * them. */
+	/* Threads that are woken together may otherwise run one after another on the processor
+	 * of the thread that woke them. */
 	if (crew->threads > 1)
 		bench_stay(hand->index);
 	pthread_barrier_wait(&crew->start);
@@ -151,7 +151,7 @@ double bench_threads(unsigned threads, void (*work)(void *argument, size_t times
 	return (double)cpu / (double)threads / (double)times;
 }
 
-/* ---- Saying it ---- */
+/* ---- Printing ---- */
 
 static const char *unit_now;
 
@@ -164,7 +164,7 @@ void bench_section(const char *title, const char *unit)
 	fflush(stdout);
 }
 
-/* Three digits that mean something. */
+/* Three significant digits. */
 static const char *number(double value)
 {
 	static char texts[4][32];

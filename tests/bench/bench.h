@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: measuring, and saying it as ratios. What is compared is measured in turn, round after
- * round, so that whatever else the machine does meanwhile meets all of them; a figure is the median
- * of its rounds, a ratio the median of the ratios of each round. */
+/* bench: measures, and prints ratios. Ways that are compared are measured in turn, round after
+ * round, so that other load on the machine affects all of them. A figure is the median of its
+ * rounds, a ratio the median of the ratios of each round. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -20,22 +20,22 @@ struct way {
 	double rounds[BENCH_ROUNDS]; /* filled in; negative: could not be measured */
 };
 
-/* Measure all of them, in turn, BENCH_ROUNDS times. */
+/* Measure all ways, in turn, BENCH_ROUNDS times. */
 void bench_ways(struct way *ways, size_t count);
 
 double bench_median(const struct way *way);
 double bench_ratio(const struct way *way, const struct way *to);
 
-/* ---- Saying it ---- */
+/* ---- Printing ---- */
 
 void bench_section(const char *title, const char *unit);
 
 /* One row: a figure beside a limit or a peer. A target is the most (or, for peers, the least) that
  * the ratio may be; 0: none. */
 void bench_at_most(const char *what, const struct way *way, const struct way *limit, double target);
-/* How many times the peer costs. */
+/* The cost of the peer divided by ours. */
 void bench_at_least(const char *what, const struct way *peer, const struct way *way, double target);
-/* By itself, without a ratio. */
+/* A figure without a ratio. */
 void bench_figure(const char *what, double figure, const char *unit);
 void bench_skipped(const char *what, const char *why);
 
@@ -47,19 +47,19 @@ void bench_point(const char *plot, const char *series, double x, double y);
 int64_t bench_now(void); /* CLOCK_MONOTONIC, ns */
 int64_t bench_cpu(void); /* CPU time of this thread, ns */
 
-/* This thread stays on that one of the processors it may use, and so do those that it starts from
- * now on. */
+/* Keeps this thread, and the threads that it starts from now on, on this one of the processors
+ * that it may use. */
 void bench_stay(unsigned index);
 
-/* `work` does something `times` times; on so many threads at once, all started together. CPU ns for
- * one, on average. */
+/* `work` does something `times` times, on so many threads at once, all started together. Returns
+ * CPU ns for one, on average. */
 double bench_threads(unsigned threads, void (*work)(void *argument, size_t times), void *argument,
 		     size_t times);
 
-/* The compiler has to believe that it is used. */
+/* Makes the compiler believe that the value is used. */
 #define BENCH_USE(value) __asm__ volatile("" : : "r"(value) : "memory")
 
-/* ---- Sections, in the order in which they are said ---- */
+/* ---- Sections, in the order of printing ---- */
 
 void bench_reading(void);
 void bench_asking(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* counted: does one thing a number of times, for tests/bench/counts: `counted
- * reading|asking|applying TIMES [NODES]`. What it costs is the difference of two runs: all that is
- * not repeated falls out. */
+ * reading|asking|applying TIMES [NODES]`. The cost of one is the difference of two runs, because
+ * everything that is not repeated cancels out. */
 #include "held.h"
 
 #include <stdio.h>

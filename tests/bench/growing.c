@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* bench: applying, continued: what a set needs in memory, how fast a node is found, how many
- * reloads a second, and how it grows with readers and waiters. */
+/* bench: applying, continued: memory of a set, the time to find a node, reloads per second, and
+ * how the cost grows with readers and waiters. */
 #include "bench.h"
 #include "held.h"
 
@@ -28,7 +28,7 @@ static size_t line_of(const char *path, const char *key)
 	return value;
 }
 
-/* From here on VmHWM is what is needed from here on. */
+/* Resets VmHWM: from here on it is the peak from here on. */
 static void forget_peak(void)
 {
 	FILE *file = fopen("/proc/self/clear_refs", "we");
@@ -164,7 +164,7 @@ struct readers {
 	_Atomic bool stop;
 };
 
-/* A server's thread: a look every 100 us. */
+/* A thread of a server: it reads every 100 us. */
 static void *read_on(void *argument)
 {
 	struct readers *readers = argument;
@@ -230,7 +230,7 @@ static int hold_on(struct safestart_run *run, void *user_data)
 	return 0;
 }
 
-/* From the end of the callback until the last of them has its outcome. */
+/* From the end of the callback until the last waiter has its outcome. */
 static double measure_waiters(const void *argument)
 {
 	static const struct safestart_callbacks holding = {.size = sizeof(holding),

@@ -19,7 +19,7 @@ static void make_text(struct held_documents *held, int which, size_t nodes)
 	if (text == NULL)
 		abort();
 	for (size_t i = 0; i < nodes; i++) {
-		/* The one in the middle differs, by its port. */
+		/* The node in the middle differs, by its port. */
 		int port = 8087 + (i == nodes / 2 ? which : 0);
 		length += (size_t)snprintf(text + length, room - length, ROW, i == 0 ? '[' : ',',
 					   i >> 16, i >> 8 & 255, i & 255, port, i,
@@ -52,7 +52,7 @@ void held_flip(struct held_documents *held)
 	atomic_fetch_xor(&held->which, 1);
 }
 
-/* ---- The source: what an application would add ---- */
+/* ---- The source, as an application would add it ---- */
 
 /* Handed to the source; one handle is opened at a time. */
 static struct held_documents *_Atomic opened;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What reading is compared with: a shared library of its own, so that its empty calls go the way
- * the library's do. */
+/* The peers of reading, in a shared library of their own, so that calls to them take the same
+ * way as calls to the library. */
 #ifndef PEERS_H
 #define PEERS_H
 
@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* The least that two calls into a shared library can cost. */
+/* The least cost of two calls into a shared library. */
 void *bench_empty_enter(void *argument);
 void bench_empty_leave(void *argument);
 

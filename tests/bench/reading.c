@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a reader pays: alone, beside others, beside publications, the first time; and what it would
- * pay elsewhere. */
+/* What a read costs: alone, beside other readers, beside publications, the first time; and in
+ * other implementations. */
 #include "reading.h"
 #include "bench.h"
 #include "peers.h"
@@ -14,8 +14,8 @@
 
 /* ---- Ways to read ---- */
 
-/* So few instructions that it matters where a loop lies and what else is in it: they lie alike, and
- * there is little else. */
+/* So few instructions that it matters where a loop lies in memory and what else is in it: so the
+ * loops are aligned alike and have little else in them. */
 #define ALIKE __attribute__((aligned(64), noinline))
 
 static ALIKE void lock(void *argument, size_t times)
@@ -58,7 +58,8 @@ static ALIKE void generation(void *argument, size_t times)
 		BENCH_USE(safestart_generation(argument));
 }
 
-/* What people write instead, in one process: the set's pointer, and what keeps it. */
+/* What people write instead, in one process: the set's pointer, and something that keeps the set
+ * alive. */
 static struct {
 	_Alignas(64) pthread_rwlock_t rwlock;
 	_Alignas(64) pthread_mutex_t mutex;
@@ -207,7 +208,7 @@ static void threads(struct safestart *ss)
 struct publisher {
 	struct safestart *ss;
 	int64_t every; /* ns */
-	double *rate;  /* what came of it, a second */
+	double *rate;  /* how many there were, per second */
 	_Atomic bool stop;
 };
 

@@ -2,7 +2,7 @@
 #ifndef READING_H
 #define READING_H
 
-/* From other languages, and other languages' own. */
+/* Reading from other languages, and what these languages have themselves. */
 void bench_reading_elsewhere(void);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading from Python and Node, and Go's own way to read: programs of their own, which print one
- * figure each. What is not there on this machine is skipped, with a word. */
+/* Reading from Python and Node, and Go's own way to read: separate programs, each of which
+ * prints one figure. A program that cannot run on this machine is skipped, with a message. */
 #include "bench.h"
 #include "reading.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What a program prints; negative: it can't run here. */
+/* The figure that a program prints; negative: it cannot run here. */
 static double printed(const void *argument)
 {
 	FILE *output = popen(argument, "re");

@@ -12,7 +12,7 @@
 
 struct application application;
 
-/* What is hung on nodes and generations. */
+/* Data attached to nodes and generations. */
 static struct thing {
 	bool of_node, owned, retired, foreign;
 } things[THINGS];
@@ -158,7 +158,7 @@ void application_hold_nodes(const struct safestart_snapshot *snapshot, const uin
 	hold_alive(safestart_snapshot_data(snapshot), false);
 }
 
-/* What the run says would change is what the model says. */
+/* The changes that the run lists have to be those of the model. */
 static void hold_changes(const struct model_run *run)
 {
 	const struct safestart_node *node;
@@ -409,7 +409,7 @@ int __wrap_last_good_load(struct nodeset **out, const struct settings *settings,
 			     why, why_size);
 }
 
-/* Only what is live is kept. */
+/* Only the live set is saved. */
 int __wrap_last_good_save(const char *path, const char *json, char *why, size_t why_size)
 {
 	const struct nodeset_limits limits = {.max_bytes = 1 << 20, .max_nodes = 1000};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The application of fuzz_handle: its callbacks do once what the program told them to, hold what
- * they are told against the model, and keep account of what they hang on nodes and generations. */
+/* The application of fuzz_handle. Its callbacks do once what the program told them to, compare
+ * what they get with the model, and account for the data that they attach to nodes and
+ * generations. */
 #ifndef FUZZ_APPLICATION_H
 #define FUZZ_APPLICATION_H
 
@@ -24,7 +25,7 @@ enum how {
 	HOW_EARLY_FAIL,
 	HOW_HANG, /* past run_timeout */
 	HOW_HANG_LATER,
-	HOW_REQUEST, /* ask for the next run */
+	HOW_REQUEST, /* request the next run */
 	HOW_SHUTDOWN,
 	HOW_FORBIDDEN, /* wait, dispatch, close: -EDEADLK */
 	HOW_COUNT
@@ -55,14 +56,14 @@ void application_use(struct safestart_conf *conf);
 /* Ids and addresses of the model's nodes. */
 const char *application_id(int id);
 void application_address(int id, uint8_t value, char *text, size_t size);
-/* Is the snapshot's set that one? Its data is not retired. */
+/* Checks that the snapshot has this set, and that its data is not retired. */
 void application_hold_nodes(const struct safestart_snapshot *snapshot, const uint8_t nodes[IDS]);
 
-/* In `prepare` or after LATER: reject the index-th change / hang data. */
+/* In `prepare` or after LATER: reject the index-th change, or attach data to it. */
 void application_reject(struct model_run *run, size_t index);
 void application_hang(struct model_run *run, uint8_t hang);
 
-/* Data that was handed over and not retired, all of it or what the live generation has. */
+/* Data that was handed over and not retired: all of it, or that of the live generation. */
 size_t application_alive(void);
 size_t application_reachable(void);
 void application_forked(void); /* what there is is the parent's */

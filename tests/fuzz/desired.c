@@ -13,8 +13,8 @@ static void add_entry(struct model_set *set, int position, int id, uint8_t value
 		set->node[id] = FAULT;
 }
 
-/* One byte is one entry: whose, where, and what is wrong with it. Returns how many entries it
- * makes. */
+/* One byte is one entry: its node, its address, and what is wrong with it. Returns how many
+ * entries it makes. */
 static int write_entry(uint8_t byte, int position, struct model_set *set, char *text, size_t size)
 {
 	int id = byte & 7;
@@ -36,7 +36,7 @@ static int write_entry(uint8_t byte, int position, struct model_set *set, char *
 		snprintf(text, size, "{\"targets\":[\"%s\"]}", application_id(8 + id));
 		add_entry(set, position, 8 + id, 1);
 		return 1;
-	case 7: /* an id can't mean one of two */
+	case 7: /* one id cannot name two targets */
 		snprintf(text, size,
 			 "{\"targets\":[\"%s\",\"%s\"],\"labels\":{\"id\":\"no\",\"zone\":\"x\"}}",
 			 application_id(8 + id), application_id(8 + id));
@@ -121,7 +121,7 @@ void desired_replace_malformed(struct input *input)
 	hold_words(why, sizeof(why));
 }
 
-/* Before anything was pushed, one entry is changed of what is live, or kept. */
+/* Before anything was pushed, the change is made to the live set, or to the kept one. */
 static struct model_set base(void)
 {
 	struct model_set set = {0};

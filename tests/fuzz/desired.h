@@ -10,7 +10,7 @@
  * targets it has. */
 int desired_write(struct input *input, int count, struct model_set *set, char *text, size_t size);
 
-/* Operations, held against the model. */
+/* Operations, compared with the model. */
 void desired_replace(struct input *input);
 void desired_replace_malformed(struct input *input);
 void desired_announce(struct input *input);

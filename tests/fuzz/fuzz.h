@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the fuzz targets share: a condition that has to hold, words that have to be clean, bytes
+/* Shared by the fuzz targets: conditions that have to hold, texts that have to be clean, bytes
  * taken one by one. */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A fuzzer needs a crash, and whoever reads it the place. */
+/* A fuzzer needs a crash, and its reader needs the place. */
 #define HOLD(condition)                                                                   \
 	do {                                                                              \
 		if (!(condition)) {                                                       \
@@ -37,7 +37,8 @@ static inline uint8_t input_byte(struct input *input)
 	return *input->at++;
 }
 
-/* UTF-8 of one line, decoded the long way: nothing of the library judges itself here. */
+/* Is it UTF-8 of one line? Decoded here step by step: the library's own code must not check
+ * itself. */
 static inline bool is_clean(const char *words)
 {
 	const unsigned char *at = (const unsigned char *)words;
@@ -60,8 +61,8 @@ static inline bool is_clean(const char *words)
 	return true;
 }
 
-/* A buffer of exactly that size, so that a byte too many is seen by the address sanitizer; all of
- * it is dirt. */
+/* A buffer of exactly that size, so that the address sanitizer sees one byte too many; it is
+ * filled with garbage. */
 static inline char *dirty(size_t size)
 {
 	char *buffer = malloc(size > 0 ? size : 1);
@@ -71,7 +72,7 @@ static inline char *dirty(size_t size)
 	return buffer;
 }
 
-/* Ended within its size, and clean. */
+/* Checks that the text ends within its size, and is clean. */
 static inline void hold_words(const char *why, size_t size)
 {
 	if (size == 0)

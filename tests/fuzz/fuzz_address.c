@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any text as an address: what is taken is host:port by a second reading of the rule, prints as
- * itself, and reads again as the same. */
+/* Any text as an address: an accepted text is host:port by a second implementation of the rule,
+ * prints as itself, and is parsed again to the same. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -36,7 +36,7 @@ static bool is_ipv6(const char *from, const char *to)
 	return inet_pton(AF_INET6, bare, &ignored) == 1;
 }
 
-/* The rule, read from its end: port, colon, host. */
+/* The rule, applied from the end: port, colon, host. */
 static bool is_address(const char *text, uint16_t *port)
 {
 	const char *end = text + strlen(text), *colon = strrchr(text, ':');
@@ -62,7 +62,7 @@ static void hold_taken(const struct safestart_node *node, const char *text, uint
 	HOLD(safestart_node_port(node) == port);
 	HOLD(strpbrk(host, "[]") == NULL);
 	node_address(node, printed);
-	/* As it was given, but for zeros that lead the port. */
+	/* The text as given, without the leading zeros of the port. */
 	HOLD(strlen(text) < sizeof(bare) + 4);
 	snprintf(bare, sizeof(bare), "%.*s:%u", (int)(strrchr(text, ':') - text), text,
 		 (unsigned)port);
@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hold_taken(node, text, port);
 		node_free(node);
 	}
-	/* As its own id it has to be fit for one, too. */
+	/* It has to be valid as its own id, too. */
 	int named = node_new(&node, NULL, text, NULL, 0, why, why_size);
 	HOLD(named == (error < 0 || strlen(text) > NODE_ID_MAX ? -EINVAL : 0));
 	if (named == 0) {

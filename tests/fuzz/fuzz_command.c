@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes that the command meets: a file of nodes, which is edited and has to mean what it did
- * but for the edit; one in which places are looked for; answers of processes, which become a line;
- * figures; and words for a terminal. The first byte chooses. */
+/* Any bytes that the command may read: a node file, which is edited and must keep its meaning
+ * except for the edit; a file in which places are looked for; answers of processes, which become
+ * a line; figures; and text for a terminal. The first byte chooses. */
 #include <errno.h>
 #include <jansson.h>
 #include <locale.h>
@@ -37,7 +37,7 @@ static json_t *entries_of(const struct file_sd *file_sd, size_t *count)
 	return entries;
 }
 
-/* Every group that was not touched stands in the new text as it did. */
+/* Every group that was not edited is in the new text as it was. */
 static void hold_untouched(const struct file_sd *file_sd, const char *text)
 {
 	for (size_t i = 0; i < file_sd->count; i++) {
@@ -95,7 +95,7 @@ static void try_file(struct input *input)
 
 /* ---- Places ---- */
 
-/* What stands there, found the long way. */
+/* The text at this place, found step by step. */
 static const char *at_place(const char *text, struct place place)
 {
 	for (size_t line = 1; line < place.line; line++) {
@@ -112,7 +112,7 @@ static const char *at_place(const char *text, struct place place)
 	return text;
 }
 
-/* There begins what the parser found there. */
+/* What the parser found begins at this place. */
 static void hold_value(const char *text, const json_t *root, const struct position_walk *walk)
 {
 	const char *at = at_place(text, walk->place);
@@ -139,7 +139,7 @@ static size_t count_places(const json_t *root)
 	return count;
 }
 
-/* In any text the walk goes forward and ends; in JSON nothing is missed that has no escapes. */
+/* In any text the walk goes forward and ends; in JSON it misses nothing that has no escapes. */
 static void try_places(struct input *input)
 {
 	char *text = text_of(input);
@@ -166,7 +166,7 @@ static void try_places(struct input *input)
 
 /* ---- Answers ---- */
 
-/* A line is what one process answers. */
+/* Each line is the answer of one process. */
 static void try_answers(struct input *input)
 {
 	struct peer peers[8] = {0};
@@ -195,7 +195,7 @@ static void try_answers(struct input *input)
 	free(text);
 }
 
-/* ---- Figures, and words ---- */
+/* ---- Figures, and text ---- */
 
 static void try_metrics(struct input *input)
 {
@@ -207,7 +207,7 @@ static void try_metrics(struct input *input)
 	size_t size;
 	FILE *to = open_memstream(&printed, &size);
 
-	/* NULL where that is no UTF-8. */
+	/* NULL if it is not UTF-8. */
 	peers[0].answer = peers[1].answer = json_pack("{s:s}", "metrics", text);
 	HOLD(to != NULL);
 	metrics_print(to, &processes);

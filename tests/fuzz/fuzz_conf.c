@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any text as settings, a line each: taken or refused in clean words; a refusal changes nothing;
- * what is taken means the same when it is written in the smallest unit; and a handle opens with all
- * of it or says why not. */
+/* Any text as settings, one per line: accepted, or refused with a clean message. A refusal
+ * changes nothing; an accepted value means the same when it is written in the smallest unit; and
+ * a handle opens with all settings or says why not. */
 #include <errno.h>
 #include <jansson.h>
 
@@ -44,7 +44,7 @@ static const struct safestart_source own_source = {.size = sizeof(own_source),
 						   .gather = own_gather,
 						   .close = own_close};
 
-/* ---- All of it in words, so that it can be compared ---- */
+/* ---- All settings as text, so that they can be compared ---- */
 
 static void describe(const struct safestart_conf *conf, char *text, size_t size)
 {
@@ -64,7 +64,7 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 		 s->thread, conf->max_delay_set, own != NULL ? own : "(default)");
 }
 
-/* The value of a setting in its smallest unit; false: it is no number. */
+/* The value of a setting in its smallest unit; false: it is not a number. */
 static bool in_smallest_unit(const struct safestart_conf *conf, const char *key, char *text,
 			     size_t size)
 {
@@ -130,7 +130,7 @@ static void set_one(struct safestart_conf *conf, const char *key, const char *va
 	free(why);
 }
 
-/* "key=value", a line each; without an equals sign the value is "". */
+/* "key=value", one per line; without an equals sign the value is "". */
 static void set_all(struct safestart_conf *conf, char *text, size_t why_size)
 {
 	for (char *line = text; line != NULL;) {
@@ -170,15 +170,15 @@ static void hold_open(struct safestart_conf *conf, size_t why_size)
 		safestart_free(status);
 		safestart_free(metrics);
 		int closed;
-		/* It waits for run_timeout, which may be a nanosecond. */
+		/* Close waits for run_timeout, which may be a nanosecond. */
 		while ((closed = safestart_close(ss)) == -ETIMEDOUT)
 			HOLD(short_timeout);
 		HOLD(closed == 0);
 	} else {
 		HOLD(why_size < 2 || why[0] != '\0');
 	}
-	/* What is contradictory for open is so for check, and the other way round but for the
-	 * source. */
+	/* What open finds contradictory, check finds too, and the other way round, except for
+	 * the source. */
 	int checked = safestart_check(conf, "[{\"targets\":[\"h:1\"]}]", why, why_size);
 	hold_words(why, why_size);
 	HOLD(error < 0 || checked == 0 || checked == -ERANGE || checked == -E2BIG);
@@ -198,9 +198,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, input.at, length);
 	text[length] = '\0';
 	set_all(conf, text, why_size);
-	/* Nothing is dispatched, so nothing is read or written; threads would only cost time. */
+	/* Nothing is dispatched, so nothing is read or written; threads would only take time. */
 	HOLD(safestart_conf_set(conf, "thread", "no", NULL, 0) == 0);
-	/* Its thread would make directories and sockets wherever the fuzzer says. */
+	/* Its thread would create directories and sockets at any path that the fuzzer makes up. */
 	free(conf->settings.control);
 	conf->settings.control = NULL;
 	hold_open(conf, why_size);

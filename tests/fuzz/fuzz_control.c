@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes at the control socket, in any pieces: each line is answered by whole lines of JSON, or
- * it is the last; what a line means is clean; and nothing is left when the client has gone. */
+/* Any bytes at the control socket, in any pieces: each line is answered by whole lines of JSON,
+ * or is the last one; what the parser makes of a line is clean; and nothing is left when the
+ * client has disconnected. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -58,7 +59,7 @@ static struct safestart *opened(void)
 	return ss;
 }
 
-/* Every line that comes is whole. */
+/* Every line that arrives is complete. */
 static void hold_answers(int fd)
 {
 	static char lines[1 << 20];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A byte string as a little program that drives one handle, against a simple model of it: settings
- * first, then one operation after another; at the end everything is closed and accounted for. Time
- * is made up. */
+/* A byte string is a small program that drives one handle, compared with a simple model of it:
+ * settings first, then one operation after another. At the end everything is closed and
+ * accounted for. Time is simulated. */
 #include <errno.h>
 #include <jansson.h>
 #include <sys/wait.h>
@@ -13,10 +13,10 @@
 #define SLOTS 4
 
 static struct safestart *ss;
-static bool closing; /* close was called and gave up: nobody reads any more */
+static bool closing; /* close was called and gave up: no reading any more */
 static int forks;
 
-/* What a reader holds: it stays what it was. Slot 0 borrows, the others own. */
+/* What a reader holds: it must not change. Slot 0 borrows, the others own. */
 static struct slot {
 	const struct safestart_snapshot *snapshot;
 	uint8_t nodes[IDS];
@@ -43,7 +43,7 @@ static void check(void)
 	}
 }
 
-/* With nobody inside and nothing under way, only what is live is left. */
+/* With no reader and no run, only the live generation is left. */
 static void check_flat(void)
 {
 	bool quiet = !closing && model.current == NULL;
@@ -65,7 +65,7 @@ static void dispatch(int timeout_ms)
 	check_flat();
 }
 
-/* ---- Asking and waiting ---- */
+/* ---- Requests and waits ---- */
 
 static void request(struct input *input)
 {
@@ -128,7 +128,7 @@ static void ask_status(struct input *input)
 		       (slots[i].snapshot != NULL && !slots[i].foreign && slots[i].nodes[id] != 0);
 	for (int i = 0; i < RUNS; i++)
 		runs = runs || model.run[i].run != NULL;
-	for (int i = 0; i < SLOTS; i++) /* what a fork inherited or a reader left a moment ago */
+	for (int i = 0; i < SLOTS; i++) /* what a fork inherited, or what a reader left just now */
 		runs = runs || slots[i].foreign;
 	int state = safestart_node_state(ss, application_id(id), why, sizeof(why));
 	hold_words(why, sizeof(why));
@@ -161,7 +161,7 @@ static void take(struct input *input)
 		return;
 	if (slot == slots) {
 		slot->snapshot = safestart_read_lock(ss);
-		/* A reader on another thread: the grace periods here are ours. */
+		/* A reader on another thread: the grace periods here are simulated. */
 		safestart_read_unlock(ss);
 		virtual_borrow(true);
 	} else {
@@ -271,7 +271,7 @@ static void close_early(void)
 	HOLD((result == -EDEADLK && owed) || (result == -ETIMEDOUT && borrowed));
 }
 
-/* Every ticket gets its answer: time passes, callbacks do as they should. */
+/* Every ticket gets its outcome: time passes, and callbacks do as they should. */
 static void settle(void)
 {
 	static const struct script fine;
@@ -308,9 +308,8 @@ static void end(void)
 	application_end();
 }
 
-/* In a child everything goes on, with the same program; the parent waits for it and then goes on
- * itself. Only without sanitizers: their allocators are not fork-safe, and libFuzzer is one
- * process. */
+/* The child goes on with the same program; the parent waits for it and then goes on itself. Only
+ * without sanitizers: their allocators are not fork-safe, and libFuzzer is one process. */
 static void fork_here(void)
 {
 #ifdef FUZZ_FORK
@@ -405,7 +404,7 @@ static void set(struct safestart_conf *conf, const char *key, const char *value)
 	HOLD(safestart_conf_set(conf, key, value, NULL, 0) == 0);
 }
 
-/* What last_good has: what can't be used counts as nothing. */
+/* The content of last_good: unusable content counts as nothing. */
 static void keep(struct input *input, struct safestart_conf *conf)
 {
 	int count = input_byte(input) & 3;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as a document: taken or refused in clean words, in memory that is in proportion; what
- * is taken is the same set after a round trip, in any order of its groups and with each of them
- * twice. */
+/* Any bytes as a document: accepted, or refused with a clean message, in an amount of memory
+ * that is in proportion. An accepted document is the same set after a round trip, in any order
+ * of its groups, and with each group twice. */
 #include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
@@ -59,7 +59,7 @@ void __wrap_free(void *memory)
 	__real_free(memory);
 }
 
-/* ---- What has to hold of a set ---- */
+/* ---- What has to hold for a set ---- */
 
 static const struct nodeset_limits generous = {.max_bytes = (size_t)1 << 40, .max_nodes = 1 << 30};
 
@@ -106,8 +106,8 @@ static void hold_round_trip(const struct nodeset *set)
 	free(json);
 }
 
-/* Nothing changes from a set to itself; from nothing, all of it is new; to nothing, all of it goes.
- */
+/* From a set to itself nothing changes; from the empty set all nodes are added; to the empty set
+ * all are removed. */
 static void hold_plans(const struct nodeset *set)
 {
 	struct nodeset nothing = {0};
@@ -145,7 +145,7 @@ static json_t *turned(json_t *group)
 	return copy;
 }
 
-/* The groups backwards, each of them twice, its labels in either order. */
+/* The groups in reverse order, each of them twice, with its labels in either order. */
 static void hold_order_is_nothing(const struct nodeset *set, const char *text, size_t size)
 {
 	json_t *root = json_loadb((const char *)text, size,
@@ -162,7 +162,8 @@ static void hold_order_is_nothing(const struct nodeset *set, const char *text, s
 	HOLD(json != NULL);
 	HOLD(nodeset_parse(&again, json, strlen(json), &generous, NULL, 0) == 0);
 	HOLD(same_nodes(set, again));
-	for (size_t i = 0; i < set->fault_count; i++) /* the unnamed are named by their position */
+	for (size_t i = 0; i < set->fault_count;
+	     i++) /* entries without a name are named by their position */
 		HOLD(strncmp(set->faults[i].id, "entry ", 6) == 0 ||
 		     nodeset_find_fault(again, set->faults[i].id) != NULL);
 	nodeset_unref(again);
@@ -171,7 +172,7 @@ static void hold_order_is_nothing(const struct nodeset *set, const char *text, s
 	__wrap_free(json);
 }
 
-/* What an operator is told beforehand is what will be. */
+/* safestart_check() says before what the library does later. */
 static void hold_check_agrees(const char *text, const struct nodeset_limits *limits, int error,
 			      const struct nodeset *set, const char *words)
 {
@@ -195,7 +196,7 @@ static void hold_check_agrees(const char *text, const struct nodeset_limits *lim
 	free(why);
 }
 
-/* Cut short, the words are the beginning of the same words. */
+/* A text that is cut is the beginning of the whole text. */
 static void hold_cut_words(const char *text, size_t size, const struct nodeset_limits *limits,
 			   size_t why_size, const char *words)
 {
@@ -209,7 +210,7 @@ static void hold_cut_words(const char *text, size_t size, const struct nodeset_l
 	free(why);
 }
 
-/* The first byte: which limits, and how much room there is for the words. */
+/* The first byte: which limits, and how long the text may be. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};

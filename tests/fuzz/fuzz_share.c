@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as the state of a lock that is shared, then a life of several processes with it: what
- * is taken prints as itself; nobody leaves without an outcome that covers him, nobody is stuck, and
- * a closed batch is entered by nobody. */
+/* Any bytes as the state of a shared lock, then the life of several processes that use it: an
+ * accepted state prints as itself; every process that leaves has an outcome that covers it; no
+ * process is stuck; no process enters a closed batch. */
 #include "fuzz.h"
 #include "lock/share.h"
 #include "safestart/safestart.h"
@@ -24,7 +24,7 @@ static uint64_t number(struct input *input)
 	return value;
 }
 
-/* Text from the input, with the checksum it needs to be looked at; or rubbish as it is. */
+/* Text from the input, with a valid checksum so that it is read; or garbage as it is. */
 static void fill(struct input *input, char *bytes, size_t size)
 {
 	size_t length = (size_t)number(input) % size,
@@ -87,7 +87,7 @@ static void ends(struct world *world, struct input *input, struct share_done *do
 	for (size_t i = 0; i < 8; i++)
 		outcome.message[i] = (char)input_byte(input);
 	if (done->id == id && done->count > 0 && done->outcomes[0].sequence >= sequence)
-		return; /* nobody closes a batch twice */
+		return; /* no batch is closed twice */
 	share_publish(done, id, &outcome, now);
 	share_print_done(done, world->done);
 }
@@ -129,7 +129,7 @@ static void step(struct world *world, struct input *input, int64_t now)
 		share_print_open(&open, world->open);
 		world->closed = sequence;
 		world->id = open.id;
-		if (input_byte(input) % 4 != 0) /* else it dies */
+		if (input_byte(input) % 4 != 0) /* otherwise it is killed */
 			ends(world, input, &done, open.id, sequence, now);
 	}
 }
@@ -137,7 +137,7 @@ static void step(struct world *world, struct input *input, int64_t now)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	/* Odd: nobody guesses what is to come. */
+	/* Odd values: an id that cannot be guessed. */
 	struct world world = {.fresh = UINT64_C(0x5851f42d4c957f2d)};
 	int64_t now = 1000;
 
@@ -149,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (input.left > 0) {
 		unsigned what = input_byte(&input);
 		now += what % 2 == 0 ? (int64_t)(number(&input) % 1000000000000) : 0;
-		if (what % 32 == 31) { /* somebody spoils it */
+		if (what % 32 == 31) { /* another program damages it */
 			fill(&input, what & 64 ? world.open : world.done,
 			     what & 64 ? sizeof(world.open) : sizeof(world.done));
 			world.id = 0;

@@ -84,7 +84,7 @@ static int judge(size_t live, size_t count, bool forced)
 	return count < model.min_nodes ? -ERANGE : 0;
 }
 
-/* ---- A run's way ---- */
+/* ---- The steps of a run ---- */
 
 static void conclude(struct model_run *run, int verdict, int error)
 {
@@ -141,7 +141,7 @@ static void recall_force(struct model_run *run)
 	model.forced = run->wanted;
 }
 
-/* What the source's answer comes to: 0 with or without a set, or -errno. */
+/* The result of the source's answer: 0 with or without a set, or -errno. */
 static int gathered(struct model_run *run, int result)
 {
 	model.previous_complete = true;
@@ -411,11 +411,11 @@ int model_node_state(int id, bool held_by_reader, bool held_by_run)
 	if (wanted != 0)
 		return SAFESTART_NODE_ANNOUNCED;
 	if (desired != NULL && id == ID_OF_ENTRY_2 && (desired->unnamed & 2))
-		return SAFESTART_NODE_QUARANTINED; /* it goes by that name */
+		return SAFESTART_NODE_QUARANTINED; /* it has that name */
 	return held_by_reader || held_by_run ? SAFESTART_NODE_RETIRED : SAFESTART_NODE_UNKNOWN;
 }
 
-/* The child starts with what is live and wanted, and nothing else of the parent's. */
+/* The child starts with the live and the desired set of the parent, and with nothing else. */
 void model_forked(void)
 {
 	memset(model.run, 0, sizeof(model.run));

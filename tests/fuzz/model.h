@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A simple model of one handle: which nodes are wanted and live, which run is where, what has to
- * come of it. It is told what goes in (requests, sets, what callbacks return, when they return) and
- * says what has to come out. */
+/* A simple model of one handle: which nodes are desired and live, where each run is, and what
+ * its result has to be. It gets the input (requests, sets, what callbacks return, when they
+ * return) and says what the output has to be. */
 #ifndef FUZZ_MODEL_H
 #define FUZZ_MODEL_H
 
@@ -35,13 +35,14 @@ struct model_run {
 	int64_t deadline;
 	enum model_at at; /* what has to happen next, or is happening */
 	bool asked, forced;
-	bool later, finished; /* it answered LATER; its finish has been called */
+	bool later, finished; /* it returned LATER; its finish has been called */
 	bool expired, cancelled, settled, answered, concluded;
 	int finish_error;
 	bool handed, unchanged, had_previous; /* what the source did */
 	struct model_set gathered, wanted;
 	bool any; /* there is a wanted set */
-	/* Last_good's, for want of another: what the source did is the verdict all the same. */
+	/* The set is that of last_good, because there is no other; what the source did is still
+	 * the verdict. */
 	bool from_kept;
 	int kept_verdict, kept_error;
 	uint8_t candidate[IDS];
@@ -59,7 +60,7 @@ struct model {
 
 	struct model_set kept; /* what last_good had at the start */
 	bool kept_any;
-	bool keep_due; /* what went live is to be kept */
+	bool keep_due; /* the set that went live has to be saved */
 	bool pushed;   /* or there is a document at the source */
 	struct model_set desired;
 	struct model_set shown; /* what the newest run was to apply */
@@ -73,7 +74,7 @@ struct model {
 
 	uint64_t runs, ticket, answered, requests; /* requests: in the open batch */
 	bool force;                                /* one of them */
-	bool retry_owed, first;                    /* runs that nobody has to ask for */
+	bool retry_owed, first;                    /* runs that need no request */
 	int64_t earliest;                          /* start of the next run */
 	struct {
 		int verdict;
@@ -94,20 +95,20 @@ size_t model_faults(const struct model_set *set);
 /* What goes in. */
 void model_request(uint64_t ticket, bool force);
 void model_shutdown(void);
-void model_turn(void); /* the loop has looked at the clock */
+void model_turn(void); /* the loop has read the clock */
 void model_forked(void);
 
 struct model_run *model_begin(struct safestart_run *run);
 struct model_run *model_find(uint64_t number);
 /* A callback has returned: the run goes on, stays or is given up. */
 void model_returned(struct model_run *run, int result);
-/* What safestart_run_finish() has to say. */
+/* What safestart_run_finish() has to return. */
 int model_finish(struct model_run *run, int error);
 
 /* What comes out. */
 void model_outcome(const struct safestart_outcome *outcome);
 int model_node_state(int id, bool held_by_reader, bool held_by_run);
 unsigned model_later_open(void); /* LATER runs that nothing has ended yet */
-unsigned model_owed(void);       /* whose finish is owed */
+unsigned model_owed(void);       /* that still have to be finished */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs a fuzz target over files and directories, without libFuzzer: what was once found stays
- * found, with every compiler. */
+/* Runs a fuzz target on files and directories, without libFuzzer: with every compiler, an input
+ * that was found once is tried again. */
 #include <dirent.h>
 #include <sys/stat.h>
 
@@ -25,7 +25,7 @@ static void run_file(const char *path)
 	fclose(file);
 	if (getenv("FUZZ_VERBOSE") != NULL)
 		fprintf(stderr, "%s\n", path);
-	/* Exactly as long as it is: reading past the end must be seen. */
+	/* A buffer of exactly this length: a read past its end must be seen. */
 	data = realloc(data, size > 0 ? size : 1);
 	LLVMFuzzerTestOneInput(data, size);
 	free(data);

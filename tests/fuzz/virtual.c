@@ -68,7 +68,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 	return 0;
 }
 
-/* A timer is an eventfd that we make readable. */
+/* A timer is an eventfd that these functions make readable. */
 int __wrap_timerfd_create(int clock, int flags)
 {
 	HOLD(clock == CLOCK_MONOTONIC && flags == (TFD_CLOEXEC | TFD_NONBLOCK));
@@ -83,14 +83,14 @@ int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
 	int64_t at = (int64_t)when->it_value.tv_sec * SECOND + when->it_value.tv_nsec;
 
 	HOLD(flags == TFD_TIMER_ABSTIME && before == NULL && when->it_value.tv_nsec < SECOND);
-	(void)!read(fd, &count, sizeof(count)); /* setting it takes an expiry back */
+	(void)!read(fd, &count, sizeof(count)); /* setting the timer clears an expiry */
 	timer_fd = fd;
 	armed_for = at > 0 ? at : NEVER;
 	fire_if_due();
 	return 0;
 }
 
-/* Nothing is there: time jumps to the timer, or to the timeout. To wait for ever is to hang. */
+/* Nothing is due: time jumps to the timer, or to the timeout. A wait without limit would hang. */
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms)
 {
 	int count = __real_epoll_wait(fd, events, most, 0);
@@ -106,8 +106,7 @@ int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_
 	return count;
 }
 
-/* Instead of the thread that waits for grace periods: with no reader inside, they are over at once.
- */
+/* Instead of the thread that waits for grace periods: without a reader they end at once. */
 int __wrap_snapshot_reclaim(struct snapshot_home *home)
 {
 	bool passed = false;

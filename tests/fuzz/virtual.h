@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Made-up time for a handle with thread=no: the clock, the timer and epoll of the library are ours
- * (linked with --wrap), so that an hour takes no time, and the same bytes do the same at every
- * execution. */
+/* Simulated time for a handle with thread=no: the clock, the timer and epoll of the library are
+ * replaced (linked with --wrap), so an hour takes no time, and the same bytes always do the
+ * same. */
 #ifndef FUZZ_VIRTUAL_H
 #define FUZZ_VIRTUAL_H
 
@@ -14,10 +14,10 @@ void virtual_reset(void);
 int64_t virtual_now(void);
 void virtual_advance(int64_t ns);
 
-/* A reader that is inside: grace periods are over when there is none. */
+/* A reader that is inside: grace periods end when there is none. */
 void virtual_borrow(bool inside);
 
-/* Called at the end of every wait of the loop, before the library looks at anything. */
+/* Called at the end of every wait of the loop, before the library checks anything. */
 extern void (*virtual_turn)(void);
 
 #endif
