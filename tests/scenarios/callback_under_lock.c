@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * callback_under_lock yes|no RUNS - an application with one big lock. Its threads hold it around
- * every call of the library, its callbacks take it as well, and call everything back. `yes`: the
- * library's own threads; `no`: a thread of ours dispatches. One line says what came of it; 0 when
- * nothing waited for ever and every answer was the promised one.
- */
+/* callback_under_lock yes|no RUNS - an application with one big lock. Its threads hold it around
+ * every call of the library; its callbacks take it too, and call every function back. `yes`: the
+ * library's own threads; `no`: a thread of the application dispatches. Prints one line with the
+ * result; exits 0 if no thread waited for ever and every result was the promised one. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -34,7 +32,7 @@ static const char *const kinds[KINDS] = {"prepare", "restart",     "outcome",
 					 "retire",  "retire_node", "log"};
 
 static struct safestart *handle;
-static pthread_mutex_t application; /* the big lock; it knows when its owner takes it again */
+static pthread_mutex_t application; /* the big lock; recursive: its owner may take it again */
 static _Atomic unsigned long called[KINDS], calls, wrong;
 static _Atomic bool stopping;
 static bool shut; /* guarded by application */
@@ -52,7 +50,7 @@ static void lock(const char *who)
 {
 	int error = pthread_mutex_lock(&application);
 
-	if (error != 0) { /* a callback on the thread that is in a call of its own */
+	if (error != 0) { /* a callback on a thread that is inside a call of its own */
 		fprintf(stderr, "%s was called under the application's lock: %s\n", who,
 			strerror(error));
 		abort();
@@ -122,7 +120,7 @@ static void call_everything(unsigned random)
 	IS(safestart_check(NULL, "[]", NULL, 0) == -ERANGE);
 }
 
-/* What would wait for the callback it is in. */
+/* Calls that would wait for the callback in which they are made. */
 static void wait_for_oneself(void)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -134,7 +132,7 @@ static void wait_for_oneself(void)
 	IS(safestart_close(handle) == -EDEADLK);
 }
 
-/* Two handles never meet: another one may be waited for, and closed. */
+/* Two handles share nothing: a callback may wait for another handle, and close it. */
 static void use_another(void)
 {
 	struct safestart_conf *conf = safestart_conf_new();
@@ -154,7 +152,7 @@ static void call_back(int kind)
 	unsigned long number = atomic_fetch_add(&called[kind], 1);
 
 	lock(kinds[kind]);
-	if (!shut) { /* else close is at work, and asking is answered with 0 */
+	if (!shut) { /* otherwise close is in progress, and a request returns 0 */
 		call_everything((unsigned)number);
 		wait_for_oneself();
 		if (kind <= OUTCOME && number % 16 == 0)
@@ -226,7 +224,7 @@ static void *call(void *argument)
 		random = random * 1103515245 + 12345;
 		lock("a caller");
 		call_everything(random >> 16);
-		/* For ever would be a mistake: callbacks want the lock. */
+		/* No wait without limit here: callbacks need the lock. */
 		int result = safestart_wait(handle, safestart_request_restart(handle), 1, &outcome);
 		IS(result == 0 || result == -ETIMEDOUT);
 		unlock();
@@ -295,7 +293,7 @@ static void give_up(int status)
 	_exit(status);
 }
 
-/* Until it is so, or for a minute without a sign of life. */
+/* Waits until it is so, or for a minute without progress. */
 static void await(unsigned long runs)
 {
 	const struct timespec moment = {.tv_nsec = 10 * 1000 * 1000};

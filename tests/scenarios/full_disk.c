@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* full_disk: preloaded, it makes the disk full for files whose path begins with $FULL_DISK, as long
- * as the file $FULL_DISK.full exists: half of what is written goes through, then ENOSPC. */
+/* full_disk: preloaded. As long as the file $FULL_DISK.full exists, the disk is full for files
+ * whose path begins with $FULL_DISK: half of a write goes through, then it fails with ENOSPC. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * host SOCKET KEY=VALUE... - a small application that does as it is told: libsafestart's settings
- * on the command line, one command a connection on the socket (the table is at the end). SIGHUP
- * asks for a reload, SIGTERM stops. It ends with 0 when everything that was hung on nodes and
- * generations has been given back exactly once.
- */
+/* host SOCKET KEY=VALUE... - a small application that obeys commands: libsafestart's settings on
+ * the command line, one command for each connection on the socket (the table is at the end).
+ * SIGHUP requests a reload, SIGTERM stops. It exits with 0 if all data that was attached to
+ * nodes and generations has been retired exactly once. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -32,17 +30,17 @@ enum mode {
 	MODE_REJECT
 };
 
-struct safestart *handle; /* set before SIGHUP is let through, never changed after */
+struct safestart *handle; /* set before SIGHUP is unblocked, never changed after */
 
 static struct {
 	_Atomic int mode;                /* enum mode: what prepare does */
 	_Atomic int error;               /* MODE_FAIL */
-	_Atomic int inside, most_inside; /* callbacks (but log) at the same time */
+	_Atomic int inside, most_inside; /* callbacks (except log) at the same time */
 	_Atomic int prepares, outcomes;
-	_Atomic int handed, retired; /* data hung on nodes and generations */
+	_Atomic int handed, retired; /* data attached to nodes and generations */
 	pthread_mutex_t lock;
 	char reject[64];                          /* guarded by lock; MODE_REJECT */
-	struct safestart_run *parked[PARKED_MAX]; /* guarded by lock; answered LATER */
+	struct safestart_run *parked[PARKED_MAX]; /* guarded by lock; returned LATER */
 	int parked_count;                         /* guarded by lock */
 	_Atomic int connections;
 	_Atomic bool stopping;
@@ -143,8 +141,8 @@ static void tell_nodes(FILE *to)
 	safestart_read_unlock(handle);
 }
 
-/* Every generation is live when the outcome of its run is told: "live N ID..." in the log is the
- * whole history. */
+/* A generation is live when the outcome of its run is reported: the lines "live N ID..." in the
+ * log are the whole history. */
 static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 {
 	char *text = NULL;
@@ -252,7 +250,7 @@ static void do_prepare(FILE *to, char *argument)
 	}
 }
 
-/* Everything that answered LATER, oldest first; what finish said of each. */
+/* Finishes all runs that returned LATER, oldest first, and prints each result. */
 static void do_finish(FILE *to, char *argument)
 {
 	struct safestart_run *runs[PARKED_MAX];
@@ -286,19 +284,21 @@ static const struct {
 	const char *name;
 	void (*run)(FILE *to, char *argument);
 } commands[] = {
-	{"request", do_request}, /* FLAGS: ask; the ticket */
+	{"request", do_request}, /* FLAGS: make a request; prints the ticket */
 	{"wait", do_wait},       /* TICKET: its outcome */
-	{"ask", do_ask},         /* FLAGS: ask, and the outcome */
+	{"ask", do_ask},         /* FLAGS: make a request; prints the outcome */
 	{"replace", do_replace}, /* JSON: push it, and the outcome */
 	{"nodes", do_nodes},     /* the live generation and its ids */
 	{"status", do_status},
 	{"prepare", do_prepare}, /* ok, hold, later, fail ERRNO, reject ID */
 	{"finish", do_finish},
 	{"figures", do_figures},
-	{"readers", readers_start}, /* COUNT MS: how many, how long each owns what it reads */
-	{"own", readers_own},       /* until it is disowned; the generation */
+	{"readers",
+	 readers_start},      /* COUNT MS: how many readers, and how long each owns its snapshot */
+	{"own", readers_own}, /* owns until `disown`; prints the generation */
 	{"disown", readers_disown},
-	{"borrow", readers_borrow}, /* MS: as long as no reader should; the generation */
+	{"borrow",
+	 readers_borrow}, /* MS: borrows longer than a reader should; prints the generation */
 };
 
 static void obey(FILE *to, char *line)
@@ -410,8 +410,7 @@ static int listen_on(const char *path)
 	return fd;
 }
 
-/* Nobody may use the handle any more when it is closed: those who wait are answered by the
- * shutdown. */
+/* No thread may use the handle any more when it is closed; the shutdown answers those that wait. */
 static int stop(void)
 {
 	int result;
@@ -443,14 +442,14 @@ int main(int argc, char **argv)
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGHUP);
-	/* First of all: what comes from here on is kept for us. */
+	/* First: signals that come from here on stay pending. */
 	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
 	if (argc < 2 || open_handle(argc - 2, argv + 2) < 0)
 		return 2;
 	sigaction(SIGHUP, &hangup, NULL);
 	sigemptyset(&mine);
 	sigaddset(&mine, SIGHUP);
-	/* The library takes requests from the moment it is open. */
+	/* The library accepts requests as soon as it is open. */
 	pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
 	int listener = listen_on(argv[1]);
 	if (app.driven && pthread_create(&app.driver, NULL, drive, NULL) != 0)

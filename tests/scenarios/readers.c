@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* readers: what holds a generation: slow readers that come and go, one that owns, one that borrows
+/* readers: they hold generations: slow readers that come and go, one that owns, one that borrows
  * for too long. */
 #include "host.h"
 
@@ -30,7 +30,7 @@ static void use(const struct safestart_snapshot *snapshot)
 		atomic_fetch_add(&((struct data *)safestart_node_data(node))->uses, 1);
 }
 
-/* Owns a generation for a while, again and again; a borrow in between. */
+/* Owns a generation for a while, again and again, with a borrow in between. */
 static void *read_slowly(void *unused)
 {
 	(void)unused;
@@ -91,7 +91,7 @@ void readers_disown(FILE *to, char *argument)
 	fputs("ok\n", to);
 }
 
-/* What the header forbids: to block inside. */
+/* Does what the header forbids: it blocks inside a borrow. */
 void readers_borrow(FILE *to, char *argument)
 {
 	const struct safestart_snapshot *live = safestart_read_lock(handle);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* registry: a source as somebody would write it in an afternoon: one blocking HTTP request, no time
- * limit of its own, no notification. What it gets wrong must not matter. */
+/* registry: a source of the kind that is written in an afternoon: one blocking HTTP request, no
+ * time limit of its own, no notification. Its faults must not matter. */
 #include "host.h"
 
 #include <arpa/inet.h>
@@ -37,7 +37,8 @@ static int connect_to(const char *port)
 	return fd >= 0 ? fd : -errno;
 }
 
-/* Everything up to the end of the connection, with a NUL byte; free() it. NULL: errno says why. */
+/* Reads everything up to the end of the connection, with a NUL byte; free() it. NULL: error in
+ * errno. */
 static char *exchange(int fd, size_t limit)
 {
 	char *text = NULL;
@@ -74,7 +75,7 @@ static int registry_gather(void *state, struct safestart_gather *gather)
 	else if (status != 200)
 		error = safestart_gather_fail(gather, -EIO, "the registry answers with an error");
 	else
-		/* Cut short? that shows in the document. */
+		/* A cut answer shows in the document. */
 		error = safestart_gather_json(gather, body + 4, strlen(body + 4));
 	free(text);
 	return error;

@@ -34,7 +34,7 @@ void pass_a_moment(void)
 		pause_a_moment();
 }
 
-/* A signal in between, or less than was asked for: nobody is to notice. */
+/* A signal in between, or less than was requested: the library has to hide it. */
 bool is_to_go_unnoticed(void)
 {
 	return now.error == FAILING_SHORT ||
@@ -43,8 +43,8 @@ bool is_to_go_unnoticed(void)
 		 strcmp(now.site.call, "epoll_wait") == 0));
 }
 
-/* A step has failed: it may, if a call was made to fail, with its error and in words. It has to
- * work the next time, or when what lasts is over: twice is enough. */
+/* A step has failed. It may, if a call was made to fail, with that error and a message. It has
+ * to work the next time, or when a lasting failure has ended: twice is enough. */
 void excuse(int error, const char *words)
 {
 	ck_assert_msg(failing_injected() > now.excused, "%s: %d for no reason: %s", life_name(),
@@ -62,7 +62,7 @@ void excuse(int error, const char *words)
 
 /* ---- The application ---- */
 
-/* Data of ours for a node, for the generation with NULL. */
+/* Our data for a node; with NULL for the generation. */
 static int hang(struct safestart_run *run, const struct safestart_node *node)
 {
 	void *data = malloc(8);
@@ -129,7 +129,7 @@ static void log_line(int level, const char *message, void *user_data)
 		now.said_stale = true;
 }
 
-/* ---- Steps: each works in the end, or fails in words ---- */
+/* ---- Steps: each works in the end, or fails with a message ---- */
 
 void set(struct safestart_conf *conf, const char *key, const char *value)
 {
@@ -178,7 +178,7 @@ void opens(struct safestart_conf *conf, bool later)
 	safestart_conf_free(conf);
 }
 
-/* A generation goes live with all that was hung on it. */
+/* A generation goes live with all data that was attached to it. */
 static bool has_its_data(void)
 {
 	const struct safestart_snapshot *live = safestart_read_lock(now.ss);
@@ -193,7 +193,7 @@ static bool has_its_data(void)
 	return has;
 }
 
-/* Are these live? Until they are, it is what was live before. */
+/* Are these nodes live? Until they are, the old set has to be live. */
 static bool are_live(const char *ids, const char *before)
 {
 	const char *live = live_ids(now.ss);
@@ -213,14 +213,14 @@ void becomes(const char *ids)
 	TRUE(has_its_data());
 }
 
-/* A request has one answer, and it is a true one. `refused`: the source is no good. */
+/* A request has one outcome, and a true one. `refused`: the source is unusable. */
 void answers(uint64_t ticket, bool refused)
 {
 	struct safestart_outcome ended = {.size = sizeof(ended)};
 
 	TRUE(ticket != 0);
 	int result = safestart_wait(now.ss, ticket, now.lasting ? 50 : 20000, &ended);
-	/* There is no memory for a run, and thus none for an answer. */
+	/* There is no memory for a run, and so none for an outcome. */
 	if (result == -ETIMEDOUT && now.lasting) {
 		failing_stop();
 		result = safestart_wait(now.ss, ticket, 20000, &ended);
@@ -259,7 +259,7 @@ void edits(const char *id, const char *address, const char *ids)
 	becomes(ids);
 }
 
-/* What is told is told whole, or not at all. */
+/* What is reported is complete, or not there at all. */
 void tells(void)
 {
 	static const char *const parts[] = {"\"summary\":",
@@ -336,7 +336,7 @@ bool asks(const char *path, const char *line, const char *words)
 				break;
 		}
 	}
-	/* Hung up on, perhaps, but not left waiting. */
+	/* The client may be disconnected, but must not be left waiting. */
 	ck_assert_msg(n >= 0 || errno == ECONNRESET || now.lasting,
 		      "%s: asked %s, got \"%.*s\", then: %s", life_name(), line, (int)length,
 		      answer, strerror(errno));
@@ -354,7 +354,7 @@ bool has_words(const char *path, const char *words)
 		text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
 		fclose(file);
 	}
-	/* Whole, or not there. */
+	/* Complete, or not there. */
 	size_t length = strlen(text);
 	ck_assert_msg(length == 0 || (text[0] == '[' && text[length - 1] == ']'), "%s: %s: %s",
 		      life_name(), path, text);
@@ -366,7 +366,7 @@ void closes(void)
 	int64_t begun = now_ms();
 	int result = safestart_close(now.ss);
 
-	if (result == -ETIMEDOUT && now.lasting) { /* no thread for whatever has to be done */
+	if (result == -ETIMEDOUT && now.lasting) { /* no thread for the work that is due */
 		failing_stop();
 		begun = now_ms();
 		result = safestart_close(now.ss);

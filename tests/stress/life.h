@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* life: the steps of a handle's life while calls of it fail (support/failing.h): each step works in
- * the end, or fails in words and works when it is done again. For one handle at a time. */
+/* life: the steps of a handle's life while its calls fail (support/failing.h). Each step works
+ * in the end, or fails with a message and works when it is repeated. For one handle at a time. */
 #ifndef LIFE_H
 #define LIFE_H
 
 #include "support/failing.h"
 #include "support/support.h"
 
-/* One address is longer than jansson's first buffer. No string is just as long as one, 16 or 32
- * bytes with its quotes: jansson 2.14 then reads beyond it when the next one can't be had. */
+/* One address is longer than jansson's first buffer. No string has exactly 16 or 32 bytes with
+ * its quotes: jansson 2.14 then reads beyond the buffer when the next one cannot be allocated. */
 #define NODE(id, address) \
 	"{\"targets\":[\"" address "\"],\"labels\":{\"id\":\"" id "\",\"zone\":\"z\"}}"
 #define AB "[" NODE("a", "h1:1") "," NODE("b", "h2:1") "]"
@@ -18,10 +18,10 @@
 	"[" NODE("a", "h1:1") "," NODE("b", "storage-9.example.org:1") "," NODE( \
 		"c", "h3:1") "," NODE("r", "h4:1") "," NODE("x", "h5:0") "]"
 
-/* What is being lived, and what fails meanwhile. */
+/* The life that is being played, and what fails meanwhile. */
 struct life {
 	const char *scene;
-	struct failing_site site; /* where NULL and no call: nothing fails */
+	struct failing_site site; /* if this is NULL and there is no call, nothing fails */
 	unsigned nth;
 	int error;
 	bool lasting;
@@ -40,7 +40,7 @@ const char *life_name(void);
 
 void pass_a_moment(void);
 
-/* As EVENTUALLY; what lasts is over after a while. */
+/* As EVENTUALLY; a lasting failure ends after a while. */
 #define UNTIL(condition)                                                                    \
 	do {                                                                                \
 		int64_t begun_ = now_ms();                                                  \
@@ -53,26 +53,26 @@ void pass_a_moment(void);
 		}                                                                           \
 	} while (0)
 
-/* A step has failed: it may, if a call was made to fail, with its error and in words. It has to
- * work the next time, or when what lasts is over: twice is enough. */
+/* A step has failed. It may, if a call was made to fail, with that error and a message. It has
+ * to work the next time, or when a lasting failure has ended: twice is enough. */
 void excuse(int error, const char *words);
 
-/* A signal in between, or less than was asked for: nobody is to notice. */
+/* A signal in between, or less than was requested: the library has to hide it. */
 bool is_to_go_unnoticed(void);
 
 void set(struct safestart_conf *conf, const char *key, const char *value);
 struct safestart_conf *new_conf(void);
-/* Consumes conf; later: prepare answers LATER, and there is a restart. */
+/* Frees conf; later: prepare returns LATER, and there is a restart. */
 void opens(struct safestart_conf *conf, bool later);
-void becomes(const char *ids); /* it is live, in the end; until then what was live before */
-/* One answer, and a true one; refused: the source is no good. */
+void becomes(const char *ids); /* it is live in the end; until then the old set is */
+/* One outcome, and a true one; refused: the source is unusable. */
 void answers(uint64_t ticket, bool refused);
 void pushes(const char *document, const char *ids);
 void edits(const char *id, const char *address, const char *ids); /* address NULL: withdraws it */
-void tells(void); /* what is told is told whole, or not at all */
-/* At the control socket: is it answered, wholly, by such words? */
+void tells(void); /* what is reported is complete, or not there at all */
+/* At the control socket: is the request answered, completely, by this text? */
 bool asks(const char *path, const char *line, const char *words);
-/* Of last_good, which is whole whenever it is looked at. */
+/* The set in last_good, which is complete at any time. */
 bool has_words(const char *path, const char *words);
 void closes(void);
 

@@ -11,7 +11,7 @@
 #include "support/support.h"
 
 #define UNCOVERED \
-	50 /* of one asker, at most: many small batches, and a count that does not saturate */
+	50 /* of one thread, at most: many small batches, and a count that does not saturate */
 #define MILLISECOND 1000000
 #define REASON_DIGITS 12
 
@@ -20,7 +20,7 @@ static uint64_t (*ask)(const char *reason);
 static uint64_t requests;
 static uint64_t *counted; /* the looker's, by ticket */
 static bool interrupted;
-static _Atomic uint64_t covered_by_now; /* relaxed: a hint for when to go on */
+static _Atomic uint64_t covered_by_now; /* relaxed: a hint for when to continue */
 static _Atomic int at_work;
 static _Atomic bool errno_spoilt;
 static __thread struct asker *me;
@@ -30,7 +30,7 @@ static uint64_t value_of(const struct written *written, uint64_t n)
 	return (n + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ (uintptr_t)written;
 }
 
-/* "a000000000042a000000000042": torn, its halves differ. No printf in a signal handler. */
+/* "a000000000042a000000000042": its halves differ if it is torn. No printf in a signal handler. */
 static void make_reason(char *reason, int who, uint64_t n)
 {
 	char *half = reason + 1 + REASON_DIGITS;
@@ -164,7 +164,7 @@ static bool look(struct written *written, uint64_t covered)
 {
 	uint64_t ticket, n = written->looked;
 
-	if (covered < most_tickets() && written->seen[covered] == 0) /* the first look counts */
+	if (covered < most_tickets() && written->seen[covered] == 0) /* the first check counts */
 		written->seen[covered] =
 			atomic_load_explicit(&written->count, memory_order_relaxed);
 	for (; n < written->size; n++) {
@@ -213,7 +213,8 @@ bool askers_gave(const char *reason, uint64_t ticket)
 	if (strcmp(whole, reason) != 0 || n >= written->size)
 		return false;
 	uint64_t its = atomic_load_explicit(&written->tickets[n], memory_order_relaxed);
-	/* The reason came through the door as well, and with it what was written before. */
+	/* The reason came through the door as well, and with it everything that was written
+	 * before. */
 	return (its == 0 || its >= ticket) && written->plain[n] == value_of(written, n);
 }
 

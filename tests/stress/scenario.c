@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A life of a handle, told line by line: requests, windows, retries, deadlines, reconciles, waits.
- * Told again under another wall clock (tests/clocks, tests/support/clock.c) it has to be the same
- * to the letter, but for lengths of time. */
+/* The life of a handle, printed line by line: requests, windows, retries, deadlines, reconciles,
+ * waits. Under another wall clock (tests/clocks, tests/support/clock.c) the output has to be the
+ * same, except for lengths of time. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -28,7 +28,7 @@ static unsigned (*readings)(void);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE *story;
 static _Atomic int failures_left, outcomes, laters_left;
-static _Atomic int told_at_most; /* outcomes, in a chapter that goes on by itself */
+static _Atomic int told_at_most; /* outcomes, in a chapter that needs no request */
 static _Atomic bool hold, inside;
 static struct safestart_run *_Atomic open_run;
 
@@ -46,7 +46,7 @@ static void tell(const char *format, ...)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Far ahead and far back by turns: the whole day of the wall clock is another after each call. */
+/* Far ahead and far back in turn: after each call the wall clock shows another day. */
 static void step(void)
 {
 	static _Atomic unsigned steps;
@@ -154,8 +154,8 @@ static struct safestart *open_story(const char *first, ...)
 	return ss;
 }
 
-/* Told when so many runs have ended, for they are told by other threads. Whoever hangs in `prepare`
- * may go on before. */
+/* Prints when so many runs have ended, because other threads print their outcomes. The callback
+ * that hangs in `prepare` may continue before. */
 static void tell_wait(struct safestart *ss, uint64_t ticket, int timeout_ms, int ended)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -187,7 +187,7 @@ static void tell_status(struct safestart *ss)
 	safestart_free(metrics);
 }
 
-/* The request was noticed: it is known when its run starts. */
+/* The request was noticed: the start of its run is known. */
 static bool is_noticed(struct safestart *ss, uint64_t ticket)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -204,8 +204,7 @@ static void tell_end(struct safestart *ss)
 
 /* ---- Chapters ---- */
 
-/* Its run is told before the next line is: a window of its own, kept to the millisecond downwards.
- */
+/* Its run is printed before the next line: a window of its own, rounded down to milliseconds. */
 static void windows(void)
 {
 	struct safestart *ss = open_story("debounce=60ms", "max_delay=60ms", NULL);
@@ -236,7 +235,7 @@ static void *step_again_and_again(void *stop)
 	return NULL;
 }
 
-/* Waits and their timeouts, the clock jumping all the while. */
+/* Waits and their timeouts, while the clock jumps all the time. */
 static void waits(void)
 {
 	struct safestart *ss = open_story("debounce=1h", "max_delay=1h", NULL);
@@ -262,7 +261,7 @@ static void waits(void)
 	tell_end(ss);
 }
 
-/* What comes during a run is one further run. */
+/* Requests during a run are one further run. */
 static void during_a_run(void)
 {
 	struct safestart *ss = open_story("debounce=0", NULL);
@@ -295,7 +294,7 @@ static void retries(void)
 	tell_end(ss);
 }
 
-/* Past its deadline: one that finishes later, then one that hangs. */
+/* Past its deadline: a run that finishes later, then one that hangs. */
 static void deadlines(void)
 {
 	struct safestart *ss =
@@ -308,13 +307,13 @@ static void deadlines(void)
 	tell_wait(ss, ticket, -1, 1);
 	tell("finished: %d", safestart_run_finish(atomic_load(&open_run), 0));
 	atomic_store(&hold, true);
-	/* The last by itself, for it has returned. */
+	/* The last one ends by itself, because it has returned. */
 	tell_wait(ss, safestart_request(ss, SAFESTART_URGENT, NULL), -1, 3);
 	tell_status(ss);
 	tell_end(ss);
 }
 
-/* A file, read again without being asked. */
+/* A file, re-read without a request. */
 static void reconciles(const char *path)
 {
 	char setting[300], next[300];
@@ -354,7 +353,7 @@ int main(int argc, char **argv)
 	deadlines();
 	if (readings != NULL && readings() != 0)
 		tell("libsafestart read the wall clock %u times", readings());
-	reconciles(argv[2]); /* the file's own times are wall clock */
+	reconciles(argv[2]); /* the times of the file itself are wall clock times */
 	fclose(story);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Every call fails once: each allocation and each system call of the library, one after another,
- * through the whole life of a handle. Whatever fails, it is said in words, what is live stays live,
- * nothing is left behind, and the handle does its job as soon as the calls work again. */
+ * through the whole life of a handle. Whatever fails, there is a message, the live set stays
+ * live, nothing is left behind, and the handle does its job as soon as the calls work again. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -47,7 +47,8 @@ static void pushed_driven(void)
 	pushed();
 }
 
-/* The directory of a relative path is the one it was opened in, and there is a link on the way. */
+/* A relative path belongs to the directory in which the handle was opened, and there is a link
+ * on the way. */
 static void from_file(void)
 {
 	struct safestart_conf *conf = new_conf();
@@ -60,7 +61,7 @@ static void from_file(void)
 	ck_assert_int_eq(chdir(scratch()), 0);
 	set(conf, "source", "file:link.json");
 	set(conf, "last_good", "kept.json");
-	/* All the rest is made good without. */
+	/* Everything else is repaired without a request. */
 	set(conf, "reconcile",
 	    now.site.call != NULL && (strcmp(now.site.call, "inotify_add_watch") == 0 ||
 				      strcmp(now.site.call, "readlink") == 0)
@@ -77,13 +78,13 @@ static void from_file(void)
 	UNTIL(has_words(kept, "storage-9.example.org:1"));
 	if (now.lasting)
 		failing_stop();
-	/* From here on it is watched, whatever was not to be had before. */
+	/* From here on the file is watched, whatever was not available before. */
 	answers(safestart_request_restart(now.ss), false);
-	replace_file(scratch_path("real.json"), AB_MOVED); /* nobody asks */
+	replace_file(scratch_path("real.json"), AB_MOVED); /* without a request */
 	becomes("a b");
 	UNTIL(has_words(kept, "storage-9.example.org:1") && !has_words(kept, "h3:1"));
 	closes();
-	/* What is made good at once need not be said. */
+	/* What is repaired at once need not be logged. */
 	TRUE(now.site.call == NULL ||
 	     (strcmp(now.site.call, "inotify_add_watch") != 0 &&
 	      strcmp(now.site.call, "readlink") != 0) ||
@@ -96,7 +97,7 @@ static void from_file_driven(void)
 	from_file();
 }
 
-/* A process that starts while the source is no good. */
+/* A process that starts while the source is unusable. */
 static void from_kept(void)
 {
 	struct safestart_conf *conf = new_conf();
@@ -120,7 +121,7 @@ static void from_kept(void)
 	closes();
 }
 
-/* A source of the application's, with settings of its own, that finishes later; so does prepare. */
+/* A source of the application, with settings of its own, that finishes later; so does prepare. */
 static const char *handed_over;
 
 static int added_open(void **state, const struct safestart_source_conf *conf, char *why,
@@ -189,7 +190,7 @@ static void controlled(void)
 
 	snprintf(path, sizeof(path), "%s/ctl", scratch());
 	set(conf, "control", path);
-	set(conf, "reconcile", "20ms"); /* so often it is looked after */
+	set(conf, "reconcile", "20ms"); /* how often it is checked */
 	snprintf(path, sizeof(path), "%s/ctl/calls.%d.sock", scratch(), (int)getpid());
 	opens(conf, false);
 	UNTIL(asks(path, "{\"do\":\"status\"}\n", "\"next_run_in_seconds\""));
@@ -206,7 +207,7 @@ static void controlled(void)
 	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
 	ck_assert_int_eq(rename(address.sun_path, path), 0);
-	close(dead); /* it is made anew in its place, or beside it */
+	close(dead); /* it is created again in its place, or beside it */
 	static const char *const places[] = {"", "-2", "-3"};
 	bool answered = false;
 	for (int64_t begun = now_ms(); !answered; pass_a_moment()) {
@@ -222,7 +223,7 @@ static void controlled(void)
 	closes();
 }
 
-/* With a lock between processes. */
+/* With a process lock. */
 static void locked(void)
 {
 	struct safestart_conf *conf = new_conf();
@@ -235,7 +236,7 @@ static void locked(void)
 	closes();
 }
 
-/* And with others, of which there are none just now. */
+/* And with shared outcomes, although there is no other process. */
 static void shared(void)
 {
 	struct safestart_conf *conf = new_conf();
@@ -255,7 +256,7 @@ static void shared_driven(void)
 	shared();
 }
 
-/* Opened and closed, and nothing asked in between. */
+/* Opened and closed, with no request in between. */
 static void idle(void)
 {
 	opens(new_conf(), false);
@@ -264,7 +265,7 @@ static void idle(void)
 
 /* ---- Playing them ---- */
 
-/* What a dead process left may stay for a while, if removing it is what failed. */
+/* The files of a dead process may stay for a while, if their removal failed. */
 static bool leaves_nothing(bool but_the_dead)
 {
 	DIR *dir = opendir(scratch());
@@ -318,13 +319,13 @@ struct tally {
 	unsigned injected;
 };
 
-/* `lasting`: what is used up for a while is, too. */
+/* `lasting`: the call keeps failing for a while, as when a resource is used up. */
 static void play_site(const char *name, void (*scene)(void), const struct failing_site *site,
 		      bool lasting, struct tally *tally)
 {
 	bool thorough = repeat(1) > 1, jansson = strcmp(site->call, "jansson") == 0;
-	/* The first and the last time; jansson has one place for everything; whatever is written
-	 * may be overwritten soon. */
+	/* The first and the last time; jansson has one place for all its allocations; and every
+	 * written file may be overwritten soon. */
 	unsigned step = thorough || strcmp(site->call, "write") == 0 ? 1
 			: jansson                                    ? 11
 			: site->hits > 1                             ? site->hits - 1
@@ -340,7 +341,7 @@ static void play_site(const char *name, void (*scene)(void), const struct failin
 			tally->plays++;
 		}
 	}
-	if ((lasting || thorough) && errors[0] != EINTR) { /* that a signal lasts is nonsense */
+	if ((lasting || thorough) && errors[0] != EINTR) { /* a signal cannot last */
 		play(name, scene, site, 1, errors[0], true);
 		tally->injected += failing_injected();
 		tally->plays++;
@@ -357,19 +358,19 @@ static void play_all(const char *name, void (*scene)(void), size_t least)
 	play(name, scene, NULL, 0, 0, false);
 	size_t count = failing_sites(sites, 512);
 	for (size_t i = 0; i < count; i++) {
-		bool first = true; /* of the places of this call */
+		bool first = true; /* among the places of this call */
 		for (size_t j = 0; j < i; j++)
 			first = first && strcmp(sites[j].call, sites[i].call) != 0;
 		play_site(name, scene, &sites[i], first, &tally);
 	}
 	remove_scratch();
-	/* It says where the memory is from; asking takes its time. */
+	/* It reports where the memory is from; that takes its time. */
 	if (__lsan_do_recoverable_leak_check != NULL)
 		ck_assert_msg(__lsan_do_recoverable_leak_check() == 0, "%s: leaks", name);
 	printf("%s: %zu places, %zu lives, %u calls failed\n", name, tally.sites, tally.plays,
 	       tally.injected);
 	fflush(stdout);
-	/* Not silently nothing. */
+	/* It must not silently do nothing. */
 	ck_assert_uint_ge(tally.sites, least);
 	ck_assert_uint_ge(tally.injected, least);
 }
@@ -460,7 +461,7 @@ START_TEST(p9_a_handle_opens_after_fork_handlers_could_not_be_registered)
 }
 END_TEST
 
-/* jansson leaves out the byte for which its buffer could not grow, and goes on. */
+/* jansson drops the byte for which its buffer could not grow, and goes on. */
 START_TEST(p9_no_byte_of_a_node_is_lost_for_want_of_memory)
 {
 	const struct failing_site jansson = {.call = "jansson"};

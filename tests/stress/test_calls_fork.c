@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Every call fails once in a forked child, from its first instruction to its close: the child shows
- * the inherited nodes, gets its own run as soon as the calls work again, and the parent notices
- * nothing. */
+/* Every call fails once in a forked child, from its first instruction to its close: the child
+ * shows the inherited nodes, gets its own run as soon as the calls work again, and the parent is
+ * not affected. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #define ABC "[" NODE("a", "h1:1") "," NODE("b", "h9:1") "," NODE("c", "h3:1") "]"
 #define SITES 512
 
-/* What the child is told, and what it tells. */
+/* The orders to the child, and its report. */
 static struct order {
 	struct failing_site site; /* no call: nothing fails */
 	unsigned nth;
@@ -27,14 +27,14 @@ static struct order {
 static bool in_a_play;
 
 struct report {
-	char complaint[400]; /* empty: all is well */
+	char complaint[400]; /* empty: no error */
 	size_t count;
 	unsigned injected;
 	struct failing_site sites[SITES];
 };
-static struct report report; /* too large for the stack of anybody */
+static struct report report; /* too large for a stack */
 
-/* Registered before the library's own, and so called before it in the child. */
+/* Registered before the library's own handler, and so called before it in the child. */
 static void child_begins(void)
 {
 	if (!in_a_play)
@@ -44,7 +44,7 @@ static void child_begins(void)
 		failing_arm(&order.site, order.nth, order.error, order.lasting);
 }
 
-/* ---- The child: no check in here, it complains and ends ---- */
+/* ---- The child: no ck_assert in here, it reports and ends ---- */
 
 static int out;
 
@@ -129,7 +129,7 @@ static void live_as_a_child(struct safestart *ss, struct app *app, bool driven, 
 		REQUIRE(tries < 10, safestart_strerror(error));
 	}
 	answered(ss);
-	IN_THE_END(safestart_generation(ss) > inherited); /* prepared anew */
+	IN_THE_END(safestart_generation(ss) > inherited); /* prepared again, in the child */
 	REQUIRE(app->prepares > 0 && strcmp(live_ids(ss), "a b") == 0, "");
 	if (path != NULL)
 		replace_file(path, ABC);
@@ -190,7 +190,7 @@ static void play(struct safestart *ss, struct app *app, bool driven, const char 
 		      order.nth, order.error > 0 ? strerrorname_np(order.error) : "short",
 		      order.lasting ? ", lasting" : "", report.complaint);
 	if (path != NULL && !driven)
-		return; /* it sees the file change, as it should */
+		return; /* it notices that the file changes, as it should */
 	ck_assert_uint_eq(safestart_generation(ss), generation);
 	ck_assert_str_eq(live_ids(ss), "a b");
 }

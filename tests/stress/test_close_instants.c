@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shutdown and close at every instant: from inside and during every callback of a scripted life,
- * with a LATER that is finished before, meanwhile and after, and by many threads under load. Every
- * ticket has one true answer, everything prepared is retired once. */
+/* Shutdown and close at every instant: before, during and after every callback of a scripted
+ * life, with a LATER run that is finished before, during and after, and by many threads under
+ * load. Every ticket has one true outcome, and everything prepared is retired once. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "support/support.h"
 
 #define NODE(id) "{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"" id "\"}}"
-#define RUNS 4096 /* more than any life here has */
+#define RUNS 4096 /* more than the callbacks of any life here */
 #define LATERS 64
 
 enum act {
@@ -25,7 +25,7 @@ static struct life {
 	enum act act;
 	_Atomic int at;     /* the callback, counted from 1, in which it happens; 0: in none */
 	_Atomic int passed; /* callbacks so far */
-	_Atomic bool held, release; /* that callback waits inside for release */
+	_Atomic bool held, release; /* that callback waits inside until `release` */
 	_Atomic int wrong;          /* the line of a result that was wrong in a callback */
 	_Atomic int prepare_result, restart_result;
 	_Atomic(struct safestart_run *) later[LATERS]; /* to be finished by finish_later() */
@@ -33,7 +33,8 @@ static struct life {
 	_Atomic int finished, stale;
 	_Atomic bool driven, stop, closed;
 	_Atomic int hung, retired;
-	int verdicts[RUNS]; /* as `outcome` told them, plus 1; its thread's until close */
+	int verdicts[RUNS]; /* as `outcome` reported them, plus 1; only its thread uses it until
+			       close */
 	uint64_t newest_run;
 } life;
 
@@ -79,7 +80,7 @@ static void *hang(void)
 	return malloc(16);
 }
 
-/* LATER once: what is tried again goes through. */
+/* LATER once: the retry goes through. */
 static int answer_with(_Atomic int *result, struct safestart_run *run)
 {
 	int now = *result;
@@ -101,7 +102,7 @@ static int on_prepare(struct safestart_run *run, void *user_data)
 		if (kind == SAFESTART_REMOVED)
 			continue;
 		EXPECT(safestart_run_set_node_data(run, node, hang()) == 0);
-		/* The first one goes with the run. */
+		/* The first one is cancelled with the run. */
 		EXPECT(safestart_run_set_node_data(run, node, hang()) == 0);
 		if (strcmp(safestart_node_id(node), "reject") == 0)
 			EXPECT(safestart_run_reject(run, "reject", "told to") == 0);
@@ -142,7 +143,7 @@ static void on_log(int level, const char *message, void *user_data)
 	passing();
 }
 
-/* Finishes whatever answered LATER, exactly once, at whatever time. */
+/* Finishes every run that returned LATER, exactly once, at whatever time. */
 static void *finish_later(void *argument)
 {
 	(void)argument;
@@ -191,7 +192,7 @@ static void begin(bool thread, enum act act, int at, const char *run_timeout)
 	safestart_conf_free(conf);
 }
 
-/* Close until it is done; results on the way are those the header names. */
+/* Calls close until it is done; the results on the way are those that the header allows. */
 static void close_at_last(void)
 {
 	int result;
@@ -203,11 +204,11 @@ static void close_at_last(void)
 	}
 }
 
-/* ---- Answers ---- */
+/* ---- Outcomes ---- */
 
 static struct safestart_outcome answers[RUNS];
 
-/* The answer is there, stays what it is, and is kept for later. */
+/* The outcome is there, does not change, and is kept for later. */
 static bool is_answered(uint64_t ticket)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -255,7 +256,7 @@ static const struct {
 	{"[" NODE("a") "]", SAFESTART_LATER, SAFESTART_LATER},
 };
 
-/* Push one set after the other, each when the one before is answered, until the callback is
+/* Pushes one set after the other, each when the one before is answered, until the callback is
  * reached. Returns the newest ticket. */
 static uint64_t live_on(void)
 {
@@ -269,7 +270,7 @@ static uint64_t live_on(void)
 		ticket = next;
 		EVENTUALLY(life.held || is_answered(ticket));
 	}
-	for (int i = 0; i < 20 && !life.held; i++) /* what comes after the last answer */
+	for (int i = 0; i < 20 && !life.held; i++) /* what comes after the last outcome */
 		pause_a_moment();
 	return ticket;
 }
@@ -284,7 +285,7 @@ static uint64_t shut_down_meanwhile(uint64_t ticket)
 	ck_assert_int_eq(safestart_shutdown(life.ss), 0);
 	for (uint64_t t = 1; t <= extra; t++)
 		open += !is_answered(t);
-	/* Only a run that has committed answers for itself, when what it is in has returned. */
+	/* Only a run that has committed answers its own ticket, when its callback has returned. */
 	ck_assert_msg(open == 0 || before > 0, "%u tickets were not answered at once", open);
 	life.release = true;
 	for (uint64_t t = 1; t <= extra; t++)
@@ -310,7 +311,7 @@ static uint64_t close_meanwhile(uint64_t ticket, bool thread)
 	return extra;
 }
 
-/* One life, in which something happens in its `at`th callback. False: it had not so many. */
+/* One life, in which something happens in its `at`th callback. False: it had fewer callbacks. */
 static bool live(bool thread, enum act act, int at)
 {
 	pthread_t finisher, driver;
@@ -320,7 +321,7 @@ static bool live(bool thread, enum act act, int at)
 	if (!thread)
 		ck_assert_int_eq(pthread_create(&driver, NULL, drive, NULL), 0);
 	if (!thread)
-		EVENTUALLY(life.driven); /* from then on a wait of ours drives nothing */
+		EVENTUALLY(life.driven); /* from then on our own waits dispatch nothing */
 	uint64_t tickets = live_on();
 	bool happened = life.held;
 	if (happened && act == SHUTDOWN_MEANWHILE)
@@ -416,13 +417,13 @@ static void live_with_a_later(bool thread, int restart, enum when when)
 		ck_assert_int_eq(safestart_close(life.ss), thread ? -ETIMEDOUT : -EDEADLK);
 	if (when == BETWEEN_SHUTDOWN_AND_CLOSE || when == AFTER_IT_GAVE_UP)
 		ck_assert(is_answered(ticket));
-	life.stop = true; /* from here on the finisher and close run for it */
+	life.stop = true; /* from here on the finisher and close race */
 	if (when != WHILE_CLOSE_WAITS && when != FINISHED_BEFORE)
 		pthread_join(finisher, NULL);
 	close_at_last();
 	if (when == WHILE_CLOSE_WAITS)
 		pthread_join(finisher, NULL);
-	int verdict = life.verdicts[1] - 1; /* as told */
+	int verdict = life.verdicts[1] - 1; /* as ordered */
 	if (when == FINISHED_BEFORE)
 		ck_assert(life.finished == 1 && verdict == SAFESTART_APPLIED);
 	else if (when == WHILE_CLOSE_WAITS)
@@ -467,7 +468,7 @@ static void *ask_until_shut(void *argument)
 		for (uint64_t old = newest;
 		     old < ticket && !atomic_compare_exchange_weak(&newest, &old, ticket);) {}
 		struct safestart_outcome outcome = {.size = sizeof(outcome)};
-		/* For ever: shutdown has to answer. */
+		/* Without limit: shutdown has to answer. */
 		int result = i % 2 ? safestart_wait(life.ss, ticket, -1, &outcome) : 0;
 		EXPECT(result == 0 && (i % 2 == 0 || outcome.verdict >= SAFESTART_APPLIED));
 	}
@@ -504,7 +505,7 @@ static void crowd(bool thread, unsigned *seed)
 		pthread_join(shutters[i], NULL);
 		pthread_join(askers[i], NULL);
 	}
-	if (!thread) { /* the driver has to leave before anybody may close */
+	if (!thread) { /* the dispatching thread has to leave before close may be called */
 		life.stop = true;
 		pthread_join(driver, NULL);
 	}

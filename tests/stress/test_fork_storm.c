@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Forking a process that is as busy as can be, at any instant and from inside every callback, again
- * and again: no child hangs, each comes to the right set and ends in time, and the parent notices
- * nothing. */
+/* Forks a process that is as busy as possible, at any instant and inside every callback, again
+ * and again: no child hangs, each gets the right set and ends in time, and the parent is not
+ * affected. */
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 	"\"labels\":{\"id\":\"b\"}}]"
 #define LAST "[{\"targets\":[\"10.0.0.9:1\"],\"labels\":{\"id\":\"z\"}}]"
 
-/* A child says what is wrong by its exit code, the line. */
+/* A child reports what is wrong by its exit code, a line number. */
 #define CHILD_CHECK(condition)                                                            \
 	do {                                                                              \
 		if (!(condition)) {                                                       \
@@ -160,7 +160,7 @@ static void start_all(void)
 	ck_assert_int_eq(safestart_wait_ready(handles[READ], 30000), 0);
 }
 
-/* ---- What keeps it busy. None of these threads ends during the storm, see read_once(). ---- */
+/* ---- The load. None of these threads ends during the storm, see read_once(). ---- */
 
 static _Atomic bool stop;
 static _Atomic uint64_t waited_for;
@@ -172,7 +172,7 @@ static void *keep_reading(void *argument)
 		struct safestart *ss = handles[i % HANDLES];
 		const struct safestart_snapshot *live = safestart_read_lock(ss);
 		safestart_node_report(safestart_snapshot_at(live, 0), i % 2);
-		/* A grace period has to wait for this one, and a fork for that. */
+		/* A grace period has to wait for this reader, and a fork for the grace period. */
 		if (i % 64 == 0)
 			pause_a_moment();
 		safestart_read_unlock(ss);
@@ -260,7 +260,7 @@ static bool is_known_set(const char *ids)
 	       strcmp(ids, "a b c") == 0;
 }
 
-/* All that may be called before it is revived: reading and asking. */
+/* Everything that may be called before it is revived: reads and requests. */
 static void read_what_was_inherited(uint64_t generations[], uint64_t tickets[])
 {
 	for (int i = 0; i < HANDLES; i++) {
@@ -277,7 +277,7 @@ static void read_what_was_inherited(uint64_t generations[], uint64_t tickets[])
 	}
 }
 
-/* The parent's may be so old that it is not kept any more: -ENODATA. */
+/* A ticket of the parent may be so old that its outcome is no longer kept: -ENODATA. */
 static void check_answer(struct safestart *ss, uint64_t ticket, int or_result)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -292,14 +292,14 @@ static void check_answer(struct safestart *ss, uint64_t ticket, int or_result)
 	CHILD_CHECK(outcome.verdict <= SAFESTART_UNCHANGED);
 }
 
-/* Every request that was kept is answered, every node is prepared anew, and what is pushed here
- * applies here. */
+/* Every kept request is answered, every node is prepared again, and a set that is pushed here is
+ * applied here. */
 static void converge(enum handle which, uint64_t generation, uint64_t ticket)
 {
 	struct safestart *ss = handles[which];
 
 	check_answer(ss, ticket, 0);
-	/* The parent's, in hand at the fork or answered before. */
+	/* The parent's tickets, open at the fork or answered before. */
 	if (issued[which] != 0)
 		check_answer(ss, issued[which], -ENODATA);
 	CHILD_CHECK(safestart_generation(ss) > generation);
@@ -337,10 +337,10 @@ static void be_the_child(unsigned kind)
 	uint64_t generations[HANDLES], tickets[HANDLES];
 	int status;
 
-	alarm(300); /* the last resort, should the parent be gone */
+	alarm(300); /* the last resort, if the parent has ended */
 	fork_at = OUTSIDE;
 	hung = retired = 0;
-	if (kind % 16 == 15) /* our descriptors must not survive */
+	if (kind % 16 == 15) /* the library's descriptors must not survive */
 		execl("/bin/sh", "sh", "-c",
 		      "! ls -l /proc/self/fd | grep -E 'anon_inode|inotify|safestart-test'",
 		      (char *)NULL);
@@ -369,7 +369,7 @@ static void be_the_child(unsigned kind)
 
 /* ---- The storm ---- */
 
-/* Where it hangs, if there is a debugger. */
+/* Shows where it hangs, if there is a debugger. */
 static void show_stacks(pid_t child)
 {
 	char command[128];
@@ -441,13 +441,13 @@ struct footprint {
 	size_t memory;
 };
 
-/* When all is quiet. */
+/* When everything is idle. */
 static struct footprint footprint(void)
 {
 	write_file(nodes, TWO);
 	answer(handles[READ], safestart_request_restart(handles[READ]));
 	push_and_wait(handles[PUSHED], TWO);
-	safestart_dispatch(handles[DRIVEN], 0); /* from now on this thread drives it */
+	safestart_dispatch(handles[DRIVEN], 0); /* from now on this thread dispatches */
 	push_and_wait(handles[DRIVEN], TWO);
 	return (struct footprint){open_descriptors(), threads_alive(), mallinfo2().uordblks};
 }

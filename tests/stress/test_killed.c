@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Processes killed at any instant, and between any two system calls that write last_good: what is
- * shared stays whole, what the dead leave lying about does not grow, and whoever comes next starts
- * with the kept set. */
+/* Processes killed at any instant, and between any two system calls that write last_good: shared
+ * files stay complete, the files left behind by killed processes do not add up, and the next
+ * process starts with the kept set. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,11 +22,11 @@
 
 /* ---- The program's system calls come before libc's, for the library too ---- */
 
-/* This process's writing of last_good; set before a handle is opened. */
+/* This process writes last_good; set before a handle is opened. */
 static bool watched, traced;
-static _Atomic int instants_left;      /* until it dies; 0: it lives */
-static __thread bool writes_last_good; /* this thread has begun to */
-static char *trace;                    /* shared with the parent: one letter a call */
+static _Atomic int instants_left;      /* system calls until it dies; 0: it lives */
+static __thread bool writes_last_good; /* this thread has begun to write */
+static char *trace;                    /* shared with the parent: one letter for each call */
 
 #define TRACE 256
 
@@ -41,8 +41,8 @@ static void pass(char call)
 		kill(getpid(), SIGKILL);
 }
 
-/* Of these two the thread sanitizer wants to know, or it takes one file for another that had its
- * number. */
+/* The thread sanitizer has to see these two calls, or it takes one file for another one that had
+ * its number. */
 static int (*real_open)(const char *path, int flags, ...);
 static int (*real_close)(int fd);
 
@@ -71,7 +71,7 @@ ssize_t write(int fd, const void *data, size_t length)
 {
 	pass('w');
 	if (writes_last_good && instants_left == 0)
-		pause_a_moment(); /* for others to come in between */
+		pause_a_moment(); /* time for other processes in between */
 	return syscall(SYS_write, fd, data, writes_last_good && length > 1 ? length / 2 : length);
 }
 
@@ -107,7 +107,7 @@ int unlinkat(int at, const char *path, int flags)
 	return (int)syscall(SYS_unlinkat, at, path, flags);
 }
 
-/* ---- Sets that tell half from whole ---- */
+/* ---- Sets that show whether they are complete ---- */
 
 #define SETS 4
 
@@ -133,7 +133,7 @@ static void free_documents(void)
 		free(documents[k]);
 }
 
-/* Which set is live; -1: none of ours. */
+/* Which set is live; -1: none of these. */
 static int live_set(struct safestart *ss)
 {
 	const struct safestart_snapshot *live = safestart_read_lock(ss);
@@ -180,7 +180,7 @@ static struct safestart *start(const char *source, const char *last_good)
 	return start_with(NULL, source, last_good);
 }
 
-/* Which set a file holds, whole; -1: none. */
+/* Which set a file has, completely; -1: none. */
 static int set_in(const char *path)
 {
 	char text[16384];
@@ -199,7 +199,7 @@ static int set_in(const char *path)
 	return k >= 0 && count == 10 + 7 * k && safestart_check(NULL, text, NULL, 0) == 0 ? k : -1;
 }
 
-/* Temporaries of whoever. */
+/* Temporary files of any process. */
 static int litter(void)
 {
 	DIR *dir = opendir(scratch());
@@ -213,8 +213,8 @@ static int litter(void)
 	return count;
 }
 
-/* A later start with no source to be had: at once with the kept set, and the next good set applies
- * and is kept. */
+/* A later start without a usable source: it starts at once with the kept set, and the next good
+ * set is applied and kept. */
 static void start_again(const char *last_good, bool has_kept, int a, int b)
 {
 	unlink(nodes);
@@ -249,7 +249,7 @@ static void write_once_and_die(int instant)
 	_exit(fine && safestart_close(ss) == 0 ? 0 : 1);
 }
 
-/* Fork a process that dies at this instant of writing set 1. False: it has come through. */
+/* Forks a process that dies at this instant of writing set 1. False: it has finished. */
 static bool dies_at(int instant)
 {
 	int status;
@@ -333,8 +333,8 @@ START_TEST(p18_a_kept_set_is_on_the_disk_before_it_has_its_name_and_the_name_fol
 }
 END_TEST
 
-/* Everybody dies in the very moment in which the temporary file lies there, and nobody looks after
- * it in between. */
+/* Every process dies at the moment in which its temporary file exists, and no process cleans up
+ * in between. */
 START_TEST(p18_the_temporary_files_of_the_dead_do_not_add_up)
 {
 	begin();
@@ -379,7 +379,7 @@ START_TEST(p18_two_that_keep_the_same_file_never_mix_their_sets)
 	}
 	for (int i = 0; i < 2; i++) {
 		close_now(two[i]);
-		/* Nobody has swept away what a living one was writing. */
+		/* No process has removed the file that a living one was writing. */
 		ck_assert(!app_logged(&apps[i], "is not up to date"));
 	}
 	ck_assert_int_eq(litter(), 0);

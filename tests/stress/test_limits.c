@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Small real limits, set for the process of one test: what is live serves on, it is said in words,
- * and as soon as there is room the rest follows by itself. What can't be limited here is skipped,
- * and says so. */
+/* Small real limits, set for the process of one test: the live set keeps serving, there is a
+ * message, and as soon as there are resources again everything else follows by itself. A limit
+ * that cannot be set here is skipped, with a message. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -57,7 +57,7 @@ static struct safestart *start(const char *thread, bool from_file, const char *r
 			 "retry_min=1ms", "retry_max=20ms", NULL);
 }
 
-/* Has the worker nothing in hand? */
+/* Is the worker idle? */
 static bool is_idle(struct safestart *ss)
 {
 	char *status = safestart_status_json(ss);
@@ -141,7 +141,7 @@ START_TEST(p9_descriptors_used_up_while_running_and_freed_again)
 	}
 	while (count > 0)
 		close(taken[--count]);
-	EVENTUALLY(are_live(ss, "a b c")); /* nobody asked */
+	EVENTUALLY(are_live(ss, "a b c")); /* without a request */
 	EVENTUALLY(file_says(kept, "10.0.0.3"));
 	limit(RLIMIT_NOFILE, before);
 	close_now(ss);
@@ -166,7 +166,7 @@ START_TEST(p9_threads_used_up_and_freed_again)
 		skip("threads used up: another user can't be had", errno);
 		return;
 	}
-	prctl(PR_SET_DUMPABLE, 1); /* the leak sanitizer looks into us at the end */
+	prctl(PR_SET_DUMPABLE, 1); /* the leak sanitizer inspects this process at the end */
 	rlim_t before = limit(RLIMIT_NPROC, 1);
 	int error = safestart_open(&ss, NULL, why, sizeof(why));
 	if (error == 0) {
@@ -181,9 +181,9 @@ START_TEST(p9_threads_used_up_and_freed_again)
 		      "%s", why);
 	limit(RLIMIT_NPROC, before);
 	app_init(&app);
-	/* No last_good: nothing to load yet. */
+	/* No last_good: there is nothing to load yet. */
 	ss = open_with(&app, "debounce=1ms", "retry_min=1ms", "retry_max=20ms", NULL);
-	limit(RLIMIT_NPROC, 1); /* its loop runs; its worker can't */
+	limit(RLIMIT_NPROC, 1); /* its loop runs; its worker cannot */
 	uint64_t ticket;
 	ck_assert_int_eq(safestart_nodes_replace(ss, AB, &ticket, NULL, 0), 0);
 	struct safestart_outcome outcome = answer(ss, ticket);
@@ -225,7 +225,7 @@ START_TEST(p6_close_without_threads_says_so_and_works_when_called_again)
 	}
 	ck_assert_int_eq(result, -ETIMEDOUT);
 	ck_assert_msg(app_logged(&app, "cannot start a thread"), "%s", app.log);
-	EVENTUALLY(safestart_close(ss) == 0); /* 300ms are little for a busy machine */
+	EVENTUALLY(safestart_close(ss) == 0); /* 300 ms are little for a busy machine */
 #endif
 }
 END_TEST
@@ -279,7 +279,7 @@ START_TEST(p9_a_set_that_grows_beyond_the_memory_is_not_applied_and_what_is_live
 		      outcome.message);
 	ck_assert_ptr_nonnull(strstr(error < 0 ? why : outcome.message, "memory"));
 	ck_assert_int_ge(live, 1000);
-	/* Back to few is a shrink, and so it is forced. */
+	/* Fewer nodes again is a shrink, so it is forced. */
 	ck_assert_int_eq(safestart_nodes_replace(ss, ABC, NULL, why, sizeof(why)), 0);
 	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).error, 0);
 	EVENTUALLY(are_live(ss, "a b c"));
@@ -309,13 +309,14 @@ static void exceed_the_size(bool driven)
 	const struct sigaction action = {.sa_handler = on_size_exceeded};
 	struct sigaction before_action, now_action;
 
-	/* A host with a handler would be interrupted, one without killed. */
+	/* An application with a signal handler would be interrupted, one without would be
+	 * killed. */
 	ck_assert_int_eq(sigaction(SIGXFSZ, &action, &before_action), 0);
 	struct safestart *ss = start(driven ? "thread=no" : "thread=yes", false, "reconcile=0");
 	(void)push_and_wait(ss, AB);
 	EVENTUALLY((turn(ss, driven), file_says(kept, "10.0.0.2")));
 	char *large = document_of(5000);
-	/* Check has a file of its own, a small one. */
+	/* The check library has a file of its own, a small one. */
 	rlim_t before = limit(RLIMIT_FSIZE, 128 << 10);
 	ck_assert_int_eq(push_and_wait(ss, large).verdict, SAFESTART_APPLIED);
 	EVENTUALLY((turn(ss, driven), app_logged(&app, "is not up to date")));
@@ -352,8 +353,8 @@ START_TEST(p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_ther
 	snprintf(place, sizeof(place), "%s/small", scratch());
 	snprintf(filler, sizeof(filler), "%s/filler", place);
 	ck_assert_int_eq(mkdir(place, 0755), 0);
-	/* In a mount namespace of our own, which ends with this process; without privilege in a
-	 * user namespace too. */
+	/* In a mount namespace of its own, which ends with this process; without privilege also
+	 * in a user namespace. */
 	if ((unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", place, "tmpfs", MS_NODEV | MS_NOSUID, "size=64k") < 0) {
@@ -375,7 +376,7 @@ START_TEST(p9_a_full_disk_keeps_the_old_last_good_and_gets_the_new_one_when_ther
 	ck_assert(are_live(ss, "a b c"));
 	ck_assert(file_says(kept, "10.0.0.2") && !file_says(kept, "10.0.0.3"));
 	ck_assert_int_eq(unlink(filler), 0);
-	EVENTUALLY(file_says(kept, "10.0.0.3")); /* nobody asked */
+	EVENTUALLY(file_says(kept, "10.0.0.3")); /* without a request */
 	close_now(ss);
 	ck_assert(stat(kept, &status) == 0 && status.st_size > 0);
 	ck_assert_int_eq(umount(place), 0);
@@ -394,7 +395,7 @@ static bool put(const char *path, const char *text)
 	return done;
 }
 
-/* The limits of a user namespace of our own. */
+/* The limits of a user namespace of its own. */
 static bool own_limits(void)
 {
 	char map[64];
@@ -427,12 +428,13 @@ static void without_watches(const char *setting, const char *reconcile)
 	ck_assert(are_live(ss, "a b"));
 	EVENTUALLY(app_logged(&app, "inotify is not available"));
 	replace_file(nodes, ABC);
-	if (strcmp(reconcile, "reconcile=0") != 0) { /* it is seen all the same */
+	if (strcmp(reconcile, "reconcile=0") != 0) { /* it is noticed all the same */
 		EVENTUALLY(are_live(ss, "a b c"));
 		close_now(ss);
 		return;
 	}
-	/* It is seen when asked; and by itself once there is room, from the next run on. */
+	/* It is noticed with a request; and by itself once there are resources, from the next
+	 * run on. */
 	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_APPLIED);
 	ck_assert(are_live(ss, "a b c"));
 	ck_assert(put(path, "1000"));

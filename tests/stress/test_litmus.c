@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Whole handles under fire: what was written before asking is seen by the run that answers, each
- * ticket is answered once, and all requests are counted, whoever asks from wherever. */
+/* Whole handles under load: a run sees what was written before the requests that it answers,
+ * each ticket is answered once, and all requests are counted, from whatever thread or handler
+ * they come. */
 #include <errno.h>
 #include <safestart/source.h>
 #include <stdio.h>
@@ -10,19 +11,20 @@
 #include "support/support.h"
 
 #if defined(UNDER_TSAN) || defined(UNDER_ASAN)
-#define REQUESTS 10000 /* of each asker */
-#define ROUNDS 300     /* of each who waits for every answer */
+#define REQUESTS 10000 /* of each thread that makes requests */
+#define ROUNDS 300     /* of each thread that waits for every outcome */
 #else
 #define REQUESTS 50000
 #define ROUNDS 2000
 #endif
 
-/* The application: all but the last is the callbacks' own, for they never overlap. */
+/* The application: only callbacks use everything but the last member, because they never
+ * overlap. */
 struct looker {
 	uint64_t covers;  /* tickets up to here are covered by the run in progress */
 	uint64_t counted; /* requests in outcomes */
 	uint64_t run;
-	const char *wrong; /* NULL: all is well; no ck_assert in callbacks */
+	const char *wrong; /* NULL: no error; no ck_assert in callbacks */
 	_Atomic int told;  /* outcomes */
 };
 
@@ -33,7 +35,7 @@ static uint64_t ask_the_handle(const char *reason)
 	return safestart_request(asked, 0, reason);
 }
 
-/* Every run covers one batch, the next one: nobody but the askers makes one due. */
+/* Every run covers one batch, the next one: only the requests make a run due. */
 static void look(struct looker *looker)
 {
 	looker->covers++;
@@ -61,7 +63,7 @@ static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 	atomic_fetch_add(&looker->told, 1);
 }
 
-/* A source of the application's that looks when it is read; its set is another each time. */
+/* A source of the application that checks when it is read; its set is another one each time. */
 static int look_open(void **state, const struct safestart_source_conf *conf, char *why,
 		     size_t why_size, void *user_data)
 {
@@ -75,7 +77,7 @@ static int look_gather(void *state, struct safestart_gather *gather)
 	struct looker *looker = state;
 	char document[128];
 
-	if (looker->run > 0) /* the first load is nobody's */
+	if (looker->run > 0) /* the first load has no request */
 		look(looker);
 	int length = snprintf(document, sizeof(document),
 			      "[{\"targets\":[\"10.0.0.1:%u\"],\"labels\":{\"id\":\"a\"}}]",
@@ -140,8 +142,8 @@ static void fire(const char *source, const char *thread, const char *debounce, b
 	ck_assert_msg(looker.wrong == NULL, "%s", looker.wrong);
 	ck_assert_uint_eq(looker.covers, last);
 	ck_assert_uint_eq(looker.counted, accepted);
-	askers_counted(last, UINT64_MAX); /* less our own */
-	ck_assert(askers_look(last));     /* those who noted their ticket only now */
+	askers_counted(last, UINT64_MAX); /* without our own */
+	ck_assert(askers_look(last));     /* those that noted their ticket only now */
 	askers_check();
 }
 
@@ -173,7 +175,7 @@ START_TEST(p2_asked_by_signal_handlers_a_thousand_times_a_second)
 }
 END_TEST
 
-/* ---- Those who wait for every answer ---- */
+/* ---- Threads that wait for every outcome ---- */
 
 struct patient {
 	int index;
@@ -183,7 +185,7 @@ struct patient {
 
 static struct patient patients[3];
 
-/* The live entry of `id` carries what its only writer wrote last. */
+/* The live entry of `id` has what its only writer wrote last. */
 static bool is_live(const char *id, const char *incarnation)
 {
 	const struct safestart_node *node = safestart_snapshot_find(safestart_read_lock(asked), id);
@@ -194,8 +196,8 @@ static bool is_live(const char *id, const char *incarnation)
 	return same;
 }
 
-/* Answered once, the same for whoever asks again, by a run that is younger than that of the ticket
- * before. */
+/* Answered once, the same each time it is asked for, by a run that is newer than that of the
+ * ticket before. */
 static bool answered_well(uint64_t ticket, uint64_t *run)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)},
@@ -228,7 +230,7 @@ static void *announce_and_wait(void *argument)
 	return NULL;
 }
 
-/* One document a time, by rename and in place; asked for, not noticed. */
+/* One document at a time, by rename and in place; requested, not noticed. */
 static void *write_and_wait(void *argument)
 {
 	struct patient *me = argument;
@@ -246,8 +248,8 @@ static void *write_and_wait(void *argument)
 			replace_file(path, text);
 		else
 			write_file(path, text);
-		/* Whoever reads while it is written in place finds half of it: only the run that
-		 * was asked for counts. */
+		/* A run that reads while the file is written in place finds half of it: only the
+		 * requested run counts. */
 		struct safestart_outcome outcome =
 			answer(asked, safestart_request(asked, SAFESTART_URGENT, NULL));
 		if (outcome.verdict > SAFESTART_UNCHANGED || outcome.run <= run)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The whole process is stopped (SIGSTOP: a debugger, a frozen container, a paused virtual machine)
- * for longer than every deadline, at each stage of a run's life. It wakes to what is due once, not
- * to all it has slept through. */
+/* The whole process is stopped (SIGSTOP: a debugger, a frozen container, a paused virtual
+ * machine) for longer than every deadline, at each stage of a run's life. When it wakes, each
+ * due thing happens once, not once for every time that was missed. */
 #include <errno.h>
 #include <pthread.h>
 #include <safestart/source.h>
@@ -18,9 +18,9 @@
 #define MOST 500
 #define STOP_MS 300 /* longer than a debounce, a retry, a reconcile */
 #define LONG_STOP_MS \
-	1200 /* longer than a run_timeout that leaves a busy machine the time for a run */
+	1200 /* longer than a run_timeout that leaves a busy machine enough time for a run */
 
-/* An application that can have everything stopped from inside a callback. */
+/* An application that can stop the whole process inside a callback. */
 struct sleeper {
 	struct safestart *ss;
 	bool threaded;
@@ -29,13 +29,14 @@ struct sleeper {
 	_Atomic bool stop_inside; /* the next prepare stops everything */
 	_Atomic bool later_once;  /* the next prepare answers LATER */
 	_Atomic bool stop_failed;
-	_Atomic bool awake; /* the stop is over */
+	_Atomic bool awake; /* the stop has ended */
 	struct safestart_run *_Atomic run;
 	_Atomic int64_t began[MOST]; /* each run's prepare or gather, in ms */
 	_Atomic int verdicts[MOST];
 };
 
-/* Only the shell goes on. It wakes us when we have really stopped, and some time has passed. */
+/* Only the shell keeps running. It wakes the process when it has really stopped, and some time
+ * has passed. */
 static void stop(struct sleeper *sleeper)
 {
 	char command[200];
@@ -77,7 +78,7 @@ static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 	sleeper->outcomes++;
 }
 
-/* What a reconcile reads differs each time, so that every one of them comes to `prepare`. */
+/* A reconcile reads another set each time, so that every one calls `prepare`. */
 static int count_open(void **state, const struct safestart_source_conf *conf, char *why,
 		      size_t why_size, void *user_data)
 {
@@ -126,7 +127,7 @@ static void open_sleeper(struct sleeper *sleeper, bool threaded, const char *sou
 	safestart_conf_free(conf);
 }
 
-/* Whoever drives goes on driving. */
+/* The dispatching thread continues to dispatch. */
 static void turn(struct sleeper *sleeper)
 {
 	if (sleeper->threaded)
@@ -162,8 +163,8 @@ static void close_sleeper(struct sleeper *sleeper)
 	close_now(sleeper->ss);
 }
 
-/* Two runs never begin closer together than that, whenever the process was asleep; and once it was.
- */
+/* Two runs never begin closer together than this, whenever the process was stopped; and once it
+ * was. */
 static void assert_no_burst(struct sleeper *sleeper, int64_t apart_ms)
 {
 	int64_t longest = 0;
@@ -221,7 +222,7 @@ START_TEST(p15_stopped_while_idle_nothing_is_due)
 		open_sleeper(&sleeper, mode, "push", "max_delay=1ms");
 		ck_assert_int_eq(push_and_wait(sleeper.ss, ONE).verdict, SAFESTART_APPLIED);
 		stop_while_driving(&sleeper);
-		/* Awake at once. */
+		/* It wakes at once. */
 		ck_assert_int_eq(push_and_wait(sleeper.ss, TWO).verdict, SAFESTART_APPLIED);
 		struct safestart_outcome newest = {.size = sizeof(newest)};
 		ck_assert_int_eq(safestart_last_outcome(sleeper.ss, &newest), 0);
@@ -284,7 +285,7 @@ START_TEST(p3_stopped_in_an_open_window_it_wakes_to_one_run)
 		ck_assert(answer(sleeper.ss, ticket).run == 1);
 		uint64_t next = safestart_request(sleeper.ss, SAFESTART_URGENT, NULL);
 		ck_assert_uint_eq(next, ticket + 1);
-		ck_assert(answer(sleeper.ss, next).run == 2); /* no other in between */
+		ck_assert(answer(sleeper.ss, next).run == 2); /* no other run in between */
 		close_sleeper(&sleeper);
 	}
 }
@@ -345,7 +346,8 @@ static void stop_with_a_later_open(bool threaded, bool finish_at_once)
 	struct safestart_run *late = sleeper.run;
 	stop_while_driving(&sleeper);
 	if (!finish_at_once)
-		DRIVE_UNTIL(&sleeper, sleeper.outcomes >= 1); /* its deadline is noticed without */
+		DRIVE_UNTIL(&sleeper,
+			    sleeper.outcomes >= 1); /* its deadline is noticed without one */
 	ck_assert_int_eq(safestart_run_finish(late, 0), -ESTALE);
 	DRIVE_UNTIL(&sleeper, sleeper.outcomes >= 2);
 	ck_assert_int_eq(answer(sleeper.ss, ticket).verdict, SAFESTART_TIMED_OUT);
