@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every public function once, through ctypes: what a language binding does. usage: smoke.py LIBRARY MAP"""
+"""Calls every public function once, through ctypes, as a language binding does. usage: smoke.py LIBRARY MAP"""
 import ctypes as c
 import os
 import re

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Go's atomic.Pointer, whose garbage collector keeps what is read: prints nanoseconds of CPU for one load and use.
+// Go's atomic.Pointer; the garbage collector keeps what is read. Prints nanoseconds of CPU for one load and use.
 // usage: peer_atomic THREADS
 package main
 

@@ -31,7 +31,7 @@ function read() {
 	return set;
 }
 
-/* Parsed anew only when there is a new generation. */
+/* Parsed again only when there is a new generation. */
 let generation = -1;
 let set = null;
 function live() {

@@ -21,7 +21,7 @@ peers.bench_empty_enter.argtypes, peers.bench_empty_enter.restype = [pointer], p
 
 
 class Nodes:
-	"""The live nodes; parsed anew only when there is a new generation."""
+	"""The live nodes; parsed again only when there is a new generation."""
 
 	def __init__(self, handle):
 		self.handle, self.generation, self.nodes = handle, None, None

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// C++'s own answer to "readers go on, the set is replaced": a shared pointer that is loaded
-// atomically.
+// How C++ itself replaces a set while threads read it: a shared pointer that is loaded atomically.
 #include "peers.h"
 
 #include <atomic>

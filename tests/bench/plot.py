@@ -12,7 +12,7 @@ COLOURS = ['#0b6e4f', '#c1121f', '#1d4e89', '#b5651d', '#6a4c93', '#52796f', '#7
 
 
 def read(path):
-    """Series in the order in which they first come; of a point that comes again, the last counts."""
+    """Series in the order of their first points; if a point comes twice, the last one counts."""
     series = {}
     with open(path, encoding='utf-8') as file:
         for line in file:
@@ -22,7 +22,7 @@ def read(path):
 
 
 def scale(values, low, high):
-    """From a value to a place, logarithmically, with room to the next power of ten (or two, for few)."""
+    """Maps a value to a coordinate, logarithmically, up to the next power of ten (or of two, for a small range)."""
     first, last = math.floor(math.log10(min(values)) * 2) / 2, math.ceil(math.log10(max(values)) * 2) / 2
     last = max(last, first + 0.5)
     return lambda value: low + (math.log10(value) - first) / (last - first) * (high - low)
@@ -62,7 +62,7 @@ def draw(series, title, x_axis, y_axis, ours):
         out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{3 if name == ours else 1.6}"/>')
         out += [f'<circle cx="{to_x(x):.1f}" cy="{to_y(y):.1f}" r="3" fill="{colour}"/>' for x, y in sorted(points.items())]
     names = list(series)
-    for y, name in ends:  # beside the ends of their lines, none over another
+    for y, name in ends:  # labels at the ends of the lines, not over each other
         place = max(place + 16, y + 4)
         i = names.index(name)
         weight = ' font-weight="bold"' if name == ours else ''

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The door, the loop and a run, for spin: threads that ask (one twice, one may be stopped for ever before it has woken the
- * loop), a signal handler that interrupts one of them or the loop and asks as well, the worker, a shutdown, and everybody
- * waits for his tickets. tests/model/run checks it, and that the check fails when the door is broken on purpose.
+/* The door, the loop and a run, for spin: threads that make requests (one makes two, one may be stopped for ever before it
+ * has woken the loop), a signal handler that interrupts one of them or the loop and makes a request too, the worker, a shutdown;
+ * every thread waits for its tickets. tests/model/run checks it, and that the check fails when the door is broken on purpose.
  *
  * How it corresponds to the library:
  *
  *   here                 there
- *   enter()              request_enter(): the load, then request_join(); its compare-and-swap loop is one step, for a failed turn of
- *                        it leaves nothing behind
- *   crowded              65535 were counted: any moment after somebody has joined
+ *   enter()              request_enter(): the load, then request_join(); its compare-and-swap loop is one step, because a failed
+ *                        iteration leaves nothing behind
+ *   crowded              65535 were counted: at any moment after a request has joined
  *   drain()              drain(): every thread passes a full barrier
  *   wake_if_needed()     its last lines, request_wake(); the eventfd is readable or it is not
- *   loop: asleep         loop_wait(): the eventfd's edge is taken before anything is looked at; the timer goes off any time it is armed
+ *   loop: asleep         loop_wait(): takes the eventfd's edge before it checks anything; the timer expires at any time when it is armed
  *   loop: finished       take_finished(), run_done(), answer_run(): gate_ended(), record_locked()
  *   loop: look           look(): request_look() and gate_tick(), start_run(), request_listen()
  *   start_run()          start_run(): run_new() or gate_not_started(), request_close(), the locked section, dispatch_post()
@@ -20,16 +20,16 @@
  *   shutdown             safestart_shutdown(): request_shut(), step_cancel_locked(), answer_cancel_tickets_locked(), the wake-up
  *   answer_up_to()       ticket_answer()
  *   the gate             gate_tick() without times: a run starts now, or the loop is deaf until the timer or the end of the run, or
- *                        it listens. What the gate does with times is for test_gate_states.c
+ *                        it listens. test_gate_states.c tests the gate's times
  *
  * Sections under the handle's lock are one step where they read the word at most once; `locked` is for the others.
- * Left out: reasons and what the count is, deadlines and LATER (such a run is answered like one that ended), fork.
+ * Left out: reasons, the value of the count, deadlines and LATER (such a run is answered like one that ended), fork.
  *
- * spin is sequentially consistent, so the memory that is not is made by hand: what a thread wrote before it asked stays in its
- * store buffer until it does a read-modify-write, or until the buffer drains by itself, any time later. A load that is
- * answered before an earlier store is seen by others is the same thing.
+ * spin is sequentially consistent, so weaker memory is modelled by hand: what a thread wrote before its request stays in its
+ * store buffer until it does a read-modify-write, or until the buffer drains by itself at any later time. A load that is
+ * carried out before other threads see an earlier store is the same.
  *
- * A request is a bit: in memory, when what its maker wrote is visible; in members[], of the ticket it got.
+ * A request is a bit: in memory, once what its thread wrote is visible; in members[], at the ticket that it got.
  *
  * Parts: TWICE, HANDLER, STOPPED, SHUTDOWN, TROUBLE (no memory for a run once, and one retry). Broken on purpose: see run. */
 
@@ -38,7 +38,7 @@
 #define TICKETS 6
 #define NOBODY 255
 
-/* Who asks. */
+/* The requests, by their thread. */
 #define FIRST 1
 #define SECOND 2
 #define OTHER 4
@@ -50,15 +50,15 @@
 #define UNLESS_INTERRUPTED
 #endif
 
-byte process[CPUS];        /* whom the handler may interrupt */
-byte interrupted = NOBODY; /* whom it does */
+byte process[CPUS];        /* the processes that the handler may interrupt */
+byte interrupted = NOBODY; /* the one that it interrupts */
 
 /* The word. */
 byte sequence = 1;
 bool pending, seen, fresh, shut, crowded;
 
 byte buffer[CPUS]; /* store buffers */
-byte memory;       /* what everybody sees */
+byte memory;       /* what every thread sees */
 
 bool woken, armed; /* the eventfd, the timer */
 bool locked;       /* the handle's lock; it guards: */
@@ -67,13 +67,13 @@ byte run_ticket;
 byte answered;
 bool posted, finished; /* the worker's */
 
-/* Not in the library: what the promises are about. */
+/* Not in the library: for the promises that are checked. */
 byte members[TICKETS];
 byte since_close;           /* accepted since the last batch was closed */
 byte begun, saw;            /* the run's members when it began to gather; what it saw */
 byte highest;               /* ticket that was answered */
-byte owed;                  /* their makers have a ticket in hand, and no answer yet */
-bool hurry, hurry_returned; /* an urgent request the loop has not looked at; and its maker has done all he does */
+byte owed;                  /* requests with a ticket and without an outcome yet */
+bool hurry, hurry_returned; /* an urgent request that the loop has not seen; and its thread has finished its steps */
 bool own_batch;             /* the run has closed one */
 byte runs;                  /* carried out at this moment */
 
@@ -94,7 +94,7 @@ inline barrier(cpu)
 #endif
 }
 
-/* Of every thread at once, for all that can be told from outside. */
+/* Of every thread at once, as far as one can see from outside. */
 inline drain()
 {
 	d_step {
@@ -123,7 +123,7 @@ inline enter(cpu, request, may_hurry)
 		fi;
 		if
 		:: true
-		:: pending -> crowded = true /* by many more, who are not looked at */
+		:: pending -> crowded = true /* by many more requests, which are not modelled */
 		fi
 	};
 	/* Joining would change nothing. One load, no barrier. */
@@ -189,7 +189,7 @@ inline wake_if_needed(request)
 #define PLAIN skip
 #endif
 
-/* ---- Who asks ---- */
+/* ---- Threads that make requests ---- */
 
 proctype thread_0() UNLESS_INTERRUPTED
 {
@@ -203,7 +203,7 @@ proctype thread_0() UNLESS_INTERRUPTED
 	enter(0, SECOND, false);
 	wake_if_needed(SECOND);
 #endif
-	/* safestart_wait(): whoever is left here at the end of all things was forgotten. */
+	/* safestart_wait(): a process that is still here at the end was forgotten. */
 	atomic { ticket <= answered; ticket = 0 }
 }
 
@@ -226,7 +226,7 @@ stopped:
 }
 
 #ifdef HANDLER
-/* On another's stack and store buffer; he goes on only when it has returned. */
+/* On the stack and store buffer of another process, which continues only when it has returned. */
 proctype handler()
 {
 	ASKING;
@@ -246,7 +246,7 @@ proctype handler()
 		cpu = 0;
 		interrupted = NOBODY
 	};
-	/* A handler must not wait: this is somebody else, with its ticket. */
+	/* A handler must not wait: another process waits, with its ticket. */
 	atomic { ticket <= answered; ticket = 0 }
 }
 #endif
@@ -285,7 +285,7 @@ init {
 }
 
 #ifdef LIVENESS
-/* Time goes on also when nothing happens any more. */
+/* Time passes even when nothing happens any more. */
 active proctype clock()
 {
 	bool tick;
@@ -295,6 +295,6 @@ active proctype clock()
 	od
 }
 
-/* With weak fairness: whoever got a ticket is answered some time. */
+/* With weak fairness: every ticket is answered some time. */
 ltl answered_in_the_end { <> [] (owed == 0) }
 #endif

@@ -111,7 +111,7 @@ inline answer_run()
 	:: cancelled
 	:: else ->
 		assert(committed);
-		assert(!own_batch || answered == run_ticket - 1); /* P6: neither answered before, nor for somebody else */
+		assert(!own_batch || answered == run_ticket - 1); /* P6: neither answered before, nor for another run */
 		assert(!own_batch || begun == members[run_ticket]); /* P2: it began to gather after they were accepted, */
 		assert((members[run_ticket] & ~saw) == 0);          /* P2: and saw what they wrote */
 	fi;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A callback was called under the library's lock and called back: deadlock (libraries with hooks of every kind). [P6]"""
+"""A library called a callback under its own lock, and the callback called the library: deadlock (libraries with hooks of every kind). [P6]"""
 import re
 import subprocess
 

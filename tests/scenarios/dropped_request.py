@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A change asked for while a reload is inside its callback was dropped, silently (log shippers, service managers). [P2 P3]"""
+"""A request that came while a reload was inside its callback was silently dropped (log shippers, service managers). [P2 P3]"""
 from scene import Host, Registry, check, document, eventually, in_parallel, repeat
 
 HOOKS = 3
@@ -16,11 +16,11 @@ def play(scene):
         first = host.request()
         eventually("prepare to be inside", lambda: host.figures()["inside"])
         before = host.runs()
-        # The source is read already: what changes now is seen by a further run or never.
+        # The source is read already: a change from now on is seen by a further run, or never.
         registry.text = document("n0", f"late-{number}")
         late = in_parallel(*[host.request] * HOOKS)
         check(len(set(late)) == 1 and late[0] != first, f"tickets {late} during the run of {first}")
-        check(host.runs() == before, "a run ended while one is inside a callback")
+        check(host.runs() == before, "a run ended while its callback was still in progress")
         host.prepare("ok")
         answers = [host.wait(ticket) for ticket in late]
         check({answer.verdict for answer in answers} == {"applied"}, f"answered {answers}")

@@ -8,7 +8,7 @@ from scene import Host, Registry, check, document, eventually, repeat
 
 
 def failures(host, registry):
-    """[(what, how it comes about, how it is mended)]"""
+    """[(what, how to cause it, how to repair it)]"""
     def text(bad):
         def act():
             registry.text = bad
@@ -37,7 +37,7 @@ def failures(host, registry):
 def play(scene):
     registry = Registry(document("n0"))
     kept, full = os.path.join(scene.folder, "kept"), os.path.join(scene.folder, "kept.full")
-    # Loaded before everything, so that writing last_good can meet a full disk; the sanitizers want to be first.
+    # Preloaded, so that the disk can be full when last_good is written. Sanitizers have to be loaded first.
     environment = {"LD_PRELOAD": scene.program("libfull_disk.so"), "FULL_DISK": kept}
     if scene.sanitizer():
         environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
@@ -57,17 +57,17 @@ def play(scene):
         check(good.verdict == "applied" and good.attempts == 1, f"after {what}: {good}")
         check(f"good-{number}" in host.ids(), f"after {what}: {host.ids()}")
 
-    # The disk is full: the set is applied all the same, the kept file stays whole, and is written by the next change.
+    # The disk is full: the set is still applied, the kept file stays complete, and the next change writes it.
     def keeps(name):
         with open(kept, encoding="utf-8") as f:
             return name in f.read()
     eventually("the last good set to be kept", lambda: keeps(f"good-{number}"))
     with open(full, "w", encoding="ascii"):
         registry.text = document("n0", "while-full")
-    check(host.ask().verdict == "applied", "a full disk kept a good set from being applied")
+    check(host.ask().verdict == "applied", "with a full disk a good set was not applied")
     eventually("the full disk to be said", lambda: "No space" in host.status()["last_good"]["error"] or "space" in host.status()["last_good"]["error"])
     with open(kept, encoding="utf-8") as f:
-        check(len(json.load(f)) == 2 and not keeps("while-full"), "the kept file was harmed")
+        check(len(json.load(f)) == 2 and not keeps("while-full"), "the kept file was damaged")
     litter = [name for name in os.listdir(scene.folder) if name.endswith(".tmp")]
     check(not litter, f"left behind: {litter}")
     os.unlink(full)

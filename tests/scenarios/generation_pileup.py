@@ -17,7 +17,7 @@ def footprint(host):
 
 
 def at_rest(host):
-    """Without the thread and the socket of a command that has just been answered: the least that is seen."""
+    """The least of several measurements: without the thread and the socket of a command that was just answered."""
     seen = []
     for _ in range(20):
         seen.append(footprint(host))
@@ -33,7 +33,7 @@ def reload_many(host, count):
 
 
 def settle(host, held):
-    """What is hung is what the live generation has, and what the one that is owned has."""
+    """The data that is not retired is that of the live generation and of the owned one."""
     def flat():
         figures = host.figures()
         return figures["handed"] - figures["retired"] == 9 * (1 + held)
@@ -44,11 +44,11 @@ def library(scene):
     host = Host(scene, "debounce=0", "max_shrink=100%")
     host.push(document("first"))
     host.tell(f"readers {READERS} 3")
-    reload_many(host, 300)  # everything that is allocated once has been
+    reload_many(host, 300)  # what is allocated only once has been allocated by then
     settle(host, 0)
     memory, descriptors, threads = at_rest(host)
 
-    # One reader keeps what it has, the others come and go.
+    # One reader keeps its generation, the others come and go.
     owned = int(host.tell("own"))
     reloads = repeat(3000)
     reload_many(host, reloads)
@@ -63,12 +63,12 @@ def library(scene):
     check(later[0] < memory + 4096 or scene.sanitizer(), f"resident {memory} KiB, after {reloads} reloads {later[0]} KiB")
     figures = host.figures()
 
-    # One that borrows and stays, which it must not: no reload waits for it, and it is named.
+    # A borrower that stays, which is forbidden: no reload waits for it, and the status names it.
     borrowed = begin(lambda: host.tell("borrow 6500"))
     eventually("the borrower to be inside", lambda: host.figures()["borrowing"])
     before = host.figures()["retired"]
     reload_many(host, 50)
-    check(host.figures()["retired"] == before, "something was given back while somebody looked at it")
+    check(host.figures()["retired"] == before, "data was retired while a reader used it")
     eventually("the borrower to be named", lambda: host.logged("has not called safestart_read_unlock()"))
     oldest = host.status()["oldest_reader"]
     check(oldest is not None and oldest["by"] == "borrower", f"reported is {oldest}")
@@ -80,7 +80,7 @@ def library(scene):
 
 
 def clients(node):
-    """How many connections a storage node has, this one not counted."""
+    """How many connections a storage node has, without this one."""
     with socket.create_connection(("127.0.0.1", node.port), 5) as s:
         s.sendall(b"INFO clients\r\nQUIT\r\n")
         with s.makefile("r") as answer:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""After a blip every process asked for its membership at the same moment, and kept the service down (cloud database, 2015). [P15]"""
+"""After a short outage every process asked for its membership at the same moment, which kept the service down (cloud database, 2015). [P15]"""
 import collections
 import re
 import time
@@ -12,7 +12,7 @@ OUTAGE_S = 5.0
 
 
 def most_reads(lasted):
-    """What backoff allows one process: each pause at least half of what it has doubled to."""
+    """How many reads backoff allows one process: each pause is at least half of the doubled value."""
     reads, pause, spent = 1, RETRY_MIN, 0.0
     while spent <= lasted:
         spent += pause / 2
@@ -22,7 +22,7 @@ def most_reads(lasted):
 
 
 def capped_pauses(hosts):
-    """The pauses that were chosen in the outage once they could double no more, in seconds, as the log has them."""
+    """The pauses of the outage, in seconds, from the log, from when they had doubled up to the limit."""
     pauses = []
     for host in hosts:
         with open(host.log, encoding="utf-8") as log:
@@ -54,7 +54,7 @@ def play(scene):
         eventually("the process to have the change", lambda: host.ids() == ["n0", "n2"])
     converged = time.monotonic() - returned
 
-    # When they asked depends on the machine as well; what they chose does not.
+    # When they asked depends on the machine too; which pauses they chose does not.
     pauses = capped_pauses(hosts)
     check(len(pauses) >= PROCESSES and min(pauses) >= RETRY_MAX / 2 - 0.001 and max(pauses) <= RETRY_MAX + 0.001, f"{len(pauses)} pauses from {min(pauses)} to {max(pauses)}")
     tenths = collections.Counter(int((pause - RETRY_MAX / 2) / (RETRY_MAX / 20)) for pause in pauses)

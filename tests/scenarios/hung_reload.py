@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A reload that never ended blocked every later one, silently (monitoring servers). [P14]"""
+"""A reload that never ended silently blocked every later one (monitoring servers). [P14]"""
 import os
 import signal
 import time
@@ -25,17 +25,17 @@ def callback(scene):
         waited = host.wait(ticket)
         check(waited.verdict == "timed out" and waited.error == -16 and "prepare" in waited.message, f"{waited}")
         eventually("readers to go on", lambda: host.figures()["reads"] > reads)
-        check(host.status()["callback"]["wedged"], "not said to be wedged")
-        host.prepare("ok")  # it returns at last: nobody asks again
+        check(host.status()["callback"]["wedged"], "the status does not say that it is wedged")
+        host.prepare("ok")  # it returns at last; there is no new request
         eventually("the change to be live by itself", lambda: f"n-{number + 1}" in host.ids())
-        host.ask()  # joins what is still due
+        host.ask()  # joins a run that is still due
     check(host.figures()["most_inside"] == 1, "callbacks overlapped")
     host.stop()
     return f"{rounds} times a callback that stays: timed out, named in the answer and in status, request and status within {slowest * 1000:.0f} ms, applied by itself when it returned"
 
 
 def node(scene):
-    """A new node accepts connections and then says nothing; the reload waits for it in vain."""
+    """A new node accepts connections and then sends nothing; the reload waits for it without success."""
     nodes = scene.redis(4)
     replace(scene.nodes_path, scene.document(nodes[:3]))
     server = ApiServer(scene, scene.nodes_path, "run_timeout=300ms", "retry_max=500ms", "debounce=10ms")

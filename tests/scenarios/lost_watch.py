@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A file was replaced by rename, as every careful tool does, and its watch was gone for good (configuration reloaders). [P15]"""
+"""A file was replaced by rename, as every careful tool does, and its watch was lost for good (configuration reloaders). [P15]"""
 import ctypes
 import os
 import shutil
@@ -86,7 +86,7 @@ class ConfigMap:
 
     def swap(self, text):
         self.number += 1
-        # The version before stays until the next swap: nothing but the link's change can tell.
+        # The old version stays until the next swap: only the change of the link shows the change.
         old, new = (os.path.join(self.root, f"..version-{number}") for number in (self.number - 2, self.number))
         os.mkdir(new)
         write(os.path.join(new, "nodes.json"), text)
@@ -99,7 +99,7 @@ class ConfigMap:
 
 
 def drown(host, layout, text):
-    """So much happens in the folder while the process can't look that the kernel drops what follows: the change that counts."""
+    """So much happens in the folder while the process is stopped that the kernel drops the event of the important change."""
     with open("/proc/sys/fs/inotify/max_queued_events", encoding="ascii") as f:
         room = min(int(f.read()), 100000)
     host.process.send_signal(signal.SIGSTOP)
@@ -113,7 +113,7 @@ def drown(host, layout, text):
 
 
 def follow(scene, layout, rounds):
-    """Every way, again and again; then many without waiting. Nothing but the watch can tell: no reconcile, no retry."""
+    """Every way to replace the file, again and again; then many without waiting. Only the watch can notice them: no reconcile, no retry."""
     host = Host(scene, f"source=file:{layout.path}", "debounce=2ms", "reconcile=0", "retry_min=0")
     eventually("the first load to find nothing", lambda: host.status()["last"])
     layout.make()
@@ -135,7 +135,7 @@ def follow(scene, layout, rounds):
     number += 1
     drown(host, layout, document("n0", f"change-{number}"))
     eventually("the change that was drowned to be live", lambda: f"change-{number}" in host.ids())
-    check(not host.logged("seen only when asked"), "no watch was to be had")
+    check(not host.logged("seen only when asked"), "no watch could be set up")
     host.stop()
     return number, slowest
 

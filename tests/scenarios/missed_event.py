@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The one event that told of a change was missed, and the client was wrong for ever (database drivers, platforms). [P15]"""
+"""The only event about a change was missed, and the client stayed wrong for ever (database drivers, platforms). [P15]"""
 from scene import Host, Registry, check, document, eventually, repeat
 
 
@@ -9,13 +9,13 @@ def play(scene):
     eventually("the first load", lambda: host.ids() == ["n0"])
     rounds = repeat(6)
     for number in range(rounds):
-        if number % 3 == 2:  # and a node's end is as silent as an outage in between
+        if number % 3 == 2:  # an outage in between, and the node disappears without an event
             before = len(registry.reads)
             registry.answer = lambda: (503, "")
             eventually("the outage to be met", lambda: len(registry.reads) > before + 1)
             check(len(host.ids()) == 2, "an outage changed the set")
         registry.answer, registry.text = None, document("n0", f"silent-{number}")
         eventually("the change to be found", lambda: host.ids() == ["n0", f"silent-{number}"])
-    check(host.status()["requests"] == 0, "somebody asked")
+    check(host.status()["requests"] == 0, "there was a request")
     host.stop()
     return f"{rounds} changes nobody told of: each found by the periodic re-read, 0 requests"

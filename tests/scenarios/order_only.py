@@ -24,7 +24,7 @@ def disguises(text):
 
 
 def connections(nodes):
-    """How many connections the storage nodes have ever been made."""
+    """How many connections the storage nodes have accepted since their start."""
     def ask(node):
         with socket.create_connection(("127.0.0.1", node.port), 5) as s:
             s.sendall(b"INFO stats\r\nQUIT\r\n")
@@ -46,7 +46,7 @@ def play(scene):
         asked += 1
         check(status["last"]["verdict"] == "unchanged", f"{status['last']}")
     status = server.status()
-    opened = connections(nodes) - before - len(nodes)  # asking counts itself
+    opened = connections(nodes) - before - len(nodes)  # each question is a connection too
     check(status["generation"] == generation and status["runs"]["applied"] == applied, status["summary"])
     check(opened == 0, f"{opened} connections were opened to nodes that had not changed")
     server.stop()

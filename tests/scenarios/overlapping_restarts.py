@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Three nodes announced within a moment, three restarts over each other, the service down for 11 minutes (payments, 2017). [P1 P3]"""
+"""Three nodes were announced at nearly the same moment, three restarts overlapped, and the service was down for 11 minutes (payments, 2017). [P1 P3]"""
 import subprocess
 import time
 
@@ -18,7 +18,7 @@ def play(scene):
     before, hooks, rounds, together, coalesced = server.runs(), 0, repeat(6), 0, 0
 
     def announce(now):
-        """One announcement: the file is replaced, then the hook runs; a playbook each, at the same time."""
+        """One announcement: the file is replaced, then the hook runs; one playbook each, at the same time."""
         replace(scene.nodes_path, scene.document(now))
         return subprocess.Popen(["sh", "-c", f"kill -HUP $(cat {server.pid_file})"], start_new_session=False)
 
@@ -26,7 +26,7 @@ def play(scene):
         steps = (nodes[:4], nodes[:5], nodes) if number % 2 == 0 else (nodes[:5], nodes[:4], nodes[:3])
         runs, began = server.runs(), time.monotonic()
         commands = [announce(now) for now in steps]
-        if number % 3 == 2:  # and again while the first are being carried out
+        if number % 3 == 2:  # again, while the first are still in progress
             commands += [announce(steps[-1]) for _ in range(HOOKS)]
         hooks += len(commands)
         codes = [command.wait() for command in commands]
@@ -42,7 +42,7 @@ def play(scene):
     runs = sum(verdicts.values()) - before
     check(verdicts["refused"] + verdicts["failed"] + verdicts["timed_out"] == 0, f"{verdicts}")
     check(runs <= 2 * hooks, f"{runs} runs for {hooks} hooks and as many changes of the file")
-    # Where the machine itself stopped for a while, a second run is right.
+    # If the machine itself stopped for a while, a second run is right.
     check(2 * coalesced >= together, f"of {together} bursts within {DEBOUNCE / 2} s only {coalesced} became one run")
     answered = load.end()
     server.stop()

@@ -19,7 +19,7 @@ def play(scene):
     for number in range(rounds):
         gone = nodes[number % 4]
         stay = [node for node in nodes[:4] if node is not gone]
-        # One leaves; of the three that come one refuses, one has no such port, one is named twice and differently.
+        # One node leaves. Of three new ones, one refuses connections, one has an invalid port, and one id has two addresses.
         text = json.loads(scene.document(stay + [late]))
         text += [{"targets": ["127.0.0.1:99999"], "labels": {"id": "no-port"}}]
         text += [{"targets": [f"127.0.0.1:{port}"], "labels": {"id": "two"}} for port in (1, 2)]
@@ -32,7 +32,7 @@ def play(scene):
         replace(scene.nodes_path, scene.document(nodes[:4]))
         server.hang_up()
         eventually(f"{gone.name} to be back", lambda: len(server.ids()) == 4)
-    # The one that refused is tried again, and used when it answers: nobody asks.
+    # The node that refused is retried, and used when it answers, without a request.
     replace(scene.nodes_path, scene.document(nodes))
     eventually("it to be left out", lambda: server.status()["last"]["quarantined"] == 1)
     late.process = subprocess.Popen(late.process.args, stdout=subprocess.DEVNULL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the scenarios share: processes that end with the scenario, nodes, files that change, a registry, waiting."""
+"""Shared by the scenarios: processes that end with the scenario, nodes, files that change, a registry, waiting."""
 import collections
 import ctypes
 import http.server
@@ -21,7 +21,7 @@ FORCE, URGENT = 1, 2
 
 
 class Failed(Exception):
-    """What should be true is not."""
+    """A condition that should be true is false."""
 
 
 def check(condition, words):
@@ -36,7 +36,7 @@ def repeat(times):
 
 
 def eventually(what, condition, seconds=60.0):
-    """Wait until it is so; the limit is generous and only for hangs. Returns what the condition returned."""
+    """Waits until the condition is true; the limit is generous and only for hangs. Returns what the condition returned."""
     until = time.monotonic() + seconds
     while True:
         value = condition()
@@ -69,18 +69,18 @@ def replace(path, text):
 # ---- Processes ----
 
 def before_exec(block=(), without=()):
-    """In the child: signals to block, and capabilities a root process gives up."""
+    """Runs in the child: blocks signals, and drops capabilities of a root process."""
     def act():
         libc = ctypes.CDLL(None)
         for capability in without:
             libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; without root it fails and is not needed
         signal.pthread_sigmask(signal.SIG_BLOCK, block)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever nohup made of it
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # in case nohup ignores it
     return act
 
 
 class Outcome(collections.namedtuple("Outcome", "verdict ticket run generation requests attempts quarantined error message")):
-    """One answer, as `host` tells it."""
+    """One outcome, as `host` prints it."""
 
     @classmethod
     def parse(cls, line):
@@ -89,7 +89,7 @@ class Outcome(collections.namedtuple("Outcome", "verdict ticket run generation r
 
 
 class Host:
-    """tests/scenarios/host: an application that does as it is told. $HOST_SETTINGS come last, thread=no say."""
+    """tests/scenarios/host: an application that obeys commands. $HOST_SETTINGS come last, such as thread=no."""
     count = 0
 
     def __init__(self, scene, *settings, block=(), environment=None, started=True):
@@ -153,7 +153,7 @@ class Host:
         self.process.send_signal(signal.SIGHUP)
 
     def history(self):
-        """Every generation there was: [(number, [id, ...])]."""
+        """All generations so far: [(number, [id, ...])]."""
         with open(self.log, encoding="utf-8", errors="replace") as log:
             rows = [line.split()[1:] for line in log if line.startswith("live ")]
         return [(int(row[0]), row[1:]) for row in rows]
@@ -163,7 +163,7 @@ class Host:
             return words in log.read()
 
     def stop(self):
-        """Ends it; 0 means that everything it hung on nodes and generations was given back once."""
+        """Ends it; exit code 0 means that all data attached to nodes and generations was retired once."""
         self.process.terminate()
         code = self.process.wait(60)
         check(code == 0, f"the host ended with {code}")
@@ -182,7 +182,7 @@ class ApiServer(stage.ApiServer):
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(os.environ, **(environment or {})),
                                             preexec_fn=before_exec(without=without))
         if started:
-            # All of its threads are there, and the first load is answered as well as live.
+            # All of its threads run, and the first load is live and has its outcome.
             eventually("the API server to have started", lambda: self.serves() and self.logged("serving on") and self.runs() > 0)
 
     def logged(self, words):
@@ -202,16 +202,16 @@ class ApiServer(stage.ApiServer):
         return sum(self.status()["runs"].values())
 
     def is_quiet(self):
-        """No run is in progress; what is due is the next periodic one at most."""
+        """No run is in progress, and at most the next periodic one is due."""
         status = self.status()
         return status["run"] is None and (status["next_run_in_seconds"] or 60) > 10
 
     def ids(self):
-        """Those that are live."""
+        """The ids of the live nodes."""
         return [node["id"] for node in self.status()["nodes"] if node["state"] in ("applied", "proven", "failing")]
 
     def after_next_run(self, act):
-        """Do it; then the status once a run that began later has ended."""
+        """Does it; returns the status when a run that began later has ended."""
         before = self.runs()
         act()
         return eventually("a run to end", lambda: (lambda s: s if sum(s["runs"].values()) > before else None)(self.status()))
@@ -232,7 +232,7 @@ class Load:
         eventually("the load to begin", lambda: os.path.exists(self.load.out + ".probe") and self.load.probes())
 
     def end(self):
-        """How many requests were answered; none may have failed."""
+        """Returns how many requests were answered; none may have failed."""
         self.load.stop()
         total, probes = self.load.summary(), self.load.probes()
         failed = total["not_2xx"] + total["socket_errors"] + total["timeouts"] + sum(not worked for _, worked, _, _ in probes)
@@ -242,7 +242,7 @@ class Load:
 
 
 class Registry:
-    """A service that tells the nodes over HTTP, and how: registry.answer is a function of the request number."""
+    """A service that serves the nodes by HTTP. registry.answer, a function of the request number, says how."""
 
     def __init__(self, text):
         self.text, self.reads, self.answer, self.lock = text, [], None, threading.Lock()
@@ -254,7 +254,7 @@ class Registry:
                     registry.reads.append((time.monotonic(), self.headers.get("X-Pid", "")))
                     text, answer = registry.text, registry.answer
                 status, body = answer() if answer else (200, text)
-                if status is None:  # hangs up
+                if status is None:  # close the connection
                     return
                 self.send_response(status)
                 self.end_headers()
@@ -267,7 +267,7 @@ class Registry:
             request_queue_size = 512
             daemon_threads = True
 
-            def handle_error(self, *_):  # who asked has gone
+            def handle_error(self, *_):  # the client has disconnected
                 pass
 
         self.server = Server(("127.0.0.1", 0), Handler)
@@ -276,7 +276,7 @@ class Registry:
 
 
 class Scene:
-    """The folder of one scenario and what is built."""
+    """The folder of one scenario, and the built programs."""
 
     def __init__(self, build, folder):
         self.build, self.folder, self.servers, self.nodes = build, folder, 0, []
@@ -289,7 +289,7 @@ class Scene:
         return os.path.join(self.build, "examples", name)
 
     def sanitizer(self):
-        """Its library keeps memory of its own, and wants to be loaded first."""
+        """The sanitizer of the build: its library uses memory of its own, and has to be loaded first."""
         with open(self.program("host"), "rb") as program:
             code = program.read()
         return b"__asan_init" in code or b"__tsan_init" in code
@@ -312,13 +312,13 @@ class Scene:
 
 
 def in_parallel(*calls):
-    """All at once; what they returned."""
+    """Runs all of them at the same time; returns their results."""
     results = [None] * len(calls)
 
     def run(index):
         try:
             results[index] = calls[index]()
-        except BaseException as error:  # told where it is waited for
+        except BaseException as error:  # raised where the result is waited for
             results[index] = error
     threads = [threading.Thread(target=run, args=(index,)) for index in range(len(calls))]
     for thread in threads:
@@ -332,13 +332,13 @@ def in_parallel(*calls):
 
 
 def begin(call):
-    """Begin it in the background; the function that is returned waits for it and returns what it returned."""
+    """Starts it in the background. Returns a function that waits for it and returns its result."""
     box = []
     thread = threading.Thread(target=lambda: box.append(call()), daemon=True)
     thread.start()
 
     def result():
         thread.join(90)
-        check(box, "it did not come back")
+        check(box, "it did not return")
         return box[0]
     return result

@@ -11,37 +11,37 @@ from scene import ApiServer, Host, Registry, check, document, eventually, repeat
 
 
 def some_time():
-    """Up to 30 ms after exec, mostly much less: a start takes but a few."""
+    """Up to 30 ms after exec, mostly much less: a start takes only a few ms."""
     return 0.03 * random.random() ** 4
 
 
 def start_hit(scene, registry, number, block):
-    """Started, and hit at a random instant from exec on by one to three signals that announce a change. How it ended, or None."""
+    """Starts it; at a random instant after exec one to three signals announce a change. Returns how it ended, or None."""
     registry.text = document("n0", f"before-{number}")
     host = Host(scene, registry.source, "debounce=1ms", "reconcile=0", "retry_min=0", block=block, started=False)
     time.sleep(some_time())
     registry.text = document("n0", f"after-{number}")
     for _ in range(random.randint(1, 3)):
         host.hang_up()
-    if not block:  # what was not killed has its handler by now
+    if not block:  # a process that was not killed has its handler by now
         time.sleep(0.03)
         code = host.process.poll()
         host.process.kill()
         host.process.wait()
         return code
     host.await_start()
-    # Nothing but the request can tell: no reconcile, no notification.
+    # Only the request can show the change: no reconcile, no notification.
     eventually("the change to be live", lambda: f"after-{number}" in host.ids())
     host.process.terminate()
-    host.hang_up()  # and when it stops
+    host.hang_up()  # also while it stops
     code = host.process.wait(60)
     check(code == 0, f"ended with {code}")
     return code
 
 
 def by_pid_file(scene, rounds):
-    """A hook finds the process by its PID file, which an API server writes when a signal can't harm it any more: one that
-    lies in wait for the file, and one at a random instant, after a change."""
+    """A hook finds the process by its PID file, which an API server writes once a signal cannot kill it any more. One hook
+    waits for the file; another one runs at a random instant, after a change."""
     nodes = scene.redis(2)
     for _ in range(rounds):
         replace(scene.nodes_path, scene.document(nodes[:1]))
@@ -51,7 +51,7 @@ def by_pid_file(scene, rounds):
         time.sleep(some_time())
         replace(scene.nodes_path, scene.document(nodes))
         subprocess.run(["sh", "-c", f"kill -HUP $(cat {path})"], check=False, stderr=subprocess.DEVNULL)
-        check(waiting.wait() == 0, "the process was gone when its PID file was there")
+        check(waiting.wait() == 0, "the process had ended when its PID file existed")
         eventually("the API server to serve", server.serves)
         eventually("both nodes to be live", lambda: len(server.ids()) == 2)
         server.stop()

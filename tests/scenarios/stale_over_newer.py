@@ -8,7 +8,7 @@ SETTINGS = ("debounce=0", "reconcile=0", "retry_min=0", "run_timeout=600ms", "ma
 
 
 class Plans:
-    """Plans as the registry has them, each newer than the one before."""
+    """The registry's plans, each newer than the one before."""
 
     def __init__(self):
         self.number, self.late = 0, set()
@@ -19,25 +19,25 @@ class Plans:
         return document("n0", f"plan-{self.number}")
 
     def change(self, late=False):
-        """`late`: whoever reads it will be too late."""
+        """`late`: the run that reads this plan will be too late."""
         self.registry.text = self.next()
         if late:
             self.late.add(self.number)
 
 
 def await_newest(host, plans):
-    """Asking once more joins or follows every run that is still due; a slow machine may need another."""
+    """A further request joins or follows every run that is still due; a slow machine may need one more."""
     eventually("a run to end well", lambda: host.ask().verdict in ("applied", "unchanged"))
     check(f"plan-{plans.number}" in host.ids(), f"plan-{plans.number} is the newest, live is {host.ids()}")
 
 
 def time_out(host):
     outcome = host.ask()
-    check(outcome.verdict == "timed out", f"what hung did not time out: {outcome}")
+    check(outcome.verdict == "timed out", f"the hanging run did not time out: {outcome}")
 
 
 def finished_late(host, plans):
-    """prepare answered LATER, its run timed out, a newer set went live, then it finishes."""
+    """prepare returned LATER, its run timed out, a newer set went live, then it finishes."""
     plans.change(late=True)
     host.prepare("later")
     eventually("a run to be parked", lambda: time_out(host) or host.figures()["parked"])
@@ -45,12 +45,12 @@ def finished_late(host, plans):
     plans.change()
     await_newest(host, plans)
     said = host.tell("finish").split()
-    check(set(said) == {"-116"}, f"finishing late was told {said}, not that it is stale")
+    check(set(said) == {"-116"}, f"finishing late returned {said}, not -ESTALE")
     await_newest(host, plans)
 
 
 def returned_late(host, plans):
-    """prepare hung beyond its deadline, the source changed, then it returns 0 as if nothing had been."""
+    """prepare hung beyond its deadline, the source changed, then it returns 0 as if nothing had happened."""
     plans.change(late=True)
     host.prepare("hold")
     time_out(host)
@@ -88,7 +88,7 @@ def play(scene):
     for _ in range(rounds):
         for way in (finished_late, returned_late, read_late):
             way(host, plans)
-    # Then it was emptied: no.
+    # Then it was emptied: an empty set has to be refused.
     plans.registry.text = "[]"
     check(host.ask().verdict == "refused" and len(host.ids()) == 2, "an empty set was taken")
     host.stop()

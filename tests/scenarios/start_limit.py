@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Too many failed reloads in a row, and the service manager refused every further one until somebody reset it (switches). [P5 P9]"""
+"""Too many failed reloads in a row, and the service manager refused every further one until it was reset by hand (switches). [P5 P9]"""
 import time
 
 from scene import URGENT, Host, Registry, check, document, repeat
@@ -16,7 +16,7 @@ def play(scene):
             registry.answer = lambda: (500, "")
         outcome = host.ask(URGENT if number % 4 else 0)
         check(outcome.verdict in ("refused", "failed") and outcome.ticket == number + 2, f"{outcome}")
-    # The pause before the next retry is 15 s at least by now; a request does not wait for it.
+    # By now the pause before the next retry is at least 15 s; a request does not wait for it.
     check(host.status()["next_run_in_seconds"] > 5, f"{host.status()['next_run_in_seconds']}")
     last = outcome.run
     registry.answer, registry.text = None, document("n0", "n2")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A list that could not be read was taken for an empty one, and every backend removed (load balancers, service meshes). [P9 P12]"""
+"""A list that could not be read was treated as an empty one, and every backend was removed (load balancers, service meshes). [P9 P12]"""
 import os
 
 from scene import ApiServer, Host, Load, Registry, check, document, eventually, in_parallel, repeat, replace, write
@@ -8,7 +8,7 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 
 def mishaps(scene, folder, path, good):
-    """[(what, how it comes about, how it is undone)]"""
+    """[(what, how to cause it, how to undo it)]"""
     def put(text):
         return lambda: write(path, text)
 
@@ -68,7 +68,7 @@ def files(scene):
         eventually(f"a good run after: {what}", lambda: server.status()["last"]["verdict"] == "unchanged")
         check(server.status()["generation"] == generation, f"{what}: a new generation of the same nodes")
         seen += 1
-    check(not server.logged("seen only when asked"), "a file that may not be read was taken for a lack of inotify watches")
+    check(not server.logged("seen only when asked"), "an unreadable file was reported as a lack of inotify watches")
     answered = load.end()
     server.stop()
     return f"{seen} ways of a file to be unknown or empty: 6 nodes stay, {answered} requests answered, 0 failed"
