@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""wait: the playbook's barrier. "On all that answered" would be true of nobody."""
+"""wait: the playbook's barrier. "On all that answered" would be true even with no process."""
 import os
 
 from stage import answers, document, eventually, nodes_answer
@@ -55,7 +55,7 @@ def test_p22_without_a_roster_nothing_is_available(scene):
 
 
 def test_p22_nothing_is_available_on_nobody(scene):
-    """Those that are there are all killed, or serve nobody; or the roster, made by a template, asks for none."""
+    """All processes were killed, or serve no clients; or the roster, written by a template, expects none."""
     scene.write(document("a"))
     server, = scene.start_on_file(1)
     scene.start("master", serves="no", source="none")
@@ -71,7 +71,7 @@ def test_p22_nothing_is_available_on_nobody(scene):
 
 
 def test_a_directory_that_can_not_be_looked_into_is_no_empty_one(scene):
-    """With the roster on the command line: "0 of 2 are there" is not all that there is to say."""
+    """With the roster on the command line, "0 of 2" is not enough of a message."""
     wait = ["wait", "a", "--applied", "--roster", "api=2", "--timeout", "0"]
     scene.safestart(*wait, SAFESTART_CONTROL="/nowhere").must(6, "0 of 2 processes of the roster are there", "  there is no control directory /nowhere", "--control")
     scene.write(document("a"))
@@ -127,7 +127,7 @@ def test_the_incarnation_that_is_asked_for_is_the_one(scene):
 
 
 def test_who_reads_another_file_is_said_to(scene):
-    """Else the node is announced, nobody knows it, and everything looks as it should."""
+    """Otherwise the node is announced, no process has it, and everything looks right."""
     scene.write(document("a"))
     scene.write(document("a"), f"{scene.folder}/other.json")
     server, = scene.start_on_file(1)
@@ -158,7 +158,7 @@ def test_it_waits_until_it_is_so(scene):
 
 
 def test_somebody_else_can_not_stand_in_for_one_that_is_down(scene):
-    """Where others may write to the control directory, too."""
+    """In a control directory that other users may write to."""
     if os.getuid() != 0:
         return
     scene.write(document("a"))
@@ -202,7 +202,7 @@ def test_nobody_there_is_not_gone(scene):
 
 
 def test_who_reads_the_file_is_asked_and_nobody_else(scene):
-    """Where nothing follows the file (no inotify left, a network file system) it need not be waited for."""
+    """If the file is not followed (no inotify left, a network file system), the change need not be waited for."""
     scene.write(document("a", "b"))
     scene.start_on_file(1)
     scene.write(document("c"), f"{scene.folder}/other.json")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What is drawn on a terminal: looked at in a real one (tmux), 80 and 200 columns wide."""
+"""The output on a terminal, read from a real one (tmux), 80 and 200 columns wide."""
 import os
 import re
 import shutil
@@ -18,7 +18,7 @@ def draw(scene, columns, words, **environment):
         raise Skip("there is no tmux")
     tmux = ["tmux", "-S", tempfile.mktemp(prefix="tmux-", dir=scene.folder), "-f", "/dev/null"]  # a server of its own, each time
     settings = " ".join(f"{key}='{value}'" for key, value in {"SAFESTART_CONTROL": scene.control, "SAFESTART_NODES": scene.nodes, **environment}.items())
-    # The last line tells that it is over: a screen is read again and again until then.
+    # The last line shows that it has ended: the screen is read again and again until then.
     command = f"env {settings} '{scene.command}' {words}; echo dra''wn; cat"
     subprocess.run([*tmux, "-u", "new-session", "-d", "-x", str(columns), "-y", "60", command], check=True, env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"})
 

@@ -53,7 +53,7 @@ def test_one_of_several_targets_is_taken_out_of_its_group(scene):
     scene.write(WRITTEN)
     scene.safestart("announce", "10.0.0.2:8087", "10.0.0.2:8087", "--incarnation", "b2").must(0)
     groups = json.loads(scene.read())
-    # What was no id among several must not become that of the one that is left.
+    # A label that was not an id in a group of several must not become the id of the one that is left.
     assert groups[1] == {"targets": ["10.0.0.3:8087"], "labels": {"zone": "b\u00e4"}}
     assert groups[3] == {"targets": ["10.0.0.2:8087"], "labels": {"zone": "b\u00e4", "incarnation": "b2"}}
 
@@ -269,7 +269,7 @@ def test_a_drain_is_noted_and_ended_by_the_announcement(scene):
 
 
 def test_a_note_that_can_not_be_written_does_not_undo_an_announcement(scene):
-    """Nor is it said to have: the node is in use already."""
+    """The message does not say so either: the node is in use already."""
     scene.write(WRITTEN)
     for node in ["riak-1", "10.0.0.2:8087"]:
         scene.safestart("drain", node, "--for", "30m", "--reason", "x").must(0)

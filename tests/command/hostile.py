@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Whatever is behind a socket in the control directory: the others are shown, and the terminal is safe."""
+"""Any kind of program behind a socket in the control directory: the others are shown, and the terminal is safe."""
 import json
 import os
 import socket
@@ -133,7 +133,7 @@ def test_paths_longer_than_an_address_work(scene):
 
 
 def test_two_hundred_processes_are_asked_at_once(scene):
-    """Sockets of one process stand for many: what is tried here is the asking."""
+    """Sockets of one process stand for many processes: this tests the questions."""
     count = repeat(20)
     for n in range(count):
         scene.fake(f"api.{n + 1}.sock", answers(lambda request, n=n: status_of(pid=n + 1) if request["do"] == "status" else nodes_answer({"a": "proven" if n else "failing"}, pid=n + 1)(request)))

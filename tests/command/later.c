@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* later: preloaded, it makes it 40 s later for the program as soon as there is the file $LATER.
- * Timers are the kernel's, and know nothing of it: those set from then on are late. */
+/* later: preloaded. As soon as the file $LATER exists, it is 40 s later for the program. Timers
+ * are those of the kernel and do not notice: those that are set from then on expire late. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <time.h>

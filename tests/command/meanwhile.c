@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* meanwhile: preloaded, it lets somebody else be quick at the worst moment. At the first fsync()
- * the file $MEANWHILE.new takes the place of $MEANWHILE: they do not know of any lock. And before
- * the program looks for the $MEANWHILE_AT-th time at a file whose path has $MEANWHILE_PATH in it,
- * the shell does $MEANWHILE_DO; before the next time, $MEANWHILE_THEN. */
+/* meanwhile: preloaded. It lets another program act at the worst moment. At the first fsync()
+ * the file $MEANWHILE.new replaces $MEANWHILE, as by a program that knows of no lock. Before the
+ * program opens or checks a file whose path has $MEANWHILE_PATH in it for the $MEANWHILE_AT-th
+ * time, the shell runs $MEANWHILE_DO; before the next time, $MEANWHILE_THEN. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* poor: preloaded, it lets one allocation of the program fail, the $POOR-th (with $POOR_SIZE: of
- * those of exactly that size), and then makes the file $POOR_HIT, so that whoever counts knows when
+/* poor: preloaded. It lets one allocation of the program fail, the $POOR-th (with $POOR_SIZE: of
+ * those of exactly that size), and then creates the file $POOR_HIT, so that the test knows when
  * there are no more. */
 #include <errno.h>
 #include <fcntl.h>

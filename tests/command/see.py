@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""status, nodes, events, metrics, request, check: what goes on, and asking."""
+"""status, nodes, events, metrics, request, check: state, events and requests."""
 import json
 import os
 import re
@@ -45,7 +45,7 @@ def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
 
 
 def test_who_has_not_looked_since_is_to_be_asked(scene):
-    """Where nothing follows the file, and the next look is far."""
+    """If the file is not followed, and the next re-read is far away."""
     scene.write(FIVE)
     for process, digits in [(4312, "a1b2"), (4313, "a1b2"), (4314, "c3d4")]:
         status = {"generation": 1, "digest": digits * 4, "desired_digest": digits * 4, "source": f"file:{scene.nodes}", "nodes": [{"id": "a", "state": "proven"}], "last": {"verdict": "applied"}}
@@ -68,7 +68,7 @@ def test_p22_status_misses_who_is_on_the_roster(scene):
 
 
 def test_p22_status_misses_a_name_of_which_nobody_is_left(scene):
-    """All of them ended in good order, and took their sockets along: only the roster knows of them."""
+    """All processes ended normally and removed their sockets: only the roster shows that they are missing."""
     scene.write(TEN)
     scene.start_on_file(2)
     worker, = scene.start_on_file(1, "worker")
@@ -100,7 +100,7 @@ def test_a_malformed_file_leads_to_check(scene):
 
 
 def test_nodes_that_fail_are_in_the_first_line(scene):
-    """A node that is down is the most usual reason to look, and every process has all the nodes it should have."""
+    """A node that is down is the most frequent reason to look, and then every process has all its nodes."""
     scene.write(TEN)
     first, second, _ = scene.start_on_file(3)
     assert first.tell("report n3 5") == second.tell("report n3 5") == "ok"
@@ -137,7 +137,7 @@ def test_a_run_in_progress_is_not_yet(scene):
 
 
 def test_a_run_in_progress_does_not_hide_how_the_one_before_ended(scene):
-    """Where runs take long and fail, nearly always one is in progress."""
+    """If runs take long and fail, one is nearly always in progress."""
     server = scene.start("api", retry_min="1ms", retry_max="1ms")
     server.push(TEN)
     server.tell("prepare fail 5")
@@ -161,7 +161,7 @@ def test_quarantined_nodes_are_told(scene):
 
 
 def test_who_could_not_use_a_node_was_not_told_another_set(scene):
-    """All read the same file; some of them can't reach one of its nodes."""
+    """All read the same file; some of them cannot reach one of its nodes."""
     scene.write(FIVE)
     whole, *poor = [scene.start("api", source="push", retry_min="0") for _ in range(3)]
     for server in poor:
@@ -216,7 +216,7 @@ def test_one_that_is_stopped_does_not_answer(scene):
 
 
 def test_a_last_good_set_that_is_not_kept_is_told(scene):
-    """It harms nobody before the next start, and then it is too late."""
+    """It does no harm before the next start, and then it is too late."""
     scene.write(TEN)
     kept = os.path.join(scene.folder, "kept")
     os.mkdir(kept)
@@ -353,7 +353,7 @@ def test_events_are_told_as_they_happen(scene):
 
 
 def test_what_was_kept_is_told_until_everybody_has_told_all(scene):
-    """However long they take from line to line: it is their word that ends it, and not a pause; and at once."""
+    """However long they take from line to line: their `end` ends it, at once, and not a pause."""
     hold, ended = threading.Event(), {"event": "end", "name": "slow"}
 
     def slowly(request):
@@ -408,7 +408,7 @@ def test_check_names_everything_that_would_be_left_out(scene):
 
 
 def test_check_says_where_the_shape_is_wrong(scene):
-    """As the library counts: what is no JSON there has the same line and column as JSON that is out of place."""
+    """As the library counts: a JSON error has the same line and column as JSON in the wrong place."""
     documents = ['[{"targets": ["a:1"]},\n @]', '[\n\n  {"targets": ["ä:1", "中]:2",\n\t"b\\"[:1", @ ]}]', '[{"labels": {"id": "a", "targets": "no"}, "x": [{"targets": [1]}], "targets": ["é:1",\r\n @]}]',
                  '@'.join(['[{"é": "' + 70 * "é" + '", "targets" : [', ']}]'])]
     for text in documents:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the tests of the command share: a folder, the command, servers, servers that are none, waiting."""
+"""Shared by the tests of the command: a folder, the command, servers, fake servers, waiting."""
 import glob
 import json
 import os
@@ -16,7 +16,7 @@ LIMIT_S = 120
 
 
 class Skip(Exception):
-    """It can't be tried here."""
+    """It cannot be tested here."""
 
 
 def repeat(times):
@@ -26,7 +26,7 @@ def repeat(times):
 
 
 def eventually(what, condition, seconds=LIMIT_S):
-    """Wait until it is so; the limit is generous and only for hangs. Returns what the condition returned."""
+    """Waits until the condition is true; the limit is generous and only for hangs. Returns what the condition returned."""
     until = time.monotonic() + seconds
     while True:
         value = condition()
@@ -37,7 +37,7 @@ def eventually(what, condition, seconds=LIMIT_S):
 
 
 def document(*nodes):
-    """A file_sd document, a group a line; nodes are "id" or ("id", "host:port")."""
+    """A file_sd document, one group per line; nodes are "id" or ("id", "host:port")."""
     pairs = [node if isinstance(node, tuple) else (node, f"10.0.0.{index + 1}:8087") for index, node in enumerate(nodes)]
     rows = [json.dumps({"targets": [address], "labels": {"id": name}}) for name, address in pairs]
     return "[" + ",\n ".join(rows) + "]\n"
@@ -53,7 +53,7 @@ class Told:
         return json.loads(self.out)
 
     def must(self, code, *words):
-        """It ended so, and said all of that."""
+        """Checks that it exited with this code, and printed all of these texts."""
         assert self.code == code, f"ended with {self.code}, not {code}: {self.out}{self.err}"
         for word in words:
             assert word in self.out + self.err, f"does not say {word!r}: {self.out}{self.err}"
@@ -61,7 +61,7 @@ class Told:
 
 
 class Server:
-    """tests/command/server: a real one."""
+    """tests/command/server: a real server."""
 
     def __init__(self, scene, name="api", **settings):
         settings = {"name": name, "control": scene.control, "debounce": "0", **settings}
@@ -83,19 +83,19 @@ class Server:
         self.process.wait()
 
     def stop(self):
-        """All its threads have, when this returns."""
+        """All its threads are stopped when this returns."""
         self.process.send_signal(signal.SIGSTOP)
         os.waitpid(self.pid, os.WUNTRACED)
 
     def end(self):
-        """In good order."""
+        """Ends it normally."""
         self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait(LIMIT_S)
 
 
 class Fake:
-    """A socket in the control directory behind which anything may be: `act` gets each connection."""
+    """A fake server: a socket in the control directory; `act` gets each connection."""
 
     def __init__(self, scene, file, act, mode=0o600):
         os.makedirs(scene.control, exist_ok=True)
@@ -141,7 +141,7 @@ def answers(reply):
 
 
 def nodes_answer(states, name="api", pid=1, serves=True, incarnation=None):
-    """For Fake: what a server with these nodes, {id: state}, says."""
+    """For Fake: the answer of a server with these nodes, {id: state}."""
     nodes = [{"id": node, "address": "10.0.0.1:1", "state": state, "why": f"because {state}", "held": False, **({"incarnation": incarnation} if incarnation else {})}
              for node, state in states.items()]
 
@@ -177,7 +177,7 @@ class Scene:
         return os.path.join(place, os.path.basename(self.command)), {"LD_LIBRARY_PATH": place}
 
     def safestart(self, *words, text=None, user=None, before=(), **more):
-        """Run it to its end."""
+        """Runs it to its end."""
         command = self.command
         if user:
             command, there = self.for_others()
@@ -188,7 +188,7 @@ class Scene:
         return Told(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def begin(self, *words, before=(), **more):
-        """Run it beside us."""
+        """Runs it in the background."""
         process = subprocess.Popen([*before, self.command, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment(**more),
                                    preexec_fn=self.before_exec)
         self.ends.append(lambda: (process.kill(), process.communicate()))
@@ -201,7 +201,7 @@ class Scene:
         return server
 
     def start_on_file(self, count, name="api", **settings):
-        """Servers that follow self.nodes, all of them with it live."""
+        """Starts servers that follow self.nodes, and waits until all have it live."""
         servers = [self.start(name, source=f"file:{self.nodes}", **settings) for _ in range(count)]
         eventually("all of them to have their nodes", lambda: self.safestart("status", name).code == 0)
         return servers

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""safestart run: many callers, one run; whoever is killed, a command never runs beside itself, and every answer is true."""
+"""safestart run: many callers, one run. Whatever process is killed, a command never runs twice at the same time, and every outcome is true."""
 import fcntl
 import os
 import pwd
@@ -15,7 +15,7 @@ from stage import Skip, eventually, repeat
 
 F_OFD_SETLK = 37
 
-# Notices when it is not alone, and writes down who had asked before it began, once it is through.
+# Notices when it is not alone. At its end it writes down which callers had asked before it began.
 COMMAND = """#!/bin/sh
 mkdir "$WORLD/in" 2>/dev/null || echo overlap >>"$WORLD/overlaps"
 begun=$WORLD/$$.$(date +%s%N)
@@ -43,7 +43,7 @@ class World:
         return {**os.environ, "WORLD": self.path, "SAFESTART_LOCKS": self.locks, **{key: str(value) for key, value in more.items()}}
 
     def call(self, *options, command=None, **more):
-        """A caller of its own; what it asked for can be found again."""
+        """A caller; its request can be found again."""
         caller = str(self.asked)
         self.asked += 1
         with open(os.path.join(self.path, "asked", caller), "w", encoding="utf-8"):
@@ -56,7 +56,7 @@ class World:
         return process
 
     def runs(self):
-        """What each run that is through has seen when it began."""
+        """What each finished run saw when it began."""
         found = []
         for name in os.listdir(self.path):
             if name.endswith(".run"):
@@ -65,7 +65,7 @@ class World:
         return found
 
     def leader(self):
-        """Who holds the lock, as its file says."""
+        """The holder of the lock, from its file."""
         try:
             with open(os.path.join(self.locks, "it.lock"), "rb") as f:
                 found = re.search(rb"^held by it \(pid (\d+)\)", f.read(200), re.M)
@@ -74,7 +74,7 @@ class World:
         return int(found.group(1)) if found else 0
 
     def are_in(self, requests):
-        """So many are in the batch that is open."""
+        """So many requests are in the open batch."""
         with open(os.path.join(self.locks, "it.lock"), "rb") as f:
             return b": %d requests," % requests in f.read()[8192:]
 
@@ -83,7 +83,7 @@ class World:
             return f.read()
 
     def must_be_true(self, callers):
-        """Each of them was covered by a run that began after it had asked, and no two ran at a time."""
+        """Each of them was covered by a run that began after it had asked, and no two runs overlapped."""
         assert not os.path.exists(os.path.join(self.path, "overlaps")), "the command ran beside itself"
         runs = self.runs()
         for process in callers:

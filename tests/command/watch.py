@@ -66,7 +66,7 @@ def test_what_runs_and_is_not_announced_is_found(scene):
 
 
 def test_the_same_node_with_two_ids_is_not_to_be_announced_again(scene):
-    """An inventory that goes by addresses, as one group of several targets does, and a file with names."""
+    """An inventory with addresses as ids (one group of several targets), and a file with names."""
     a = Node(scene)
     monitor = inventory(scene, ("x", a.address))
     scene.write(document(("a", a.address)))
@@ -117,7 +117,7 @@ def test_who_edits_while_it_looks_raises_no_alarm(scene):
 
 
 def test_a_note_of_drains_that_can_not_be_read_is_said(scene):
-    """Else a node that is away on purpose seems forgotten, and nobody knows why."""
+    """Otherwise a node that is away on purpose looks forgotten, without a known reason."""
     a = Node(scene)
     metrics = os.path.join(scene.folder, "safestart.prom")
     monitor = inventory(scene, ("a", a.address))
@@ -218,7 +218,7 @@ def test_once_with_after_looks_so_long(scene):
 
 
 def test_only_so_many_are_probed_at_a_time(scene):
-    """Nodes that swallow what they are sent take as long as the timeout; those that answer are found all the same."""
+    """Nodes that never answer take as long as the timeout; those that answer are still found."""
     a, full = Node(scene), socket.socket()
     full.bind(("127.0.0.1", 0))
     full.listen(0)

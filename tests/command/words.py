@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What it says of itself, and what may stand on its command line."""
+"""Help texts and the command line."""
 import os
 import re
 import shutil

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a setting's text means, what is refused and in which words, and what may not stand together.
- */
+/* Settings: what their text means, what is refused with which message, and which ones contradict
+ * each other. */
 #include "conf/conf.h"
 
 #include <errno.h>

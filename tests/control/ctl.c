@@ -91,7 +91,7 @@ void ctl_send(struct ctl *ctl, const char *text)
 	size_t length = strlen(text);
 
 	ssize_t sent = send(ctl->fd, text, length, MSG_NOSIGNAL);
-	/* Who was refused can't send; the answer says it. */
+	/* A client that was refused cannot send; the answer says why. */
 	ck_assert(sent == (ssize_t)length || errno == EPIPE);
 }
 

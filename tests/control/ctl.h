@@ -34,7 +34,7 @@ json_t *ctl_read(struct ctl *ctl);
 json_t *ctl_ask(struct ctl *ctl, const char *line);
 void ctl_close(struct ctl *ctl);
 
-/* Connect, ask one thing, hang up. */
+/* Connects, asks one question, disconnects. */
 json_t *ctl_once(const char *path, const char *line);
 
 /* Members, by "a.b"; fail the test when they are not there. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a client of the control socket is told, step by step, while things happen between the steps.
- */
+/* What a client of the control socket receives, step by step, while things happen between the
+ * steps. */
 #include "control/client.h"
 
 #include <string.h>
@@ -20,7 +20,7 @@ static void post(const char *words, int times)
 		events_post_log(ss->events, 5, words);
 }
 
-/* It has asked, and was told the first few of a hundred. */
+/* It has asked, and got the first few of a hundred lines. */
 static void begin(const char *line)
 {
 	int ends[2];
@@ -47,8 +47,8 @@ static int count(const char *text, const char *words)
 	return times;
 }
 
-/* In all it was told so many from before, and so many from after; and once that this is the end,
- * behind all of it. */
+/* In all it got so many lines from before, so many from after, and one `end`, behind all of
+ * them. */
 static void end(int before, int after)
 {
 	static char told[1 << 16];
@@ -72,7 +72,7 @@ START_TEST(who_does_not_follow_is_told_what_was_before_and_it_is_over)
 
 	begin("{\"do\":\"events\",\"follow\":false}\n{\"do\":\"status\"}\n");
 	while ((next = client_step(ss, &client, true, 0)) == CLIENT_CONTINUE)
-		post("after", 1); /* who does not stop */
+		post("after", 1); /* a client that does not stop */
 	ck_assert_int_eq(next, CLIENT_CLOSE);
 	end(100, 0);
 }

@@ -272,7 +272,7 @@ START_TEST(p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for
 	ck_assert_ptr_nonnull(
 		strstr(ctl_string(root, "outcome.message"), "`prepare` has not returned"));
 	json_decref(root);
-	root = ctl_ask(&hasty, "{\"do\":\"status\"}"); /* it goes on */
+	root = ctl_ask(&hasty, "{\"do\":\"status\"}"); /* the next one works */
 	ck_assert_str_eq(ctl_string(root, "status.callback.name"), "prepare");
 	json_decref(root);
 	app.hold = false;
@@ -313,7 +313,7 @@ START_TEST(lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up)
 	}
 	ck_assert_ptr_null(ctl_line(&ctl));
 	ctl_close(&ctl);
-	/* Who doesn't stay for the answer has asked all the same. */
+	/* A client that does not wait for the answer has made its request all the same. */
 	long long before = requests();
 	for (int i = 0; i < 200; i++) {
 		ctl_connect(&ctl, its_socket());

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control socket and fork: the parent notices nothing, the child has nothing of the parent's,
- * and in the end a socket of its own. */
+/* The control socket and fork: the parent is not affected, and the child keeps nothing of the
+ * parent's and gets a socket of its own. */
 #include <errno.h>
 #include <grp.h>
 #include <signal.h>
@@ -129,12 +129,12 @@ START_TEST(p17_a_child_that_was_never_revived_takes_nothing_along)
 }
 END_TEST
 
-/* Another user's, that may have one thread more. 0; -errno: not to be had here. */
+/* Runs as another user with a limit of one thread more. 0; -errno: not possible here. */
 static int have_room_for_one_thread(void)
 {
 	const struct rlimit two = {.rlim_cur = 2, .rlim_max = 2};
 
-	if (geteuid() != 0) /* who else runs as this user is not known */
+	if (geteuid() != 0) /* other processes of this user are not known */
 		return -EPERM;
 	return setrlimit(RLIMIT_NPROC, &two) < 0 || setgroups(0, NULL) < 0 ||
 			       setresuid(54322, 54322, 54322) < 0
@@ -142,8 +142,8 @@ static int have_room_for_one_thread(void)
 		       : 0;
 }
 
-/* The control thread could be started, and no other: whoever gives up then closes the handle, and
- * that thread must not live on in it. */
+/* The control thread could be started, and no other one. A caller that gives up then closes the
+ * handle, and the control thread must not live on in it. */
 START_TEST(p17_a_child_that_was_revived_by_half_can_be_closed)
 {
 	struct safestart *ss = start();

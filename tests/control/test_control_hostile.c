@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Clients of the control socket that are silent, slow, too many, malicious or gone: reloads go on
- * meanwhile, each with its answer, and so do the others' questions. */
+/* Clients of the control socket that are silent, slow, too many, malicious or gone: meanwhile
+ * reloads go on, each with its outcome, and other clients get their answers. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -35,7 +35,7 @@ static const char *its_socket(void)
 	return ctl_wait("api", getpid(), 1);
 }
 
-/* Reloads, whoever is connected. */
+/* Reloads, whatever clients are connected. */
 static void reloads_go_on(struct safestart *ss)
 {
 	for (int i = 0; i < 10; i++) {
@@ -55,7 +55,7 @@ static void all_goes_on(struct safestart *ss)
 	json_decref(root);
 }
 
-/* As much as it takes; it may be hung up on meanwhile. */
+/* Sends as much as is accepted; the server may close the connection meanwhile. */
 static size_t send_all(int fd, const char *bytes, size_t size)
 {
 	size_t sent = 0;
@@ -91,7 +91,7 @@ START_TEST(p16_any_bytes_are_survived)
 	for (int i = 0; i < repeat(300); i++) {
 		struct ctl ctl;
 		size_t size = (size_t)rand_r(&seed) % sizeof(bytes);
-		/* Mostly what JSON is made of, with NUL bytes and newlines in it. */
+		/* Mostly characters of JSON, with NUL bytes and newlines in it. */
 		for (size_t j = 0; j < size; j++)
 			bytes[j] =
 				rand_r(&seed) % 8
@@ -136,7 +136,7 @@ START_TEST(p16_a_nul_byte_is_an_error_and_deep_nesting_too)
 }
 END_TEST
 
-/* A line of so many bytes: a status with a member that nobody knows. */
+/* A line of so many bytes: a status request with an unknown member. */
 static char *line_of(size_t size)
 {
 	char *line = malloc(size + 2);
@@ -179,7 +179,7 @@ START_TEST(p16_a_line_may_have_65536_bytes_and_no_more)
 }
 END_TEST
 
-/* ---- Who is there ---- */
+/* ---- Clients of each kind ---- */
 
 START_TEST(p16_the_silent_and_those_who_never_finish_a_line_delay_nobody)
 {
@@ -218,7 +218,7 @@ START_TEST(p16_who_asks_and_does_not_listen_is_hung_up_on)
 }
 END_TEST
 
-/* Until it is hung up on, faster than it is answered. */
+/* Until the server closes the connection; faster than it is answered. */
 static void *ask_without_end(void *argument)
 {
 	const int *fd = argument;
@@ -267,8 +267,8 @@ START_TEST(p16_a_thousand_connections_are_refused_or_make_room_in_the_end)
 	}
 	/* The library has no more than it says. */
 	ck_assert_int_lt(open_descriptors(), 1000 + MOST + 40);
-	/* Most of them were told so; the silent ones have to go when they were silent for long
-	 * enough. */
+	/* Most clients got a message; the silent ones are disconnected after they were silent
+	 * for long enough. */
 	for (bool answered = false; !answered;) {
 		ctl_connect(&late, its_socket());
 		ctl_send(&late, "{\"do\":\"status\"}\n");

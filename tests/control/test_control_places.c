@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where the control socket is: directories that are missing, read-only, full, somebody else's, too
- * long; sockets of the dead; other processes in the same directory; other users. What can't be set
- * up here is skipped, and says so. */
+/* Directories for the control socket: missing, read-only, full, of another user, too long;
+ * sockets of dead processes; other processes in the same directory; other users. What cannot be
+ * set up here is skipped, with a message. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -87,8 +87,8 @@ START_TEST(p16_a_directory_that_another_process_makes_at_the_same_moment_is_shar
 }
 END_TEST
 
-/* Likewise: a server in another container, where our number is nobody's, sweeps what is bound and
- * refuses. */
+/* Likewise: a server in another container, where our process id belongs to no process, removes a
+ * socket that is bound and refuses. */
 static atomic_bool swept;
 
 int listen(int fd, int backlog)
@@ -392,7 +392,7 @@ END_TEST
 
 /* ---- Other processes ---- */
 
-/* A process with a handle; it ends when it is killed, or when told so. */
+/* A process with a handle; it ends when it is killed, or on command. */
 static pid_t spawn(const char *name)
 {
 	const char *directory = ctl_setting(); /* the test's, not the child's */
@@ -456,7 +456,7 @@ START_TEST(what_is_not_a_dead_socket_of_its_name_is_left_alone)
 	json_decref(ctl_once(ctl_wait("other", gone, 1), "{\"do\":\"status\"}"));
 	kill_off(gone);
 	snprintf(other, sizeof(other), "%s", ctl_path("other", gone, 1));
-	EVENTUALLY(access(temporary, F_OK) < 0); /* swept by the second one, or by the next */
+	EVENTUALLY(access(temporary, F_OK) < 0); /* removed by the second one, or by the next */
 	char taken[300];
 	snprintf(taken, sizeof(taken), "%s", ctl_path("api", getpid(), 1));
 	write_file(taken, "in the way");
@@ -521,8 +521,8 @@ END_TEST
 
 /* ---- Other users ---- */
 
-/* Exit status of a child that is nobody: errno of connecting, or what asking was answered by (its
- * error, 0 for ok). */
+/* Exit status of a child that runs as the user nobody: errno of the connection, or the error of
+ * the answer (0 for ok). */
 static int as_nobody(const char *path, const char *line)
 {
 	char answer[200] = "";

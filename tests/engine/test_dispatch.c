@@ -144,7 +144,7 @@ START_TEST(p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_ref
 	ck_assert_int_eq(safestart_wait(ss, ticket, 0, NULL), 0); /* cancelled */
 	ck_assert_int_eq(safestart_run_finish(driven.run, 0), -ESTALE);
 	close_now(ss);
-	ck_assert_int_eq(driven.retires, 1); /* both runs hung the same pointer up */
+	ck_assert_int_eq(driven.retires, 1); /* both runs attached the same pointer */
 	ck_assert_int_eq(driven.strangers, 0);
 }
 END_TEST

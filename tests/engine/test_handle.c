@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The handle as its users see it: asking, coalescing, answers, deadlines, retries, rails. */
+/* The handle as its users see it: requests, coalescing, outcomes, deadlines, retries, guard
+ * rails. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -179,7 +180,7 @@ START_TEST(p14_a_hanging_prepare_times_out_and_is_ignored_when_it_returns)
 	EVENTUALLY(safestart_generation(ss) == 1); /* by itself */
 	ck_assert_str_eq(live_ids(ss), "a b");
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_TIMED_OUT);
-	/* It waits no longer than run_timeout, which is short here. */
+	/* Close waits no longer than run_timeout, which is short here. */
 	EVENTUALLY(safestart_close(ss) == 0);
 	ck_assert_int_eq(app.most_inside, 1);
 }
@@ -199,7 +200,7 @@ static void hang(int level, const char *message, void *user_data)
 		pause_a_moment();
 }
 
-/* The log of a process that writes it to a pipe nobody empties. */
+/* The log of a process that writes it to a pipe which is never read. */
 START_TEST(p14_a_run_behind_a_log_that_hangs_says_what_is_known_and_starts_when_it_returns)
 {
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks), .log = hang};
@@ -248,7 +249,7 @@ START_TEST(p15_a_failing_prepare_is_answered_at_once_and_retried)
 	ck_assert_msg(strstr(outcome.message, "retrying in") != NULL, "%s", outcome.message);
 	EVENTUALLY(app.prepares >= 4);
 	ck_assert_uint_eq(safestart_generation(ss), 0);
-	/* What failed runs hung up is given back. */
+	/* Data that failed runs attached is retired. */
 	EVENTUALLY(app.retires >= 3 && app.retired_nodes >= 3);
 	app.prepare_result = 0;
 	EVENTUALLY(safestart_generation(ss) == 1);
@@ -498,8 +499,8 @@ static unsigned long long requests_counted(struct safestart *ss)
 	return count;
 }
 
-/* To Prometheus a counter that goes back is a process that was started anew, and its whole value a
- * burst of requests. */
+/* To Prometheus a counter that goes back means a restarted process, and its whole value counts
+ * as a burst of requests. */
 START_TEST(requests_on_their_way_into_a_run_are_counted_all_the_same)
 {
 	struct safestart *ss = open_with(NULL, "source=none", "debounce=0", NULL);

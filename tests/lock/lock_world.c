@@ -13,7 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* From any thread: the buffers are a thread's own. The directory is made before there are any. */
+/* From any thread: each thread has its own buffers. The directory is created before there are
+ * threads. */
 const char *world_path(const char *name)
 {
 	static __thread char paths[4][256];
@@ -24,8 +25,9 @@ const char *world_path(const char *name)
 	return path;
 }
 
-/* Who is in `restart`: a lock of the old kind, which is the process' own, whoever else inherits the
- * descriptor. Opened before the handle, so that it is closed first when the process is killed. */
+/* The lock of the process that is in `restart`: an old record lock, which belongs to the process
+ * even if others inherit the descriptor. Opened before the handle, so that it is closed first
+ * when the process is killed. */
 static int marker = -1;
 static int guests;
 static _Atomic int inside_here;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of the lock share: guests, which are handles with a lock and a `restart` that
- * notices when it is not alone, here or in processes of their own; and a disk that is full. */
+/* Shared by the tests of the lock: guests, which are handles with a lock and a `restart` that
+ * notices when it is not alone, in this process or in others; and a disk that is full. */
 #ifndef LOCK_WORLD_H
 #define LOCK_WORLD_H
 
@@ -11,7 +11,7 @@ struct guest {
 	struct safestart *ss;
 	_Atomic bool hold; /* `restart` stays inside */
 	_Atomic int restarts;
-	_Atomic bool overlapped;    /* somebody else was inside */
+	_Atomic bool overlapped;    /* another `restart` was in progress */
 	_Atomic int result, status; /* of `restart` */
 	bool later;                 /* it answers LATER */
 	bool stamps;                /* its status is when it began, in ms */

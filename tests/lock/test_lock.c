@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The lock between processes, seen from real ones: killed, forking, of two users, on files and
- * disks that are no good. */
+/* The process lock, used by real processes: killed, forking, of two users, on unusable files and
+ * disks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -47,7 +47,7 @@ START_TEST(p1_runs_of_several_processes_and_handles_never_overlap)
 }
 END_TEST
 
-/* ---- Whoever dies ---- */
+/* ---- Killed processes ---- */
 
 static void hang(struct guest *guest)
 {
@@ -55,7 +55,7 @@ static void hang(struct guest *guest)
 	guest_asks(guest);
 }
 
-/* A process whose `restart` stays inside. */
+/* A process whose `restart` does not return. */
 static pid_t holder(const char *more)
 {
 	pid_t pid = process(hang, "name=holder", more);
@@ -217,7 +217,7 @@ START_TEST(p6_who_waits_too_long_is_told_who_holds_it_and_tries_again)
 	EVENTUALLY(app_logged(&guest->app, "has been waiting for the lock"));
 	kill(other, SIGKILL);
 	ends(other);
-	EVENTUALLY(atomic_load(&guest->restarts) == 1); /* nobody has asked again */
+	EVENTUALLY(atomic_load(&guest->restarts) == 1); /* without a further request */
 	guest_leaves(guest);
 }
 END_TEST
@@ -373,7 +373,7 @@ START_TEST(p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is)
 		ck_assert_msg(outcome.error == rows[i].error &&
 				      strstr(outcome.message, rows[i].words) != NULL,
 			      "row %zu: %d %s", i, outcome.error, outcome.message);
-		/* Said before anybody asked. */
+		/* Logged before the first request. */
 		EVENTUALLY(app_logged(&guest->app, "every run fails until this is mended"));
 		ck_assert_int_eq(lstat(world_path("lock"), &after), 0);
 		ck_assert(before.st_ino == after.st_ino && before.st_size == after.st_size &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* lock_share: processes that ask together get one run and one answer; seen from real ones. */
+/* lock_share: processes that ask together get one run and one outcome; with real processes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -44,8 +44,8 @@ static void hangs(struct guest *guest)
 	guest_asks(guest);
 }
 
-/* All of them enter while somebody holds the lock, who is then killed. Returns how many runs that
- * made. */
+/* All of them enter while another process holds the lock, and that process is then killed.
+ * Returns how many runs this made. */
 static int together(void (*what)(struct guest *guest), int count, const char *more)
 {
 	pid_t holder = process(hangs, SHARE, NULL), others[8];
@@ -83,7 +83,7 @@ static void asks_for_quiet(struct guest *guest)
 	for (int i = 0; i < 3; i++) {
 		int asked = (int)(now_ms() & 0x3fffffff);
 		struct safestart_outcome outcome = guest_asks(guest);
-		if (outcome.status < asked) /* the milliseconds have begun anew */
+		if (outcome.status < asked) /* the milliseconds have started from 0 again */
 			continue;
 		guest->failed = guest->failed || outcome.verdict != SAFESTART_APPLIED ||
 				outcome.status < asked + 99;
@@ -206,7 +206,7 @@ START_TEST(p18_a_killed_leaders_batch_is_run_by_the_next)
 }
 END_TEST
 
-/* Killed when nobody knows where it is: entering, closing, running, writing down, leaving. */
+/* Killed at unknown moments: entering, closing, running, writing the outcome, leaving. */
 START_TEST(p18_whoever_is_killed_at_any_moment_the_others_are_answered)
 {
 	unsigned random = 4711;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The batch that processes share, in made-up time: the pure part of lock_share. */
+/* The shared batch of several processes, in made-up time: the pure part of lock_share. */
 #include <string.h>
 
 #include "lock/share.h"
@@ -157,7 +157,7 @@ START_TEST(p18_a_leader_that_died_leaves_its_batch_to_the_next)
 	ck_assert_int_eq(does(&world, &late, 1011 * MS), SHARE_WAIT);
 	uint64_t sequence = leads(&world, &requests);
 	ck_assert_uint_eq(requests, 7);
-	/* All who have asked are covered by what begins now. */
+	/* All requests so far are covered by the run that begins now. */
 	ck_assert_uint_ge(sequence, late.sequence);
 	ended(&world, one.id, sequence, 6, 1050 * MS);
 	ck_assert_int_eq(leaves_with(&world, &one, 1050 * MS), 6);
@@ -226,7 +226,7 @@ START_TEST(p15_a_retry_is_content_with_a_run_that_others_have_made_since)
 	enters(&world, &one, 0, 1200 * MS);
 	ended(&world, one.id, leads(&world, &requests), 2, 1300 * MS);
 	ck_assert_int_eq(leaves_with(&world, &two, 1300 * MS), 2);
-	two.retries = false; /* somebody has asked since */
+	two.retries = false; /* there was a request since */
 	ck_assert_int_eq(does(&world, &two, 1300 * MS), SHARE_ENTER);
 }
 END_TEST
@@ -250,7 +250,7 @@ START_TEST(p18_whatever_happens_to_the_bytes_who_waits_enters_anew)
 	enters(&broken, &me, 1, 1100 * MS);
 	ck_assert_uint_ne(me.id, before.id);
 	ck_assert_int_eq(does(&broken, &before, 1101 * MS), SHARE_ENTER); /* sound, but another */
-	/* The run of the state that is gone answers nobody of the new one, but still its own. */
+	/* The run of the lost state answers no request of the new state, but still its own. */
 	uint64_t sequence = me.sequence;
 	ended(&broken, before.id, before.sequence, 9, 1150 * MS);
 	ck_assert_int_eq(does(&broken, &me, 1160 * MS), SHARE_WAIT);

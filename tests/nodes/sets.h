@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Sets for the tests that look inside: parsed, and as one line of text. */
+/* Node sets for tests of internal functions: parsed, and printed as one line. */
 #ifndef SETS_H
 #define SETS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Documents: what is taken, what is left out, what is refused whole. */
+/* Documents: what is accepted, what is left out, what is refused as a whole. */
 #include "nodes/nodeset.h"
 
 #include <errno.h>
@@ -35,7 +35,7 @@ static void refused(const char *json, size_t length, const struct nodeset_limits
 	ck_assert_ptr_nonnull(memchr(why, '\0', sizeof(why)));
 	ck_assert_msg(strstr(why, words) != NULL, "%.60s: \"%s\" does not say \"%s\"", json, why,
 		      words);
-	/* Nobody wants to know. */
+	/* Without a buffer for the reason. */
 	ck_assert_int_eq(nodeset_parse(&set, json, length, limits, NULL, 0), error);
 	ck_assert_ptr_null(set);
 }

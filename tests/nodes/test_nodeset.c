@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Nodes, sets of them, what would change, guard rails. */
+/* Nodes, node sets, differences between them, guard rails. */
 #include "nodes/nodeset.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* pthread_cancel(): a thread that dies in the middle takes no lock, no ticket and no turn with it.
- */
+/* pthread_cancel(): a thread that is cancelled in the middle keeps no lock, no ticket and no
+ * turn. */
 #include <errno.h>
 #include <pthread.h>
 #include <safestart/source.h>
@@ -77,7 +77,7 @@ START_TEST(p6_a_cancelled_waiter_changes_nothing_for_others)
 		ck_assert(!was_cancelled(&waiters[i]));
 		ck_assert_int_eq(waiters[i].reached, 1);
 	}
-	close_now(ss); /* counts nobody who is dead as a waiter */
+	close_now(ss); /* counts no cancelled thread as a waiter */
 }
 END_TEST
 
@@ -108,7 +108,8 @@ END_TEST
 static int talk(struct safestart_run *run, void *user_data)
 {
 	(void)run;
-	pthread_testcancel(); /* a callback of the application's may well be one: printf */
+	pthread_testcancel(); /* a callback of the application may be a cancellation point: printf
+			       */
 	atomic_fetch_add((_Atomic int *)user_data, 1);
 	return 0;
 }

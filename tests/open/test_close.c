@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shutdown and close, at awkward moments; opening without room. */
+/* Shutdown and close at difficult moments; opening without resources. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -144,7 +144,7 @@ START_TEST(p6_close_answers_waiters_and_waits_until_they_have_left)
 						&waiters[i]),
 				 0);
 	}
-	/* Who comes only when close has begun uses a handle that may be gone. */
+	/* A thread that comes after close has begun uses a handle that may be freed. */
 	for (int i = 0; i < 8; i++)
 		EVENTUALLY(is_asleep(waiters[i].task));
 	close_now(ss);

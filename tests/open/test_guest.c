@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a host process may expect of a guest: signals, clocks, descriptors, crashes; and that runs
- * never overlap whatever is thrown at the door. */
+/* What an application may expect of the library in its process: signals, clocks, descriptors,
+ * crashes; and that runs never overlap, whatever requests come. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -282,8 +282,8 @@ static nlink_t threads_before_open;
 static volatile sig_atomic_t delayed;
 static _Atomic unsigned handled;
 
-/* Open lets signals through again when its thread has started: whoever is in this handler then is
- * late with the rest. */
+/* Open unblocks signals again when its thread has started: a thread that is in this handler then
+ * is late with the rest. */
 static void on_delay(int signal)
 {
 	int saved = errno;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The bare door under fire: nothing between the requesters and whoever closes their batches, as
- * fast as both can. */
+/* The door alone, under load: threads that make requests, and one that closes their batches, all
+ * as fast as possible. */
 #include "request/request.h"
 
 #include <sched.h>
@@ -32,8 +32,8 @@ static void open_door(void)
 	ck_assert_int_ge(door.wake_fd, 0);
 }
 
-/* Closes one batch after another, each as soon as somebody is in it. Returns the requests they had.
- */
+/* Closes one batch after another, each as soon as there is a request in it. Returns the number
+ * of their requests. */
 static uint64_t close_until_they_leave(void)
 {
 	struct request_batch batch;
@@ -44,7 +44,7 @@ static uint64_t close_until_they_leave(void)
 	for (;;) {
 		bool last = !askers_at_work();
 		if (newest % 4 == 1)
-			request_look(&door, &flags); /* some batches wake nobody */
+			request_look(&door, &flags); /* some batches wake no thread */
 		if (!request_close(&door, &batch)) {
 			if (last)
 				return total;
@@ -65,7 +65,7 @@ static uint64_t close_until_they_leave(void)
 	}
 }
 
-/* The looker, if anybody is in. Returns the requests. */
+/* The looker, if a request is in. Returns the number of requests. */
 static uint64_t close_one(uint64_t *closed)
 {
 	struct request_batch batch;
@@ -119,8 +119,8 @@ START_TEST(p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second)
 }
 END_TEST
 
-/* As if 65535 had asked and the loop had seen it: from here on asking is a load, where the system
- * has what it takes. */
+/* As if 65535 requests were made and the loop had seen it: from here on a request is a load, if
+ * the system supports it. */
 static void crowd(void)
 {
 	atomic_fetch_or_explicit(&door.word,
@@ -145,7 +145,7 @@ static void fire_at_a_crowd(bool interrupted)
 	askers_start(ask_plainly, REQUESTS, interrupted);
 	for (bool last = false; !last;) {
 		last = !askers_at_work();
-		if (askers_newest() <= newest && !last) { /* nobody is known to be in */
+		if (askers_newest() <= newest && !last) { /* no request is known to be in */
 			if (++idle % 1000 == 0)
 				sched_yield(); /* there may be one core for all of us */
 			continue;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* When does a run start? Asked with made-up time. */
+/* When does a run start? With made-up time. */
 #include "request/gate.h"
 
 #include "support/support.h"
@@ -134,7 +134,7 @@ START_TEST(deaf_as_long_as_a_request_would_change_nothing)
 	} rows[] = {
 		{100 * MS, 10 * MS, false, true}, /* looks by itself */
 		{100 * MS, 99 * MS, false, true}, /* the same, shortly before quiet */
-		/* Quiet: the next request moves the start, and nobody looks. */
+		/* Quiet: the next request moves the start, and the loop is not woken. */
 		{100 * MS, 100 * MS, false, false},
 		{100 * MS, 999 * MS, false, false}, /* the same, shortly before max_delay */
 		/* Max_delay has passed: nothing moves it any more. */
@@ -246,7 +246,7 @@ START_TEST(urgent_skips_debounce_for_the_window_it_is_in)
 	gate_request(&gate, 0, false);
 	gate_tick(&gate, 0);
 	gate_request(&gate, 10 * MS, true);
-	gate_request(&gate, 10 * MS, false); /* somebody patient changes nothing */
+	gate_request(&gate, 10 * MS, false); /* a request that is not urgent changes nothing */
 	ck_assert(gate_tick(&gate, 10 * MS).start);
 	gate_ended(&gate, 20 * MS, false, 0);
 	gate_request(&gate, 30 * MS, false);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The gate, exhaustively: every sequence of inputs over a grid of times, breadth first, until no
- * new state comes. Each step is taken by two gates, one of them far away in time and with rubbish
- * where nothing should matter; they have to agree. [P8] Shutdown is not among the inputs: the loop
- * does not ask the gate any more then. */
+ * new state comes. Each step is taken by two gates, one of them far away in time and with
+ * garbage in the fields that must not matter; they have to agree [P8]. Shutdown is not among the
+ * inputs: the loop does not ask the gate after it. */
 #include "request/gate_world.h"
 
 #include <inttypes.h>
@@ -17,7 +17,7 @@ struct search {
 	struct {
 		uint32_t parent;
 		enum action action;
-	} * from;        /* how, for the one that tells a story */
+	} * from;        /* how it was reached, for printing the path */
 	uint32_t *slots; /* a hash table of indices + 1 */
 	uint32_t count, room;
 	uint64_t steps;

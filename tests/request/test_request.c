@@ -134,7 +134,7 @@ START_TEST(a_reason_left_behind_by_an_earlier_batch_is_not_this_ones)
 		request_enter(&door, 0, NULL);
 		closed();
 	}
-	/* Somebody wrote for batch 1, found it closed, and has not come to withdraw it yet. */
+	/* A thread wrote a reason for batch 1, found it closed, and has not withdrawn it yet. */
 	strcpy(door.reasons[1].text, "of another time");
 	atomic_store(&door.reasons[1].owner, 1 * 2 + 1);
 	ck_assert_uint_eq(request_enter(&door, 0, "there is no room for it"), 3);
@@ -155,7 +155,7 @@ START_TEST(p5_a_reason_that_is_being_written_is_not_waited_for)
 	ck_assert_uint_eq(request_enter(&door, 0, "mine"), 1);
 	ck_assert_str_eq(closed().reason, "");
 	ck_assert_uint_eq(atomic_load(&door.reasons[1].owner), 2);
-	request_after_fork(&door); /* whoever was writing does not exist in a child */
+	request_after_fork(&door); /* the thread that was writing does not exist in a child */
 	request_enter(&door, 0, NULL);
 	closed();
 	request_enter(&door, 0, "mine");
@@ -227,15 +227,15 @@ START_TEST(requests_wake_the_loop_until_it_has_seen_one)
 		request_enter(&door, 0, NULL);
 		ck_assert(!woken());
 		ck_assert(request_look(&door, &flags));
-		ck_assert(!request_listen(&door)); /* nobody in between */
+		ck_assert(!request_listen(&door)); /* no request in between */
 		request_enter(&door, 0, NULL);
 		ck_assert(woken());
 		ck_assert(request_look(&door, &flags));
 		request_enter(&door, 0, NULL);
-		ck_assert(request_listen(&door)); /* somebody went by unheard */
+		ck_assert(request_listen(&door)); /* a request went unnoticed */
 		ck_assert(!woken());
 		ck_assert(request_look(&door, &flags));
-		closed(); /* the next batch is one that nobody has seen */
+		closed(); /* the next batch is one that the loop has not seen */
 		ck_assert(!woken());
 	}
 	remove_door();
@@ -366,7 +366,7 @@ static void end_requesters(void)
 	remove_door();
 }
 
-/* As the loop does. Returns false when nobody is in, and everybody has left. */
+/* As the loop does. Returns false when no request is in, and all threads have left. */
 static bool next_batch(struct request_batch *batch, unsigned turn)
 {
 	struct pollfd poll_fd = {.fd = door.wake_fd, .events = POLLIN};
@@ -455,8 +455,8 @@ START_TEST(p2_a_closed_batch_shows_what_its_requesters_wrote)
 }
 END_TEST
 
-/* Asks, and waits until its batch was closed, as often as that. Nobody but itself would wake the
- * loop for it. */
+/* Makes a request, and waits until its batch was closed, as often as that. Only its own request
+ * would wake the loop for it. */
 static void *ask_patiently(void *argument)
 {
 	struct requester *me = argument;
@@ -478,7 +478,7 @@ START_TEST(p2_no_wake_up_is_lost_and_plain_writes_are_ordered)
 
 	start_requesters(ask_patiently);
 	for (unsigned turn = 1; next_batch(&batch, turn); turn++) {
-		/* At most one of each: the flags and the count say who. */
+		/* At most one of each: the flags and the count say which. */
 		bool in[REQUESTERS] = {false, (batch.flags & REQUEST_FORCE) != 0,
 				       (batch.flags & REQUEST_URGENT) != 0};
 		in[0] = batch.requests > (uint64_t)in[1] + in[2];
@@ -527,7 +527,8 @@ static void *ask_while_interrupted(void *argument)
 	}
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &signals, NULL); /* who has left asks no more */
+	pthread_sigmask(SIG_BLOCK, &signals,
+			NULL); /* a thread that has left makes no more requests */
 	atomic_fetch_add(&me->entered, n);
 	leave_work();
 	return NULL;

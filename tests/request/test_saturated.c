@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The door when so many have asked that one more would change nothing: asking is a load then, where
- * membarrier() can be had. That nothing is lost by it, test_door.c tests. */
+/* The door after so many requests that one more would change nothing: then a request is a load,
+ * if membarrier() is available. test_door.c tests that nothing is lost by it. */
 #include "request/request.h"
 
 #include <errno.h>
@@ -33,7 +33,7 @@ static bool woken(void)
 	return read(door.wake_fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
 }
 
-/* As if 65535 had asked and the loop had seen it. */
+/* As if 65535 requests were made and the loop had seen it. */
 static void crowd(struct request_door *it)
 {
 	atomic_fetch_or(&it->word, REQUEST_MOST | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH);
@@ -44,7 +44,7 @@ static bool loads_do(const struct request_door *it)
 	return (atomic_load(&it->word) & REQUEST_LOAD) != 0;
 }
 
-/* A crowded door on a page of its own that nobody may write to any more. */
+/* A saturated door on a page of its own that is read-only. */
 static struct request_door *crowded_and_guarded(void)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The book of answers: which tickets are answered, and how. */
+/* The record of outcomes: which tickets are answered, and how. */
 #include "request/ticket.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Bad input, by every way it can come in, and the guard rails: nothing of it touches what is live.
- */
+/* Bad input, in every way in which it can come in, and the guard rails: none of it changes the
+ * live set. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -172,8 +172,8 @@ static void write_document(const char *path, const struct document *document)
 	ck_assert_int_eq(rename(next, path), 0);
 }
 
-/* It can be told to machines as well: status is there, and has the last outcome in it, up to the
- * first quote. */
+/* Machines can read it as well: status is there, and has the last outcome in it, up to the first
+ * quote. */
 static void check_status(struct safestart *ss, const char *message)
 {
 	char *status = safestart_status_json(ss), begin[300];
@@ -392,7 +392,7 @@ START_TEST(p11_an_entry_without_a_usable_id_is_named_by_its_place)
 	struct safestart *ss = open_limited(&app, "source=push");
 	char long_id[700], text[1024], why[256];
 
-	/* An id that is cut in a message is cut between characters, or status could not be told. */
+	/* An id that is cut in a message is cut between characters, otherwise status would fail. */
 	strcpy(long_id, "x");
 	for (int i = 0; i < 60; i++)
 		strcat(long_id, "\xc3\xa9");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* last_good: the last applied set holds across process starts, whatever has become of the source.
- */
+/* last_good: the last applied set survives restarts of the process, whatever has happened to the
+ * source. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -106,7 +106,7 @@ START_TEST(p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is)
 		ck_assert_msg(strstr(outcome.message, cases[i].words) != NULL, "%s",
 			      outcome.message);
 		ck_assert_int_eq(app.prepares, 1);
-		/* It goes on failing, and nothing more happens to the set. */
+		/* It keeps failing, and nothing more happens to the set. */
 		outcome = answer(ss, safestart_request_restart(ss));
 		ck_assert_int_eq(outcome.verdict, cases[i].verdict);
 		ck_assert_int_eq(app.prepares, 1);
@@ -338,7 +338,7 @@ START_TEST(p18_close_does_not_keep_the_nothing_that_is_live_at_its_end)
 }
 END_TEST
 
-/* Whoever looks at any instant finds a whole document. */
+/* A reader finds a complete document at any instant. */
 START_TEST(p18_the_kept_file_is_whole_at_any_instant)
 {
 	struct app app;
@@ -372,8 +372,8 @@ END_TEST
 
 static _Atomic bool swept_enough;
 
-/* As another worker of the same server, that begins to keep its set: it removes what nobody has
- * locked. */
+/* As another worker of the same server that begins to keep its set: it removes files that no
+ * process has locked. */
 static void *sweep_all_the_time(void *argument)
 {
 	const struct dirent *entry;
@@ -471,7 +471,7 @@ START_TEST(p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts
 					 "retry_min=1ms", "retry_max=10ms", NULL);
 	EVENTUALLY(app.outcomes > 3);
 	ck_assert_int_eq(app.restarts, 0);
-	/* Somebody's wish is carried out. */
+	/* A forced request is carried out. */
 	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).verdict, SAFESTART_APPLIED);
 	EVENTUALLY(app.restarts == 1);
 	replace_file(kept, AB);

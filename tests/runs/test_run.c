@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs from the application's side: finishing later, data on nodes and generations, `restart`. */
+/* Runs, as the application sees them: finishing later, data on nodes and generations, `restart`. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -170,8 +170,7 @@ START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
 }
 END_TEST
 
-/* Somebody's request to the live node fails while data is hung on the node that will take its
- * place. */
+/* A request to the live node fails while data is attached to the node that will replace it. */
 static int report_meanwhile(struct safestart_run *run, void *data)
 {
 	int error =
@@ -419,7 +418,7 @@ START_TEST(p14_restart_has_a_deadline_of_its_own)
 	EVENTUALLY(app.prepares == 1);
 	ck_assert_int_eq(safestart_run_finish(app.run, 0), 0);
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
-	/* Nothing is committed this time, so that nothing but the deadline wakes the loop. */
+	/* Nothing is committed this time, so that only the deadline wakes the loop. */
 	app.hold = true;
 	safestart_nodes_replace(ss, TWO, &ticket, NULL, 0);
 	EVENTUALLY(app.prepares == 2);
@@ -428,7 +427,7 @@ START_TEST(p14_restart_has_a_deadline_of_its_own)
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
 	ck_assert_msg(strstr(outcome.message, "`restart`") != NULL, "%s", outcome.message);
 	app.hold = false;
-	EVENTUALLY(app.prepares == 3); /* the run that was owed */
+	EVENTUALLY(app.prepares == 3); /* the deferred run */
 	safestart_run_finish(app.run, 0);
 	EVENTUALLY(safestart_close(ss) == 0);
 }

@@ -160,7 +160,7 @@ START_TEST(p13_a_borrow_lasts_until_its_outermost_unlock)
 		safestart_read_unlock(ss);
 		next_generation(ss, i);
 		safestart_read_unlock(ss);
-		/* Borrows meanwhile, too. */
+		/* Borrows, while others own. */
 		safestart_snapshot_release(safestart_snapshot_acquire(ss));
 	}
 	ck_assert_int_eq(retired, 0);
@@ -298,7 +298,7 @@ START_TEST(p13_looking_at_the_status_takes_nothing_from_retirement)
 	reader.ss = open_with(&app, "debounce=0", "max_shrink=100%", NULL);
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, look_all_the_time, &reader), 0);
-	/* An owner lets the last one go while somebody is looking at it. */
+	/* An owner releases the last snapshot while another reader uses it. */
 	for (int i = 0; i < GENERATIONS; i++) {
 		char *json = document_of_its_own(i, NODES);
 		ck_assert_int_eq(push_and_wait(reader.ss, json).verdict, SAFESTART_APPLIED);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* source=file: whatever happens to a file on a real machine is noticed, and what is no good leaves
+/* source=file: every change of a file on a real machine is noticed, and an unusable file leaves
  * the live set alone. */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #define AB "[" NODE("a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "]"
 #define ABC "[" NODE("a", "10.0.0.1:1") "," NODE("b", "10.0.0.2:1") "," NODE("c", "10.0.0.3:1") "]"
 
-/* No retry and, with reconcile=0, nothing but inotify to notice a change. */
+/* No retry and, with reconcile=0, only inotify to notice a change. */
 static struct safestart *follow(struct app *app, const char *path, const char *reconcile)
 {
 	char source[300];
@@ -500,7 +500,7 @@ START_TEST(p15_without_inotify_reconcile_follows_the_file_and_it_is_said)
 	}
 	ck_assert_int_eq(chmod(scratch(), 0755), 0);
 	write_file(path, A);
-	/* The limit is by user: the other tests go on. */
+	/* The limit is per user: the other tests go on. */
 	ck_assert_int_eq(seteuid((uid_t)(400000 + getpid())), 0);
 	while (count < 4096 && (taken[count] = inotify_init1(IN_CLOEXEC)) >= 0)
 		count++;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A source of the application's own, through safestart/source.h and nothing else. */
+/* A source of the application, through safestart/source.h and nothing else. */
 #include <errno.h>
 #include <safestart/source.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Preloaded, it makes the wall clock jump: by what clock_shim_step() is told, and with
- * CLOCK_SHIM=jumps at every reading, forty years to and fro. It counts the readings that come from
- * libsafestart. The monotonic clock is left alone. */
+/* Preloaded. It makes the wall clock jump: by the argument of clock_shim_step(), and with
+ * CLOCK_SHIM=jumps at every reading, forty years forward and back. It counts the readings that
+ * come from libsafestart. The monotonic clock is left alone. */
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -447,7 +447,7 @@ WRAP(ssize_t, write, int fd, const void *from, size_t size)
 	return error != 0 ? -1 : __real_write(fd, from, size);
 }
 
-/* A disk takes its time, and nobody pulls the plug here. */
+/* A disk takes its time, and here it cannot lose power. */
 WRAP(int, fsync, int fd)
 {
 	MINUS_ONE_OR(fsync, fd >= 0 ? 0 : -1);

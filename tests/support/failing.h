@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* failing: a library whose calls to the system fail when they are told to. tests/meson.build links
- * libsafestart's own objects with every call below wrapped; the test's own calls are not.
- * Lock-free, so that a forked child may use it. */
+/* failing: a library whose system calls fail on command. tests/meson.build links libsafestart's
+ * own objects with every call below wrapped; the calls of the test itself are not. Lock-free, so
+ * that a forked child may use it. */
 #ifndef FAILING_H
 #define FAILING_H
 
@@ -13,7 +13,7 @@
 /* One place in the library that calls the system. */
 struct failing_site {
 	const char *call;
-	const void *where; /* return address; to be armed, NULL is any place */
+	const void *where; /* return address; when armed, NULL means any place */
 	unsigned hits;     /* since failing_forget() */
 };
 
@@ -34,8 +34,7 @@ void failing_stop(void);
 /* How many calls have failed so far. */
 unsigned failing_injected(void);
 
-/* jansson's allocations are the library's: it parses and prints nothing for anybody else in a test.
- */
+/* jansson's allocations belong to the library: in a test only the library uses jansson. */
 void failing_take_jansson(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs a program on a kernel that seems to have no membarrier(): liburcu's readers need fences
- * there. usage: no_membarrier PROGRAM… */
+/* Runs a program as if the kernel had no membarrier(): liburcu's readers then need fences.
+ * usage: no_membarrier PROGRAM… */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

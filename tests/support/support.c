@@ -45,8 +45,8 @@ static struct safestart_conf *conf_from(const char *setting, va_list rest)
 	for (; setting != NULL; setting = va_arg(rest, const char *)) {
 		const char *equals = strchr(setting, '=');
 		snprintf(key, sizeof(key), "%.*s", (int)(equals - setting), setting);
-		/* The short ones are for runs that are to expire: that still has to be by waiting,
-		 * not by slowness. */
+		/* Short timeouts are for runs that have to time out: because they wait, not
+		 * because the machine is slow. */
 		if (under_valgrind() && strcmp(key, "run_timeout") == 0)
 			equals = "=3s";
 		ck_assert_msg(safestart_conf_set(conf, key, equals + 1, why, sizeof(why)) == 0,

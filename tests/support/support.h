@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests share: waiting for events, a recording application, files in a directory of their
- * own. */
+/* Shared by the tests: waiting for events, a recording application, files in a directory of
+ * their own. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -31,7 +31,8 @@
  * valgrind's. */
 bool under_valgrind(void);
 
-/* Wait until it is so. Looks again every millisecond; the limit is generous and only for hangs. */
+/* Waits until the condition is true. Checks again every millisecond; the limit is generous and
+ * only for hangs. */
 #define EVENTUALLY(condition)                                                                    \
 	do {                                                                                     \
 		int64_t limit_ = now_ms() + 120000;                                              \
@@ -51,7 +52,7 @@ void pause_a_moment(void);
 /* Settings from "key=value" strings, ended by NULL. */
 struct safestart_conf *conf_with(const char *first, ...);
 
-/* An application that records what it is told, and does as it is told to. */
+/* An application that records its callbacks, and does in them what the test says. */
 struct app {
 	_Atomic int prepares, restarts, outcomes, retires, retired_nodes, logs;
 	_Atomic int inside, most_inside;            /* callbacks (but log) at the same time */
