@@ -54,7 +54,7 @@ def test_p22_without_a_roster_nothing_is_available(scene):
     scene.safestart("wait", "a", "--no-roster", "--timeout", "0", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
 
 
-def test_p22_nothing_is_available_on_nobody(scene):
+def test_p22_nothing_is_available_without_processes(scene):
     """All processes were killed, or serve no clients; or the roster, written by a template, expects none."""
     scene.write(document("a"))
     server, = scene.start_on_file(1)
@@ -104,7 +104,7 @@ def test_the_roster_is_a_file_too(scene):
         scene.safestart(*wait, "--roster", word).must(2, "such as api=4")
 
 
-def test_who_serves_nobody_does_not_count(scene):
+def test_a_process_without_clients_does_not_count(scene):
     scene.write(document("a"))
     scene.start_on_file(1)
     scene.start("api", serves="no", source="none")
@@ -126,7 +126,7 @@ def test_the_incarnation_that_is_asked_for_is_the_one(scene):
     scene.safestart(*wait, "boot-8").must(0)
 
 
-def test_who_reads_another_file_is_said_to(scene):
+def test_a_process_that_reads_another_file_is_named(scene):
     """Otherwise the node is announced, no process has it, and everything looks right."""
     scene.write(document("a"))
     scene.write(document("a"), f"{scene.folder}/other.json")
@@ -157,7 +157,7 @@ def test_it_waits_until_it_is_so(scene):
     assert waiting.returncode == 0 and out.startswith("a is available (after "), out + err
 
 
-def test_somebody_else_can_not_stand_in_for_one_that_is_down(scene):
+def test_another_user_cannot_replace_a_process_that_is_down(scene):
     """In a control directory that other users may write to."""
     if os.getuid() != 0:
         return
@@ -171,7 +171,7 @@ def test_somebody_else_can_not_stand_in_for_one_that_is_down(scene):
 
 # ---- gone ----
 
-def test_gone_is_held_by_nobody(scene):
+def test_gone_means_no_process_holds_it(scene):
     scene.write(document("a", "b", "c"))
     one, _ = scene.start_on_file(2)
     gone = ["wait", "a", "--gone", "--timeout"]
@@ -185,7 +185,7 @@ def test_gone_is_held_by_nobody(scene):
     assert waiting.returncode == 0 and "a is gone" in out, out + err
 
 
-def test_who_was_killed_holds_nothing_and_who_is_stopped_may(scene):
+def test_a_killed_process_holds_nothing_and_a_stopped_one_may(scene):
     scene.write(document("a", "b"))
     one, two = scene.start_on_file(2)
     one.stop()
@@ -195,13 +195,13 @@ def test_who_was_killed_holds_nothing_and_who_is_stopped_may(scene):
     two.kill()
 
 
-def test_nobody_there_is_not_gone(scene):
+def test_no_process_there_does_not_mean_gone(scene):
     scene.safestart("wait", "a", "--gone", "--timeout", 0).must(4, "there is no control directory")
     os.mkdir(scene.control)
     scene.safestart("wait", "a", "--gone", "--timeout", 0).must(4, "no process has a socket")
 
 
-def test_who_reads_the_file_is_asked_and_nobody_else(scene):
+def test_only_processes_that_read_the_file_are_asked(scene):
     """If the file is not followed (no inotify left, a network file system), the change need not be waited for."""
     scene.write(document("a", "b"))
     scene.start_on_file(1)

@@ -28,7 +28,7 @@ def ids(scene):
 
 # ---- What stays ----
 
-def test_every_byte_that_is_not_meant_stays(scene):
+def test_every_other_byte_stays(scene):
     scene.write(WRITTEN)
     scene.safestart("announce", "riak-9", "10.0.0.9:8087", "--incarnation", "b1", "--label", "zone=c").must(0, "riak-9 is announced at 10.0.0.9:8087, incarnation b1")
     assert scene.read() == WRITTEN[:-3] + ',\n\n  {"targets": ["10.0.0.9:8087"], "labels": {"id": "riak-9", "zone": "c", "incarnation": "b1"}}\n]\n', scene.read()
@@ -223,7 +223,7 @@ def test_readers_see_a_whole_file_always(scene):
     assert sorted(os.listdir(scene.folder)) == ["nodes.json"], "what the killed ones left is gone"
 
 
-def test_who_holds_the_lock_is_waited_for(scene):
+def test_the_holder_of_the_lock_is_waited_for(scene):
     if not shutil.which("flock"):
         raise Skip("there is no flock(1)")
     scene.write(document("a"))
@@ -237,7 +237,7 @@ def test_who_holds_the_lock_is_waited_for(scene):
     assert other.wait() == 0 and scene.read() == "[]\n"
 
 
-def test_who_does_not_lock_is_not_overwritten(scene):
+def test_an_editor_that_does_not_lock_is_not_overwritten(scene):
     """A template engine that puts its file in place while we write ours (the preloaded library does, at our fsync)."""
     shim = os.path.join(os.path.dirname(scene.server), "libmeanwhile.so")
     if not os.path.exists(shim):

@@ -44,7 +44,7 @@ GARBAGE = [b"\n", b"hello\n", b"[]\n", b"null\n", b"\xff\xfe\n", b"{}\n", b'{"ok
            b'{"ok":true,"status":{"generation":1,"digest":"a1b2","desired_digest":"a1b2","behind_seconds":1e308,"nodes":[]}}\n']
 
 
-def test_garbage_is_told_and_the_others_are_shown(scene):
+def test_garbage_is_reported_and_the_others_are_shown(scene):
     server = scene.start("api")
     server.push(document("a"))
     for n, bytes_ in enumerate(GARBAGE):
@@ -61,7 +61,7 @@ def test_garbage_is_told_and_the_others_are_shown(scene):
         os.remove(os.path.join(scene.control, f"api.{100000 + n}.sock"))
 
 
-def test_whoever_is_slow_or_silent_costs_no_more_than_the_timeout(scene):
+def test_a_slow_or_silent_process_costs_no_more_than_the_timeout(scene):
     server = scene.start("api")
     server.push(document("a"))
     for n, act in enumerate([silent, endless, slow, hang_up, half] * 4):
@@ -98,7 +98,7 @@ def test_what_they_say_does_not_steer_the_terminal(scene):
             assert forbidden not in told.out + told.err, f"{verb}: {forbidden!r} in {told.out!r} {told.err!r}"
 
 
-def test_nobody_is_led_elsewhere(scene):
+def test_no_link_leads_elsewhere(scene):
     """Root asks in a directory that others write to."""
     reached = []
     elsewhere = os.path.join(scene.folder, "elsewhere.sock")

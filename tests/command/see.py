@@ -25,7 +25,7 @@ def test_when_all_is_well_the_first_line_says_so(scene):
     assert [p["status"]["generation"] for p in whole["processes"]] == [1, 1, 1]
 
 
-def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
+def test_a_process_that_is_behind_is_named_with_reason_and_remedy(scene):
     scene.write(TEN)
     old = scene.nodes + ".old"
     scene.write(TEN, old)
@@ -44,7 +44,7 @@ def test_who_is_behind_is_named_with_the_reason_and_what_to_do(scene):
     assert scene.safestart("status", "--json").must(1).json()["names"][0]["ok"] is False
 
 
-def test_who_has_not_looked_since_is_to_be_asked(scene):
+def test_a_process_that_has_not_re_read_needs_a_request(scene):
     """If the file is not followed, and the next re-read is far away."""
     scene.write(FIVE)
     for process, digits in [(4312, "a1b2"), (4313, "a1b2"), (4314, "c3d4")]:
@@ -56,7 +56,7 @@ def test_who_has_not_looked_since_is_to_be_asked(scene):
     scene.safestart("status").must(1, "4315: on generation c3d4, which is what it was told")
 
 
-def test_p22_status_misses_who_is_on_the_roster(scene):
+def test_p22_status_misses_processes_of_the_roster(scene):
     scene.write(TEN)
     scene.start_on_file(3)
     scene.write("api 4\n", f"{scene.control}/roster")
@@ -67,7 +67,7 @@ def test_p22_status_misses_who_is_on_the_roster(scene):
     scene.safestart("status").must(0, "nothing waiting")
 
 
-def test_p22_status_misses_a_name_of_which_nobody_is_left(scene):
+def test_p22_status_misses_a_name_without_any_process(scene):
     """All processes ended normally and removed their sockets: only the roster shows that they are missing."""
     scene.write(TEN)
     scene.start_on_file(2)
@@ -149,7 +149,7 @@ def test_a_run_in_progress_does_not_hide_how_the_one_before_ended(scene):
     server.process.stdin.flush()
 
 
-def test_quarantined_nodes_are_told(scene):
+def test_quarantined_nodes_are_reported(scene):
     server = scene.start("api")
     server.push('[{"targets": ["a:1", "b:99999"]}]')
     scene.safestart("status").must(7, "1 node quarantined", "Next: safestart nodes api")
@@ -160,7 +160,7 @@ def test_quarantined_nodes_are_told(scene):
     scene.safestart("request", "--wait").must(7)
 
 
-def test_who_could_not_use_a_node_was_not_told_another_set(scene):
+def test_a_process_that_could_not_use_a_node_has_no_other_set(scene):
     """All read the same file; some of them cannot reach one of its nodes."""
     scene.write(FIVE)
     whole, *poor = [scene.start("api", source="push", retry_min="0") for _ in range(3)]
@@ -183,7 +183,7 @@ def test_one_that_was_killed_is_shown_once(scene):
     assert len(os.listdir(scene.control)) == 1
 
 
-def test_when_all_were_killed_nobody_is_there(scene):
+def test_when_all_were_killed_no_process_is_there(scene):
     scene.write(TEN)
     servers = scene.start_on_file(2)
     for server in servers:
@@ -215,7 +215,7 @@ def test_one_that_is_stopped_does_not_answer(scene):
     scene.safestart("status", "--timeout", "0").must(0, "2 of 2")
 
 
-def test_a_last_good_set_that_is_not_kept_is_told(scene):
+def test_a_last_good_set_that_is_not_saved_is_reported(scene):
     """It does no harm before the next start, and then it is too late."""
     scene.write(TEN)
     kept = os.path.join(scene.folder, "kept")
@@ -227,14 +227,14 @@ def test_a_last_good_set_that_is_not_kept_is_told(scene):
     eventually("it to be kept", lambda: "last_good" not in scene.safestart("status").out)
 
 
-def test_who_serves_nobody_is_marked(scene):
+def test_a_process_without_clients_is_marked(scene):
     scene.start("api", source="none", serves="no")
     scene.safestart("status").must(0, "serves nobody")
 
 
 # ---- nobody there ----
 
-def test_who_is_not_there_is_said_with_the_remedy(scene):
+def test_a_missing_process_is_reported_with_the_remedy(scene):
     for verb in ["status", "nodes", "metrics", "events", "request"]:
         scene.safestart(verb).must(4, f"there is no control directory {scene.control}", "--control", "$SAFESTART_CONTROL")
         scene.safestart(verb, "--control", "/dev/null").must(4, "Not a directory")
@@ -247,7 +247,7 @@ def test_who_is_not_there_is_said_with_the_remedy(scene):
     scene.safestart("status", "--control", scene.control, SAFESTART_CONTROL="/nowhere").must(0)
 
 
-def test_without_permission_it_says_who_may(scene):
+def test_without_permission_it_says_which_user_may(scene):
     scene.start("api", source="none")
     scene.safestart("status", user="nobody").must(4, "you may not look into", "belongs to user 0")
     os.chmod(scene.control, 0o755)
@@ -329,7 +329,7 @@ def test_forcing_needs_a_name_where_there_are_several(scene):
 
 # ---- events ----
 
-def test_events_are_told_as_they_happen(scene):
+def test_events_are_printed_as_they_happen(scene):
     server = scene.start("api")
     server.push(TEN)
     kept = scene.safestart("events", "--no-follow").must(0).out
@@ -352,7 +352,7 @@ def test_events_are_told_as_they_happen(scene):
     assert follower.wait() == -signal.SIGINT
 
 
-def test_what_was_kept_is_told_until_everybody_has_told_all(scene):
+def test_kept_events_are_printed_until_every_process_has_sent_all(scene):
     """However long they take from line to line: their `end` ends it, at once, and not a pause."""
     hold, ended = threading.Event(), {"event": "end", "name": "slow"}
 

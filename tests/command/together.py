@@ -118,7 +118,7 @@ def test_p4_the_quiet_after_the_newest_request_is_waited_for(scene):
     world.must_be_true([caller])
 
 
-def test_p2_who_asks_during_a_run_is_covered_by_the_next(scene):
+def test_p2_a_caller_during_a_run_is_covered_by_the_next(scene):
     world = World(scene)
     scene.write("", world.path + "/hold")
     first = world.call("--debounce", "0")
@@ -131,7 +131,7 @@ def test_p2_who_asks_during_a_run_is_covered_by_the_next(scene):
     assert len(world.runs()) == 2
 
 
-def test_p18_whoever_is_killed_at_random_the_others_are_told_the_truth(scene):
+def test_p18_callers_killed_at_random_leave_the_others_true_outcomes(scene):
     world = World(scene)
     chance = random.Random(4711)
     survivors, killed = [], 0
@@ -183,7 +183,7 @@ def test_p6_a_command_that_did_not_begin_in_time_is_not_said_to_have_been_ended(
     world.must_be_true([last])
 
 
-def test_p6_who_leaves_before_the_command_began_fails_nobody_else(scene):
+def test_p6_a_caller_that_leaves_early_fails_no_other(scene):
     world = World(scene)
     scene.write("", world.path + "/hold")
     first = world.call("--debounce", "0")
@@ -208,7 +208,7 @@ def keeper_and_command(caller):
     return keeper, eventually("a command", lambda: children(keeper))[0]
 
 
-def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
+def test_p18_a_command_whose_supervisor_is_killed_ends_with_it(scene):
     world = World(scene)
     caller = world.call("--debounce", "0", command=["sleep", "600"])
     keeper, command = keeper_and_command(caller)
@@ -217,7 +217,7 @@ def test_p18_a_command_whose_keeper_is_killed_goes_with_it(scene):
     eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
 
 
-def test_p1_a_command_that_stays_when_its_keeper_is_killed_is_waited_for(scene):
+def test_p1_a_command_that_outlives_its_supervisor_is_waited_for(scene):
     world = World(scene)
     script = ["setpriv", "--pdeathsig", "clear", "sh", "-c", 'trap "exit 9" TERM; : >"$WORLD/ready"; while :; do sleep 0.05; done']  # as the kernel does for sudo
     caller = world.call("--debounce", "0", command=script)
@@ -275,7 +275,7 @@ def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
     assert leader.wait() == 9
 
 
-def test_who_waits_behind_a_command_that_hangs_is_told_once_for_whom(scene):
+def test_a_caller_behind_a_hanging_command_is_told_once_which_it_waits_for(scene):
     """After 30 s, which the preloaded library lets pass at once."""
     shim = os.path.join(os.path.dirname(scene.server), "liblater.so")
     if not os.path.exists(shim):
@@ -336,7 +336,7 @@ def test_exit_codes_are_those_of_env(scene):
     assert scene.safestart("run", "--quiet", "--debounce", "0", "--", "true", SAFESTART_LOCKS=world.locks).must(0).err == ""
 
 
-def test_p14_a_command_that_will_not_end_is_made_to_and_nobody_waits_for_ever(scene):
+def test_p14_a_command_that_does_not_end_is_killed_and_no_caller_waits_for_ever(scene):
     if repeat(1) == 1:
         raise Skip("takes more than 10 s; in a soak")
     world = World(scene)
@@ -368,7 +368,7 @@ def test_one_name_is_one_command(scene):
     scene.safestart("run", "--name", "it", "--debounce", "0", "echo", "other", SAFESTART_LOCKS=world.locks).must(0, "other")  # nobody is inside
 
 
-def test_p5_who_writes_the_command_down_slowly_turns_nobody_away(scene):
+def test_p5_a_caller_that_writes_the_command_slowly_turns_no_other_away(scene):
     world = World(scene)
     os.makedirs(world.locks)
     with open(os.path.join(world.locks, "it.command"), "w", encoding="utf-8") as f:
@@ -405,7 +405,7 @@ def test_directories_that_will_not_do_say_what_to_do(scene):
     assert scene.read(world.path + "/file") == "precious\n"
 
 
-def test_another_user_is_told_whose_it_is(scene):
+def test_another_user_is_told_the_owner(scene):
     if os.geteuid() != 0:
         raise Skip("needs root to be somebody else")
     world = World(scene)
@@ -456,7 +456,7 @@ cat /dev/zero >{scene.folder}/disk/filler || :
     assert done.returncode == 5 and "each process makes its own" in done.stderr and "can't be written down" in done.stderr, (done.returncode, done.stderr)
 
 
-def test_closed_standard_descriptors_are_nobodys(scene):
+def test_closed_standard_descriptors_are_not_reused(scene):
     world = World(scene)
     script = f'exec 0<&- 1>&- 2>&-; exec {scene.command} run --debounce 0 -- sh -c "exit 6"'
     assert subprocess.run(["sh", "-c", script], env=world.environment(), check=False, timeout=60).returncode == 6

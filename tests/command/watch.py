@@ -97,7 +97,7 @@ def test_what_is_drained_is_no_alarm_until_its_time_has_passed(scene):
     scene.safestart(*monitor, "--once").must(5, "unannounced: b")
 
 
-def test_who_edits_while_it_looks_raises_no_alarm(scene):
+def test_an_edit_during_a_check_raises_no_alarm(scene):
     """At each instant at which it looks at a file (the preloaded library lets the edit happen there), a node that is up stays announced or drained."""
     shim = os.path.join(os.path.dirname(scene.server), "libmeanwhile.so")
     if not os.path.exists(shim):

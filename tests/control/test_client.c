@@ -66,7 +66,7 @@ static void end(int before, int after)
 	close_now(ss);
 }
 
-START_TEST(who_does_not_follow_is_told_what_was_before_and_it_is_over)
+START_TEST(without_follow_the_kept_lines_come_and_then_the_end)
 {
 	enum client_next next;
 
@@ -89,7 +89,7 @@ START_TEST(what_closes_meanwhile_tells_the_rest_and_ends_once)
 }
 END_TEST
 
-START_TEST(who_follows_waits_for_more)
+START_TEST(with_follow_the_stream_waits_for_more)
 {
 	begin("{\"do\":\"events\"}\n");
 	while (client_step(ss, &client, true, 0) == CLIENT_CONTINUE)
@@ -101,5 +101,5 @@ START_TEST(who_follows_waits_for_more)
 }
 END_TEST
 
-SUITE("client", who_does_not_follow_is_told_what_was_before_and_it_is_over,
-      what_closes_meanwhile_tells_the_rest_and_ends_once, who_follows_waits_for_more)
+SUITE("client", without_follow_the_kept_lines_come_and_then_the_end,
+      what_closes_meanwhile_tells_the_rest_and_ends_once, with_follow_the_stream_waits_for_more)

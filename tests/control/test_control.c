@@ -414,7 +414,7 @@ START_TEST(every_outcome_and_every_log_line_is_an_event_without_callbacks_too)
 }
 END_TEST
 
-START_TEST(who_does_not_follow_hears_what_was_kept_and_the_end)
+START_TEST(a_client_without_follow_gets_the_kept_lines_and_the_end)
 {
 	static const char *const questions[] =
 		{"{\"do\":\"events\",\"follow\":false}\n{\"do\":\"status\"}\n",
@@ -457,7 +457,7 @@ START_TEST(who_does_not_follow_hears_what_was_kept_and_the_end)
 }
 END_TEST
 
-START_TEST(who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody)
+START_TEST(a_client_that_reads_too_slowly_gets_the_number_lost_and_delays_no_one)
 {
 	struct safestart *ss = start(NULL, NULL);
 	long long next = 0, lost = 0, outcomes = 0;
@@ -490,7 +490,7 @@ END_TEST
 
 /* ---- With whom ---- */
 
-START_TEST(with_the_applications_own_loop_it_answers_while_nobody_dispatches)
+START_TEST(with_the_applications_own_loop_it_answers_without_dispatch)
 {
 	struct safestart *ss = start("thread=no", NULL);
 	struct ctl ctl;
@@ -531,7 +531,7 @@ START_TEST(p16_two_handles_of_one_name_have_a_socket_each)
 }
 END_TEST
 
-START_TEST(close_waits_for_no_client_and_answers_who_waits)
+START_TEST(close_waits_for_no_client_and_answers_waiting_ones)
 {
 	for (int i = 0; i < repeat(20); i++) {
 		struct safestart *ss = start("thread=no", NULL);
@@ -560,7 +560,7 @@ START_TEST(close_waits_for_no_client_and_answers_who_waits)
 }
 END_TEST
 
-START_TEST(p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close)
+START_TEST(p6_shutdown_answers_waiting_clients_and_the_socket_stays_until_close)
 {
 	struct safestart *ss = start("reconcile=10m", NULL); /* nothing else is to wake it */
 	struct ctl ctl;
@@ -595,9 +595,9 @@ SUITE("control", status_and_metrics_are_those_of_the_library,
       lines_are_answered_in_order_and_so_is_what_comes_before_hanging_up,
       what_is_wrong_with_a_question_is_said_and_the_next_is_answered,
       every_outcome_and_every_log_line_is_an_event_without_callbacks_too,
-      who_does_not_follow_hears_what_was_kept_and_the_end,
-      who_hears_too_slowly_is_told_how_much_is_lost_and_delays_nobody,
-      with_the_applications_own_loop_it_answers_while_nobody_dispatches,
+      a_client_without_follow_gets_the_kept_lines_and_the_end,
+      a_client_that_reads_too_slowly_gets_the_number_lost_and_delays_no_one,
+      with_the_applications_own_loop_it_answers_without_dispatch,
       p16_two_handles_of_one_name_have_a_socket_each,
-      p6_shutting_down_answers_who_waits_and_the_socket_stays_until_close,
-      close_waits_for_no_client_and_answers_who_waits)
+      p6_shutdown_answers_waiting_clients_and_the_socket_stays_until_close,
+      close_waits_for_no_client_and_answers_waiting_ones)

@@ -181,7 +181,7 @@ END_TEST
 
 /* ---- Clients of each kind ---- */
 
-START_TEST(p16_the_silent_and_those_who_never_finish_a_line_delay_nobody)
+START_TEST(p16_silent_clients_and_unfinished_lines_delay_nothing)
 {
 	struct safestart *ss = start();
 	struct ctl silent[MOST - 1];
@@ -203,7 +203,7 @@ START_TEST(p16_the_silent_and_those_who_never_finish_a_line_delay_nobody)
 }
 END_TEST
 
-START_TEST(p16_who_asks_and_does_not_listen_is_hung_up_on)
+START_TEST(p16_a_client_that_asks_and_does_not_read_is_disconnected)
 {
 	struct pollfd polled = {0};
 	struct safestart *ss = start();
@@ -231,7 +231,7 @@ static void *ask_without_end(void *argument)
 	return NULL;
 }
 
-START_TEST(p16_who_never_stops_asking_delays_nobody_and_not_the_end)
+START_TEST(p16_a_client_that_never_stops_asking_delays_nothing_and_not_close)
 {
 	struct safestart *ss =
 		open_with(NULL, "name=api", "debounce=0", "run_timeout=3s", ctl_setting(), NULL);
@@ -290,7 +290,7 @@ START_TEST(p16_a_thousand_connections_are_refused_or_make_room_in_the_end)
 }
 END_TEST
 
-START_TEST(p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent)
+START_TEST(p16_a_waiting_or_listening_client_is_not_disconnected_as_silent)
 {
 	struct safestart *ss = start();
 	struct ctl waiting[MOST];
@@ -329,7 +329,7 @@ START_TEST(p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent)
 }
 END_TEST
 
-START_TEST(p19_ten_thousand_who_vanish_in_the_middle_leave_nothing)
+START_TEST(p19_ten_thousand_clients_that_vanish_leave_nothing_behind)
 {
 	static const char *const beginnings[] =
 		{"",
@@ -372,7 +372,7 @@ END_TEST
 
 /* ---- What is not read ---- */
 
-START_TEST(p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others)
+START_TEST(p16_unread_answers_are_bounded_and_make_room_for_others)
 {
 	struct safestart *ss = start();
 #if defined(UNDER_ASAN) || defined(UNDER_TSAN)
@@ -470,12 +470,12 @@ END_TEST
 
 SUITE("control_hostile", p16_any_bytes_are_survived,
       p16_a_nul_byte_is_an_error_and_deep_nesting_too, p16_a_line_may_have_65536_bytes_and_no_more,
-      p16_the_silent_and_those_who_never_finish_a_line_delay_nobody,
-      p16_who_asks_and_does_not_listen_is_hung_up_on,
-      p16_who_never_stops_asking_delays_nobody_and_not_the_end,
+      p16_silent_clients_and_unfinished_lines_delay_nothing,
+      p16_a_client_that_asks_and_does_not_read_is_disconnected,
+      p16_a_client_that_never_stops_asking_delays_nothing_and_not_close,
       p16_a_thousand_connections_are_refused_or_make_room_in_the_end,
-      p16_who_waits_or_listens_is_not_hung_up_on_for_being_silent,
-      p19_ten_thousand_who_vanish_in_the_middle_leave_nothing,
-      p16_answers_that_nobody_reads_are_bounded_and_make_room_for_others,
+      p16_a_waiting_or_listening_client_is_not_disconnected_as_silent,
+      p19_ten_thousand_clients_that_vanish_leave_nothing_behind,
+      p16_unread_answers_are_bounded_and_make_room_for_others,
       p16_an_answer_is_whole_however_slowly_it_is_read,
       p16_without_descriptors_for_clients_it_comes_back)

@@ -134,7 +134,7 @@ START_TEST(p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_th
 }
 END_TEST
 
-START_TEST(p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew)
+START_TEST(p15_the_socket_is_checked_however_rarely_the_source_is_read)
 {
 	static const char *const seldom[] = {"reconcile=0", "reconcile=1h", "reconcile=30s"};
 	char setting[300];
@@ -230,7 +230,7 @@ START_TEST(p16_any_name_becomes_a_file_of_the_directory)
 }
 END_TEST
 
-START_TEST(p15_a_socket_that_somebody_removes_is_made_anew_and_clients_stay)
+START_TEST(p15_a_removed_socket_is_created_again_and_clients_stay)
 {
 	struct safestart *ss = start_in(ctl_directory());
 	char moved[300];
@@ -415,7 +415,7 @@ static void kill_off(pid_t child)
 	ck_assert_int_eq(waitpid(child, NULL, 0), child);
 }
 
-START_TEST(p18_a_killed_process_leaves_a_socket_that_refuses_and_harms_nobody)
+START_TEST(p18_a_killed_process_leaves_a_socket_that_refuses_and_does_no_harm)
 {
 	pid_t children[2 * 8];
 
@@ -548,7 +548,7 @@ static int as_nobody(const char *path, const char *line)
 	return WEXITSTATUS(status);
 }
 
-START_TEST(p16_other_users_are_kept_out_and_who_is_let_in_may_look_only)
+START_TEST(p16_other_users_cannot_connect_and_one_with_access_may_only_read)
 {
 	struct safestart *ss = start_in(ctl_directory());
 	const char *path = ctl_wait("api", getpid(), 1);
@@ -593,16 +593,16 @@ END_TEST
 SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared,
       p16_a_socket_that_another_container_sweeps_half_made_is_made_again,
       p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there,
-      p15_the_socket_is_looked_after_however_seldom_the_source_is_read_anew,
+      p15_the_socket_is_checked_however_rarely_the_source_is_read,
       what_can_never_be_a_directory_is_refused_at_once,
       a_relative_directory_is_the_one_of_open_and_its_path_may_be_long,
       p16_any_name_becomes_a_file_of_the_directory,
-      p15_a_socket_that_somebody_removes_is_made_anew_and_clients_stay,
-      close_removes_no_socket_but_its_own, p14_close_that_gives_up_on_a_hanging_file_system_says_so,
+      p15_a_removed_socket_is_created_again_and_clients_stay, close_removes_no_socket_but_its_own,
+      p14_close_that_gives_up_on_a_hanging_file_system_says_so,
       p16_a_read_only_file_system_stops_nothing_and_is_tried_again,
       p16_a_full_file_system_stops_nothing_and_is_tried_again,
-      p18_a_killed_process_leaves_a_socket_that_refuses_and_harms_nobody,
+      p18_a_killed_process_leaves_a_socket_that_refuses_and_does_no_harm,
       what_is_not_a_dead_socket_of_its_name_is_left_alone,
       p18_a_dead_socket_of_its_very_name_is_replaced, many_processes_share_a_directory,
-      p16_other_users_are_kept_out_and_who_is_let_in_may_look_only,
+      p16_other_users_cannot_connect_and_one_with_access_may_only_read,
       p16_the_host_s_umask_opens_nothing_and_is_left_as_it_is)

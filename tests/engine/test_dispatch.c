@@ -197,7 +197,7 @@ static void lingering_close(void *state)
 	(void)state;
 }
 
-START_TEST(p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked)
+START_TEST(p14_a_gather_that_returns_late_is_too_late_even_unnoticed)
 {
 	static const struct safestart_source lingering = {.size = sizeof(lingering),
 							  .scheme = "lingering",
@@ -314,7 +314,7 @@ static void *dispatch_elsewhere(void *argument)
 	return NULL;
 }
 
-START_TEST(a_second_thread_in_dispatch_is_told_so)
+START_TEST(a_second_thread_in_dispatch_gets_ebusy)
 {
 	struct driven driven = {0};
 	struct safestart *ss = open_driven(&driven, "debounce=0");
@@ -376,7 +376,7 @@ SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch,
       the_thread_that_dispatches_drives_the_loop_inside_wait,
       p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused,
       p14_a_blocking_prepare_is_judged_when_it_returns,
-      p14_a_gather_that_comes_back_late_is_too_late_though_nobody_looked,
+      p14_a_gather_that_returns_late_is_too_late_even_unnoticed,
       p4_the_debounce_counts_from_the_request_also_behind_a_slow_log,
       p14_dispatch_and_wait_return_though_every_run_asks_for_the_next,
-      a_second_thread_in_dispatch_is_told_so, p6_close_waits_for_the_thread_that_drives_inside_wait)
+      a_second_thread_in_dispatch_gets_ebusy, p6_close_waits_for_the_thread_that_drives_inside_wait)

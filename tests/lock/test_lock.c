@@ -200,7 +200,7 @@ END_TEST
 
 /* ---- Waiting ---- */
 
-START_TEST(p6_who_waits_too_long_is_told_who_holds_it_and_tries_again)
+START_TEST(p6_a_run_that_waits_too_long_names_the_holder_and_is_retried)
 {
 	pid_t other = holder(NULL);
 	struct guest *guest = guest_here("lock_timeout=200ms");
@@ -255,7 +255,7 @@ START_TEST(p3_requests_made_while_waiting_are_one_run)
 }
 END_TEST
 
-START_TEST(p6_shutting_down_answers_who_waits_for_the_lock)
+START_TEST(p6_shutdown_answers_a_process_that_waits_for_the_lock)
 {
 	pid_t other = holder(NULL);
 	struct guest *guest = guest_here("lock_timeout=30s");
@@ -425,7 +425,7 @@ START_TEST(p18_what_a_dead_process_may_have_left_is_taken)
 }
 END_TEST
 
-START_TEST(p1_a_lock_file_that_is_removed_or_replaced_is_made_anew)
+START_TEST(p1_a_lock_file_that_is_removed_or_replaced_is_created_again)
 {
 	struct guest *one = guest_here("name=one"), *two = guest_here("name=two");
 
@@ -541,13 +541,14 @@ SUITE("lock", FORKING p1_runs_of_several_processes_and_handles_never_overlap,
       p18_a_killed_holder_frees_the_lock_at_once, p18_children_forked_or_executed_do_not_hold_it,
       p1_a_callback_past_its_deadline_still_holds_it,
       p1_a_run_that_is_to_be_finished_later_holds_it_until_then,
-      p6_who_waits_too_long_is_told_who_holds_it_and_tries_again,
+      p6_a_run_that_waits_too_long_names_the_holder_and_is_retried,
       p4_the_deadline_of_a_run_begins_when_it_has_the_lock,
-      p3_requests_made_while_waiting_are_one_run, p6_shutting_down_answers_who_waits_for_the_lock,
-      waiting_is_in_plain_view, p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is,
+      p3_requests_made_while_waiting_are_one_run,
+      p6_shutdown_answers_a_process_that_waits_for_the_lock, waiting_is_in_plain_view,
+      p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is,
       p9_a_lock_in_a_missing_directory_is_waited_for,
       p18_what_a_dead_process_may_have_left_is_taken,
-      p1_a_lock_file_that_is_removed_or_replaced_is_made_anew,
+      p1_a_lock_file_that_is_removed_or_replaced_is_created_again,
       p9_another_users_lock_is_refused_and_roots_can_be_shared,
       p18_a_full_disk_does_not_keep_it_from_working,
       p15_a_disk_that_is_read_only_is_said_and_healed)

@@ -113,7 +113,7 @@ static void asks_often(struct guest *guest)
 }
 
 /* Between any two writes of it, the file has to be read by a run that began afterwards. */
-START_TEST(p1_shared_runs_never_overlap_and_nobody_is_forgotten)
+START_TEST(p1_shared_runs_never_overlap_and_no_request_is_forgotten)
 {
 	pid_t others[6];
 
@@ -184,7 +184,7 @@ static void fails(struct guest *guest)
 			strstr(outcome.message, "restart failed") == NULL;
 }
 
-START_TEST(p6_a_failure_is_everybodys_with_its_error_and_words)
+START_TEST(p6_every_waiter_gets_a_failure_with_its_error_and_text)
 {
 	ck_assert_int_eq(together(fails, 4, SHARE "retry_min=0"), 1);
 }
@@ -207,7 +207,7 @@ START_TEST(p18_a_killed_leaders_batch_is_run_by_the_next)
 END_TEST
 
 /* Killed at unknown moments: entering, closing, running, writing the outcome, leaving. */
-START_TEST(p18_whoever_is_killed_at_any_moment_the_others_are_answered)
+START_TEST(p18_a_process_killed_at_any_moment_leaves_the_others_answered)
 {
 	unsigned random = 4711;
 
@@ -279,7 +279,7 @@ START_TEST(p18_a_file_spoilt_in_the_middle_costs_a_run_at_most)
 }
 END_TEST
 
-START_TEST(p6_who_waits_too_long_for_a_shared_run_is_told_and_tries_again)
+START_TEST(p6_waiting_too_long_for_a_shared_run_is_reported_and_retried)
 {
 	pid_t leader = process(hangs, SHARE "name=leader", NULL);
 	EVENTUALLY(is_inside());
@@ -332,13 +332,13 @@ END_TEST
 
 SUITE("lock_share", p3_processes_that_ask_together_are_one_run_with_one_answer,
       p4_no_shared_run_begins_before_it_has_been_quiet_for_debounce,
-      p1_shared_runs_never_overlap_and_nobody_is_forgotten,
+      p1_shared_runs_never_overlap_and_no_request_is_forgotten,
       p2_a_run_that_had_begun_before_does_not_answer,
       p2_requests_that_come_while_the_batch_waits_are_in_it_and_later_ones_are_not_lost,
-      p6_a_failure_is_everybodys_with_its_error_and_words,
+      p6_every_waiter_gets_a_failure_with_its_error_and_text,
       p18_a_killed_leaders_batch_is_run_by_the_next,
-      p18_whoever_is_killed_at_any_moment_the_others_are_answered,
+      p18_a_process_killed_at_any_moment_leaves_the_others_answered,
       p6_a_leader_that_shuts_down_leaves_its_batch_to_the_others,
       p18_a_file_spoilt_in_the_middle_costs_a_run_at_most,
-      p6_who_waits_too_long_for_a_shared_run_is_told_and_tries_again,
+      p6_waiting_too_long_for_a_shared_run_is_reported_and_retried,
       p18_on_a_full_disk_each_runs_for_itself_and_says_so)

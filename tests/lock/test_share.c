@@ -124,7 +124,7 @@ START_TEST(p4_the_window_ends_at_max_delay_and_urgent_ends_it_at_once)
 }
 END_TEST
 
-START_TEST(p2_who_comes_during_a_run_is_in_the_next)
+START_TEST(p2_a_request_during_a_run_is_in_the_next)
 {
 	struct world world = {0};
 	struct share_me one = {0}, two = {0};
@@ -231,7 +231,7 @@ START_TEST(p15_a_retry_is_content_with_a_run_that_others_have_made_since)
 }
 END_TEST
 
-START_TEST(p18_whatever_happens_to_the_bytes_who_waits_enters_anew)
+START_TEST(p18_whatever_happens_to_the_bytes_a_waiting_process_enters_again)
 {
 	struct world world = {0}, broken;
 	struct share_me me = {0};
@@ -264,7 +264,7 @@ START_TEST(p18_whatever_happens_to_the_bytes_who_waits_enters_anew)
 }
 END_TEST
 
-START_TEST(p8_a_state_of_another_boot_or_another_clock_delays_nobody)
+START_TEST(p8_a_state_of_another_boot_or_another_clock_delays_no_run)
 {
 	struct world world = {0};
 	struct share_me old = {0}, me = {0};
@@ -280,7 +280,7 @@ START_TEST(p8_a_state_of_another_boot_or_another_clock_delays_nobody)
 END_TEST
 
 /* Two kernels over one file system: to each the other's state is that of an earlier boot. */
-START_TEST(p4_whoever_loses_its_state_again_and_again_waits_no_longer_than_max_delay)
+START_TEST(p4_a_state_that_is_lost_again_and_again_delays_no_longer_than_max_delay)
 {
 	struct world world = {0};
 	struct share_me me[2] = {{.boot = 1}, {.boot = 2}};
@@ -337,11 +337,11 @@ END_TEST
 
 SUITE("share", p3_requests_of_two_processes_are_one_batch,
       p4_the_window_ends_at_max_delay_and_urgent_ends_it_at_once,
-      p2_who_comes_during_a_run_is_in_the_next, p18_a_leader_that_died_leaves_its_batch_to_the_next,
+      p2_a_request_during_a_run_is_in_the_next, p18_a_leader_that_died_leaves_its_batch_to_the_next,
       p6_the_answer_is_that_of_the_first_run_that_covered_it_or_the_first_still_known,
       p4_min_interval_is_kept_from_the_end_of_any_process_run,
       p15_a_retry_is_content_with_a_run_that_others_have_made_since,
-      p18_whatever_happens_to_the_bytes_who_waits_enters_anew,
-      p8_a_state_of_another_boot_or_another_clock_delays_nobody,
-      p4_whoever_loses_its_state_again_and_again_waits_no_longer_than_max_delay,
+      p18_whatever_happens_to_the_bytes_a_waiting_process_enters_again,
+      p8_a_state_of_another_boot_or_another_clock_delays_no_run,
+      p4_a_state_that_is_lost_again_and_again_delays_no_longer_than_max_delay,
       words_survive_as_they_are_and_never_forge_a_line)

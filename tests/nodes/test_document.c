@@ -417,7 +417,7 @@ START_TEST(p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay)
 }
 END_TEST
 
-START_TEST(p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses)
+START_TEST(p11_the_name_of_an_entry_without_an_id_names_no_other_node)
 {
 	struct nodeset *set = parsed("[{\"targets\":[\"a:1\"],\"labels\":{\"id\":\"entry "
 				     "2\"}},{\"targets\":[\"b:1\"],\"labels\":{\"id\":\"\"}}]");
@@ -530,7 +530,7 @@ SUITE("document", a_target_without_an_id_has_its_address_as_id,
       p9_a_document_cut_at_any_byte_is_refused, p9_a_document_is_judged_as_a_whole,
       p9_monstrous_documents_are_refused, p9_more_than_max_nodes_or_max_bytes_is_refused,
       p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay,
-      p11_a_name_given_to_an_entry_without_an_id_is_nobody_elses,
+      p11_the_name_of_an_entry_without_an_id_names_no_other_node,
       p9_labels_repeated_for_many_targets_do_not_multiply_memory,
       p11_an_id_of_a_megabyte_is_one_bad_entry, ids_and_labels_have_room_up_to_their_limits,
       p11_one_id_with_differing_entries_uses_none_of_them,

@@ -242,7 +242,7 @@ START_TEST(p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own)
 }
 END_TEST
 
-START_TEST(p17_the_childs_first_run_answers_what_the_parent_had_in_hand)
+START_TEST(p17_the_childs_first_run_answers_the_parents_open_tickets)
 {
 	struct app app;
 	uint64_t ticket;
@@ -270,7 +270,7 @@ START_TEST(p17_the_childs_first_run_answers_what_the_parent_had_in_hand)
 }
 END_TEST
 
-START_TEST(p17_a_child_that_lives_on_last_good_prepares_it_anew)
+START_TEST(p17_a_child_that_serves_last_good_prepares_it_again)
 {
 	struct app app;
 	const char *keep = scratch_path("kept.json");
@@ -352,7 +352,7 @@ static void fork_until_one_waits(struct forker *forker)
 	}
 }
 
-START_TEST(p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
+START_TEST(p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)
 {
 	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
 	struct borrower borrower = {.ss = ss};
@@ -378,6 +378,6 @@ SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p17_a_child_that_never_asks_may_close_or_exit,
       p17_four_forked_workers_each_follow_later_changes, p17_forking_a_busy_process_hangs_no_child,
       p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own,
-      p17_the_childs_first_run_answers_what_the_parent_had_in_hand,
-      p17_a_child_that_lives_on_last_good_prepares_it_anew,
-      p13_a_fork_that_waits_for_a_borrower_holds_up_nobody_else)
+      p17_the_childs_first_run_answers_the_parents_open_tickets,
+      p17_a_child_that_serves_last_good_prepares_it_again,
+      p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)

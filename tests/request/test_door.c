@@ -105,14 +105,14 @@ static void fire(bool interrupted)
 	close(door.wake_fd);
 }
 
-START_TEST(p2_who_closes_a_batch_sees_what_its_requesters_wrote)
+START_TEST(p2_closing_a_batch_shows_what_its_requesters_wrote)
 {
 	for (int i = 0; i < repeat(1); i++)
 		fire(false);
 }
 END_TEST
 
-START_TEST(p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second)
+START_TEST(p2_so_does_closing_with_signal_handlers_a_thousand_times_a_second)
 {
 	for (int i = 0; i < repeat(1); i++)
 		fire(true);
@@ -164,7 +164,7 @@ static void fire_at_a_crowd(bool interrupted)
 	close(door.wake_fd);
 }
 
-START_TEST(p2_who_closes_a_crowded_batch_sees_what_was_written_before_a_load)
+START_TEST(p2_closing_a_saturated_batch_shows_what_was_written_before_a_load)
 {
 	for (int i = 0; i < repeat(1); i++) {
 		fire_at_a_crowd(false);
@@ -271,8 +271,8 @@ START_TEST(p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)
 }
 END_TEST
 
-SUITE("door", p2_who_closes_a_batch_sees_what_its_requesters_wrote,
-      p2_so_does_who_is_asked_by_signal_handlers_a_thousand_times_a_second,
-      p2_who_closes_a_crowded_batch_sees_what_was_written_before_a_load,
+SUITE("door", p2_closing_a_batch_shows_what_its_requesters_wrote,
+      p2_so_does_closing_with_signal_handlers_a_thousand_times_a_second,
+      p2_closing_a_saturated_batch_shows_what_was_written_before_a_load,
       p2_a_load_is_not_answered_before_what_was_written_is_there,
       p6_shut_at_any_instant_no_ticket_is_left_without_its_batch)

@@ -414,7 +414,7 @@ START_TEST(p4_min_interval_counts_from_the_return_of_a_callback_that_outlasted_i
 }
 END_TEST
 
-START_TEST(what_could_not_be_started_is_tried_again_as_if_nothing_had_been)
+START_TEST(a_run_that_could_not_start_is_retried_unchanged)
 {
 	struct gate gate = gate_with(0, 0, 3600000 * MS);
 
@@ -437,4 +437,4 @@ SUITE("gate", nothing_asked_for_never_starts, p4_starts_debounce_after_the_newes
       success_resets_the_backoff, p3_a_due_run_takes_pending_requests_along,
       a_run_that_becomes_due_during_a_run_follows_it, durations_of_centuries_do_not_wrap,
       p4_min_interval_counts_from_the_return_of_a_callback_that_outlasted_its_run,
-      what_could_not_be_started_is_tried_again_as_if_nothing_had_been)
+      a_run_that_could_not_start_is_retried_unchanged)

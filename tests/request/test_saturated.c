@@ -60,7 +60,7 @@ static struct request_door *crowded_and_guarded(void)
 	return guarded;
 }
 
-START_TEST(p5_in_a_crowd_asking_writes_nothing)
+START_TEST(p5_at_a_saturated_door_a_request_writes_nothing)
 {
 	struct request_door *guarded = crowded_and_guarded();
 
@@ -73,7 +73,7 @@ START_TEST(p5_in_a_crowd_asking_writes_nothing)
 }
 END_TEST
 
-START_TEST(in_a_crowd_who_would_change_something_does)
+START_TEST(at_a_saturated_door_a_request_that_changes_something_still_writes)
 {
 	uint32_t flags;
 
@@ -194,5 +194,6 @@ START_TEST(p17_a_forked_child_has_barriers_of_its_own)
 }
 END_TEST
 
-SUITE("saturated", p5_in_a_crowd_asking_writes_nothing, in_a_crowd_who_would_change_something_does,
+SUITE("saturated", p5_at_a_saturated_door_a_request_writes_nothing,
+      at_a_saturated_door_a_request_that_changes_something_still_writes,
       without_membarrier_every_request_writes, p17_a_forked_child_has_barriers_of_its_own)

@@ -396,7 +396,7 @@ static void *sweep_all_the_time(void *argument)
 	return NULL;
 }
 
-START_TEST(p9_what_is_being_kept_is_not_swept_away_by_others_for_good)
+START_TEST(p9_a_file_being_saved_is_not_lost_when_others_remove_it)
 {
 	pthread_t sweepers[4];
 	struct app app;
@@ -490,7 +490,7 @@ SUITE("last_good", p9_the_kept_set_serves_over_a_process_start_whatever_the_sour
       p18_a_full_file_system_leaves_the_old_kept_set_readable,
       p18_close_does_not_keep_the_nothing_that_is_live_at_its_end,
       p18_the_kept_file_is_whole_at_any_instant,
-      p9_what_is_being_kept_is_not_swept_away_by_others_for_good,
+      p9_a_file_being_saved_is_not_lost_when_others_remove_it,
       p9_a_pushed_set_begins_with_the_kept_one_and_an_announcement_adds_to_it,
       p9_an_announcement_before_the_first_load_adds_to_the_kept_set_too,
       p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts)

@@ -222,7 +222,7 @@ static int look_at_changes(struct safestart_run *run, void *user_data)
 	return 0;
 }
 
-START_TEST(changes_are_told_in_the_order_of_ids)
+START_TEST(changes_come_in_the_order_of_ids)
 {
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
 						      .prepare = look_at_changes};
@@ -513,8 +513,8 @@ SUITE("run", p14_later_is_finished_by_another_thread,
       p14_finish_may_come_before_prepare_has_returned,
       p14_later_past_the_deadline_is_stale_and_a_newer_run_wins,
       p13_node_data_is_inherited_while_the_node_is_unchanged,
-      p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end,
-      changes_are_told_in_the_order_of_ids, restart_is_called_after_commit_and_for_an_unchanged_set,
+      p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end, changes_come_in_the_order_of_ids,
+      restart_is_called_after_commit_and_for_an_unchanged_set,
       source_none_has_no_set_and_only_restarts,
       p11_what_was_rejected_is_not_among_the_changes_any_more,
       p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,

@@ -233,7 +233,7 @@ START_TEST(a_directory_on_the_way_may_be_replaced)
 }
 END_TEST
 
-START_TEST(a_relative_path_is_meant_from_where_the_handle_was_opened)
+START_TEST(a_relative_path_belongs_to_the_directory_of_opening)
 {
 	struct app app;
 	int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -526,7 +526,7 @@ SUITE("file", a_rewrite_in_place_is_noticed, of_fifty_renames_in_a_row_the_last_
       a_config_map_is_followed_through_its_swaps,
       p9_a_deleted_file_leaves_its_set_serving_and_is_read_when_it_is_back,
       a_directory_that_does_not_exist_yet_is_waited_for, a_directory_on_the_way_may_be_replaced,
-      a_relative_path_is_meant_from_where_the_handle_was_opened,
+      a_relative_path_belongs_to_the_directory_of_opening,
       p9_what_is_no_file_is_named_and_the_next_good_one_applies,
       p9_an_unreadable_file_is_said_and_read_once_it_may_be,
       p9_a_half_written_file_changes_nothing_until_the_rest_is_there,

@@ -273,7 +273,7 @@ static void wait_for_patients(int count, void *(*work)(void *))
 	}
 }
 
-START_TEST(p2_who_was_answered_finds_live_what_it_announced)
+START_TEST(p2_a_caller_with_an_outcome_finds_its_announcement_live)
 {
 	asked = open_with(NULL, "debounce=0", NULL);
 	for (int i = 0; i < repeat(1); i++)
@@ -282,7 +282,7 @@ START_TEST(p2_who_was_answered_finds_live_what_it_announced)
 }
 END_TEST
 
-START_TEST(p2_who_was_answered_finds_live_what_it_wrote_to_the_file)
+START_TEST(p2_a_caller_with_an_outcome_finds_its_file_live)
 {
 	char setting[300];
 
@@ -297,5 +297,5 @@ END_TEST
 
 SUITE("litmus", p2_a_run_sees_what_was_written_before_asking, p2_so_does_a_source_that_is_read,
       p2_asked_by_signal_handlers_a_thousand_times_a_second,
-      p2_who_was_answered_finds_live_what_it_announced,
-      p2_who_was_answered_finds_live_what_it_wrote_to_the_file)
+      p2_a_caller_with_an_outcome_finds_its_announcement_live,
+      p2_a_caller_with_an_outcome_finds_its_file_live)
