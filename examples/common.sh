@@ -37,8 +37,7 @@ install_packages() {
 	[ "$(id -u)" = 0 ] ||
 		die "$what is missing. Run this as root once, or install it: apt-get install ${packages[*]}"
 	echo "Installing missing packages ($what, maybe more)."
-	DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+	"$examples/../tests/install-packages" "${packages[@]}" || die "it cannot run without these packages; the reason is above"
 	what=$(missing)
 	[ -z "$what" ] || die "$what is still missing after installing ${packages[*]}; please check by hand."
 }
