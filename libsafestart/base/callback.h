@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* callback: around each call of the application's or a source's functions: which one is inside, for
- * messages, and whether the calling thread is in one, for then it must not wait. Any thread; no
- * lock is held while the callback runs. */
+/* callback: around each call of a function that belongs to the application or to a source: which
+ * one is inside, for messages, and whether the calling thread is in one, for then it must not wait.
+ * Any thread; no lock is held while the callback runs. */
 #ifndef SAFESTART_BASE_CALLBACK_H
 #define SAFESTART_BASE_CALLBACK_H
 

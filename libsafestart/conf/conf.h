@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* conf: every setting in one table: key, default, parser, one line of help. The library, the README
- * and whoever prints help read the same table. No thread, no clock. */
+ * and every program that prints help read the same table. No thread, no clock. */
 #ifndef SAFESTART_CONF_H
 #define SAFESTART_CONF_H
 

@@ -178,7 +178,7 @@ static void update_interest(struct clients *clients, struct client *client)
 }
 
 /* One client's turn: a few steps. Returns what the last step said; *room is false when it was kept
- * from a response for want of memory. */
+ * from a response when memory runs out. */
 static enum client_next take_turn(struct clients *clients, struct client *client, bool *room,
 				  int64_t now)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* control: the control socket of a handle and its thread, "safestart-ctl", which answers clients.
- * The thread sleeps in epoll only, and calls public functions but none of the application's. Only
+ * The thread sleeps in epoll only, and calls public functions but no callback. Only
  * close and fork ever wait for it: no run, no reader and no request does. */
 #ifndef SAFESTART_CONTROL_CONTROL_H
 #define SAFESTART_CONTROL_CONTROL_H

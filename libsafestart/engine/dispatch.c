@@ -15,11 +15,12 @@
 #include "run/run.h"
 
 #define BORROWER_IS_LATE_NS INT64_C(5000000000)
-#define TRY_AGAIN_NS INT64_C(100000000) /* a thread or memory that could not be had */
+#define TRY_AGAIN_NS INT64_C(100000000) /* after a thread or memory was not available */
 #define JOBS_A_DISPATCH \
 	16 /* a run has four at most, with its outcome, last_good and what is retired */
 
-/* A descriptor that came with a newly opened source, or could not be had or watched before. */
+/* A descriptor that came with a newly opened source, or that could not be opened or watched before.
+ */
 static void watch_source(struct safestart *ss)
 {
 	if (!ss->source.open || ss->source.inherited || ss->source.fd < 0 ||

@@ -214,7 +214,8 @@ void outcome_expired(struct safestart_run *run)
 	struct safestart *ss = run->ss;
 	struct callback_inside callback = worker_callback(&ss->worker);
 	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
-	/* What is inside would only be waited for again: the run is owed to when it returns. */
+	/* A retry would only wait for the callback again: it is deferred until the callback
+	 * returns. */
 	bool wedged = waiting || worker_is_executing(&ss->worker, &run->job);
 
 	say_expired(run, &callback, waiting);

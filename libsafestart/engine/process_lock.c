@@ -173,7 +173,7 @@ void process_lock_take_more(struct safestart *ss)
 	struct process_lock *lock = &ss->engine.process_lock;
 	struct request_batch more = {0};
 
-	/* Whoever tells how many have asked looks at both under the lock, and must not miss those
+	/* A status that counts the requests reads both under the lock, and must not miss those
 	 * that are on their way from the door to the figures: a counter that goes back is a restart
 	 * to Prometheus. */
 	pthread_mutex_lock(&ss->lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* wait: the handle, continued: threads of the application's that wait for an answer, or for the
+/* wait: threads of the application that wait for an answer, or for the
  * first generation. With thread=no the one that dispatched last drives the loop meanwhile. */
 #include <errno.h>
 #include <string.h>
@@ -43,7 +43,7 @@ static void leave_wait(struct safestart *ss)
 	leave_wait_and_unlock(ss);
 }
 
-/* The one place where a thread of the application's may be cancelled. It wakes with the lock to
+/* The one place where a thread of the application may be cancelled. It wakes with the lock to
  * die, and leaves. */
 static int sleep_locked(struct safestart *ss, int64_t deadline)
 {

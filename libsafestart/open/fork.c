@@ -2,7 +2,7 @@
 /* fork: the handle, continued. Every handle of the process is in one list, the only one that fork
  * handling needs. Before a fork all locks are taken, so that none is held by a thread the child
  * does not have; the dispatching thread's and the worker's own data may be torn in the middle of a
- * change, so the child makes it anew instead of trusting it. */
+ * change, so the child begins with fresh data instead of trusting it. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -155,8 +155,8 @@ int safestart_shutdown(struct safestart *ss)
 	return 0;
 }
 
-/* A LATER run without its finish: with thread=no the thread that closes may be the one that owes
- * it. */
+/* A LATER run without its finish: with thread=no the thread that closes may be the one that has to
+ * finish it. */
 static bool has_unfinished(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
@@ -302,7 +302,7 @@ int safestart_close(struct safestart *ss)
 		return error;
 	if (is_inherited(ss)) { /* a child that never ran: there is nothing to wait for */
 		fork_unregister(ss);
-		/* Nothing of the application's is called; ours may be. */
+		/* No function of the application is called; one of ours may be. */
 		source_abandon(&ss->source);
 		destroy(ss);
 		return 0;

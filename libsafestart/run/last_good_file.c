@@ -138,7 +138,7 @@ static bool is_temporary(const char *name, const char *base)
 	return digits > 0 && strcmp(name + digits, "tmp") == 0;
 }
 
-/* Whoever still writes it holds the lock. */
+/* A process that still writes it holds the lock. */
 static void remove_if_dead(int directory, const char *name)
 {
 	int fd = openat(directory, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
@@ -253,7 +253,7 @@ int last_good_save(const char *path, const char *json, char *why, size_t why_siz
 				   safestart_strerror(EFBIG), strlen(json));
 	sweep(path);
 	int error = save(path, json, why, why_size);
-	if (error == -ENOENT) /* another process swept it away before it was locked */
+	if (error == -ENOENT) /* another process removed it before it was locked */
 		error = save(path, json, why, why_size);
 	if (error < 0)
 		return error;

@@ -44,7 +44,7 @@ struct run_part {
 	struct rejection *rejections;
 	char last_good_error[160]; /* why it is not up to date; "": it is */
 	unsigned later_open;   /* LATER runs without a finish, a deadline or a shutdown so far */
-	unsigned later_owed;   /* LATER runs of which the finish is still owed */
+	unsigned later_owed;   /* LATER runs whose finish has not been called */
 	unsigned gathers_owed; /* of these, the sources' */
 };
 

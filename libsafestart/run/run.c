@@ -376,7 +376,8 @@ static void tear_down(struct safestart_run *run)
 	struct run_memory *memory = &run->ss->run.memory;
 	struct callback_frame frame;
 
-	/* This set is dealt with: the next run counts its attempts anew, and force is used up. */
+	/* This set is dealt with: the next run counts its attempts from one, and force is used up.
+	 */
 	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) {
 		memory->attempts = 0;
 		nodeset_unref(memory->forced);

@@ -65,7 +65,7 @@ struct safestart_run {
 	bool committed;
 	bool from_kept; /* the source failed, last_good steps in */
 	int kept_verdict;
-	bool kept_later; /* last_good is there, and could not be had now */
+	bool kept_later; /* last_good is there, and could not be read now */
 	bool again;      /* to be retried */
 	bool keep;       /* last_good is to be written for it */
 	uint32_t attempts;

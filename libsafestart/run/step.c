@@ -13,7 +13,7 @@ static uint32_t bits_of(const struct safestart_run *run)
 }
 
 /* One end of a phase excludes the others, but for a shutdown that comes after it was settled. What
- * still waits for a finish is part of what owes one. */
+ * is open is part of what still has to be finished. */
 static bool holds_locked(const struct safestart_run *run)
 {
 	const struct run_part *part = &run->ss->run;
@@ -40,7 +40,7 @@ bool step_is_called(const struct safestart_run *run)
 	return (bits_of(run) & RUN_CALLED) != 0;
 }
 
-/* A run that is parked has come to its end, before anybody else ended it. */
+/* A run that is parked ends now: by its finish, its deadline or a shutdown, whichever is first. */
 static void leave_later_locked(struct safestart_run *run)
 {
 	if (!step_is_parked(run) || run_gave_up(run))

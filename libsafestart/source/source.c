@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* source: opening, reading and closing the source that was chosen. What was inherited by a fork is
- * closed and opened anew before it is read; what may be torn is left alone. [P17] */
+ * closed and opened again before it is read; what may be torn is left alone. [P17] */
 #include "source/source.h"
 
 #include <errno.h>

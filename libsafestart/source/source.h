@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* source: the life of the source that a handle reads: opened, its descriptor taken, closed; in a
- * forked child closed and opened anew. On the thread that opens or closes the handle, and on the
+ * forked child closed and opened again. On the thread that opens or closes the handle, and on the
  * worker. Calls the source's own functions, so no lock is held. */
 #ifndef SAFESTART_SOURCE_SOURCE_H
 #define SAFESTART_SOURCE_SOURCE_H
@@ -28,7 +28,7 @@ struct source_part {
 	_Atomic int fd; /* for hints; -1: none yet. Once there is one it stays; dispatching thread
 			   and worker */
 	bool open;
-	bool inherited; /* the state is the parent's: open anew before the first gather */
+	bool inherited; /* the state is the parent's: open it again before the first gather */
 	bool torn;      /* and the parent was inside it: leave it alone */
 };
 
@@ -45,7 +45,7 @@ int source_gather(struct source_part *source, struct safestart_gather *gather);
 /* The descriptor is readable: is there something new? Worker. */
 bool source_hint(struct source_part *source);
 
-/* Nothing of the application's may be called: its state is left where it is. */
+/* No function of the application may be called: its state is left where it is. */
 void source_abandon(struct source_part *source);
 
 #endif
