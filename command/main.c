@@ -7,18 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
-#include "help.h"
+#include "base/help.h"
+#include "base/report.h"
+#include "verbs/verbs.h"
 
 /* Output that could not be written (a full disk behind a redirection) is a failure too. */
-static int written(int leave)
+static int check_output(int code)
 {
-	if ((fflush(stdout) != 0 || ferror(stdout)) && leave == LEAVE_DONE)
-		return say(LEAVE_FAILED, "the output could not be written in full");
-	return leave;
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE)
+		return report(EXIT_FAILED, "the output could not be written in full");
+	return code;
 }
 
-static int without_memory = LEAVE_FAILED;
+static int without_memory = EXIT_FAILED;
 
 /* Where a buffer can't grow jansson 2.14 loses bytes without a word, and writes behind the end of
  * others. A program may end instead; files are replaced whole or not at all, and locks go with it.
@@ -28,9 +29,9 @@ static void *allocate(size_t size)
 	void *memory = malloc(size);
 
 	if (memory == NULL && size > 0)
-		exit(say(without_memory,
-			 "out of memory")); /* Nobody registered anything to be called.
-					       NOLINT(concurrency-mt-unsafe) */
+		exit(report(without_memory,
+			    "out of memory")); /* Nobody registered anything to be called.
+						  NOLINT(concurrency-mt-unsafe) */
 	return memory;
 }
 
@@ -41,22 +42,22 @@ int main(int argc, char **argv)
 			"C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says. No other
 				       thread is there. NOLINT(concurrency-mt-unsafe) */
 	if (argc < 2) {
-		help_all(stderr);
-		return LEAVE_USAGE;
+		help_all(verbs, stderr);
+		return EXIT_USAGE;
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-		help_all(stdout);
-		return written(LEAVE_DONE);
+		help_all(verbs, stdout);
+		return check_output(EXIT_DONE);
 	}
 	if (strcmp(argv[1], "--version") == 0) {
 		printf("safestart %s\n", safestart_version());
-		return written(LEAVE_DONE);
+		return check_output(EXIT_DONE);
 	}
 	const struct verb *verb = verbs_find(argv[1]);
 	if (verb == NULL)
-		return verbs_none(argv[1]);
-	say_verb(verb->name);
+		return verbs_report_unknown(argv[1]);
+	report_verb(verb->name);
 	/* Smaller ones are its command's. */
-	without_memory = verb == &verb_run ? 125 : LEAVE_FAILED;
-	return written(verb->main(argc - 1, argv + 1));
+	without_memory = verb == &verb_run ? 125 : EXIT_FAILED;
+	return check_output(verb->main(argc - 1, argv + 1));
 }

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/report.h"
 
 #define SUFFIX ".draining"
 #define FORMAT "%Y-%m-%dT%H:%M:%SZ"
-#define KEPT_FOR \
+#define KEEP_EXPIRED_S \
 	((time_t)7 * 24 * 3600) /* after its end: whoever comes back late has its labels still */
 
 int drains_read(struct drains *drains, const char *path, char *why, size_t why_size)
@@ -65,7 +65,7 @@ const json_t *drains_find(const struct drains *drains, const char *id, time_t no
 	return note != NULL && drains_until(note) > now ? note : NULL;
 }
 
-static void say_who(char *words, size_t size)
+static void format_user(char *words, size_t size)
 {
 	char buffer[4096], host[128] = "";
 	struct passwd entry, *found = NULL;
@@ -85,7 +85,7 @@ bool drains_set(struct drains *drains, const char *id, const struct file_sd_entr
 
 	if (gmtime_r(&until, &utc) == NULL || strftime(text, sizeof(text), FORMAT, &utc) == 0)
 		return false;
-	say_who(who, sizeof(who));
+	format_user(who, sizeof(who));
 	json_t *note = json_pack("{s:s,s:s,s:s}", "until", text, "reason", reason, "by", who),
 	       *known = json_object_get(drains->root, id);
 	int failed = note == NULL;
@@ -102,24 +102,24 @@ bool drains_set(struct drains *drains, const char *id, const struct file_sd_entr
 	return failed == 0;
 }
 
-void drains_end(struct drains *drains, const char *id)
+void drains_remove(struct drains *drains, const char *id)
 {
 	drains->changed |= json_object_del(drains->root, id) == 0;
 }
 
-static int write_note(const struct file_sd *file_sd, const json_t *root)
+static int write_notes(const struct file_sd *file_sd, const json_t *root)
 {
 	char *text, *whole = NULL;
 
 	if (json_object_size(root) == 0)
 		return file_sd_write_beside(file_sd, SUFFIX, NULL);
 	text = file_sd_json(root, JSON_INDENT(2));
-	int leave = text == NULL || asprintf(&whole, "%s\n", text) < 0
-			    ? say(LEAVE_FAILED, "out of memory")
-			    : file_sd_write_beside(file_sd, SUFFIX, whole);
+	int code = text == NULL || asprintf(&whole, "%s\n", text) < 0
+			   ? report(EXIT_FAILED, "out of memory")
+			   : file_sd_write_beside(file_sd, SUFFIX, whole);
 	free(text);
 	free(whole);
-	return leave;
+	return code;
 }
 
 int drains_write(struct drains *drains, const struct file_sd *file_sd)
@@ -133,14 +133,14 @@ int drains_write(struct drains *drains, const struct file_sd *file_sd)
 		return 0;
 	json_object_foreach_safe(drains->root, next, id, note)
 	{
-		if (drains_until(note) + KEPT_FOR < now)
+		if (drains_until(note) + KEEP_EXPIRED_S < now)
 			json_object_del(drains->root, id);
 	}
-	return write_note(file_sd, drains->root);
+	return write_notes(file_sd, drains->root);
 }
 
 void drains_restore(struct drains *drains, const struct file_sd *file_sd)
 {
 	if (drains->changed && drains->before != NULL)
-		(void)write_note(file_sd, drains->before);
+		(void)write_notes(file_sd, drains->before);
 }

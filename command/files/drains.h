@@ -36,6 +36,6 @@ time_t drains_until(const json_t *note);
  * memory. */
 bool drains_set(struct drains *drains, const char *id, const struct file_sd_entry *entry,
 		time_t until, const char *reason);
-void drains_end(struct drains *drains, const char *id);
+void drains_remove(struct drains *drains, const char *id);
 
 #endif

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/report.h"
 #include "files/replace.h"
 
 const char *file_sd_path(const char *given)
@@ -18,7 +18,8 @@ const char *file_sd_path(const char *given)
 
 	if (path != NULL && path[0] != '\0')
 		return path;
-	(void)say(0, "which file of nodes? Name the one that the servers read with --file, or in "
+	(void)report(0,
+		     "which file of nodes? Name the one that the servers read with --file, or in "
 		     "$SAFESTART_NODES");
 	return NULL;
 }
@@ -126,9 +127,9 @@ int file_sd_open(struct file_sd *file_sd, const char *path, bool locked)
 	int fd;
 
 	*file_sd = (struct file_sd){.fd = -1};
-	int leave = replace_begin(path, locked, &real, &fd, &status, &text, &length);
-	if (leave != 0)
-		return leave;
+	int code = replace_begin(path, locked, &real, &fd, &status, &text, &length);
+	if (code != 0)
+		return code;
 	int error = file_sd_take(file_sd, text, length, why, sizeof(why));
 	file_sd->path = real;
 	file_sd->fd = fd;
@@ -137,9 +138,9 @@ int file_sd_open(struct file_sd *file_sd, const char *path, bool locked)
 		return 0;
 	file_sd_close(file_sd);
 	if (error == -ENOMEM)
-		return say(LEAVE_FAILED, "out of memory");
-	return say(LEAVE_REFUSED, "%s is malformed: %s; it was not touched: put it right first",
-		   path, why);
+		return report(EXIT_FAILED, "out of memory");
+	return report(EXIT_REFUSED, "%s is malformed: %s; it was not touched: put it right first",
+		      path, why);
 }
 
 void file_sd_close(struct file_sd *file_sd)
@@ -209,7 +210,7 @@ struct text {
 	bool failed;
 };
 
-static void add(struct text *to, const char *bytes, size_t count)
+static void text_add(struct text *to, const char *bytes, size_t count)
 {
 	if (to->at == NULL || to->length + count + 1 > to->room) {
 		size_t room = (to->length + count + 1) * 2;
@@ -251,8 +252,8 @@ char *file_sd_json(const json_t *json, size_t flags)
 }
 
 /* As `like` is written: on one line or several, with blanks or without. */
-static char *write_like(const struct file_sd *file_sd, const struct file_sd_group *like,
-			const json_t *group)
+static char *format_like(const struct file_sd *file_sd, const struct file_sd_group *like,
+			 const json_t *group)
 {
 	const char *text = like != NULL ? file_sd->text + like->start : "",
 		   *newline = like != NULL ? memchr(text, '\n', like->end - like->start) : NULL;
@@ -269,9 +270,9 @@ static char *write_like(const struct file_sd *file_sd, const struct file_sd_grou
 	struct text to = {.failed = plain == NULL};
 
 	for (const char *at = plain; at != NULL && *at != '\0'; at++) {
-		add(&to, at, 1);
+		text_add(&to, at, 1);
 		if (*at == '\n' && like != NULL) /* in JSON text only between values */
-			add(&to, file_sd->text + like->start - base, base);
+			text_add(&to, file_sd->text + like->start - base, base);
 	}
 	free(plain);
 	return end_text(&to);
@@ -291,7 +292,7 @@ static bool drop_target(struct file_sd *file_sd, const struct file_sd_entry *ent
 	if (json_array_size(targets) == 1)
 		json_object_del(json_object_get(entry->in->group, "labels"), "id");
 	free(entry->in->text);
-	entry->in->text = write_like(file_sd, entry->in, entry->in->group);
+	entry->in->text = format_like(file_sd, entry->in, entry->in->group);
 	return entry->in->text != NULL;
 }
 
@@ -320,7 +321,7 @@ static bool same_labels(const json_t *a, const json_t *b)
 	return same;
 }
 
-static bool is_there(const struct file_sd *file_sd, const char *id, const json_t *group)
+static bool is_unchanged(const struct file_sd *file_sd, const char *id, const json_t *group)
 {
 	struct file_sd_entry entry, another;
 
@@ -341,14 +342,14 @@ bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 {
 	struct file_sd_entry entry;
 
-	if (is_there(file_sd, id, group))
+	if (is_unchanged(file_sd, id, group))
 		return true;
 	file_sd->changed = true;
 	if (!file_sd_find(file_sd, id, &entry) || !entry.alone) {
 		const struct file_sd_group *like =
 			file_sd->count > 0 ? &file_sd->groups[file_sd->count - 1] : NULL;
 		return file_sd_remove(file_sd, id) &&
-		       (file_sd->added = write_like(file_sd, like, group)) != NULL;
+		       (file_sd->added = format_like(file_sd, like, group)) != NULL;
 	}
 	/* In its place; whatever else has the id goes. */
 	struct file_sd_group *place = entry.in;
@@ -357,14 +358,14 @@ bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 		return false;
 	place->dropped = false;
 	free(place->text);
-	place->text = write_like(file_sd, place, group);
+	place->text = format_like(file_sd, place, group);
 	return place->text != NULL;
 }
 
 /* ---- The new text ---- */
 
 /* Behind the bracket that opens the array. */
-static size_t opening_of(const struct file_sd *file_sd)
+static size_t array_start(const struct file_sd *file_sd)
 {
 	const char *bracket = memchr(file_sd->text, '[', file_sd->length);
 
@@ -372,50 +373,51 @@ static size_t opening_of(const struct file_sd *file_sd)
 }
 
 /* From the end of the group before to its beginning, or what is usual in this file. */
-static void separate(struct text *to, const struct file_sd *file_sd, size_t index)
+static void add_separator(struct text *to, const struct file_sd *file_sd, size_t index)
 {
 	const struct file_sd_group *groups = file_sd->groups;
-	size_t opening = opening_of(file_sd);
+	size_t opening = array_start(file_sd);
 
 	if (index > 0 && index < file_sd->count)
-		add(to, file_sd->text + groups[index - 1].end,
-		    groups[index].start - groups[index - 1].end);
+		text_add(to, file_sd->text + groups[index - 1].end,
+			 groups[index].start - groups[index - 1].end);
 	else if (file_sd->count > 1)
-		add(to, file_sd->text + groups[file_sd->count - 2].end,
-		    groups[file_sd->count - 1].start - groups[file_sd->count - 2].end);
+		text_add(to, file_sd->text + groups[file_sd->count - 2].end,
+			 groups[file_sd->count - 1].start - groups[file_sd->count - 2].end);
 	else if (file_sd->count == 1 &&
 		 memchr(file_sd->text + opening, '\n', groups[0].start - opening) != NULL)
-		add(to, ",", 1), add(to, file_sd->text + opening, groups[0].start - opening);
+		text_add(to, ",", 1),
+			text_add(to, file_sd->text + opening, groups[0].start - opening);
 	else
-		add(to, ", ", 2);
+		text_add(to, ", ", 2);
 }
 
 char *file_sd_text(const struct file_sd *file_sd, size_t *length)
 {
-	size_t opening = opening_of(file_sd);
+	size_t opening = array_start(file_sd);
 	size_t head = file_sd->count > 0 ? file_sd->groups[0].start : opening,
 	       tail = file_sd->count > 0 ? file_sd->groups[file_sd->count - 1].end : opening;
 	struct text to = {0};
 	bool first = true;
 
-	add(&to, file_sd->text, head);
+	text_add(&to, file_sd->text, head);
 	for (size_t i = 0; i < file_sd->count; i++) {
 		const struct file_sd_group *group = &file_sd->groups[i];
 		if (group->dropped)
 			continue;
 		if (!first)
-			separate(&to, file_sd, i);
+			add_separator(&to, file_sd, i);
 		first = false;
 		if (group->text != NULL)
-			add(&to, group->text, strlen(group->text));
+			text_add(&to, group->text, strlen(group->text));
 		else
-			add(&to, file_sd->text + group->start, group->end - group->start);
+			text_add(&to, file_sd->text + group->start, group->end - group->start);
 	}
 	if (file_sd->added != NULL && !first)
-		separate(&to, file_sd, file_sd->count);
+		add_separator(&to, file_sd, file_sd->count);
 	if (file_sd->added != NULL)
-		add(&to, file_sd->added, strlen(file_sd->added));
-	add(&to, file_sd->text + tail, file_sd->length - tail);
+		text_add(&to, file_sd->added, strlen(file_sd->added));
+	text_add(&to, file_sd->text + tail, file_sd->length - tail);
 	*length = to.length;
 	return end_text(&to);
 }
@@ -428,23 +430,23 @@ int file_sd_write(struct file_sd *file_sd)
 		return 0;
 	char *text = file_sd_text(file_sd, &length);
 	if (text == NULL)
-		return say(LEAVE_FAILED, "out of memory");
-	int leave = replace_file(file_sd->path, file_sd->fd, &file_sd->status, text, length);
+		return report(EXIT_FAILED, "out of memory");
+	int code = replace_file(file_sd->path, file_sd->fd, &file_sd->status, text, length);
 	free(text);
-	return leave;
+	return code;
 }
 
 int file_sd_write_beside(const struct file_sd *file_sd, const char *suffix, const char *text)
 {
 	char *path;
-	int leave = 0;
+	int code = 0;
 
 	if (asprintf(&path, "%s%s", file_sd->path, suffix) < 0)
-		return say(LEAVE_FAILED, "out of memory");
+		return report(EXIT_FAILED, "out of memory");
 	if (text != NULL)
-		leave = replace_file(path, -1, &file_sd->status, text, strlen(text));
+		code = replace_file(path, -1, &file_sd->status, text, strlen(text));
 	else
 		(void)unlink(path);
 	free(path);
-	return leave;
+	return code;
 }

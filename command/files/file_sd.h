@@ -2,8 +2,8 @@
 /* file_sd: edit a file_sd document that others read and write: under a lock, the whole file at once
  * or not at all, and nothing touched but the groups that are meant: every other byte stays. The
  * file itself is the lock (flock), so that nothing is left lying about. */
-#ifndef SAFESTART_COMMAND_FILESD_H
-#define SAFESTART_COMMAND_FILESD_H
+#ifndef SAFESTART_COMMAND_FILE_SD_H
+#define SAFESTART_COMMAND_FILE_SD_H
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -88,7 +88,7 @@ struct position_walk position_begin(const char *text)
 	return (struct position_walk){.at = text, .here = {1, 1}};
 }
 
-static bool found(struct position_walk *walk, size_t group, size_t target)
+static bool enter_value(struct position_walk *walk, size_t group, size_t target)
 {
 	walk->group = group;
 	walk->target = target;
@@ -117,16 +117,16 @@ bool position_next(struct position_walk *walk)
 				       : walk->inside == POSITION_MEMBERS ? POSITION_GROUPS
 									  : POSITION_AFTER;
 		else if (walk->inside == POSITION_GROUPS)
-			return found(walk, walk->group + 1, 0);
+			return enter_value(walk, walk->group + 1, 0);
 		else if (walk->inside == POSITION_TARGETS)
-			return found(walk, walk->group, walk->target + 1);
+			return enter_value(walk, walk->group, walk->target + 1);
 		else
 			take_member(walk);
 	}
 	return false;
 }
 
-struct place position_onward(struct position_walk *walk, size_t group, size_t target)
+struct place position_advance(struct position_walk *walk, size_t group, size_t target)
 {
 	while (walk->group < group || (walk->group == group && walk->target < target)) {
 		if (!position_next(walk))
@@ -139,5 +139,5 @@ struct place position_find(const char *text, size_t group, size_t target)
 {
 	struct position_walk walk = position_begin(text);
 
-	return position_onward(&walk, group, target);
+	return position_advance(&walk, group, target);
 }

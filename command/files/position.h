@@ -2,8 +2,8 @@
 /* position: where in the text of a file_sd document its groups and targets stand, for words to
  * people: no parser keeps that. The text has been taken for JSON by one; of any other text nothing
  * is promised but an end. Pure. */
-#ifndef SAFESTART_COMMAND_LOCATE_H
-#define SAFESTART_COMMAND_LOCATE_H
+#ifndef SAFESTART_COMMAND_POSITION_H
+#define SAFESTART_COMMAND_POSITION_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,7 +37,7 @@ bool position_next(struct position_walk *walk);
 
 /* One of them, target 0: the group. The walk goes there, from where it is, and no further: asked in
  * order, all cost one walk. */
-struct place position_onward(struct position_walk *walk, size_t group, size_t target);
+struct place position_advance(struct position_walk *walk, size_t group, size_t target);
 struct place position_find(const char *text, size_t group, size_t target);
 
 #endif

@@ -12,7 +12,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/report.h"
 
 #define BYTES_MAX ((off_t)1 << 30)
 #define LOCK_TIMEOUT_S 30
@@ -25,7 +25,7 @@ static void on_alarm(int signal)
 }
 
 /* The kernel queues those that wait; trying again and again would let one starve. 0 or -errno. */
-static int lock(int fd)
+static int lock_file(int fd)
 {
 	const struct sigaction interrupt = {.sa_handler = on_alarm};
 	/* Again every second: the first may come too early. */
@@ -42,7 +42,7 @@ static int lock(int fd)
 	return error;
 }
 
-static bool is_still(const char *path, const struct stat *status)
+static bool is_same_file(const char *path, const struct stat *status)
 {
 	struct stat now;
 
@@ -58,22 +58,23 @@ static int open_file(const char *path)
 	return fd >= 0 ? fd : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
-static int say_open(const char *path, int error)
+static int report_open_error(const char *path, int error)
 {
 	if (error == -ENOENT)
-		return say(LEAVE_FAILED,
-			   "there is no file %s; if it is to be a new one: echo '[]' > %s", path,
-			   path);
+		return report(EXIT_FAILED,
+			      "there is no file %s; if it is to be a new one: echo '[]' > %s", path,
+			      path);
 	if (error == -EACCES)
-		return say(LEAVE_FAILED, "you may not read %s; do it as its owner, or as root",
-			   path);
+		return report(EXIT_FAILED, "you may not read %s; do it as its owner, or as root",
+			      path);
 	if (error == -ETIMEDOUT)
-		return say(LEAVE_NOT_YET,
-			   "somebody else has had %s locked for %d s (lslocks tells who); nothing "
-			   "was changed",
-			   path, LOCK_TIMEOUT_S);
-	return say(LEAVE_FAILED, "can't use %s: %s; nothing was changed", path,
-		   safestart_strerror(error));
+		return report(EXIT_NOT_YET,
+			      "somebody else has had %s locked for %d s (lslocks tells who); "
+			      "nothing "
+			      "was changed",
+			      path, LOCK_TIMEOUT_S);
+	return report(EXIT_FAILED, "can't use %s: %s; nothing was changed", path,
+		      safestart_strerror(error));
 }
 
 static int read_file(int fd, const struct stat *status, char **text, size_t *length)
@@ -105,14 +106,14 @@ static int open_locked(const char *path, bool locked, int *fd, struct stat *stat
 		*fd = open_file(path);
 		if (*fd < 0)
 			return -errno;
-		int error = locked ? lock(*fd) : 0;
+		int error = locked ? lock_file(*fd) : 0;
 		if (error == 0 && fstat(*fd, status) < 0)
 			error = -errno;
 		if (error == 0 && !S_ISREG(status->st_mode))
 			error = S_ISDIR(status->st_mode) ? -EISDIR : -EINVAL;
 		if (error == 0 && status->st_size > BYTES_MAX)
 			error = -E2BIG;
-		if (error == 0 && (!locked || is_still(path, status)))
+		if (error == 0 && (!locked || is_same_file(path, status)))
 			return 0;
 		close(*fd);
 		*fd = -1;
@@ -138,7 +139,7 @@ int replace_begin(const char *given, bool locked, char **path, int *fd, struct s
 	*fd = -1;
 	*path = NULL;
 	*text = NULL;
-	return say_open(given, error);
+	return report_open_error(given, error);
 }
 
 /* ---- Replacing ---- */
@@ -158,7 +159,7 @@ static int write_all(int fd, const char *text, size_t length)
 }
 
 /* Owner first: changing it takes set-uid bits away. */
-static int keep_owner(int fd, const struct stat *like)
+static int copy_owner(int fd, const struct stat *like)
 {
 	struct stat status;
 
@@ -170,8 +171,8 @@ static int keep_owner(int fd, const struct stat *like)
 	return fchmod(fd, like->st_mode & 07777) < 0 ? -errno : 0;
 }
 
-static int fill(const char *name, int directory, const struct stat *like, const char *text,
-		size_t length)
+static int write_temporary(const char *name, int directory, const struct stat *like,
+			   const char *text, size_t length)
 {
 	/* Its name is fixed, for whoever holds the lock is alone: what a killed one left is written
 	 * anew. */
@@ -182,7 +183,7 @@ static int fill(const char *name, int directory, const struct stat *like, const 
 		return -errno;
 	int error = write_all(fd, text, length);
 	if (error == 0)
-		error = keep_owner(fd, like);
+		error = copy_owner(fd, like);
 	if (error == 0 && fsync(fd) < 0)
 		error = -errno;
 	if (close(fd) < 0 && error == 0)
@@ -190,39 +191,41 @@ static int fill(const char *name, int directory, const struct stat *like, const 
 	return error;
 }
 
-static int say_failed(const char *path, int error, const struct stat *like)
+static int report_replace_error(const char *path, int error, const struct stat *like)
 {
 	if (error == -ENOTSUP)
-		return say(LEAVE_FAILED,
-			   "%s belongs to user %u, group %u, and you can't keep that; do it as "
-			   "that user, or as root; nothing was changed",
-			   path, (unsigned)like->st_uid, (unsigned)like->st_gid);
+		return report(EXIT_FAILED,
+			      "%s belongs to user %u, group %u, and you can't keep that; do it as "
+			      "that user, or as root; nothing was changed",
+			      path, (unsigned)like->st_uid, (unsigned)like->st_gid);
 	if (error == -EACCES || error == -EPERM)
-		return say(LEAVE_FAILED,
-			   "you may not write beside %s, and it is replaced by a new file; do it "
-			   "as the owner of its directory, or as root; nothing was changed",
-			   path);
+		return report(EXIT_FAILED,
+			      "you may not write beside %s, and it is replaced by a new file; do "
+			      "it "
+			      "as the owner of its directory, or as root; nothing was changed",
+			      path);
 	if (error == -ENOSPC || error == -EDQUOT)
-		return say(LEAVE_FAILED,
-			   "there is no room for %s: %s; nothing was changed: make room, and do it "
-			   "again",
-			   path, safestart_strerror(error));
+		return report(EXIT_FAILED,
+			      "there is no room for %s: %s; nothing was changed: make room, and do "
+			      "it "
+			      "again",
+			      path, safestart_strerror(error));
 	if (error == -ESTALE)
-		return say(LEAVE_NOT_YET,
-			   "%s was replaced meanwhile by somebody who does not lock it; nothing "
-			   "was changed: do it again",
-			   path);
-	return say(LEAVE_FAILED, "can't replace %s: %s; nothing was changed", path,
-		   safestart_strerror(error));
+		return report(EXIT_NOT_YET,
+			      "%s was replaced meanwhile by somebody who does not lock it; nothing "
+			      "was changed: do it again",
+			      path);
+	return report(EXIT_FAILED, "can't replace %s: %s; nothing was changed", path,
+		      safestart_strerror(error));
 }
 
 /* The time of a change as well: it may have been written in place. */
-static bool is_as_read(const char *path, const struct stat *status)
+static bool is_unchanged(const char *path, const struct stat *status)
 {
 	struct stat now;
 
-	return is_still(path, status) && stat(path, &now) == 0 && now.st_size == status->st_size &&
-	       now.st_mtim.tv_sec == status->st_mtim.tv_sec &&
+	return is_same_file(path, status) && stat(path, &now) == 0 &&
+	       now.st_size == status->st_size && now.st_mtim.tv_sec == status->st_mtim.tv_sec &&
 	       now.st_mtim.tv_nsec == status->st_mtim.tv_nsec;
 }
 
@@ -238,8 +241,8 @@ int replace_file(const char *path, int locked, const struct stat *like, const ch
 	if (folder != NULL && directory < 0)
 		error = -errno;
 	else if (folder != NULL && asprintf(&name, ".%s.safestart", slash + 1) >= 0)
-		error = fill(name, directory, like, text, length);
-	if (error == 0 && locked >= 0 && !is_as_read(path, like))
+		error = write_temporary(name, directory, like, text, length);
+	if (error == 0 && locked >= 0 && !is_unchanged(path, like))
 		error = -ESTALE;
 	if (error == 0 && renameat(directory, name, directory, slash + 1) < 0)
 		error = -errno;
@@ -252,5 +255,5 @@ int replace_file(const char *path, int locked, const struct stat *like, const ch
 		close(directory);
 	free(name);
 	free(folder);
-	return error == 0 ? 0 : say_failed(path, error, like);
+	return error == 0 ? 0 : report_replace_error(path, error, like);
 }

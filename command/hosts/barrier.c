@@ -8,7 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hosts/table.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 
 #define FIRST_PAUSE INT64_C(50000000)
 #define LONGEST_PAUSE INT64_C(1000000000)
@@ -19,13 +24,13 @@ static const json_t *find_node(const struct peer *peer, const char *id)
 	size_t index;
 
 	json_array_foreach(nodes, index, node) {
-		if (strcmp(answer_text(node, "id"), id) == 0)
+		if (strcmp(member_text(node, "id"), id) == 0)
 			return node;
 	}
 	return NULL;
 }
 
-static void lacks(json_t *lacking, const char *name, const char *process, const char *why)
+static void add_lacking(json_t *lacking, const char *name, const char *process, const char *why)
 {
 	json_array_append_new(lacking, json_pack("{s:s,s:s*,s:s}", "name", name, "process", process,
 						 "why", why));
@@ -34,57 +39,57 @@ static void lacks(json_t *lacking, const char *name, const char *process, const 
 /* ---- Available ---- */
 
 /* "" when it has it. */
-static int summary_peer(const struct barrier *barrier, const struct peer *peer, char *why,
-			size_t size)
+static int check_peer(const struct barrier *barrier, const struct peer *peer, char *why,
+		      size_t size)
 {
 	const json_t *node = find_node(peer, barrier->node);
-	const char *state = answer_text(node, "state"),
-		   *incarnation = answer_text(node, "incarnation");
+	const char *state = member_text(node, "state"),
+		   *incarnation = member_text(node, "incarnation");
 
 	why[0] = '\0';
 	if (peer->state != PEER_ANSWERED) {
 		snprintf(why, size, "%s", peer->why);
-		return LEAVE_NOT_YET;
+		return EXIT_NOT_YET;
 	}
 	if (node == NULL) {
 		/* Another file than the one that was edited, say. */
-		const char *source = answer_text(peer->answer, "source");
+		const char *source = member_text(peer->answer, "source");
 		snprintf(why, size, "does not know it: neither announced nor live%s%.300s",
 			 source[0] != '\0' ? "; its nodes come from " : "", source);
-		return LEAVE_NOT_YET;
+		return EXIT_NOT_YET;
 	}
 	if (strcmp(state, "quarantined") == 0) {
-		snprintf(why, size, "quarantined: %.300s", answer_text(node, "why"));
-		return LEAVE_QUARANTINED;
+		snprintf(why, size, "quarantined: %.300s", member_text(node, "why"));
+		return EXIT_QUARANTINED;
 	}
 	if (barrier->incarnation != NULL && strcmp(incarnation, barrier->incarnation) != 0) {
 		snprintf(why, size, "has incarnation \"%.100s\", not \"%.100s\" (%.20s)",
 			 incarnation, barrier->incarnation, state);
-		return LEAVE_NOT_YET;
+		return EXIT_NOT_YET;
 	}
 	if (strcmp(state, "proven") == 0 || (barrier->applied && strcmp(state, "applied") == 0))
 		return 0;
 	snprintf(why, size, "%.20s%s: %.300s", state,
-		 strcmp(state, "applied") == 0 ? ", not proven" : "", answer_text(node, "why"));
-	return LEAVE_NOT_YET;
+		 strcmp(state, "applied") == 0 ? ", not proven" : "", member_text(node, "why"));
+	return EXIT_NOT_YET;
 }
 
 /* What is quarantined does not come by itself. */
 static int worse(int one, int other)
 {
-	return (one == LEAVE_QUARANTINED && other == LEAVE_NOT_YET) ||
-			       (one == LEAVE_NOT_YET && other == LEAVE_QUARANTINED)
-		       ? LEAVE_QUARANTINED
-		       : leave_worse(one, other);
+	return (one == EXIT_QUARANTINED && other == EXIT_NOT_YET) ||
+			       (one == EXIT_NOT_YET && other == EXIT_QUARANTINED)
+		       ? EXIT_QUARANTINED
+		       : exit_code_worse(one, other);
 }
 
 /* All processes of one name have to have it, and there have to be enough of them. */
-static int summary_name(const struct barrier *barrier, const struct processes *processes,
-			const char *name, unsigned needed, unsigned *judged, json_t *lacking)
+static int check_name(const struct barrier *barrier, const struct processes *processes,
+		      const char *name, unsigned needed, unsigned *checked, json_t *lacking)
 {
 	const struct peer *first = NULL;
 	unsigned there = 0, gone = 0;
-	int leave = 0;
+	int code = 0;
 	char why[512];
 
 	for (size_t i = 0; i < processes->count; i++) {
@@ -95,69 +100,68 @@ static int summary_name(const struct barrier *barrier, const struct processes *p
 			gone++;
 			continue;
 		}
-		if (peer->state == PEER_ANSWERED && !answer_bool(peer->answer, "serves", true))
+		if (peer->state == PEER_ANSWERED && !member_bool(peer->answer, "serves", true))
 			continue;
 		there++;
 		first = first == NULL ? peer : first;
-		int its = summary_peer(barrier, peer, why, sizeof(why));
+		int its = check_peer(barrier, peer, why, sizeof(why));
 		/* Who may write to the directory could stand in for one that is down. */
 		if (peer->owner != first->owner) {
 			snprintf(why, sizeof(why),
 				 "belongs to user %u, and process %s of that name to user %u: one "
 				 "of them is not what it says",
 				 (unsigned)peer->owner, first->process, (unsigned)first->owner);
-			its = LEAVE_NOT_YET;
+			its = EXIT_NOT_YET;
 		}
 		if (its != 0)
-			lacks(lacking, name, peer->process, why);
-		leave = worse(leave, its);
+			add_lacking(lacking, name, peer->process, why);
+		code = worse(code, its);
 	}
-	*judged += there;
+	*checked += there;
 	if (there < needed) {
 		snprintf(why, sizeof(why), "%u of %u processes of the roster are there", there,
 			 needed);
 		if (gone > 0)
 			snprintf(why + strlen(why), sizeof(why) - strlen(why), "; %u %s killed",
 				 gone, gone == 1 ? "was" : "were");
-		lacks(lacking, name, NULL, why);
-		leave = worse(leave, LEAVE_ROSTER);
+		add_lacking(lacking, name, NULL, why);
+		code = worse(code, EXIT_ROSTER);
 	}
-	return leave;
+	return code;
 }
 
-static int summary_available(const struct barrier *barrier, const struct roster *roster,
-			     const struct processes *processes, json_t *lacking)
+static int check_available(const struct barrier *barrier, const struct roster *roster,
+			   const struct processes *processes, json_t *lacking)
 {
-	unsigned judged = 0;
-	int leave = 0;
+	unsigned checked = 0;
+	int code = 0;
 
 	for (size_t i = 0; i < roster->count; i++)
-		leave = worse(leave, summary_name(barrier, processes, roster->rows[i].name,
-						  roster->rows[i].count, &judged, lacking));
+		code = worse(code, check_name(barrier, processes, roster->rows[i].name,
+					      roster->rows[i].count, &checked, lacking));
 	for (size_t i = 0; roster->count == 0 && i < processes->count; i++) {
 		if (i == 0 || strcmp(processes->peers[i - 1].name, processes->peers[i].name) != 0)
-			leave = worse(leave,
-				      summary_name(barrier, processes, processes->peers[i].name, 0,
-						   &judged, lacking));
+			code = worse(code, check_name(barrier, processes, processes->peers[i].name,
+						      0, &checked, lacking));
 	}
 	/* All of nobody: they were killed, or serve nobody, or the roster says 0. */
-	if (leave == 0 && judged == 0) {
-		lacks(lacking, "", NULL,
-		      processes->count == 0 ? "no process is there"
-					    : "no process is there that serves");
-		leave = LEAVE_ROSTER;
+	if (code == 0 && checked == 0) {
+		add_lacking(lacking, "", NULL,
+			    processes->count == 0 ? "no process is there"
+						  : "no process is there that serves");
+		code = EXIT_ROSTER;
 	}
-	return leave;
+	return code;
 }
 
 /* ---- Gone ---- */
 
 /* A process that does not answer may hold it still; one that was killed holds nothing. */
-static int summary_gone(const struct barrier *barrier, const struct processes *processes,
-			json_t *lacking)
+static int check_gone(const struct barrier *barrier, const struct processes *processes,
+		      json_t *lacking)
 {
 	/* Not by what could be written down: there may be no memory for it. */
-	int leave = LEAVE_DONE;
+	int code = EXIT_DONE;
 	char why[512];
 
 	for (size_t i = 0; i < processes->count; i++) {
@@ -167,48 +171,49 @@ static int summary_gone(const struct barrier *barrier, const struct processes *p
 			continue;
 		if (peer->state == PEER_ANSWERED)
 			snprintf(why, sizeof(why), "has it still: %.20s: %.300s",
-				 answer_text(node, "state"), answer_text(node, "why"));
+				 member_text(node, "state"), member_text(node, "why"));
 		else
 			snprintf(why, sizeof(why), "%s", peer->why);
-		lacks(lacking, peer->name, peer->process, why);
-		leave = LEAVE_NOT_YET;
+		add_lacking(lacking, peer->name, peer->process, why);
+		code = EXIT_NOT_YET;
 	}
-	return leave;
+	return code;
 }
 
-int barrier_judge(const struct barrier *barrier, const struct roster *roster,
+int barrier_check(const struct barrier *barrier, const struct roster *roster,
 		  const struct processes *processes, json_t *lacking)
 {
-	return barrier->gone ? summary_gone(barrier, processes, lacking)
-			     : summary_available(barrier, roster, processes, lacking);
+	return barrier->gone ? check_gone(barrier, processes, lacking)
+			     : check_available(barrier, roster, processes, lacking);
 }
 
 /* ---- Waiting ---- */
 
-static void tell(const struct barrier *barrier, int leave, const json_t *lacking, double seconds)
+static void print_result(const struct barrier *barrier, int code, const json_t *lacking,
+			 double seconds)
 {
-	const char *wish = barrier->gone      ? "gone"
+	const char *goal = barrier->gone      ? "gone"
 			   : barrier->applied ? "applied everywhere"
 					      : "available";
 	const json_t *one;
 	bool idle = json_array_size(lacking) > 0;
 	size_t index;
 
-	if (leave == LEAVE_DONE) {
-		words_print(barrier->node);
-		printf(" is %s (after %s)\n", wish, words_span(seconds).text);
+	if (code == EXIT_DONE) {
+		text_print(barrier->node);
+		printf(" is %s (after %s)\n", goal, text_duration(seconds).text);
 		return;
 	}
-	char *node = words_clean(barrier->node);
-	(void)say(leave, "%s is not %s after %s:", node != NULL ? node : "it", wish,
-		  words_span(seconds).text);
+	char *node = text_clean(barrier->node);
+	(void)report(code, "%s is not %s after %s:", node != NULL ? node : "it", goal,
+		     text_duration(seconds).text);
 	json_array_foreach(lacking, index, one) {
-		const char *process = answer_text(one, "process"), *name = answer_text(one, "name");
-		char *why = words_clean(answer_text(one, "why")), *clean = words_clean(name);
+		const char *process = member_text(one, "process"), *name = member_text(one, "name");
+		char *why = text_clean(member_text(one, "why")), *clean = text_clean(name);
 		fprintf(stderr, "  %s%s%s%s%s\n", clean != NULL ? clean : "",
 			process[0] != '\0' ? " " : "", process, name[0] != '\0' ? ": " : "",
 			why != NULL ? why : "");
-		idle &= strncmp(answer_text(one, "why"), "applied", 7) == 0;
+		idle &= strncmp(member_text(one, "why"), "applied", 7) == 0;
 		free(clean);
 		free(why);
 	}
@@ -220,7 +225,7 @@ static void tell(const struct barrier *barrier, int leave, const json_t *lacking
 
 /* A server that is about to start makes the directory; for whoever may not look into it, nobody
  * will ever be there. */
-static void lacks_directory(json_t *lacking, int error)
+static void add_lacking_directory(json_t *lacking, int error)
 {
 	char why[4500];
 
@@ -234,79 +239,80 @@ static void lacks_directory(json_t *lacking, int error)
 			 "can't look into the control directory %s: %s; ask as the user of the "
 			 "servers, or as root",
 			 options_control(), safestart_strerror(error));
-	lacks(lacking, "", NULL, why);
+	add_lacking(lacking, "", NULL, why);
 }
 
 /* Those that are there at this moment. */
-static int look(const struct barrier *barrier, const struct roster *roster, int64_t deadline,
-		json_t *lacking)
+static int check_once(const struct barrier *barrier, const struct roster *roster, int64_t deadline,
+		      json_t *lacking)
 {
 	struct processes processes;
 	int64_t left = deadline - clock_now();
 
 	json_array_clear(lacking);
-	int error = processes_look(&processes, options_control(), NULL);
+	int error = processes_list(&processes, options_control(), NULL);
 	if (error == 0)
 		(void)processes_ask(&processes,
 				    json_pack("{s:s,s:s}", "do", "nodes", "id", barrier->node),
 				    left < PROCESSES_TIMEOUT && left > PROCESSES_TIMEOUT / 8
 					    ? left
 					    : PROCESSES_TIMEOUT);
-	int leave = barrier_judge(barrier, roster, &processes, lacking);
+	int code = barrier_check(barrier, roster, &processes, lacking);
 	if (error < 0) { /* that nobody could be seen does not say that nobody has it */
-		lacks_directory(lacking, error);
-		leave = leave == LEAVE_DONE ? LEAVE_NOT_YET : leave;
+		add_lacking_directory(lacking, error);
+		code = code == EXIT_DONE ? EXIT_NOT_YET : code;
 	}
 	processes_free(&processes);
-	return leave;
+	return code;
 }
 
 /* The directory has to be there, and somebody in it where nobody's having it is what is waited for:
  * a wrong --control must not pass for a node that is gone. */
-static int begin(const struct barrier *barrier, struct roster *roster)
+static int prepare(const struct barrier *barrier, struct roster *roster)
 {
 	struct processes processes;
-	int leave = roster_read(roster, &barrier->roster, options_control(),
-				!barrier->gone && !barrier->no_roster);
+	int code = roster_read(roster, &barrier->roster, options_control(),
+			       !barrier->gone && !barrier->no_roster);
 
-	if (leave == LEAVE_ROSTER && (barrier->gone || barrier->no_roster))
-		leave = 0;
-	if (leave == 0 && (barrier->gone || roster->count == 0)) {
-		leave = processes_find(&processes, options_control(), NULL);
-		if (leave == 0)
+	if (code == EXIT_ROSTER && (barrier->gone || barrier->no_roster))
+		code = 0;
+	if (code == 0 && (barrier->gone || roster->count == 0)) {
+		code = processes_find(&processes, options_control(), NULL);
+		if (code == 0)
 			processes_free(&processes);
 	}
-	if (leave == 0 && !barrier->gone && roster->count == 0)
-		(void)say(0, "without a roster a process that is down is not missed");
-	return leave;
+	if (code == 0 && !barrier->gone && roster->count == 0)
+		(void)report(0, "without a roster a process that is down is not missed");
+	return code;
 }
 
-int barrier_wait(const struct barrier *barrier, json_t *told)
+int barrier_wait(const struct barrier *barrier, json_t *result)
 {
 	int64_t started = clock_now(), deadline = started + barrier->timeout, pause = FIRST_PAUSE;
 	json_t *lacking = json_array();
 	struct roster roster;
-	int leave = begin(barrier, &roster);
+	int code = prepare(barrier, &roster);
 
-	if (leave != 0) {
+	if (code != 0) {
 		json_decref(lacking);
-		return leave;
+		return code;
 	}
-	while ((leave = look(barrier, &roster, deadline, lacking)) != 0 && clock_now() < deadline) {
+	while ((code = check_once(barrier, &roster, deadline, lacking)) != 0 &&
+	       clock_now() < deadline) {
 		int64_t left = deadline - clock_now();
 		usleep((useconds_t)((left < pause ? left > 0 ? left : 0 : pause) / 1000));
 		pause = pause * 3 / 2 < LONGEST_PAUSE ? pause * 3 / 2 : LONGEST_PAUSE;
 	}
 	double seconds = (double)(clock_now() - started) / 1e9;
-	if (told != NULL) {
-		json_object_set_new(told, barrier->gone ? "gone" : "available",
-				    json_boolean(leave == LEAVE_DONE));
-		json_object_set_new(told, "seconds", json_real(seconds));
-		json_object_set(told, "lacking", lacking);
+	if (result != NULL) {
+		json_object_set_new(result, barrier->gone ? "gone" : "available",
+				    json_boolean(code == EXIT_DONE));
+		json_object_set_new(result, "seconds", json_real(seconds));
+		json_object_set(result, "lacking", lacking);
 	} else {
-		tell(barrier, leave, lacking, seconds);
+		print_result(barrier, code, lacking, seconds);
 	}
 	roster_free(&roster);
 	json_decref(lacking);
-	return leave;
+	return code;
 }

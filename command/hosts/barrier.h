@@ -3,7 +3,7 @@
 #ifndef SAFESTART_COMMAND_BARRIER_H
 #define SAFESTART_COMMAND_BARRIER_H
 
-#include "command.h"
+#include "base/options.h"
 #include "hosts/processes.h"
 #include "hosts/roster.h"
 
@@ -13,7 +13,7 @@ struct barrier {
 	bool gone;               /* wait until nobody has it; else until everybody has */
 	bool applied;            /* live is enough, proven is not asked for */
 	bool no_roster;
-	struct words roster;
+	struct option_list roster;
 	int64_t timeout;
 };
 
@@ -34,11 +34,11 @@ struct barrier {
 
 /* Wait, and tell how it ended: in words, or as members of `told` (NULL: none). Returns how the
  * program ends. */
-int barrier_wait(const struct barrier *barrier, json_t *told);
+int barrier_wait(const struct barrier *barrier, json_t *result);
 
 /* Does every process have to have it, and who has not? Appends to `lacking` objects with name,
  * process and why. Returns 0, LEAVE_NOT_YET, LEAVE_QUARANTINED or LEAVE_ROSTER. */
-int barrier_judge(const struct barrier *barrier, const struct roster *roster,
+int barrier_check(const struct barrier *barrier, const struct roster *roster,
 		  const struct processes *processes, json_t *lacking);
 
 #endif

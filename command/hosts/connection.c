@@ -15,15 +15,15 @@
  * and no other kind of file: in a directory that others write to, root must not be led elsewhere.
  */
 static int address_of(struct sockaddr_un *address, const char *directory, const char *file,
-		      int *held)
+		      int *directory_fd)
 {
 	struct stat status;
 
 	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	*held = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (*held < 0)
+	*directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*directory_fd < 0)
 		return -errno;
-	if (fstatat(*held, file, &status, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(*directory_fd, file, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (!S_ISSOCK(status.st_mode))
 		return -ENOTSOCK;
@@ -31,98 +31,102 @@ static int address_of(struct sockaddr_un *address, const char *directory, const 
 		snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s", directory, file);
 	if (length >= (int)sizeof(address->sun_path))
 		length = snprintf(address->sun_path, sizeof(address->sun_path),
-				  "/proc/self/fd/%d/%s", *held, file);
+				  "/proc/self/fd/%d/%s", *directory_fd, file);
 	return length < (int)sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
-int connection_open(struct connection *link, const char *directory, const char *file,
+int connection_open(struct connection *connection, const char *directory, const char *file,
 		    const char *line)
 {
 	struct sockaddr_un address;
-	int held, error;
+	int directory_fd, error;
 
-	*link = (struct connection){.fd = -1, .out = line};
-	error = address_of(&address, directory, file, &held);
+	*connection = (struct connection){.fd = -1, .out = line};
+	error = address_of(&address, directory, file, &directory_fd);
 	if (error == 0) {
-		link->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		if (link->fd < 0 ||
-		    connect(link->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		connection->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (connection->fd < 0 ||
+		    connect(connection->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 			error = -errno;
 	}
-	if (held >= 0)
-		close(held);
+	if (directory_fd >= 0)
+		close(directory_fd);
 	if (error < 0)
-		connection_close(link);
+		connection_close(connection);
 	return error;
 }
 
-void connection_close(struct connection *link)
+void connection_close(struct connection *connection)
 {
-	if (link->fd >= 0)
-		close(link->fd);
-	free(link->in);
-	*link = (struct connection){.fd = -1};
+	if (connection->fd >= 0)
+		close(connection->fd);
+	free(connection->in);
+	*connection = (struct connection){.fd = -1};
 }
 
-short connection_wants(const struct connection *link)
+short connection_events(const struct connection *connection)
 {
-	return link->fd < 0 || link->out[0] == '\0' ? POLLIN : (short)(POLLIN | POLLOUT);
+	return connection->fd < 0 || connection->out[0] == '\0' ? POLLIN
+								: (short)(POLLIN | POLLOUT);
 }
 
-static int send_more(struct connection *link)
+static int send_more(struct connection *connection)
 {
-	while (link->out[0] != '\0') {
-		ssize_t n = send(link->fd, link->out, strlen(link->out), MSG_NOSIGNAL);
+	while (connection->out[0] != '\0') {
+		ssize_t n = send(connection->fd, connection->out, strlen(connection->out),
+				 MSG_NOSIGNAL);
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		link->out += n;
+		connection->out += n;
 	}
 	return 0;
 }
 
 /* Hand on every whole line. True: no more is needed. */
-static bool tell_lines(struct connection *link, bool (*tell)(char *, size_t, void *),
-		       void *user_data)
+static bool deliver_lines(struct connection *connection, bool (*on_line)(char *, size_t, void *),
+			  void *user_data)
 {
-	char *at = link->in, *end = link->in + link->in_used, *newline;
-	bool enough = false;
+	char *at = connection->in, *end = connection->in + connection->in_used, *newline;
+	bool done = false;
 
-	while (!enough && (newline = memchr(at + link->in_seen, '\n',
-					    (size_t)(end - at) - link->in_seen)) != NULL) {
+	while (!done && (newline = memchr(at + connection->in_seen, '\n',
+					  (size_t)(end - at) - connection->in_seen)) != NULL) {
 		*newline = '\0';
-		enough = !tell(at, (size_t)(newline - at), user_data);
+		done = !on_line(at, (size_t)(newline - at), user_data);
 		at = newline + 1;
-		link->in_seen = 0;
+		connection->in_seen = 0;
 	}
-	link->in_used = (size_t)(end - at);
-	link->in_seen = link->in_used;
-	memmove(link->in, at, link->in_used);
-	return enough;
+	connection->in_used = (size_t)(end - at);
+	connection->in_seen = connection->in_used;
+	memmove(connection->in, at, connection->in_used);
+	return done;
 }
 
-static int make_room(struct connection *link)
+static int make_room(struct connection *connection)
 {
-	if (link->in_room - link->in_used >= 4096)
+	if (connection->in_room - connection->in_used >= 4096)
 		return 0;
-	if (link->in_used >= CONNECTION_LINE_MAX)
+	if (connection->in_used >= CONNECTION_LINE_MAX)
 		return -E2BIG;
-	size_t room = link->in_room * 2 + 16384;
-	char *in = realloc(link->in, room);
+	size_t room = connection->in_room * 2 + 16384;
+	char *in = realloc(connection->in, room);
 	if (in == NULL)
 		return -ENOMEM;
-	link->in = in;
-	link->in_room = room;
+	connection->in = in;
+	connection->in_room = room;
 	return 0;
 }
 
 /* One reading a turn, so that nobody who always has more to say keeps the others waiting. */
-int connection_turn(struct connection *link, bool (*tell)(char *, size_t, void *), void *user_data)
+int connection_transfer(struct connection *connection, bool (*on_line)(char *, size_t, void *),
+			void *user_data)
 {
-	int send_error = send_more(link), error = make_room(link);
+	int send_error = send_more(connection), error = make_room(connection);
 
 	if (error < 0)
 		return error;
-	ssize_t n = recv(link->fd, link->in + link->in_used, link->in_room - link->in_used, 0);
+	ssize_t n = recv(connection->fd, connection->in + connection->in_used,
+			 connection->in_room - connection->in_used, 0);
 	/* A refusal may have been sent before it hung up: it is read first. */
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return send_error;
@@ -130,6 +134,6 @@ int connection_turn(struct connection *link, bool (*tell)(char *, size_t, void *
 		return -errno;
 	if (n == 0)
 		return -EPIPE;
-	link->in_used += (size_t)n;
-	return tell_lines(link, tell, user_data) ? 1 : 0;
+	connection->in_used += (size_t)n;
+	return deliver_lines(connection, on_line, user_data) ? 1 : 0;
 }

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "hosts/processes.h"
 
 /* Guarded by the prober's lock, but for `address`, which never changes. */
@@ -31,7 +32,7 @@ struct prober {
 	struct target **targets; /* by address */
 	size_t count;
 	int64_t interval, timeout;
-	unsigned news; /* probes that have ended */
+	unsigned ended_count; /* probes that have ended */
 	unsigned seed;
 };
 
@@ -137,7 +138,7 @@ static int64_t jittered_locked(struct prober *prober, int64_t interval)
 	       (int64_t)((double)interval / 5 * rand_r(&prober->seed) / RAND_MAX);
 }
 
-static void *work(void *argument)
+static void *probe_thread(void *argument)
 {
 	struct prober *prober = argument;
 
@@ -158,7 +159,7 @@ static void *work(void *argument)
 		target->due = prober->interval > 0
 				      ? clock_now() + jittered_locked(prober, prober->interval)
 				      : INT64_MAX;
-		prober->news++;
+		prober->ended_count++;
 		if (target->unwatched)
 			free_target(target);
 		pthread_cond_broadcast(&prober->changed);
@@ -186,8 +187,8 @@ struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeou
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, 256 << 10);
-	for (pthread_t thread;
-	     started < at_a_time && pthread_create(&thread, &attributes, work, prober) == 0;)
+	for (pthread_t thread; started < at_a_time &&
+			       pthread_create(&thread, &attributes, probe_thread, prober) == 0;)
 		started++;
 	pthread_attr_destroy(&attributes);
 	if (started > 0)
@@ -291,7 +292,7 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 	return fine;
 }
 
-void prober_ask(struct prober *prober, const char *address, struct probed *probed)
+void prober_result(struct prober *prober, const char *address, struct probed *probed)
 {
 	memset(probed, 0, sizeof(*probed));
 	pthread_mutex_lock(&prober->lock);
@@ -306,7 +307,8 @@ bool prober_wait(struct prober *prober, int64_t until)
 	bool all = true;
 
 	pthread_mutex_lock(&prober->lock);
-	for (unsigned news = prober->news; prober->news == news && clock_now() < until;)
+	for (unsigned ended_count = prober->ended_count;
+	     prober->ended_count == ended_count && clock_now() < until;)
 		wait_locked(prober, until);
 	for (size_t i = 0; i < prober->count; i++)
 		all &= prober->targets[i]->probed.times > 0;

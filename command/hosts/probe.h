@@ -26,7 +26,7 @@ struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeou
 bool prober_watch(struct prober *prober, const char *const *addresses, size_t count);
 
 /* What is known of an address. */
-void prober_ask(struct prober *prober, const char *address, struct probed *probed);
+void prober_result(struct prober *prober, const char *address, struct probed *probed);
 
 /* Wait until something new is known, or until the time. True: every address has been probed at
  * least once. */

@@ -12,41 +12,16 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
 #include "hosts/connection.h"
 
-#define IN_FLIGHT 256 /* descriptors are few */
-#define SHORTEST INT64_C(200000000)
-
-int64_t clock_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
-const char *answer_text(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text != NULL ? text : "";
-}
-
-double answer_number(const json_t *object, const char *key)
-{
-	return json_number_value(json_object_get(object, key));
-}
-
-bool answer_bool(const json_t *object, const char *key, bool otherwise)
-{
-	const json_t *value = json_object_get(object, key);
-
-	return json_is_boolean(value) ? json_is_true(value) : otherwise;
-}
+#define ASKED_AT_ONCE 256 /* descriptors are few */
+#define TIMEOUT_MIN INT64_C(200000000)
 
 /* ---- Who is there ---- */
 
@@ -77,7 +52,7 @@ static void free_peer(struct peer *peer)
 }
 
 /* The file is called as the handle, but for characters that do not belong into a file's name. */
-static bool is_called(const char *file_name, const char *name)
+static bool file_matches_name(const char *file_name, const char *name)
 {
 	static const char allowed[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
@@ -115,7 +90,7 @@ static int add(struct processes *processes, struct peer *peer)
 	return 0;
 }
 
-int processes_look(struct processes *processes, const char *directory, const char *name)
+int processes_list(struct processes *processes, const char *directory, const char *name)
 {
 	DIR *stream = opendir(directory);
 	struct dirent *entry;
@@ -134,7 +109,7 @@ int processes_look(struct processes *processes, const char *directory, const cha
 			fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0
 				? status.st_uid
 				: (uid_t)-1;
-		if (peer.name != NULL && name != NULL && !is_called(peer.name, name))
+		if (peer.name != NULL && name != NULL && !file_matches_name(peer.name, name))
 			free_peer(&peer);
 		else
 			error = add(processes, &peer);
@@ -155,59 +130,62 @@ void processes_free(struct processes *processes)
 	*processes = (struct processes){.directory = processes->directory};
 }
 
-static int nobody_called(const char *directory, const char *name)
+static int report_no_match(const char *directory, const char *name)
 {
 	struct processes all;
 	const char *names[65];
 	size_t count = 0;
 
-	if (processes_look(&all, directory, NULL) < 0 || all.count == 0)
-		return say(LEAVE_FAILED,
-			   "no process has a socket in %s; are the servers running, and opened "
-			   "with control=%s?",
-			   directory, directory);
+	if (processes_list(&all, directory, NULL) < 0 || all.count == 0)
+		return report(EXIT_FAILED,
+			      "no process has a socket in %s; are the servers running, and opened "
+			      "with control=%s?",
+			      directory, directory);
 	for (size_t i = 0; i < all.count && count < 64; i++) {
 		if (count == 0 || strcmp(names[count - 1], all.peers[i].name) != 0)
 			names[count++] = all.peers[i].name;
 	}
 	names[count] = NULL;
 	const char *nearest = options_nearest(name, names);
-	say(LEAVE_FAILED, "no process in %s is called \"%s\"; %s %s%s", directory, name,
-	    nearest != NULL ? "did you mean" : "there is", nearest != NULL ? nearest : names[0],
-	    nearest != NULL ? "?"
-	    : count > 1     ? ", among others"
-			    : "");
+	report(EXIT_FAILED, "no process in %s is called \"%s\"; %s %s%s", directory, name,
+	       nearest != NULL ? "did you mean" : "there is", nearest != NULL ? nearest : names[0],
+	       nearest != NULL ? "?"
+	       : count > 1     ? ", among others"
+			       : "");
 	processes_free(&all);
-	return LEAVE_FAILED;
+	return EXIT_FAILED;
 }
 
 int processes_find(struct processes *processes, const char *directory, const char *name)
 {
-	int error = processes_look(processes, directory, name);
+	int error = processes_list(processes, directory, name);
 	struct stat status;
 
 	if (error == -ENOENT)
-		return say(LEAVE_FAILED,
-			   "there is no control directory %s: no server was opened with control=%s "
-			   "yet; another directory is named by --control or $SAFESTART_CONTROL",
-			   directory, directory);
+		return report(EXIT_FAILED,
+			      "there is no control directory %s: no server was opened with "
+			      "control=%s "
+			      "yet; another directory is named by --control or $SAFESTART_CONTROL",
+			      directory, directory);
 	if (error == -EACCES && stat(directory, &status) == 0)
-		return say(LEAVE_FAILED,
-			   "you may not look into %s: it belongs to user %u; ask as that user, or "
-			   "as root",
-			   directory, (unsigned)status.st_uid);
+		return report(EXIT_FAILED,
+			      "you may not look into %s: it belongs to user %u; ask as that user, "
+			      "or "
+			      "as root",
+			      directory, (unsigned)status.st_uid);
 	if (error < 0)
-		return say(LEAVE_FAILED,
-			   "can't look into the control directory %s: %s; another one is named by "
-			   "--control or $SAFESTART_CONTROL",
-			   directory, safestart_strerror(error));
+		return report(EXIT_FAILED,
+			      "can't look into the control directory %s: %s; another one is named "
+			      "by "
+			      "--control or $SAFESTART_CONTROL",
+			      directory, safestart_strerror(error));
 	if (processes->count == 0 && name != NULL)
-		return nobody_called(directory, name);
+		return report_no_match(directory, name);
 	if (processes->count == 0)
-		return say(LEAVE_FAILED,
-			   "no process has a socket in %s; are the servers running, and opened "
-			   "with control=%s?",
-			   directory, directory);
+		return report(EXIT_FAILED,
+			      "no process has a socket in %s; are the servers running, and opened "
+			      "with control=%s?",
+			      directory, directory);
 	return 0;
 }
 
@@ -215,12 +193,12 @@ int processes_find(struct processes *processes, const char *directory, const cha
 
 struct asking {
 	struct peer *peer;
-	struct connection link;
-	bool left;    /* in good order: it took its socket along */
+	struct connection connection;
+	bool closed;  /* in good order: it took its socket along */
 	bool outcome; /* the answer comes in two lines: the ticket, and how it ended */
 };
 
-static void end(struct peer *peer, enum peer_state state, const char *why)
+static void set_state(struct peer *peer, enum peer_state state, const char *why)
 {
 	peer->state = state;
 	snprintf(peer->why, sizeof(peer->why), "%s", why);
@@ -235,111 +213,112 @@ static bool take_answer(char *line, size_t length, void *user_data)
 
 	if (!json_is_object(answer)) {
 		json_decref(answer);
-		end(peer, PEER_FAILED,
-		    "answers what is no JSON object: not a control socket of this library");
+		set_state(peer, PEER_FAILED,
+			  "answers what is no JSON object: not a control socket of this library");
 		return false;
 	}
-	if (asking->outcome && answer_bool(answer, "ok", false) &&
+	if (asking->outcome && member_bool(answer, "ok", false) &&
 	    json_object_get(answer, "outcome") == NULL) {
 		json_decref(answer);
 		return true;
 	}
 	peer->answer = answer;
 	peer->state = PEER_ANSWERED;
-	if (answer_text(answer, "name")[0] != '\0') {
-		char *name = strdup(answer_text(answer, "name"));
+	if (member_text(answer, "name")[0] != '\0') {
+		char *name = strdup(member_text(answer, "name"));
 		if (name != NULL) {
 			free(peer->name);
 			peer->name = name;
 		}
 	}
-	if (!answer_bool(answer, "ok", false))
-		end(peer, PEER_REFUSED,
-		    answer_text(answer, "message")[0] != '\0' ? answer_text(answer, "message")
-							      : "refused without a reason");
+	if (!member_bool(answer, "ok", false))
+		set_state(peer, PEER_REFUSED,
+			  member_text(answer, "message")[0] != '\0' ? member_text(answer, "message")
+								    : "refused without a reason");
 	return false;
 }
 
-static void end_by_error(struct asking *asking, int error)
+static void set_state_by_error(struct asking *asking, int error)
 {
 	struct peer *peer = asking->peer;
 	char why[160];
 
 	if (error == -ENOENT) {
-		asking->left = true;
+		asking->closed = true;
 	} else if (error == -ECONNREFUSED) {
-		end(peer, PEER_GONE,
-		    "gone: it ended without taking its socket along, as when it is killed");
+		set_state(peer, PEER_GONE,
+			  "gone: it ended without taking its socket along, as when it is killed");
 	} else if (error == -EPIPE || error == -ECONNRESET) {
-		end(peer, PEER_FAILED, "hung up without an answer");
+		set_state(peer, PEER_FAILED, "hung up without an answer");
 	} else if (error == -E2BIG) {
-		end(peer, PEER_FAILED,
-		    "its answer has no end: not a control socket of this library");
+		set_state(peer, PEER_FAILED,
+			  "its answer has no end: not a control socket of this library");
 	} else if (error == -EACCES || error == -EPERM) {
 		snprintf(why, sizeof(why),
 			 "you may not ask it: it belongs to user %u; ask as that user, or as root",
 			 (unsigned)peer->owner);
-		end(peer, PEER_FAILED, why);
+		set_state(peer, PEER_FAILED, why);
 	} else {
 		snprintf(why, sizeof(why), "can't be asked: %s", safestart_strerror(error));
-		end(peer, PEER_FAILED, why);
+		set_state(peer, PEER_FAILED, why);
 	}
 }
 
 /* True: it is under way. */
-static bool begin(struct asking *asking, const char *directory, const char *line)
+static bool start(struct asking *asking, const char *directory, const char *line)
 {
-	int error = connection_open(&asking->link, directory, asking->peer->file, line);
+	int error = connection_open(&asking->connection, directory, asking->peer->file, line);
 
 	if (error == -EAGAIN)
 		return true; /* its queue is full: tried again until the deadline */
 	if (error < 0)
-		end_by_error(asking, error);
+		set_state_by_error(asking, error);
 	return error == 0;
 }
 
 static bool is_over(const struct asking *asking)
 {
-	return asking->left || asking->peer->state != PEER_UNASKED;
+	return asking->closed || asking->peer->state != PEER_UNASKED;
 }
 
-static void turn(struct asking *asking, const char *directory, const char *line)
+static void progress(struct asking *asking, const char *directory, const char *line)
 {
-	if (asking->link.fd < 0) {
-		begin(asking, directory, line);
+	if (asking->connection.fd < 0) {
+		start(asking, directory, line);
 		return;
 	}
-	int result = connection_turn(&asking->link, take_answer, asking);
+	int result = connection_transfer(&asking->connection, take_answer, asking);
 	if (result < 0)
-		end_by_error(asking, result);
+		set_state_by_error(asking, result);
 	if (is_over(asking))
-		connection_close(&asking->link);
+		connection_close(&asking->connection);
 }
 
 /* Wait until one of those under way has something to do. Who could not even connect is tried again
  * soon. */
 static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled,
-		    struct asking **whose, int64_t deadline)
+		    struct asking **polled_asking, int64_t deadline)
 {
-	int64_t left = (deadline - clock_now()) / 1000000;
+	int64_t closed = (deadline - clock_now()) / 1000000;
 	bool again = false;
 	int count = 0;
 
 	for (size_t i = 0; i < begun; i++) {
 		if (is_over(&asking[i]))
 			continue;
-		again |= asking[i].link.fd < 0;
-		whose[count] = &asking[i];
-		polled[count++] = (struct pollfd){.fd = asking[i].link.fd,
-						  .events = connection_wants(&asking[i].link)};
+		again |= asking[i].connection.fd < 0;
+		polled_asking[count] = &asking[i];
+		polled[count++] =
+			(struct pollfd){.fd = asking[i].connection.fd,
+					.events = connection_events(&asking[i].connection)};
 	}
-	left = left < 0 ? 0 : left < 60000 ? left + 1 : 60000;
-	(void)poll(polled, (nfds_t)count, again && left > 10 ? 10 : (int)left);
+	closed = closed < 0 ? 0 : closed < 60000 ? closed + 1 : 60000;
+	(void)poll(polled, (nfds_t)count, again && closed > 10 ? 10 : (int)closed);
 	return count;
 }
 
 static void ask_all(struct asking *asking, size_t count, const char *directory, const char *line,
-		    struct pollfd *polled, struct asking **whose, int64_t deadline)
+		    struct pollfd *polled, struct asking **polled_asking, int64_t deadline)
 {
 	size_t begun = 0;
 
@@ -347,20 +326,20 @@ static void ask_all(struct asking *asking, size_t count, const char *directory, 
 		size_t under_way = 0;
 		for (size_t i = 0; i < begun; i++)
 			under_way += !is_over(&asking[i]);
-		for (; begun < count && under_way < IN_FLIGHT; begun++)
-			under_way += begin(&asking[begun], directory, line);
+		for (; begun < count && under_way < ASKED_AT_ONCE; begun++)
+			under_way += start(&asking[begun], directory, line);
 		if (under_way == 0 || clock_now() >= deadline)
 			return;
-		int waiting = wait_for(asking, begun, polled, whose, deadline);
+		int waiting = wait_for(asking, begun, polled, polled_asking, deadline);
 		for (int i = 0; i < waiting; i++) {
 			if (polled[i].revents != 0 || polled[i].fd < 0)
-				turn(whose[i], directory, line);
+				progress(polled_asking[i], directory, line);
 		}
 	}
 }
 
 /* Who left is taken out; who has not answered is told so. */
-static void settle(struct processes *processes, struct asking *asking, int64_t timeout)
+static void mark_unanswered(struct processes *processes, struct asking *asking, int64_t timeout)
 {
 	size_t kept = 0;
 	char why[96];
@@ -369,10 +348,10 @@ static void settle(struct processes *processes, struct asking *asking, int64_t t
 		 (double)timeout / 1e9);
 	for (size_t i = 0; i < processes->count; i++) {
 		struct peer *peer = asking[i].peer;
-		connection_close(&asking[i].link);
+		connection_close(&asking[i].connection);
 		if (peer->state == PEER_UNASKED)
-			end(peer, PEER_SILENT, why);
-		if (asking[i].left)
+			set_state(peer, PEER_SILENT, why);
+		if (asking[i].closed)
 			free_peer(peer);
 		else
 			processes->peers[kept++] = *peer;
@@ -387,40 +366,40 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 	char *text = json_dumps(request, JSON_COMPACT), *line = NULL;
 	struct asking *asking = calloc(processes->count + 1, sizeof(*asking));
 	struct pollfd *polled = calloc(processes->count + 1, sizeof(*polled));
-	struct asking **whose = calloc(processes->count + 1, sizeof(struct asking *));
-	bool fine = text != NULL && asking != NULL && polled != NULL && whose != NULL &&
-		    asprintf(&line, "%s\n", text) >= 0;
+	struct asking **polled_asking = calloc(processes->count + 1, sizeof(struct asking *));
+	bool ok = text != NULL && asking != NULL && polled != NULL && polled_asking != NULL &&
+		  asprintf(&line, "%s\n", text) >= 0;
 
 	bool outcome = json_is_true(json_object_get(request, "wait"));
-	for (size_t i = 0; fine && i < processes->count; i++) {
+	for (size_t i = 0; ok && i < processes->count; i++) {
 		json_decref(processes->peers[i].answer);
 		processes->peers[i].answer = NULL;
 		processes->peers[i].state = PEER_UNASKED;
 		asking[i] = (struct asking){.peer = &processes->peers[i],
-					    .link.fd = -1,
+					    .connection.fd = -1,
 					    .outcome = outcome};
 	}
 	/* To look once takes a moment, too; to call somebody stopped who had no time to answer is
 	 * not true. */
-	if (timeout < SHORTEST)
-		timeout = SHORTEST;
-	if (fine) {
-		ask_all(asking, processes->count, processes->directory, line, polled, whose,
+	if (timeout < TIMEOUT_MIN)
+		timeout = TIMEOUT_MIN;
+	if (ok) {
+		ask_all(asking, processes->count, processes->directory, line, polled, polled_asking,
 			clock_now() + timeout);
-		settle(processes, asking, timeout);
+		mark_unanswered(processes, asking, timeout);
 		free(line);
 	}
-	free(whose);
+	free(polled_asking);
 	free(polled);
 	free(asking);
 	free(text);
 	json_decref(request);
-	return fine ? 0 : -ENOMEM;
+	return ok ? 0 : -ENOMEM;
 }
 
-void processes_keep(struct processes *processes,
-		    bool (*wanted)(const struct peer *peer, const void *user_data),
-		    const void *user_data)
+void processes_filter(struct processes *processes,
+		      bool (*wanted)(const struct peer *peer, const void *user_data),
+		      const void *user_data)
 {
 	size_t kept = 0;
 
@@ -435,19 +414,19 @@ void processes_keep(struct processes *processes,
 
 /* Under the directory's lock, as the library does it: meanwhile another one may have removed it,
  * and somebody may have started under the very same name. */
-void processes_sweep(const struct processes *processes)
+void processes_remove_stale(const struct processes *processes)
 {
 	int directory = open(processes->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool locked = directory >= 0 && flock(directory, LOCK_EX | LOCK_NB) == 0;
 
 	for (size_t i = 0; locked && i < processes->count; i++) {
-		struct connection link;
+		struct connection connection;
 		if (processes->peers[i].state != PEER_GONE)
 			continue;
-		if (connection_open(&link, processes->directory, processes->peers[i].file, "") ==
-		    -ECONNREFUSED)
+		if (connection_open(&connection, processes->directory, processes->peers[i].file,
+				    "") == -ECONNREFUSED)
 			(void)unlinkat(directory, processes->peers[i].file, 0);
-		connection_close(&link);
+		connection_close(&connection);
 	}
 	if (directory >= 0)
 		close(directory);

@@ -2,8 +2,8 @@
 /* processes: every process that has its socket in the control directory, asked all at once. Nobody
  * is waited for longer than the one deadline, and whoever does not answer is told, never left out.
  */
-#ifndef SAFESTART_COMMAND_FLEET_H
-#define SAFESTART_COMMAND_FLEET_H
+#ifndef SAFESTART_COMMAND_PROCESSES_H
+#define SAFESTART_COMMAND_PROCESSES_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -43,7 +43,7 @@ struct processes {
  * having said why. */
 int processes_find(struct processes *processes, const char *directory, const char *name);
 /* The same; nobody at all, or a directory that is not there, is no error. -errno. */
-int processes_look(struct processes *processes, const char *directory, const char *name);
+int processes_list(struct processes *processes, const char *directory, const char *name);
 void processes_free(struct processes *processes);
 
 /* Ask all of them; returns when everybody has answered, or after `timeout`, a fifth of a second at
@@ -52,18 +52,11 @@ void processes_free(struct processes *processes);
 int processes_ask(struct processes *processes, json_t *request, int64_t timeout);
 
 /* Leave out those that are not wanted. */
-void processes_keep(struct processes *processes,
-		    bool (*wanted)(const struct peer *peer, const void *user_data),
-		    const void *user_data);
+void processes_filter(struct processes *processes,
+		      bool (*wanted)(const struct peer *peer, const void *user_data),
+		      const void *user_data);
 
 /* Remove the sockets of those that are gone, if that is allowed. */
-void processes_sweep(const struct processes *processes);
-
-/* Members of an answer, whatever it is: "" and 0 where there is none of that kind. */
-const char *answer_text(const json_t *object, const char *key);
-double answer_number(const json_t *object, const char *key);
-bool answer_bool(const json_t *object, const char *key, bool otherwise);
-
-int64_t clock_now(void); /* CLOCK_MONOTONIC, nanoseconds */
+void processes_remove_stale(const struct processes *processes);
 
 #endif

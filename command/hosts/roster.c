@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "hosts/roster.h"
 
+#include "base/options.h"
+#include "base/report.h"
 #include <errno.h>
 #include <safestart/safestart.h>
 #include <stdio.h>
@@ -66,49 +68,50 @@ static int read_file(struct roster *roster, FILE *file, const char *path)
 		if (line[start] == '#' || length == 0)
 			continue;
 		if (!add(roster, line + start, length, line + start + length + gap))
-			return say(LEAVE_FAILED,
-				   "%s, line %u: it takes a name and how many processes of it "
-				   "there have to be, such as: api 4",
-				   path, number);
+			return report(EXIT_FAILED,
+				      "%s, line %u: it takes a name and how many processes of it "
+				      "there have to be, such as: api 4",
+				      path, number);
 	}
 	return 0;
 }
 
-int roster_read(struct roster *roster, const struct words *given, const char *directory,
+int roster_read(struct roster *roster, const struct option_list *given, const char *directory,
 		bool needed)
 {
-	int leave = 0;
+	int code = 0;
 
 	*roster = (struct roster){0};
-	for (size_t i = 0; leave == 0 && i < given->count; i++) {
+	for (size_t i = 0; code == 0 && i < given->count; i++) {
 		const char *equals = strrchr(given->at[i], '=');
 		if (equals == NULL ||
 		    !add(roster, given->at[i], (size_t)(equals - given->at[i]), equals + 1))
-			leave = say(LEAVE_USAGE,
-				    "--roster: \"%s\" is not a name and a count, such as api=4",
-				    given->at[i]);
+			code = report(EXIT_USAGE,
+				      "--roster: \"%s\" is not a name and a count, such as api=4",
+				      given->at[i]);
 	}
-	if (leave == 0 && given->count == 0) {
+	if (code == 0 && given->count == 0) {
 		char path[4096];
 		snprintf(path, sizeof(path), "%s/roster", directory);
 		FILE *file = fopen(path, "re");
 		if (file != NULL) {
-			leave = read_file(roster, file, path);
+			code = read_file(roster, file, path);
 			fclose(file);
 		} else if (errno != ENOENT) {
-			leave = say(LEAVE_FAILED, "can't read the roster %s: %s", path,
-				    safestart_strerror(errno));
+			code = report(EXIT_FAILED, "can't read the roster %s: %s", path,
+				      safestart_strerror(errno));
 		}
 	}
-	if (leave == 0 && roster->count == 0)
-		leave = !needed ? LEAVE_ROSTER
-				: say(LEAVE_ROSTER,
-				      "which processes have to have it? Say it with --roster "
-				      "api=4, or in %s/roster, a line each: api 4. "
-				      "(--no-roster takes those that happen to be there; one that "
-				      "is down is then not missed.)",
-				      directory);
-	if (leave != 0)
+	if (code == 0 && roster->count == 0)
+		code = !needed ? EXIT_ROSTER
+			       : report(EXIT_ROSTER,
+					"which processes have to have it? Say it with --roster "
+					"api=4, or in %s/roster, a line each: api 4. "
+					"(--no-roster takes those that happen to be there; one "
+					"that "
+					"is down is then not missed.)",
+					directory);
+	if (code != 0)
 		roster_free(roster);
-	return leave;
+	return code;
 }

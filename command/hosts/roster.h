@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "command.h"
+#include "base/options.h"
 
 struct roster {
 	struct roster_row {
@@ -18,7 +18,7 @@ struct roster {
 /* From "name=count" words, or where there are none from the file `roster` in the directory, a line
  * each: `name count`. 0, or how the program ends, having said why; LEAVE_ROSTER where there is
  * none, said only if `needed`. */
-int roster_read(struct roster *roster, const struct words *given, const char *directory,
+int roster_read(struct roster *roster, const struct option_list *given, const char *directory,
 		bool needed);
 const struct roster_row *roster_find(const struct roster *roster, const char *name);
 void roster_free(struct roster *roster);

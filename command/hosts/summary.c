@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/report.h"
+#include "base/text.h"
 
-#define WORDS 400
-#define NAMED 3 /* so many processes are named before the rest is counted */
+#define TEXT_SIZE 400
+#define NAMES_MAX 3 /* so many processes are named before the rest is counted */
 
 static const json_t *status_of(const struct peer *peer)
 {
@@ -32,7 +34,7 @@ size_t summary_nodes(const json_t *status, const char *state)
 	size_t index, count = 0;
 
 	json_array_foreach(nodes, index, node) {
-		const char *its = answer_text(node, "state");
+		const char *its = member_text(node, "state");
 		if (state != NULL ? strcmp(its, state) == 0
 				  : strcmp(its, "applied") == 0 || strcmp(its, "proven") == 0 ||
 					    strcmp(its, "failing") == 0)
@@ -43,25 +45,25 @@ size_t summary_nodes(const json_t *status, const char *state)
 
 static bool has_set(const json_t *status)
 {
-	return answer_number(status, "generation") > 0;
+	return member_number(status, "generation") > 0;
 }
 
 /* Its newest run did what there was to do, but for nodes that can't be used: they count as behind
  * too, and are told apart here. */
-static bool did_all_it_could(const json_t *status)
+static bool applied_all_usable(const json_t *status)
 {
-	const char *verdict = answer_text(json_object_get(status, "last"), "verdict");
+	const char *verdict = member_text(json_object_get(status, "last"), "verdict");
 
 	return summary_nodes(status, "quarantined") > 0 &&
 	       !json_is_object(json_object_get(status, "run")) &&
 	       (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
 }
 
-static bool somebody_has(const struct peer *peers, size_t count, const char *digest)
+static bool any_has_digest(const struct peer *peers, size_t count, const char *digest)
 {
 	for (size_t i = 0; digest[0] != '\0' && i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
-		if (has_set(status) && strcmp(answer_text(status, "digest"), digest) == 0)
+		if (has_set(status) && strcmp(member_text(status, "digest"), digest) == 0)
 			return true;
 	}
 	return false;
@@ -69,32 +71,33 @@ static bool somebody_has(const struct peer *peers, size_t count, const char *dig
 
 /* What it should be on: before anything was asked of it, what is live. What it left out as unusable
  * does not count, unless another one could use all of it. */
-static const char *desired(const struct peer *peers, size_t count, const json_t *status)
+static const char *target_digest(const struct peer *peers, size_t count, const json_t *status)
 {
-	const char *wanted = answer_text(status, "desired_digest");
+	const char *wanted = member_text(status, "desired_digest");
 
-	if (did_all_it_could(status) && !somebody_has(peers, count, wanted))
+	if (applied_all_usable(status) && !any_has_digest(peers, count, wanted))
 		wanted = "";
-	return wanted[0] != '\0' ? wanted : has_set(status) ? answer_text(status, "digest") : "";
+	return wanted[0] != '\0' ? wanted : has_set(status) ? member_text(status, "digest") : "";
 }
 
 /* The set that most are asked to have; among equals the one that more have live. */
-static const char *choose(const struct peer *peers, size_t count)
+static const char *summary_reference(const struct peer *peers, size_t count)
 {
 	const char *best = "";
 	size_t best_score = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const char *candidate = desired(peers, count, status_of(&peers[i]));
+		const char *candidate = target_digest(peers, count, status_of(&peers[i]));
 		size_t score = 0;
 		if (candidate[0] == '\0' || strcmp(candidate, best) == 0)
 			continue;
 		for (size_t k = 0; k < count; k++) {
 			const json_t *status = status_of(&peers[k]);
-			score += strcmp(desired(peers, count, status), candidate) == 0 ? count + 1
-										       : 0;
+			score += strcmp(target_digest(peers, count, status), candidate) == 0
+					 ? count + 1
+					 : 0;
 			score += has_set(status) &&
-				 strcmp(answer_text(status, "digest"), candidate) == 0;
+				 strcmp(member_text(status, "digest"), candidate) == 0;
 		}
 		if (score > best_score) {
 			best_score = score;
@@ -119,8 +122,8 @@ static size_t digits_needed(const struct peer *peers, size_t count, const char *
 	size_t digits = 4;
 
 	for (size_t i = 0; i < count; i++) {
-		const char *others[] = {answer_text(status_of(&peers[i]), "digest"),
-					answer_text(status_of(&peers[i]), "desired_digest")};
+		const char *others[] = {member_text(status_of(&peers[i]), "digest"),
+					member_text(status_of(&peers[i]), "desired_digest")};
 		for (size_t k = 0; k < 2; k++) {
 			size_t same = common_digits(digest, others[k]);
 			if (strcmp(others[k], digest) != 0 && others[k][0] != '\0' &&
@@ -132,7 +135,7 @@ static size_t digits_needed(const struct peer *peers, size_t count, const char *
 }
 
 /* The gist of the library's words: "refused: would lose 6 of 10 nodes, max_shrink is 50%". */
-static void gist(const char *message, char *words, size_t size)
+static void shorten_message(const char *message, char *words, size_t size)
 {
 	const char *ends[] = {"; ", " (such as"};
 	size_t length = strlen(message);
@@ -149,29 +152,29 @@ static void gist(const char *message, char *words, size_t size)
 static bool last_went_wrong(const json_t *status)
 {
 	const json_t *last = json_object_get(status, "last");
-	const char *verdict = answer_text(last, "verdict");
+	const char *verdict = member_text(last, "verdict");
 
 	return json_is_object(last) && strcmp(verdict, "applied") != 0 &&
 	       strcmp(verdict, "unchanged") != 0;
 }
 
-static void reason(const json_t *status, char *words, size_t size)
+static void format_reason(const json_t *status, char *words, size_t size)
 {
 	const json_t *last = json_object_get(status, "last"),
 		     *lock = json_object_get(status, "lock");
-	char before[WORDS / 2] = "";
+	char before[TEXT_SIZE / 2] = "";
 
 	if (last_went_wrong(status))
-		gist(answer_text(last, "message"), before, sizeof(before));
-	if (strcmp(answer_text(lock, "state"), "waiting") == 0)
+		shorten_message(member_text(last, "message"), before, sizeof(before));
+	if (strcmp(member_text(lock, "state"), "waiting") == 0)
 		snprintf(words, size, "waits for the lock, held by %.100s",
-			 answer_text(lock, "holder")[0] != '\0' ? answer_text(lock, "holder")
+			 member_text(lock, "holder")[0] != '\0' ? member_text(lock, "holder")
 								: "another process");
 	else if (json_is_object(
 			 json_object_get(status, "run"))) /* one that takes long hides how the
 							     others ended: it may never end well */
 		snprintf(words, size, "a run is in progress (%.40s)%s%s",
-			 answer_text(json_object_get(status, "run"), "phase"),
+			 member_text(json_object_get(status, "run"), "phase"),
 			 before[0] != '\0' ? ", the one before: " : "", before);
 	else if (before[0] != '\0')
 		snprintf(words, size, "%s", before);
@@ -182,11 +185,11 @@ static void reason(const json_t *status, char *words, size_t size)
 }
 
 /* What ails it, without how long: equal words are one entry of the line. */
-static enum trouble ails(const struct peer *peer, const struct summary *summary, char *words,
-			 size_t size)
+static enum trouble find_trouble(const struct peer *peer, const struct summary *summary,
+				 char *words, size_t size)
 {
 	const json_t *status = status_of(peer);
-	const char *source = answer_text(status, "source");
+	const char *source = member_text(status, "source");
 	size_t quarantined = summary_nodes(status, "quarantined");
 
 	words[0] = '\0';
@@ -196,24 +199,24 @@ static enum trouble ails(const struct peer *peer, const struct summary *summary,
 		return peer->state == PEER_GONE ? TROUBLE_GONE : TROUBLE_UNKNOWN;
 	}
 	if (!has_set(status) && strcmp(source, "none") != 0) {
-		reason(status, words, size);
+		format_reason(status, words, size);
 		return TROUBLE_EMPTY;
 	}
 	bool underway =
-		!did_all_it_could(status) && answer_text(status, "desired_digest")[0] != '\0' &&
-		strcmp(answer_text(status, "desired_digest"), answer_text(status, "digest")) != 0;
+		!applied_all_usable(status) && member_text(status, "desired_digest")[0] != '\0' &&
+		strcmp(member_text(status, "desired_digest"), member_text(status, "digest")) != 0;
 	if (underway ||
-	    (answer_number(status, "behind_seconds") > 0 && !did_all_it_could(status))) {
-		reason(status, words, size);
+	    (member_number(status, "behind_seconds") > 0 && !applied_all_usable(status))) {
+		format_reason(status, words, size);
 		return TROUBLE_BEHIND;
 	}
 	bool left_out = quarantined > 0 &&
-			strcmp(answer_text(status, "desired_digest"), summary->full) == 0;
+			strcmp(member_text(status, "desired_digest"), summary->full) == 0;
 	if (has_set(status) && !left_out &&
-	    strcmp(answer_text(status, "digest"), summary->full) != 0) {
+	    strcmp(member_text(status, "digest"), summary->full) != 0) {
 		bool file = strncmp(source, "file:", 5) == 0;
 		snprintf(words, size, "on generation %.*s, which is what %.200s%s",
-			 (int)summary->digits, answer_text(status, "digest"),
+			 (int)summary->digits, member_text(status, "digest"),
 			 file ? source : "it was told", file ? " held when it read it" : "");
 		return TROUBLE_OTHER;
 	}
@@ -228,12 +231,13 @@ static enum trouble ails(const struct peer *peer, const struct summary *summary,
 enum trouble summary_peer(const struct peer *peer, const struct summary *summary, char *words,
 			  size_t size)
 {
-	char what[WORDS];
-	enum trouble trouble = ails(peer, summary, what, sizeof(what));
+	char what[TEXT_SIZE];
+	enum trouble trouble = find_trouble(peer, summary, what, sizeof(what));
 
 	if (trouble == TROUBLE_BEHIND)
 		snprintf(words, size, "behind %s: %.300s",
-			 words_span(answer_number(status_of(peer), "behind_seconds")).text, what);
+			 text_duration(member_number(status_of(peer), "behind_seconds")).text,
+			 what);
 	else if (trouble == TROUBLE_EMPTY)
 		snprintf(words, size, "no set yet: %.300s", what);
 	else
@@ -245,29 +249,29 @@ enum trouble summary_peer(const struct peer *peer, const struct summary *summary
 
 /* All that ail alike from `first` on become one entry: "4312, 4313 and 7 more behind up to 4m12s:
  * refused: …". */
-static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t first,
-		       enum trouble trouble, const char *words, const struct summary *summary,
-		       bool *told)
+static void write_group(FILE *to, const struct peer *peers, size_t count, size_t first,
+			enum trouble trouble, const char *words, const struct summary *summary,
+			bool *written)
 {
 	double longest = 0;
-	size_t alike = 0;
-	char its[WORDS];
+	size_t same = 0;
+	char its[TEXT_SIZE];
 
 	fputs("; ", to);
 	for (size_t i = first; i < count; i++) {
-		if (told[i] || ails(&peers[i], summary, its, sizeof(its)) != trouble ||
+		if (written[i] || find_trouble(&peers[i], summary, its, sizeof(its)) != trouble ||
 		    strcmp(its, words) != 0)
 			continue;
-		told[i] = true;
-		double behind = answer_number(status_of(&peers[i]), "behind_seconds");
+		written[i] = true;
+		double behind = member_number(status_of(&peers[i]), "behind_seconds");
 		longest = behind > longest ? behind : longest;
-		if (alike++ < NAMED)
-			fprintf(to, "%s%s", alike > 1 ? ", " : "", peers[i].process);
+		if (same++ < NAMES_MAX)
+			fprintf(to, "%s%s", same > 1 ? ", " : "", peers[i].process);
 	}
-	if (alike > NAMED)
-		fprintf(to, " and %zu more", alike - NAMED);
+	if (same > NAMES_MAX)
+		fprintf(to, " and %zu more", same - NAMES_MAX);
 	if (trouble == TROUBLE_BEHIND)
-		fprintf(to, " behind %s%s", alike > 1 ? "up to " : "", words_span(longest).text);
+		fprintf(to, " behind %s%s", same > 1 ? "up to " : "", text_duration(longest).text);
 	else if (trouble == TROUBLE_EMPTY)
 		fprintf(to, " without a set");
 	if (trouble == TROUBLE_GONE)
@@ -277,8 +281,8 @@ static void tell_alike(FILE *to, const struct peer *peers, size_t count, size_t 
 }
 
 /* Nobody has the newest set; that is not to say that nobody serves. */
-static void tell_serving(FILE *to, const struct peer *peers, size_t count,
-			 const struct summary *summary)
+static void write_still_serving(FILE *to, const struct peer *peers, size_t count,
+				const struct summary *summary)
 {
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
@@ -286,15 +290,15 @@ static void tell_serving(FILE *to, const struct peer *peers, size_t count,
 		if (!has_set(status) || nodes == 0)
 			continue;
 		fprintf(to, "; %.*s (%zu node%s) goes on serving", (int)summary->digits,
-			answer_text(status, "digest"), nodes, nodes == 1 ? "" : "s");
+			member_text(status, "digest"), nodes, nodes == 1 ? "" : "s");
 		return;
 	}
 }
 
 /* Nodes that are in use and do not work; true: there are some. Whoever looks at night looks for
  * them, though every process has all it should have. */
-static bool tell_failing(FILE *to, const struct summary *summary, const struct peer *peers,
-			 size_t count)
+static bool write_failing(FILE *to, const struct summary *summary, const struct peer *peers,
+			  size_t count)
 {
 	json_t *ids = json_object(), *node;
 	const char *first = "";
@@ -304,10 +308,10 @@ static bool tell_failing(FILE *to, const struct summary *summary, const struct p
 		json_t *nodes = json_object_get(status_of(&peers[i]), "nodes");
 		size_t one = 0;
 		json_array_foreach(nodes, index, node) {
-			if (strcmp(answer_text(node, "state"), "failing") != 0)
+			if (strcmp(member_text(node, "state"), "failing") != 0)
 				continue;
-			first = first[0] == '\0' ? answer_text(node, "id") : first;
-			(void)json_object_set_new(ids, answer_text(node, "id"), json_true());
+			first = first[0] == '\0' ? member_text(node, "id") : first;
+			(void)json_object_set_new(ids, member_text(node, "id"), json_true());
 			one = 1;
 		}
 		on += one;
@@ -322,15 +326,15 @@ static bool tell_failing(FILE *to, const struct summary *summary, const struct p
 	return on > 0;
 }
 
-static bool tell(struct summary *summary, const struct peer *peers, size_t count)
+static bool write_line(struct summary *summary, const struct peer *peers, size_t count)
 {
-	bool *told = calloc(count + 1, sizeof(*told));
+	bool *written = calloc(count + 1, sizeof(*written));
 	size_t size, entries = 0;
-	char words[WORDS];
-	FILE *to = told != NULL ? open_memstream(&summary->line, &size) : NULL;
+	char words[TEXT_SIZE];
+	FILE *to = written != NULL ? open_memstream(&summary->line, &size) : NULL;
 
 	if (to == NULL) {
-		free(told);
+		free(written);
 		return false;
 	}
 	if (summary->digest[0] != '\0')
@@ -346,21 +350,21 @@ static bool tell(struct summary *summary, const struct peer *peers, size_t count
 			summary->missing == 1 ? "is" : "are");
 	for (int trouble = TROUBLE_UNKNOWN; trouble > TROUBLE_NONE; trouble--) {
 		for (size_t i = 0; i < count; i++) {
-			if (told[i] ||
-			    (int)ails(&peers[i], summary, words, sizeof(words)) != trouble)
+			if (written[i] ||
+			    (int)find_trouble(&peers[i], summary, words, sizeof(words)) != trouble)
 				continue;
-			tell_alike(to, peers, count, i, (enum trouble)trouble, words, summary,
-				   told);
+			write_group(to, peers, count, i, (enum trouble)trouble, words, summary,
+				    written);
 			entries++;
 		}
 	}
 	if (summary->on_it == 0)
-		tell_serving(to, peers, count, summary);
+		write_still_serving(to, peers, count, summary);
 	if (entries + summary->missing == 0)
 		fputs(", nothing waiting", to);
-	if (tell_failing(to, summary, peers, count) && summary->next[0] == '\0')
+	if (write_failing(to, summary, peers, count) && summary->next[0] == '\0')
 		snprintf(summary->next, sizeof(summary->next), "safestart nodes %s", peers[0].name);
-	free(told);
+	free(written);
 	return fclose(to) == 0 && summary->line != NULL;
 }
 
@@ -369,8 +373,8 @@ static bool tell(struct summary *summary, const struct peer *peers, size_t count
 static void next_when_behind(struct summary *summary, const struct peer *peer)
 {
 	const json_t *status = status_of(peer), *last = json_object_get(status, "last");
-	const char *message = answer_text(last, "message"), *source = answer_text(status, "source"),
-		   *verdict = answer_text(last, "verdict");
+	const char *message = member_text(last, "message"), *source = member_text(status, "source"),
+		   *verdict = member_text(last, "verdict");
 
 	if (strstr(message, "SAFESTART_FORCE") != NULL)
 		snprintf(summary->next, sizeof(summary->next), "safestart request --force %s",
@@ -386,29 +390,29 @@ static void next_when_behind(struct summary *summary, const struct peer *peer)
 
 /* Who reads the same file as those that are on the newest set has not looked since; asking helps.
  * Another file is another matter. */
-static bool reads_the_same(const struct summary *summary, const struct peer *peers, size_t count,
-			   const struct peer *peer)
+static bool has_same_source(const struct summary *summary, const struct peer *peers, size_t count,
+			    const struct peer *peer)
 {
-	const char *source = answer_text(status_of(peer), "source");
+	const char *source = member_text(status_of(peer), "source");
 
 	for (size_t i = 0; strncmp(source, "file:", 5) == 0 && i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
-		if (has_set(status) && strcmp(answer_text(status, "digest"), summary->full) == 0 &&
-		    strcmp(answer_text(status, "source"), source) == 0)
+		if (has_set(status) && strcmp(member_text(status, "digest"), summary->full) == 0 &&
+		    strcmp(member_text(status, "source"), source) == 0)
 			return true;
 	}
 	return false;
 }
 
 /* The worst one decides. */
-static void advise(struct summary *summary, const struct peer *peers, size_t count,
-		   const struct peer *peer, enum trouble trouble)
+static void choose_next(struct summary *summary, const struct peer *peers, size_t count,
+			const struct peer *peer, enum trouble trouble)
 {
 	switch (trouble) {
 	case TROUBLE_NONE: break;
 	case TROUBLE_OTHER:
 		snprintf(summary->next, sizeof(summary->next), "safestart %s %s",
-			 reads_the_same(summary, peers, count, peer) ? "request" : "nodes",
+			 has_same_source(summary, peers, count, peer) ? "request" : "nodes",
 			 peer->name);
 		break;
 	case TROUBLE_QUARANTINED:
@@ -435,69 +439,68 @@ static void advise(struct summary *summary, const struct peer *peers, size_t cou
 	}
 }
 
-static int leave_by(const struct peer *peer, enum trouble trouble)
+static int exit_code_of(const struct peer *peer, enum trouble trouble)
 {
-	const char *verdict = answer_text(json_object_get(status_of(peer), "last"), "verdict");
+	const char *verdict = member_text(json_object_get(status_of(peer), "last"), "verdict");
 
 	switch (trouble) {
 	case TROUBLE_NONE:
-	case TROUBLE_GONE: return LEAVE_DONE;
-	case TROUBLE_OTHER: return LEAVE_NOT_YET;
-	case TROUBLE_QUARANTINED: return LEAVE_QUARANTINED;
-	case TROUBLE_UNKNOWN: return LEAVE_FAILED;
+	case TROUBLE_GONE: return EXIT_DONE;
+	case TROUBLE_OTHER: return EXIT_NOT_YET;
+	case TROUBLE_QUARANTINED: return EXIT_QUARANTINED;
+	case TROUBLE_UNKNOWN: return EXIT_FAILED;
 	case TROUBLE_BEHIND:
 	case TROUBLE_EMPTY: break;
 	}
-	return strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED
-	       : strcmp(verdict, "failed") == 0 || strcmp(verdict, "timed_out") == 0
-		       ? LEAVE_FAILED
-		       : LEAVE_NOT_YET;
+	return strcmp(verdict, "refused") == 0                                       ? EXIT_REFUSED
+	       : strcmp(verdict, "failed") == 0 || strcmp(verdict, "timed_out") == 0 ? EXIT_FAILED
+										     : EXIT_NOT_YET;
 }
 
 void summarise(struct summary *summary, const struct peer *peers, size_t count, unsigned expected)
 {
 	enum trouble worst = TROUBLE_NONE;
 	size_t serving = 0;
-	char words[WORDS];
+	char words[TEXT_SIZE];
 
 	*summary = (struct summary){0};
-	snprintf(summary->full, sizeof(summary->full), "%s", choose(peers, count));
+	snprintf(summary->full, sizeof(summary->full), "%s", summary_reference(peers, count));
 	summary->digits = digits_needed(peers, count, summary->full);
 	snprintf(summary->digest, sizeof(summary->digest), "%.*s", (int)summary->digits,
 		 summary->full);
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = status_of(&peers[i]);
 		summary->processes += peers[i].state != PEER_GONE;
-		serving += peers[i].state != PEER_GONE && answer_bool(status, "serves", true);
+		serving += peers[i].state != PEER_GONE && member_bool(status, "serves", true);
 		if (summary->full[0] != '\0' && has_set(status) &&
-		    strcmp(answer_text(status, "digest"), summary->full) == 0) {
+		    strcmp(member_text(status, "digest"), summary->full) == 0) {
 			summary->on_it++;
 			summary->nodes = summary_nodes(status, NULL);
 		}
 	}
 	/* All of them were killed: one that is gone is nothing bad where others are there. */
 	if (summary->processes == 0 && count > 0)
-		summary->leave = LEAVE_FAILED;
+		summary->code = EXIT_FAILED;
 	summary->missing = serving < expected ? expected - serving : 0;
 	if (summary->missing > 0) {
-		summary->leave = leave_worse(summary->leave, LEAVE_ROSTER);
+		summary->code = exit_code_worse(summary->code, EXIT_ROSTER);
 		snprintf(summary->next, sizeof(summary->next),
 			 "look why %s not running, or put the roster right",
 			 summary->missing == 1 ? "it is" : "they are");
 	}
 	for (size_t i = 0; i < count; i++) {
-		enum trouble trouble = ails(&peers[i], summary, words, sizeof(words));
-		summary->leave = leave_worse(summary->leave, leave_by(&peers[i], trouble));
+		enum trouble trouble = find_trouble(&peers[i], summary, words, sizeof(words));
+		summary->code = exit_code_worse(summary->code, exit_code_of(&peers[i], trouble));
 		if (trouble > worst) {
 			worst = trouble;
 			/* One that is not there at all matters more. */
 			if (summary->missing == 0 ||
 			    (trouble != TROUBLE_QUARANTINED && trouble != TROUBLE_OTHER))
-				advise(summary, peers, count, &peers[i], trouble);
+				choose_next(summary, peers, count, &peers[i], trouble);
 		}
 	}
-	if (!tell(summary, peers, count))
-		summary->leave = LEAVE_FAILED;
+	if (!write_line(summary, peers, count))
+		summary->code = EXIT_FAILED;
 }
 
 void summary_end(struct summary *summary)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* summary: the answers of all processes of one name become the one line that an on-call engineer
  * needs: who is on which set, who is not and why, and what to do next. Pure: no I/O. */
-#ifndef SAFESTART_COMMAND_JUDGE_H
-#define SAFESTART_COMMAND_JUDGE_H
+#ifndef SAFESTART_COMMAND_SUMMARY_H
+#define SAFESTART_COMMAND_SUMMARY_H
 
+#include "base/table.h"
 #include "hosts/processes.h"
-#include "hosts/table.h"
 
 struct summary {
 	char digest[24];  /* of the set they should be on, as short as it is unambiguous; "": none
@@ -17,7 +17,7 @@ struct summary {
 	size_t nodes;     /* in that set */
 	char *line;       /* "3 of 4 on generation a1b2 …"; NULL: no memory */
 	char next[512];   /* the command to go on with, or what to look at; "": nothing is wrong */
-	int leave;        /* how a program that asks is told */
+	int code;         /* how a program that asks is told */
 	size_t digits;    /* how many of a digest are unambiguous */
 };
 

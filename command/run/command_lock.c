@@ -12,12 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/clock.h"
+#include "base/report.h"
 
 #define TEXT_SIZE 4096
-#define PATIENCE_MS 1000 /* until who is inside is not just passing through */
-#define WRITER_PATIENCE_MS \
-	30000 /* until who writes the command down is stopped, and not just slow */
+#define OTHER_COMMAND_MS 1000 /* until who is inside is not just passing through */
+#define WRITER_MS 30000       /* until who writes the command down is stopped, and not just slow */
 
 enum byte {
 	INSIDE,
@@ -170,21 +170,13 @@ static bool write_text(int fd, const char *text)
 	return ftruncate(fd, 0) == 0 && pwrite(fd, text, length, 0) == (ssize_t)length;
 }
 
-static void pause_a_little(void)
+static void sleep_jittered(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	/* The nanoseconds differ enough to pass each other. */
 	nanosleep(&(struct timespec){.tv_nsec = 1000000 + now.tv_nsec % 4000000}, NULL);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* The first line is the command's digest and the command. True: inside; else there may be somebody
@@ -202,16 +194,17 @@ static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 	if (!lock_byte(fd, INSIDE, F_WRLCK))
 		return false;
 	if (!(read_text(fd, theirs) && strcmp(ours, theirs) == 0) && !write_text(fd, ours)) {
-		say(0,
-		    "the command can't be written down beside the lock (%s): if another one goes "
-		    "by this name, nobody notices",
-		    safestart_strerror(errno));
+		report(0,
+		       "the command can't be written down beside the lock (%s): if another one "
+		       "goes "
+		       "by this name, nobody notices",
+		       safestart_strerror(errno));
 		(void)ftruncate(fd, 0); /* empty: it says nothing, and is not half of something */
 	}
 	return lock_byte(fd, INSIDE, F_RDLCK);
 }
 
-static void say_other(const char *ours, const char *theirs, char *why, size_t why_size)
+static void format_other_command(const char *ours, const char *theirs, char *why, size_t why_size)
 {
 	const char *words = strchr(theirs, ' ');
 
@@ -238,7 +231,7 @@ static bool is_inside(int fd, const char *ours, const char *theirs)
 int command_lock_enter(const char *path, char *const *arguments, char *why, size_t why_size)
 {
 	char ours[TEXT_SIZE], theirs[TEXT_SIZE];
-	int64_t start = now_ms();
+	int64_t start = clock_ms();
 
 	size_t length = (size_t)snprintf(ours, sizeof(ours), "%016llx ",
 					 (unsigned long long)hash_arguments(HASH_START, arguments));
@@ -247,7 +240,7 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 	snprintf(ours + length, sizeof(ours) - length, "\n");
 	int fd = open_file(path, why, why_size);
 	while (fd >= 0) {
-		bool late = now_ms() - start >= PATIENCE_MS;
+		bool late = clock_ms() - start >= OTHER_COMMAND_MS;
 		/* Empty for so long: who is inside could not write it down. */
 		if (try_to_enter(fd, ours, theirs) ||
 		    (late && theirs[0] == '\0' && lock_byte(fd, INSIDE, F_RDLCK))) {
@@ -258,17 +251,17 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 			continue;
 		}
 		if (late && is_inside(fd, ours, theirs)) {
-			say_other(ours, theirs, why, why_size);
+			format_other_command(ours, theirs, why, why_size);
 			break;
 		}
-		if (now_ms() - start >= WRITER_PATIENCE_MS) {
+		if (clock_ms() - start >= WRITER_MS) {
 			snprintf(why, why_size,
 				 "somebody has been writing the command down in %s for 30 s: is a "
 				 "safestart run stopped? Continue it, or kill it",
 				 path);
 			break;
 		}
-		pause_a_little();
+		sleep_jittered();
 	}
 	if (fd >= 0)
 		close(fd);

@@ -3,8 +3,8 @@
  * and a command whose caller was killed is not started beside itself. Two bytes of it are locked:
  * everybody inside shares the first, whoever guards a running command holds the second. Both belong
  * to the descriptor: they die with the processes that have it. */
-#ifndef SAFESTART_COMMAND_GUARD_H
-#define SAFESTART_COMMAND_GUARD_H
+#ifndef SAFESTART_COMMAND_COMMAND_LOCK_H
+#define SAFESTART_COMMAND_COMMAND_LOCK_H
 
 #include <stdbool.h>
 #include <stddef.h>

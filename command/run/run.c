@@ -16,16 +16,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "hosts/processes.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
 #include "run/command_lock.h"
+#include "run/run.h"
 #include "run/supervisor.h"
 
-#define LEAVE_TIMED_OUT 124 /* as timeout(1) and env(1) have them */
-#define LEAVE_OURS 125
+#define EXIT_TIMED_OUT 124 /* as timeout(1) and env(1) have them */
+#define EXIT_INTERNAL 125
 #define GRACE_MS 10000     /* from SIGTERM to SIGKILL */
 #define COMMAND_LOCK_MS 50 /* between looks whether a command that was left running has ended */
-#define TELL_MS                                                                                   \
+#define REPORT_AFTER_MS                                                                           \
 	30000 /* who waits so long for another one's command is told for whom; with --timeout the \
 		 handle tells, in proportion */
 #define FOREVER INT64_C(3153600000000000000)
@@ -46,24 +49,16 @@ struct caller {
 	int command_lock;
 	struct supervisor supervisor;
 	struct safestart_run *run; /* ours, not finished */
-	bool led;                  /* the run was ours */
-	bool began;                /* and so was the command */
+	bool leader;               /* the run was ours */
+	bool started;              /* and so was the command */
 	int64_t term_at;           /* the command was told to end; 0: not */
 	bool killed;
-	bool said_left; /* that a command of a killed caller is still running */
+	bool reported_left; /* that a command of a killed caller is still running */
 	/* Look whether it is time to say whom we wait for; 0: that was said, or is not to be. */
-	int64_t tell_at;
+	int64_t report_at;
 	int signal;   /* a signal that ends us */
 	bool closing; /* all that matters was said */
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- The handle ---- */
 
@@ -72,7 +67,7 @@ static int on_restart(struct safestart_run *run, void *user_data)
 	struct caller *caller = (struct caller *)user_data;
 
 	caller->run = run;
-	caller->led = true;
+	caller->leader = true;
 	return SAFESTART_LATER;
 }
 
@@ -82,7 +77,7 @@ static void on_log(int level, const char *message, void *user_data)
 	const struct caller *caller = (const struct caller *)user_data;
 
 	if (level == LOG_WARNING && !options.quiet && !caller->closing)
-		say(0, "%s", message);
+		report(0, "%s", message);
 }
 
 static bool set(struct safestart_conf *conf, const char *key, const char *value)
@@ -91,7 +86,7 @@ static bool set(struct safestart_conf *conf, const char *key, const char *value)
 
 	if (safestart_conf_set(conf, key, value, why, sizeof(why)) == 0)
 		return true;
-	say(LEAVE_OURS, "%s", why);
+	report(EXIT_INTERNAL, "%s", why);
 	return false;
 }
 
@@ -105,7 +100,7 @@ static bool set_ns(struct safestart_conf *conf, const char *key, int64_t ns)
 
 /* Who waits does so for the run in progress and then for its own: each may take --timeout and be
  * slow to end. */
-static int64_t patience(void)
+static int64_t lock_timeout(void)
 {
 	return options.timeout > 0 && options.timeout < FOREVER / 4
 		       ? 2 * options.timeout + INT64_C(60000000000)
@@ -128,10 +123,10 @@ static bool open_handle(struct caller *caller, const char *name, const char *loc
 		    set(conf, "lock_share", "yes") && set_ns(conf, "debounce", options.debounce) &&
 		    set_ns(conf, "max_delay", max_delay) && set(conf, "retry_min", "0") &&
 		    set_ns(conf, "run_timeout", options.timeout > 0 ? options.timeout : FOREVER) &&
-		    set_ns(conf, "lock_timeout", patience()) &&
+		    set_ns(conf, "lock_timeout", lock_timeout()) &&
 		    safestart_conf_set_callbacks(conf, &callbacks, caller) == 0;
 	if (fine && safestart_open(&caller->ss, conf, why, sizeof(why)) < 0) {
-		say(LEAVE_OURS, "%s", why);
+		report(EXIT_INTERNAL, "%s", why);
 		fine = false;
 	}
 	safestart_conf_free(conf);
@@ -157,42 +152,43 @@ static void start_command(struct caller *caller)
 		return;
 	}
 	if (!command_lock_begin(caller->command_lock)) {
-		if (!caller->said_left)
-			say(0, "the command of a caller that was killed is still running; waiting "
+		if (!caller->reported_left)
+			report(0,
+			       "the command of a caller that was killed is still running; waiting "
 			       "for it to end");
-		caller->said_left = true;
+		caller->reported_left = true;
 		return;
 	}
 	int error = supervisor_start(&caller->supervisor, caller->arguments, &caller->mask,
 				     &caller->child);
 	if (error < 0) {
-		say(0, "no process to be had for the command: %s", safestart_strerror(error));
+		report(0, "no process to be had for the command: %s", safestart_strerror(error));
 		command_lock_end(caller->command_lock);
 		finish(caller, 0, error);
 		return;
 	}
-	caller->began = true;
+	caller->started = true;
 }
 
-static void hear_keeper(struct caller *caller)
+static void read_supervisor(struct caller *caller)
 {
 	int status;
 
-	if (!supervisor_hear(&caller->supervisor, &status))
+	if (!supervisor_read(&caller->supervisor, &status))
 		return;
 	command_lock_end(caller->command_lock);
 	finish(caller, status, 0);
 }
 
 /* Past --timeout it is told to end, and after a while made to. */
-static void hurry_command(struct caller *caller)
+static void end_overdue_command(struct caller *caller)
 {
 	if (caller->supervisor.pid == 0 || !safestart_run_cancelled(caller->run))
 		return;
 	if (caller->term_at == 0) {
-		caller->term_at = now_ms();
+		caller->term_at = clock_ms();
 		supervisor_signal(&caller->supervisor, SIGTERM);
-	} else if (!caller->killed && now_ms() - caller->term_at >= GRACE_MS) {
+	} else if (!caller->killed && clock_ms() - caller->term_at >= GRACE_MS) {
 		caller->killed = true;
 		supervisor_signal(&caller->supervisor, SIGKILL);
 	}
@@ -200,7 +196,7 @@ static void hurry_command(struct caller *caller)
 
 /* While the command runs it gets the signals; before and elsewhere they end us, and the request
  * stays. */
-static void hear_signals(struct caller *caller)
+static void read_signals(struct caller *caller)
 {
 	struct signalfd_siginfo info;
 
@@ -220,7 +216,7 @@ static int poll_timeout(const struct caller *caller)
 	if (caller->run != NULL && caller->supervisor.pid == 0)
 		return COMMAND_LOCK_MS;
 	if (caller->term_at != 0 && !caller->killed) {
-		int64_t left = caller->term_at + GRACE_MS - now_ms();
+		int64_t left = caller->term_at + GRACE_MS - clock_ms();
 		return left > 0 ? (int)left : 0;
 	}
 	return -1;
@@ -228,24 +224,24 @@ static int poll_timeout(const struct caller *caller)
 
 /* Whoever waits behind a command that hangs sees nothing of it. Said once; comes by again and
  * again, as the lock is tried. */
-static void tell_whom_we_wait_for(struct caller *caller)
+static void report_lock_holder(struct caller *caller)
 {
-	if (caller->tell_at == 0 || caller->run != NULL || now_ms() < caller->tell_at)
+	if (caller->report_at == 0 || caller->run != NULL || clock_ms() < caller->report_at)
 		return;
 	char *text = safestart_status_json(caller->ss);
 	json_t *status = text != NULL ? json_loads(text, 0, NULL) : NULL;
 	const json_t *lock = json_object_get(status, "lock");
-	int64_t waited = strcmp(answer_text(lock, "state"), "waiting") == 0
-				 ? (int64_t)(answer_number(lock, "since_seconds") * 1000)
+	int64_t waited = strcmp(member_text(lock, "state"), "waiting") == 0
+				 ? (int64_t)(member_number(lock, "since_seconds") * 1000)
 				 : 0;
 
-	caller->tell_at = waited < TELL_MS ? now_ms() + TELL_MS - waited : 0;
-	if (caller->tell_at == 0)
-		say(0,
-		    "waiting for %lld s now: the command is being run by %s, and has not ended; "
-		    "look what that one hangs at. The wait goes on; with --timeout a command is "
-		    "ended that takes too long",
-		    (long long)waited / 1000, answer_text(lock, "holder"));
+	caller->report_at = waited < REPORT_AFTER_MS ? clock_ms() + REPORT_AFTER_MS - waited : 0;
+	if (caller->report_at == 0)
+		report(0,
+		       "waiting for %lld s now: the command is being run by %s, and has not ended; "
+		       "look what that one hangs at. The wait goes on; with --timeout a command is "
+		       "ended that takes too long",
+		       (long long)waited / 1000, member_text(lock, "holder"));
 	json_decref(status);
 	safestart_free(text);
 }
@@ -259,8 +255,8 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		 * us, and nobody would pass it on. */
 		if (caller->run != NULL && caller->supervisor.pid == 0 && caller->signal == 0)
 			start_command(caller);
-		hurry_command(caller);
-		tell_whom_we_wait_for(caller);
+		end_overdue_command(caller);
+		report_lock_holder(caller);
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
 			return result;
 		if (caller->signal != 0 && caller->supervisor.pid == 0) {
@@ -278,21 +274,21 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		if (poll(polled, 3, poll_timeout(caller)) < 0)
 			continue;
 		if (polled[1].revents != 0)
-			hear_signals(caller);
+			read_signals(caller);
 		if (polled[2].revents != 0)
-			hear_keeper(caller);
+			read_supervisor(caller);
 		safestart_dispatch(caller->ss, 0);
 	}
 }
 
-static int tell(const struct caller *caller, const struct safestart_outcome *outcome)
+static int report_outcome(const struct caller *caller, const struct safestart_outcome *outcome)
 {
 	char who[96];
-	int leave = outcome->verdict == SAFESTART_APPLIED     ? outcome->status
-		    : outcome->verdict == SAFESTART_TIMED_OUT ? LEAVE_TIMED_OUT
-							      : LEAVE_OURS;
+	int code = outcome->verdict == SAFESTART_APPLIED     ? outcome->status
+		   : outcome->verdict == SAFESTART_TIMED_OUT ? EXIT_TIMED_OUT
+							     : EXIT_INTERNAL;
 
-	if (caller->led)
+	if (caller->leader)
 		snprintf(who, sizeof(who), "ran for %llu request%s",
 			 (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
 	else
@@ -300,38 +296,38 @@ static int tell(const struct caller *caller, const struct safestart_outcome *out
 			 (int)outcome->pid, (unsigned long long)outcome->requests,
 			 outcome->requests == 1 ? "" : "s");
 	if (outcome->verdict == SAFESTART_APPLIED)
-		return options.quiet ? leave : say(leave, "%s: exit %d", who, leave);
-	if (outcome->error == -ETIMEDOUT && caller->led && !caller->began)
-		return say(leave,
-			   "not begun within its --timeout: the command of a caller that was "
-			   "killed is still running: exit %d",
-			   leave);
+		return options.quiet ? code : report(code, "%s: exit %d", who, code);
+	if (outcome->error == -ETIMEDOUT && caller->leader && !caller->started)
+		return report(code,
+			      "not begun within its --timeout: the command of a caller that was "
+			      "killed is still running: exit %d",
+			      code);
 	if (outcome->error == -ETIMEDOUT) /* the others are told at once, and know no more */
-		return say(leave, "%s: not done within its --timeout%s: exit %d", who,
-			   caller->led ? ", and was ended" : "", leave);
-	return say(leave, "%s: exit %d", outcome->message, leave);
+		return report(code, "%s: not done within its --timeout%s: exit %d", who,
+			      caller->leader ? ", and was ended" : "", code);
+	return report(code, "%s: exit %d", outcome->message, code);
 }
 
 static int ask_and_wait(struct caller *caller)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
-	caller->tell_at = options.quiet || options.timeout > 0 ? 0 : now_ms() + TELL_MS;
+	caller->report_at = options.quiet || options.timeout > 0 ? 0 : clock_ms() + REPORT_AFTER_MS;
 	caller->ticket = safestart_request_restart(caller->ss);
 	int result = wait_for_answer(caller, &outcome);
 	bool left = caller->signal != 0 && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
-	int leave;
+	int code;
 	if (left)
-		leave = say(128 + caller->signal,
-			    "left at signal %d; the request stays, if others wait with it",
-			    caller->signal);
+		code = report(128 + caller->signal,
+			      "left at signal %d; the request stays, if others wait with it",
+			      caller->signal);
 	else if (result < 0)
-		leave = say(LEAVE_OURS, "no answer: %s", safestart_strerror(result));
+		code = report(EXIT_INTERNAL, "no answer: %s", safestart_strerror(result));
 	else
-		leave = tell(caller, &outcome);
+		code = report_outcome(caller, &outcome);
 	caller->closing = true;
 	safestart_close(caller->ss);
-	return leave;
+	return code;
 }
 
 /* ---- The verb ---- */
@@ -386,7 +382,7 @@ static int catch_signals(struct caller *caller)
 }
 
 /* One that makes a path in the directory. */
-static bool is_fine_name(const char *name)
+static bool is_valid_name(const char *name)
 {
 	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
 	       strlen(name) <= NAME_MAX - 8;
@@ -396,22 +392,23 @@ static int run_named(struct caller *caller, const char *name, const char *direct
 {
 	char why[1200], lock[PATH_MAX], command_lock[PATH_MAX];
 
-	if (!is_fine_name(name))
-		return say(LEAVE_OURS,
-			   "--name \"%s\": a name is part of a file's name; write no slash, no dot "
-			   "in front, and at most %d bytes",
-			   name, NAME_MAX - 8);
+	if (!is_valid_name(name))
+		return report(EXIT_INTERNAL,
+			      "--name \"%s\": a name is part of a file's name; write no slash, no "
+			      "dot "
+			      "in front, and at most %d bytes",
+			      name, NAME_MAX - 8);
 	snprintf(lock, sizeof(lock), "%s/%s.lock", directory, name);
 	snprintf(command_lock, sizeof(command_lock), "%s/%s.command", directory, name);
 	caller->command_lock =
 		command_lock_enter(command_lock, caller->arguments, why, sizeof(why));
 	if (caller->command_lock < 0)
-		return say(LEAVE_OURS, "%s", why);
-	int leave = LEAVE_OURS;
+		return report(EXIT_INTERNAL, "%s", why);
+	int code = EXIT_INTERNAL;
 	if (open_handle(caller, name, lock))
-		leave = ask_and_wait(caller);
+		code = ask_and_wait(caller);
 	close(caller->command_lock);
-	return leave;
+	return code;
 }
 
 /* Started with standard input, output or error closed: nothing of ours must get their numbers. */
@@ -426,33 +423,34 @@ static void fill_standard_descriptors(void)
 		close(fd);
 }
 
-int command_run(int argc, char **argv)
+static int run_main(int argc, char **argv)
 {
 	struct caller caller = {.supervisor = {.fd = -1, .command = -1}};
 	char name[128], directory[PATH_MAX - NAME_MAX], why[PATH_MAX + 200];
-	int at = command_begins(argc, argv), first, leave;
+	int at = command_begins(argc, argv), first, code;
 
 	fill_standard_descriptors();
-	if (!options_parse(&verb_run, at, argv, 0, 0, &first, &leave))
-		return leave == 0 ? 0 : LEAVE_OURS;
+	if (!options_parse(&verb_run, at, argv, 0, 0, &first, &code))
+		return code == 0 ? 0 : EXIT_INTERNAL;
 	at += at < argc && strcmp(argv[at], "--") == 0;
 	if (at >= argc)
-		return say(LEAVE_OURS, "there is no command; it is: safestart run %s",
-			   verb_run.arguments);
+		return report(EXIT_INTERNAL, "there is no command; it is: safestart run %s",
+			      verb_run.arguments);
 	caller.arguments = argv + at;
 	if (!command_lock_directory(options.lock_dir, directory, sizeof(directory), why,
 				    sizeof(why)))
-		return say(LEAVE_OURS, "%s", why);
+		return report(EXIT_INTERNAL, "%s", why);
 	caller.signals = catch_signals(&caller);
 	if (caller.signals < 0)
-		return say(LEAVE_OURS, "no descriptor to be had: %s", safestart_strerror(errno));
+		return report(EXIT_INTERNAL, "no descriptor to be had: %s",
+			      safestart_strerror(errno));
 	command_lock_name(caller.arguments, name, sizeof(name));
 	return run_named(&caller, options.name != NULL ? options.name : name, directory);
 }
 
 const struct verb verb_run = {
 	.name = "run",
-	.main = command_run,
+	.main = run_main,
 	.help = "run a command: never twice at a time, once for all who ask together",
 	.arguments = "[--] COMMAND [ARGUMENT...]",
 	.text = "What people write `flock FILE COMMAND` for. Requests by the same name that come "
@@ -478,8 +476,8 @@ const struct verb verb_run = {
 		     "/usr/local/bin/reload-api",
 		     NULL},
 	.exits = {{0, "COMMAND's own exit code, 128+n if it died of signal n"},
-		  {LEAVE_TIMED_OUT, "timed out"},
-		  {LEAVE_OURS, "safestart run itself failed"},
+		  {EXIT_TIMED_OUT, "timed out"},
+		  {EXIT_INTERNAL, "safestart run itself failed"},
 		  {126, "COMMAND can't be executed"},
 		  {127, "COMMAND was not found"},
 		  {0, NULL}},

@@ -13,13 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/report.h"
 
 /* In the command's process. Should the supervisor be killed, nobody can say how the command ended:
  * it goes with it. (Unless it is another user's, such as sudo: the kernel forgets about that then.)
  * It begins when the caller has a hold of it. */
-static _Noreturn void become(char *const *arguments, const sigset_t *mask,
-			     const struct sigaction *child, pid_t supervisor, const int gate[2])
+static _Noreturn void exec_command(char *const *arguments, const sigset_t *mask,
+				   const struct sigaction *child, pid_t supervisor,
+				   const int gate[2])
 {
 	char begin;
 
@@ -31,12 +32,12 @@ static _Noreturn void become(char *const *arguments, const sigset_t *mask,
 	pthread_sigmask(SIG_SETMASK, mask, NULL);
 	execvp(arguments[0], arguments);
 	int error = errno;
-	say(0, "%s can't be run: %s", arguments[0], strerrordesc_np(error));
+	report(0, "%s can't be run: %s", arguments[0], strerrordesc_np(error));
 	_exit(error == ENOENT ? 127 : 126);
 }
 
 /* The caller sends signals and may vanish. False: it has. */
-static bool hear(int fd, pid_t command)
+static bool receive_signal(int fd, pid_t command)
 {
 	int number;
 	ssize_t size = recv(fd, &number, sizeof(number), MSG_DONTWAIT);
@@ -47,7 +48,7 @@ static bool hear(int fd, pid_t command)
 }
 
 /* Without pidfds, on an old kernel, the caller does without. */
-static void hand_over(int fd, pid_t command)
+static void send_pidfd(int fd, pid_t command)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = "";
 	int nothing = 0, pidfd = (int)syscall(SYS_pidfd_open, command, 0);
@@ -68,8 +69,8 @@ static void hand_over(int fd, pid_t command)
 	close(pidfd);
 }
 
-static pid_t start(int fd, char *const *arguments, const sigset_t *mask,
-		   const struct sigaction *child)
+static pid_t start_command(int fd, char *const *arguments, const sigset_t *mask,
+			   const struct sigaction *child)
 {
 	pid_t supervisor = getpid();
 	int gate[2];
@@ -78,13 +79,13 @@ static pid_t start(int fd, char *const *arguments, const sigset_t *mask,
 		return -1;
 	pid_t command = fork();
 	if (command == 0)
-		become(arguments, mask, child, supervisor, gate);
+		exec_command(arguments, mask, child, supervisor, gate);
 	int error = errno;
 	if (command > 0) {
 		/* Who kills the whole group, as timeout(1) does, and a command that is not in it or
 		 * may not be killed, must leave us: we know that it is still there. */
 		setpgid(0, 0);
-		hand_over(fd, command);
+		send_pidfd(fd, command);
 		/* There is room for one; we have a reading end, too. */
 		(void)!write(gate[1], "", 1);
 	}
@@ -94,8 +95,8 @@ static pid_t start(int fd, char *const *arguments, const sigset_t *mask,
 	return command;
 }
 
-static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
-			   const struct sigaction *child)
+static _Noreturn void supervise(int fd, char *const *arguments, const sigset_t *mask,
+				const struct sigaction *child)
 {
 	sigset_t all, ended;
 	int status = 125 << 8;
@@ -106,20 +107,20 @@ static _Noreturn void keep(int fd, char *const *arguments, const sigset_t *mask,
 	sigemptyset(&ended);
 	sigaddset(&ended, SIGCHLD);
 	int signals = signalfd(-1, &ended, SFD_CLOEXEC);
-	pid_t command = signals >= 0 ? start(fd, arguments, mask, child) : -1;
+	pid_t command = signals >= 0 ? start_command(fd, arguments, mask, child) : -1;
 	struct pollfd polled[2] = {{.fd = signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
 	while (command > 0) {
 		struct signalfd_siginfo info;
 		if (poll(polled, 2, -1) < 0)
 			continue;
-		if (polled[1].revents != 0 && !hear(fd, command))
+		if (polled[1].revents != 0 && !receive_signal(fd, command))
 			polled[1].fd = -1;
 		if (polled[0].revents != 0 && read(signals, &info, sizeof(info)) > 0 &&
 		    waitpid(command, &status, WNOHANG) == command)
 			break;
 	}
 	if (command < 0)
-		say(0, "no process to be had: %s", strerrordesc_np(errno));
+		report(0, "no process to be had: %s", strerrordesc_np(errno));
 	(void)send(fd, &status, sizeof(status), MSG_NOSIGNAL);
 	_exit(0);
 }
@@ -135,7 +136,7 @@ int supervisor_start(struct supervisor *supervisor, char *const *arguments, cons
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
-		keep(ends[1], arguments, mask, child);
+		supervise(ends[1], arguments, mask, child);
 	}
 	int error = pid < 0 ? -errno : 0;
 	close(ends[1]);
@@ -176,7 +177,7 @@ static ssize_t receive(struct supervisor *supervisor, int *status)
 	return size;
 }
 
-bool supervisor_hear(struct supervisor *supervisor, int *code)
+bool supervisor_read(struct supervisor *supervisor, int *code)
 {
 	int status = 125 << 8, had = supervisor->command;
 	bool lost = !supervisor->killed && receive(supervisor, &status) <= 0;
@@ -186,8 +187,8 @@ bool supervisor_hear(struct supervisor *supervisor, int *code)
 	if (lost && supervisor->command >= 0) {
 		/* It may not have gone with its supervisor, or not yet, and must not be started
 		 * beside itself. */
-		say(0,
-		    "the supervisor of the command was killed; waiting for the command to be gone");
+		report(0, "the supervisor of the command was killed; waiting for the command to be "
+			  "gone");
 		close(supervisor->fd);
 		supervisor->fd = supervisor->command;
 		supervisor->command = -1;

@@ -4,8 +4,8 @@
  * the command_lock: so the next caller does not start the command beside itself. Should the
  * supervisor be killed, the caller waits for the command itself. The command inherits nothing of
  * ours. */
-#ifndef SAFESTART_COMMAND_KEEPER_H
-#define SAFESTART_COMMAND_KEEPER_H
+#ifndef SAFESTART_COMMAND_SUPERVISOR_H
+#define SAFESTART_COMMAND_SUPERVISOR_H
 
 #include <signal.h>
 #include <stdbool.h>
@@ -28,6 +28,6 @@ void supervisor_signal(const struct supervisor *supervisor, int number);
 
 /* When fd is readable. True: the command has ended, with this exit code (128 + n: of signal n; 125:
  * the supervisor was killed). */
-bool supervisor_hear(struct supervisor *supervisor, int *code);
+bool supervisor_read(struct supervisor *supervisor, int *code);
 
 #endif

@@ -4,13 +4,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "files/replace.h"
-#include "hosts/table.h"
 #include "verbs/monitor.h"
 
 enum kind {
-	KIND_FINE,
+	KIND_NONE,
 	KIND_UNANNOUNCED,
 	KIND_MISSING
 };
@@ -48,8 +50,8 @@ static const char *announced_as(const struct monitor *monitor, const char *addre
 
 /* ---- Words ---- */
 
-static void tell_json(const struct alarm *alarm, const char *address, const char *why, int64_t now,
-		      bool begins)
+static void print_alarm_json(const struct alarm *alarm, const char *address, const char *why,
+			     int64_t now, bool begins)
 {
 	(void)print_json(json_pack("{s:s,s:b,s:s,s:s*,s:s*,s:f}", "alarm", kinds[alarm->kind],
 				   "begins", begins, "id", alarm->id, "address", address, "why",
@@ -58,18 +60,19 @@ static void tell_json(const struct alarm *alarm, const char *address, const char
 			 0);
 }
 
-static void tell(const struct monitor *monitor, const struct alarm *alarm, int64_t now, bool begins)
+static void print_alarm(const struct monitor *monitor, const struct alarm *alarm, int64_t now,
+			bool begins)
 {
 	const char *address = monitor_address(monitor, alarm->id);
 	const char *other = begins && alarm->kind == KIND_UNANNOUNCED && address != NULL
 				    ? announced_as(monitor, address)
 				    : NULL;
-	char *id = words_clean(alarm->id), *at = words_clean(address != NULL ? address : ""),
-	     *as = words_clean(other != NULL ? other : "");
-	struct span span = words_span((double)(now - alarm->since) / 1e9);
+	char *id = text_clean(alarm->id), *at = text_clean(address != NULL ? address : ""),
+	     *as = text_clean(other != NULL ? other : "");
+	struct duration span = text_duration((double)(now - alarm->since) / 1e9);
 	struct probed probed;
 
-	prober_ask(monitor->prober, address != NULL ? address : "", &probed);
+	prober_result(monitor->prober, address != NULL ? address : "", &probed);
 	if (other != NULL) /* it answers: there was nothing to say so far */
 		snprintf(probed.why, sizeof(probed.why), "announced with another id: %.100s",
 			 other);
@@ -77,7 +80,7 @@ static void tell(const struct monitor *monitor, const struct alarm *alarm, int64
 	if (monitor->quiet || id == NULL || at == NULL || as == NULL)
 		;
 	else if (monitor->json)
-		tell_json(alarm, address, probed.why, now, begins);
+		print_alarm_json(alarm, address, probed.why, now, begins);
 	else if (!begins)
 		printf("no longer %s: %s, after %s\n", kinds[alarm->kind], id, span.text);
 	else if (other != NULL) /* to announce it as well would make two nodes of one */
@@ -124,16 +127,16 @@ static struct alarm *new_alarm(struct monitor *monitor, const char *id)
 	return &alarms[monitor->alarm_count++];
 }
 
-static void summary_node(struct monitor *monitor, const char *id, int64_t now, time_t wall)
+static void evaluate_node(struct monitor *monitor, const char *id, int64_t now, time_t wall)
 {
 	struct probed probed;
 
-	prober_ask(monitor->prober, monitor_address(monitor, id), &probed);
+	prober_result(monitor->prober, monitor_address(monitor, id), &probed);
 	bool announced = json_object_get(monitor->announced, id) != NULL,
 	     draining = !announced && drains_find(&monitor->drains, id, wall) != NULL;
-	enum kind kind = KIND_FINE;
+	enum kind kind = KIND_NONE;
 	if (probed.times > 0 && announced)
-		kind = probed.answers ? KIND_FINE : KIND_MISSING;
+		kind = probed.answers ? KIND_NONE : KIND_MISSING;
 	else if (probed.times > 0 && probed.answers && !draining)
 		kind = KIND_UNANNOUNCED;
 	struct alarm *alarm = find_alarm(monitor, id);
@@ -147,22 +150,22 @@ static void summary_node(struct monitor *monitor, const char *id, int64_t now, t
 	}
 	if (alarm != NULL && alarm->kind != kind) {
 		if (alarm->raised)
-			tell(monitor, alarm, now, false);
+			print_alarm(monitor, alarm, now, false);
 		*alarm = (struct alarm){.id = alarm->id};
 	}
-	if (kind == KIND_FINE || (alarm == NULL && (alarm = new_alarm(monitor, id)) == NULL))
+	if (kind == KIND_NONE || (alarm == NULL && (alarm = new_alarm(monitor, id)) == NULL))
 		return;
-	if (alarm->kind == KIND_FINE)
+	if (alarm->kind == KIND_NONE)
 		*alarm = (struct alarm){.id = alarm->id, .kind = kind, .since = now};
 	alarm->seen = true;
 	if (!alarm->raised && now - alarm->since >= monitor->after) {
 		alarm->raised = true;
-		tell(monitor, alarm, now, true);
+		print_alarm(monitor, alarm, now, true);
 	}
 }
 
 /* Those that are fine again, or expected no longer. */
-static void sweep(struct monitor *monitor, int64_t now)
+static void drop_ended(struct monitor *monitor, int64_t now)
 {
 	size_t kept = 0;
 
@@ -177,13 +180,13 @@ static void sweep(struct monitor *monitor, int64_t now)
 			continue;
 		}
 		if (alarm->raised)
-			tell(monitor, alarm, now, false);
+			print_alarm(monitor, alarm, now, false);
 		free(alarm->id);
 	}
 	monitor->alarm_count = kept;
 }
 
-void monitor_judge(struct monitor *monitor, int64_t now, time_t wall)
+void monitor_evaluate(struct monitor *monitor, int64_t now, time_t wall)
 {
 	const char *id;
 	json_t *address;
@@ -191,8 +194,8 @@ void monitor_judge(struct monitor *monitor, int64_t now, time_t wall)
 	memset(&monitor->figures, 0, sizeof(monitor->figures));
 	monitor->figures.expected = (unsigned)json_object_size(monitor->expected);
 	json_object_foreach(monitor->expected, id, address)
-		summary_node(monitor, id, now, wall);
-	sweep(monitor, now);
+		evaluate_node(monitor, id, now, wall);
+	drop_ended(monitor, now);
 }
 
 /* ---- For programs ---- */
@@ -282,12 +285,12 @@ int monitor_write_metrics(const struct monitor *monitor, const char *path)
 	if (to == NULL || fclose(to) != 0 ||
 	    asprintf(&here, "%s%s", strchr(path, '/') == NULL ? "./" : "", path) < 0) {
 		free(text);
-		return say(LEAVE_FAILED, "out of memory");
+		return report(EXIT_FAILED, "out of memory");
 	}
-	int leave = replace_file(here, -1, &like, text, size);
+	int code = replace_file(here, -1, &like, text, size);
 	free(here);
 	free(text);
-	return leave;
+	return code;
 }
 
 void monitor_end(struct monitor *monitor)

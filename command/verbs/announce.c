@@ -7,108 +7,20 @@
 #include <string.h>
 #include <time.h>
 
-#include "command.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
-#include "hosts/table.h"
 #include "verbs/edit.h"
-#include "verbs/request.h"
+#include "verbs/verbs.h"
 
 static struct barrier barrier = {.timeout = BARRIER_TIMEOUT};
 static const char *file, *incarnation;
-static struct words labels;
+static struct option_list labels;
 static bool no_incarnation, wait;
-
-/* ---- What editing verbs share ---- */
-
-/* The note of a drain before the node goes, and the node back before the note goes, so that no
- * monitor ever sees it missing without a reason: it reads both again until the nodes stay as they
- * are meanwhile. */
-int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first, json_t *told)
-{
-	int leave = note_first ? drains_write(drains, file_sd) : 0;
-
-	if (leave == 0)
-		leave = file_sd_write(file_sd);
-	if (note_first && leave != 0)
-		drains_restore(drains, file_sd);
-	/* By now the nodes are changed; a note that stays is of no harm while its node is
-	 * announced. */
-	if (!note_first && leave == 0 && drains->root != NULL && drains_write(drains, file_sd) != 0)
-		(void)say(0,
-			  "that was the note of drained nodes only, and it still has this one, "
-			  "which does no harm while the node is announced: %s is as it was to be. "
-			  "When that is mended, announcing the node again removes it",
-			  file_sd->path);
-	json_object_set_new(told, "file", json_string(file_sd->path));
-	json_object_set_new(told, "changed", json_boolean(file_sd->changed));
-	return leave;
-}
-
-/* Its nodes come from that file; where another one's do, nothing is to be done. */
-static bool reads_it(const struct peer *peer, const void *path)
-{
-	const char *source = answer_text(json_object_get(peer->answer, "status"), "source");
-	char *real = strncmp(source, "file:/", 6) == 0 ? realpath(source + 5, NULL) : NULL;
-	/* Where a relative one leads, only it knows. */
-	bool same = real != NULL ? strcmp(real, path) == 0 : strncmp(source, "file:", 5) == 0;
-
-	free(real);
-	return same;
-}
-
-/* The file is followed by those that read it; to ask them hurries them up where there is nothing to
- * follow it by. */
-static void hurry(const char *path, const char *words)
-{
-	struct processes processes;
-
-	if (processes_look(&processes, options_control(), NULL) < 0)
-		return;
-	if (processes_ask(&processes, json_pack("{s:s}", "do", "status"), PROCESSES_TIMEOUT) == 0) {
-		processes_keep(&processes, reads_it, path);
-		(void)processes_ask(&processes, request_new(false, false, words, 0),
-				    PROCESSES_TIMEOUT);
-	}
-	processes_free(&processes);
-}
-
-int edit_wait(const struct barrier *what, const char *verb, json_t *told)
-{
-	char words[300];
-
-	snprintf(words, sizeof(words), "safestart %s %.255s", verb, what->node);
-	hurry(answer_text(told, "file"), words);
-	return barrier_wait(what, common.json ? told : NULL);
-}
-
-int edit_tell(json_t *told, int leave)
-{
-	if (common.json && json_object_get(told, "changed") != NULL)
-		return print_json(told, leave);
-	json_decref(told);
-	return leave;
-}
-
-bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict,
-		int *leave)
-{
-	const char *path = file_sd_path(given);
-	char why[512] = "out of memory";
-
-	*leave = path == NULL ? LEAVE_USAGE : file_sd_open(file_sd, path, true);
-	if (*leave != 0)
-		return false;
-	if (drains_read(drains, file_sd->path, why, sizeof(why)) < 0) {
-		*leave = say(strict ? LEAVE_FAILED : 0,
-			     "the note of drained nodes can't be read, and is left as it is: %s",
-			     why);
-		if (strict)
-			file_sd_close(file_sd);
-	}
-	return *leave == 0;
-}
 
 /* ---- announce ---- */
 
@@ -199,16 +111,17 @@ static int check_labels(void)
 	for (size_t i = 0; i < labels.count; i++) {
 		const char *equals = strchr(labels.at[i], '=');
 		if (equals == NULL || equals == labels.at[i])
-			return say(LEAVE_USAGE,
-				   "--label: \"%s\" is not a name and a value, such as zone=a",
-				   labels.at[i]);
+			return report(EXIT_USAGE,
+				      "--label: \"%s\" is not a name and a value, such as zone=a",
+				      labels.at[i]);
 		if (strncmp(labels.at[i], "id=", 3) == 0 ||
 		    strncmp(labels.at[i], "incarnation=", 12) == 0)
-			return say(LEAVE_USAGE, "--label: the id is the first argument, and an "
-						"incarnation is given with --incarnation");
+			return report(EXIT_USAGE, "--label: the id is the first argument, and an "
+						  "incarnation is given with --incarnation");
 	}
 	if (incarnation != NULL && no_incarnation)
-		return say(LEAVE_USAGE, "--incarnation and --no-incarnation contradict each other");
+		return report(EXIT_USAGE,
+			      "--incarnation and --no-incarnation contradict each other");
 	return 0;
 }
 
@@ -222,8 +135,8 @@ static int check_group(const json_t *group)
 	free(text);
 	json_decref(document);
 	return result == 0 ? 0
-			   : say(LEAVE_USAGE,
-				 "the servers would not take it: %s; nothing was changed", why);
+			   : report(EXIT_USAGE,
+				    "the servers would not take it: %s; nothing was changed", why);
 }
 
 static const struct option_row announce_options[] = {
@@ -241,68 +154,67 @@ static const struct option_row announce_options[] = {
 	OPTION_END,
 };
 
-static void say_announced(const struct file_sd *file_sd, const char *id, const char *address)
+static void print_announced(const struct file_sd *file_sd, const char *id, const char *address)
 {
-	words_print(id);
+	text_print(id);
 	if (!file_sd->changed)
 		printf(" is announced so already; nothing was changed in ");
 	else
 		printf(" is announced at %s%s%s in ", address,
 		       incarnation != NULL ? ", incarnation " : "",
 		       incarnation != NULL ? incarnation : "");
-	words_print(file_sd->path);
+	text_print(file_sd->path);
 	putchar('\n');
 }
 
-static int announce(const char *id, const char *address, json_t *told)
+static int announce(const char *id, const char *address, json_t *result)
 {
 	struct file_sd file_sd;
 	struct drains drains;
-	int leave;
+	int code;
 
-	if (!edit_begin(&file_sd, &drains, file, false, &leave))
-		return leave;
+	if (!edit_begin(&file_sd, &drains, file, false, &code))
+		return code;
 	json_t *group = wanted_group(&file_sd, &drains, id, address);
-	leave = group == NULL
-			? say(LEAVE_FAILED,
-			      "out of memory, or something given is not UTF-8; nothing was changed")
-			: check_group(group);
-	if (leave == 0 && !file_sd_put(&file_sd, id, group))
-		leave = say(LEAVE_FAILED, "out of memory");
+	code = group == NULL ? report(EXIT_FAILED, "out of memory, or something given is not "
+						   "UTF-8; nothing was changed")
+			     : check_group(group);
+	if (code == 0 && !file_sd_put(&file_sd, id, group))
+		code = report(EXIT_FAILED, "out of memory");
 	const char *its =
 		json_string_value(json_object_get(json_object_get(group, "labels"), "incarnation"));
 	if (its != NULL)
-		json_object_set_new(told, "incarnation", json_string(its));
-	if (leave == 0 && drains.root != NULL)
-		drains_end(&drains, id);
-	if (leave == 0)
-		leave = edit_finish(&file_sd, &drains, false, told);
-	if (leave == 0 && !common.json)
-		say_announced(&file_sd, id, address);
+		json_object_set_new(result, "incarnation", json_string(its));
+	if (code == 0 && drains.root != NULL)
+		drains_remove(&drains, id);
+	if (code == 0)
+		code = edit_finish(&file_sd, &drains, false, result);
+	if (code == 0 && !common.json)
+		print_announced(&file_sd, id, address);
 	json_decref(group);
 	drains_free(&drains);
 	file_sd_close(&file_sd);
-	return leave;
+	return code;
 }
 
 static int announce_main(int argc, char **argv)
 {
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_announce, argc, argv, 2, 2, &first, &leave) ||
-	    (leave = check_labels()) != 0)
-		return leave;
+	if (!options_parse(&verb_announce, argc, argv, 2, 2, &first, &code) ||
+	    (code = check_labels()) != 0)
+		return code;
 	if (incarnation == NULL && !no_incarnation)
 		incarnation = fresh_incarnation();
-	json_t *told = json_pack("{s:s,s:s}", "id", argv[first], "address", argv[first + 1]);
-	if (told == NULL)
-		return say(LEAVE_USAGE, "an id and an address have to be UTF-8");
-	leave = announce(argv[first], argv[first + 1], told);
+	json_t *result = json_pack("{s:s,s:s}", "id", argv[first], "address", argv[first + 1]);
+	if (result == NULL)
+		return report(EXIT_USAGE, "an id and an address have to be UTF-8");
+	code = announce(argv[first], argv[first + 1], result);
 	barrier.node = argv[first];
 	barrier.incarnation = incarnation;
-	if (leave == 0 && wait)
-		leave = edit_wait(&barrier, "announce", told);
-	return edit_tell(told, leave);
+	if (code == 0 && wait)
+		code = edit_wait(&barrier, "announce", result);
+	return edit_print_result(result, code);
 }
 
 const struct verb verb_announce = {
@@ -348,46 +260,46 @@ static const struct option_row withdraw_options[] = {
 	OPTION_END,
 };
 
-static int withdraw(const char *id, json_t *told)
+static int withdraw(const char *id, json_t *result)
 {
 	struct file_sd file_sd;
 	struct drains drains;
 	struct file_sd_entry entry = {0};
-	int leave;
+	int code;
 
-	if (!edit_begin(&file_sd, &drains, file, false, &leave))
-		return leave;
-	leave = file_sd_remove(&file_sd, id) ? edit_finish(&file_sd, &drains, false, told)
-					     : say(LEAVE_FAILED, "out of memory");
-	if (leave == 0 && file_sd.changed && !file_sd_next(&file_sd, &entry))
-		(void)say(0, "no node is announced any more: the servers refuse an empty set, "
-			     "unless they are set up with allow_empty=yes");
-	if (leave == 0 && !common.json) {
-		words_print(id);
+	if (!edit_begin(&file_sd, &drains, file, false, &code))
+		return code;
+	code = file_sd_remove(&file_sd, id) ? edit_finish(&file_sd, &drains, false, result)
+					    : report(EXIT_FAILED, "out of memory");
+	if (code == 0 && file_sd.changed && !file_sd_next(&file_sd, &entry))
+		(void)report(0, "no node is announced any more: the servers refuse an empty set, "
+				"unless they are set up with allow_empty=yes");
+	if (code == 0 && !common.json) {
+		text_print(id);
 		printf(file_sd.changed ? " is withdrawn from " : " is not in ");
-		words_print(file_sd.path);
+		text_print(file_sd.path);
 		puts(file_sd.changed ? "" : "; nothing was changed");
 	}
 	drains_free(&drains);
 	file_sd_close(&file_sd);
-	return leave;
+	return code;
 }
 
 static int withdraw_main(int argc, char **argv)
 {
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_withdraw, argc, argv, 1, 1, &first, &leave))
-		return leave;
-	json_t *told = json_pack("{s:s}", "id", argv[first]);
-	if (told == NULL)
-		return say(LEAVE_USAGE, "an id has to be UTF-8");
-	leave = withdraw(argv[first], told);
+	if (!options_parse(&verb_withdraw, argc, argv, 1, 1, &first, &code))
+		return code;
+	json_t *result = json_pack("{s:s}", "id", argv[first]);
+	if (result == NULL)
+		return report(EXIT_USAGE, "an id has to be UTF-8");
+	code = withdraw(argv[first], result);
 	barrier.node = argv[first];
 	barrier.gone = true;
-	if (leave == 0 && wait)
-		leave = edit_wait(&barrier, "withdraw", told);
-	return edit_tell(told, leave);
+	if (code == 0 && wait)
+		code = edit_wait(&barrier, "withdraw", result);
+	return edit_print_result(result, code);
 }
 
 const struct verb verb_withdraw = {

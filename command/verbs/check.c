@@ -8,22 +8,26 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "files/file_sd.h"
 #include "files/position.h"
-#include "hosts/table.h"
+#include "verbs/verbs.h"
 
 /* What is to be said of a file. */
 struct verdict {
-	int leave;
+	int code;
 	char why[512];
 	struct place place; /* of what it is refused for; may be unknown */
-	bool unsaid;        /* `why` does not have it */
+	bool place_missing; /* `why` does not have it */
 	json_t *quarantined;
 	size_t left_out; /* how many entries; not all may have a row there */
 };
 
-static struct words settings;
+static struct option_list settings;
 static bool quiet;
 
 static const struct option_row options[] = {
@@ -83,8 +87,8 @@ static struct safestart_conf *make_conf(void)
 				    : -EINVAL;
 		if (error == 0)
 			continue;
-		(void)say(0, "--set %s: %s", settings.at[i],
-			  equals != NULL ? why : "it is KEY=VALUE, such as min_nodes=3");
+		(void)report(0, "--set %s: %s", settings.at[i],
+			     equals != NULL ? why : "it is KEY=VALUE, such as min_nodes=3");
 		safestart_conf_free(conf);
 		return NULL;
 	}
@@ -106,9 +110,9 @@ static json_t *find_quarantined(const char *text)
 	    safestart_open(&ss, conf, NULL, 0) < 0)
 		goto done;
 	if (safestart_nodes_replace(ss, text, NULL, NULL, 0) == 0) {
-		char *told = safestart_status_json(ss);
-		status = told != NULL ? json_loads(told, 0, NULL) : NULL;
-		safestart_free(told);
+		char *result = safestart_status_json(ss);
+		status = result != NULL ? json_loads(result, 0, NULL) : NULL;
+		safestart_free(result);
 		json_array_foreach(json_object_get(status, "nodes"), index, node) {
 			if (strcmp(json_string_value(json_object_get(node, "state")),
 				   "quarantined") == 0)
@@ -128,7 +132,7 @@ done:
 /* ---- Where it is ---- */
 
 /* Over the words and the number behind them. */
-static bool take(const char **at, const char *words, size_t *number)
+static bool parse_number(const char **at, const char *words, size_t *number)
 {
 	size_t length = strlen(words);
 	char *end;
@@ -148,12 +152,13 @@ static void place_refusal(struct verdict *verdict, const char *text)
 	size_t group, target = 0;
 	struct place place;
 
-	if (take(&at, "group ", &group)) {
-		(void)take(&at, ": target ", &target);
+	if (parse_number(&at, "group ", &group)) {
+		(void)parse_number(&at, ": target ", &target);
 		verdict->place = position_find(text, group, target);
-		verdict->unsaid = true;
+		verdict->place_missing = true;
 	} else if (strncmp(at, "the document ", 13) == 0 && line != NULL &&
-		   take(&line, "line ", &place.line) && take(&line, ", column ", &place.column)) {
+		   parse_number(&line, "line ", &place.line) &&
+		   parse_number(&line, ", column ", &place.column)) {
 		verdict->place = place;
 	}
 }
@@ -161,7 +166,7 @@ static void place_refusal(struct verdict *verdict, const char *text)
 /* What would be quarantined under one id. */
 struct fault {
 	const char *id;
-	json_t *told;
+	json_t *result;
 	struct file_sd_entry first;
 	/* Of the first entry that is wrong by itself; where each is fine and they differ: of the
 	 * first. */
@@ -185,9 +190,9 @@ static struct fault *list_faults(const json_t *quarantined)
 	if (faults == NULL)
 		return NULL;
 	for (size_t i = 0; i < count; i++) {
-		json_t *told = json_array_get(quarantined, i);
-		faults[i] = (struct fault){.id = json_string_value(json_object_get(told, "id")),
-					   .told = told};
+		json_t *result = json_array_get(quarantined, i);
+		faults[i] = (struct fault){.id = json_string_value(json_object_get(result, "id")),
+					   .result = result};
 	}
 	qsort(faults, count, sizeof(*faults), by_id);
 	for (size_t i = 1; i < count; i++) {
@@ -212,7 +217,7 @@ static bool is_wrong(const struct file_sd_entry *entry)
 	return wrong;
 }
 
-static void note(struct fault *fault, const struct file_sd_entry *entry, struct place place)
+static void add_entry(struct fault *fault, const struct file_sd_entry *entry, struct place place)
 {
 	if (fault->count++ == 0) {
 		fault->first = *entry;
@@ -228,7 +233,7 @@ static void note(struct fault *fault, const struct file_sd_entry *entry, struct 
 }
 
 /* Every entry whose id is one of a fault; the number of one without a usable id is its name. */
-static void note_entries(struct fault *faults, size_t count, const struct file_sd *file_sd)
+static void add_entries(struct fault *faults, size_t count, const struct file_sd *file_sd)
 {
 	struct position_walk walk = position_begin(file_sd->text);
 	struct file_sd_entry entry = {0};
@@ -236,8 +241,8 @@ static void note_entries(struct fault *faults, size_t count, const struct file_s
 
 	for (size_t number = 1; file_sd_next(file_sd, &entry); number++) {
 		struct place place =
-			position_onward(&walk, (size_t)(entry.in - file_sd->groups) + 1,
-					entry.target + 1);
+			position_advance(&walk, (size_t)(entry.in - file_sd->groups) + 1,
+					 entry.target + 1);
 		snprintf(name, sizeof(name), "entry %zu", number);
 		struct fault *fault = bsearch(&(struct fault){.id = entry.id}, faults, count,
 					      sizeof(*faults), by_id);
@@ -245,7 +250,7 @@ static void note_entries(struct fault *faults, size_t count, const struct file_s
 			fault == NULL && (fault = bsearch(&(struct fault){.id = name}, faults,
 							  count, sizeof(*faults), by_id)) != NULL;
 		if (fault != NULL && (!unnamed || is_wrong(&entry)))
-			note(fault, &entry, place);
+			add_entry(fault, &entry, place);
 	}
 }
 
@@ -258,16 +263,16 @@ static void place_quarantined(json_t *quarantined, char *text, size_t length)
 	char why[300];
 
 	if (file_sd_take(&file_sd, text, length, why, sizeof(why)) == 0 && faults != NULL)
-		note_entries(faults, json_array_size(quarantined), &file_sd);
+		add_entries(faults, json_array_size(quarantined), &file_sd);
 	for (size_t i = 0; faults != NULL && i < json_array_size(quarantined); i++) {
 		const struct fault *fault = &faults[i];
 		if (fault->place.line == 0 || fault->twice)
 			continue;
-		json_object_set_new(fault->told, "line",
+		json_object_set_new(fault->result, "line",
 				    json_integer((json_int_t)fault->place.line));
-		json_object_set_new(fault->told, "column",
+		json_object_set_new(fault->result, "column",
 				    json_integer((json_int_t)fault->place.column));
-		json_object_set_new(fault->told, "more",
+		json_object_set_new(fault->result, "more",
 				    json_integer((json_int_t)fault->count - 1));
 	}
 	file_sd_close(&file_sd);
@@ -276,7 +281,7 @@ static void place_quarantined(json_t *quarantined, char *text, size_t length)
 
 /* ---- Words ---- */
 
-static void tell_quarantined(const json_t *one)
+static void print_quarantined(const json_t *one)
 {
 	const json_t *line = json_object_get(one, "line"), *column = json_object_get(one, "column"),
 		     *more = json_object_get(one, "more");
@@ -290,70 +295,70 @@ static void tell_quarantined(const json_t *one)
 			       (long long)json_integer_value(more));
 		fputs(": ", stdout);
 	}
-	words_print(json_string_value(json_object_get(one, "id")));
+	text_print(json_string_value(json_object_get(one, "id")));
 	fputs(": ", stdout);
-	words_print(json_string_value(json_object_get(one, "why")));
+	text_print(json_string_value(json_object_get(one, "why")));
 	putchar('\n');
 }
 
-static void tell(const char *path, const struct verdict *verdict)
+static void print_verdict(const char *path, const struct verdict *verdict)
 {
 	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD),
 				 colour_on(COLOUR_WARN)};
-	int leave = verdict->leave;
+	int code = verdict->code;
 	size_t listed = json_array_size(verdict->quarantined), count = verdict->left_out, index;
 	const json_t *one;
 
-	if (leave == LEAVE_DONE && quiet)
+	if (code == EXIT_DONE && quiet)
 		return;
-	words_print(path);
+	text_print(path);
 	fputs(": ", stdout);
-	if (leave == LEAVE_DONE)
+	if (code == EXIT_DONE)
 		printf("%sfine%s\n", colours[0], colour_off());
-	if (leave == LEAVE_REFUSED || leave == LEAVE_FAILED) {
+	if (code == EXIT_REFUSED || code == EXIT_FAILED) {
 		printf("%s%s%s: ", colours[1],
-		       leave == LEAVE_FAILED ? "can't be read" : "would be refused", colour_off());
-		if (verdict->unsaid && verdict->place.line > 0)
+		       code == EXIT_FAILED ? "can't be read" : "would be refused", colour_off());
+		if (verdict->place_missing && verdict->place.line > 0)
 			printf("line %zu, column %zu: ", verdict->place.line,
 			       verdict->place.column);
-		words_print(verdict->why);
+		text_print(verdict->why);
 		putchar('\n');
 	}
-	if (leave == LEAVE_QUARANTINED)
+	if (code == EXIT_QUARANTINED)
 		printf("%swould be taken but for %zu entr%s%s\n", colours[2], count,
 		       count == 1 ? "y" : "ies", colour_off());
 	json_array_foreach(verdict->quarantined, index, one)
-		tell_quarantined(one);
-	if (leave == LEAVE_QUARANTINED && listed < count) {
+		print_quarantined(one);
+	if (code == EXIT_QUARANTINED && listed < count) {
 		printf("  %zu of them can't be told by id: ", count - listed);
-		words_print(verdict->why);
+		text_print(verdict->why);
 		putchar('\n');
 	}
 }
 
 static json_t *verdict_json(const char *path, const struct verdict *verdict)
 {
-	json_t *told = json_pack("{s:s,s:b,s:i,s:s,s:O}", "file", path, "ok",
-				 verdict->leave == LEAVE_DONE, "exit", verdict->leave, "why",
-				 verdict->why, "quarantined", verdict->quarantined);
+	json_t *result = json_pack("{s:s,s:b,s:i,s:s,s:O}", "file", path, "ok",
+				   verdict->code == EXIT_DONE, "exit", verdict->code, "why",
+				   verdict->why, "quarantined", verdict->quarantined);
 
 	if (verdict->place.line > 0) {
-		json_object_set_new(told, "line", json_integer((json_int_t)verdict->place.line));
-		json_object_set_new(told, "column",
+		json_object_set_new(result, "line", json_integer((json_int_t)verdict->place.line));
+		json_object_set_new(result, "column",
 				    json_integer((json_int_t)verdict->place.column));
 	}
-	return told;
+	return result;
 }
 
 /* ---- The verb ---- */
 
 /* Takes the text. */
-static void summary_text(struct verdict *verdict, const struct safestart_conf *conf, char *text,
-			 size_t length)
+static void check_text(struct verdict *verdict, const struct safestart_conf *conf, char *text,
+		       size_t length)
 {
 	int result = safestart_check(conf, text, verdict->why, sizeof(verdict->why));
 
-	verdict->leave = result == 0 ? LEAVE_DONE : result > 0 ? LEAVE_QUARANTINED : LEAVE_REFUSED;
+	verdict->code = result == 0 ? EXIT_DONE : result > 0 ? EXIT_QUARANTINED : EXIT_REFUSED;
 	verdict->left_out = result > 0 ? (size_t)result : 0;
 	if (result < 0)
 		place_refusal(verdict, text);
@@ -367,48 +372,48 @@ static void summary_text(struct verdict *verdict, const struct safestart_conf *c
 		free(text);
 }
 
-static int check(const struct safestart_conf *conf, const char *path, json_t *told)
+static int check_file(const struct safestart_conf *conf, const char *path, json_t *result)
 {
 	struct verdict verdict = {.quarantined = json_array()};
 	size_t length;
 	char *text = read_file(path, &length);
 
 	if (text == NULL) {
-		verdict.leave = LEAVE_FAILED;
+		verdict.code = EXIT_FAILED;
 		snprintf(verdict.why, sizeof(verdict.why), "%s", safestart_strerror(errno));
 	} else if (strlen(text) != length) {
-		verdict.leave = LEAVE_REFUSED;
+		verdict.code = EXIT_REFUSED;
 		snprintf(verdict.why, sizeof(verdict.why),
 			 "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
 		free(text);
 	} else {
-		summary_text(&verdict, conf, text, length);
+		check_text(&verdict, conf, text, length);
 	}
 	if (!common.json)
-		tell(path, &verdict);
-	else if (json_array_append_new(told, verdict_json(path, &verdict)) < 0)
-		verdict.leave = say(LEAVE_FAILED, "out of memory");
+		print_verdict(path, &verdict);
+	else if (json_array_append_new(result, verdict_json(path, &verdict)) < 0)
+		verdict.code = report(EXIT_FAILED, "out of memory");
 	json_decref(verdict.quarantined);
-	return verdict.leave;
+	return verdict.code;
 }
 
 static int check_main(int argc, char **argv)
 {
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_check, argc, argv, 1, 10000, &first, &leave))
-		return leave;
+	if (!options_parse(&verb_check, argc, argv, 1, 10000, &first, &code))
+		return code;
 	struct safestart_conf *conf = make_conf();
 	if (conf == NULL)
-		return LEAVE_USAGE;
-	json_t *told = json_array();
+		return EXIT_USAGE;
+	json_t *result = json_array();
 	for (int i = first; i < argc; i++)
-		leave = leave_worse(leave, check(conf, argv[i], told));
+		code = exit_code_worse(code, check_file(conf, argv[i], result));
 	safestart_conf_free(conf);
 	if (common.json)
-		return print_json(told, leave);
-	json_decref(told);
-	return leave;
+		return print_json(result, code);
+	json_decref(result);
+	return code;
 }
 
 const struct verb verb_check = {

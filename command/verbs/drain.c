@@ -7,23 +7,27 @@
 #include <string.h>
 #include <time.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
-#include "hosts/table.h"
 #include "verbs/edit.h"
+#include "verbs/verbs.h"
 
 static struct barrier barrier = {.timeout = BARRIER_TIMEOUT, .gone = true};
 static const char *file, *reason;
-static int64_t span;
+static int64_t duration;
 static unsigned min_available;
 static bool wait;
 
 static const struct option_row options[] = {
 	{"file", "FILE", OPTION_TEXT, &file,
 	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
-	{"for", "TIME", OPTION_DURATION, &span,
+	{"for", "TIME", OPTION_DURATION, &duration,
 	 "how long no alarm is to be raised, such as 30m; has to be given"},
 	{"reason", "TEXT", OPTION_TEXT, &reason, "why, for those who wonder; has to be given"},
 	{"min-available", "M", OPTION_COUNT, &min_available,
@@ -37,13 +41,13 @@ static const struct option_row options[] = {
 };
 
 /* "; riak-1 is not: api 4312: applied, not proven: …" */
-static void tell_lacking(const char *id, const json_t *lacking, char *words, size_t size)
+static void format_lacking(const char *id, const json_t *lacking, char *words, size_t size)
 {
 	const json_t *one = json_array_get(lacking, 0);
-	const char *process = answer_text(one, "process");
+	const char *process = member_text(one, "process");
 
-	snprintf(words, size, "; %.100s is not: %.60s%s%s: %.300s", id, answer_text(one, "name"),
-		 process[0] != '\0' ? " " : "", process, answer_text(one, "why"));
+	snprintf(words, size, "; %.100s is not: %.60s%s%s: %.300s", id, member_text(one, "name"),
+		 process[0] != '\0' ? " " : "", process, member_text(one, "why"));
 }
 
 /* How many, as far as it matters, are announced and in use on the whole roster, as safestart wait
@@ -62,10 +66,10 @@ static unsigned count_available(const struct file_sd *file_sd, const char *but,
 		if (strcmp(entry.id, but) == 0)
 			continue;
 		json_t *lacking = json_array();
-		if (barrier_judge(&one, roster, processes, lacking) == 0)
+		if (barrier_check(&one, roster, processes, lacking) == 0)
 			available++;
 		else if (words[0] == '\0')
-			tell_lacking(entry.id, lacking, words, size);
+			format_lacking(entry.id, lacking, words, size);
 		json_decref(lacking);
 	}
 	return available;
@@ -75,105 +79,109 @@ static int check_available(const struct file_sd *file_sd, const char *id)
 {
 	struct roster roster;
 	struct processes processes;
-	int leave = roster_read(&roster, &barrier.roster, options_control(), !barrier.no_roster);
+	int code = roster_read(&roster, &barrier.roster, options_control(), !barrier.no_roster);
 
-	if (leave == LEAVE_ROSTER && barrier.no_roster)
-		leave = 0;
-	if (leave == 0)
-		leave = processes_find(&processes, options_control(), NULL);
-	if (leave != 0) {
+	if (code == EXIT_ROSTER && barrier.no_roster)
+		code = 0;
+	if (code == 0)
+		code = processes_find(&processes, options_control(), NULL);
+	if (code != 0) {
 		roster_free(&roster);
-		return leave;
+		return code;
 	}
 	if (processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PROCESSES_TIMEOUT) < 0) {
-		leave = say(LEAVE_FAILED, "out of memory");
+		code = report(EXIT_FAILED, "out of memory");
 	} else {
 		char words[600];
 		unsigned available =
 			count_available(file_sd, id, &roster, &processes, words, sizeof(words));
 		if (available < min_available)
-			leave = say(LEAVE_REFUSED,
-				    "without %s only %u node%s would be available, and %u have to "
-				    "be; nothing was changed%s",
-				    id, available, available == 1 ? "" : "s", min_available, words);
+			code = report(EXIT_REFUSED,
+				      "without %s only %u node%s would be available, and %u have "
+				      "to "
+				      "be; nothing was changed%s",
+				      id, available, available == 1 ? "" : "s", min_available,
+				      words);
 	}
 	processes_free(&processes);
 	roster_free(&roster);
-	return leave;
+	return code;
 }
 
-static void say_drained(const struct file_sd *file_sd, const struct drains *drains, const char *id)
+static void print_drained(const struct file_sd *file_sd, const struct drains *drains,
+			  const char *id)
 {
-	words_print(id);
+	text_print(id);
 	fputs(file_sd->changed ? " is withdrawn from " : " was withdrawn already from ", stdout);
-	words_print(file_sd->path);
+	text_print(file_sd->path);
 	fputs(", no alarm before ", stdout);
-	words_print(json_string_value(json_object_get(drains_note(drains, id), "until")));
+	text_print(json_string_value(json_object_get(drains_note(drains, id), "until")));
 	printf("; it comes back with: safestart announce ");
-	words_print(id);
+	text_print(id);
 	const char *address =
 		json_string_value(json_object_get(drains_note(drains, id), "address"));
 	fputs(" ", stdout);
-	words_print(address != NULL ? address : "ADDRESS");
+	text_print(address != NULL ? address : "ADDRESS");
 	putchar('\n');
 }
 
 static int drain_locked(struct file_sd *file_sd, struct drains *drains, const char *id,
-			json_t *told)
+			json_t *result)
 {
 	struct file_sd_entry entry;
 	bool there = file_sd_find(file_sd, id, &entry);
 
 	if (!there && drains_note(drains, id) == NULL)
-		return say(LEAVE_FAILED,
-			   "there is no node \"%s\" in %s; safestart nodes lists those that are "
-			   "known",
-			   id, file_sd->path);
-	int leave = there && min_available > 0 ? check_available(file_sd, id) : 0;
-	if (leave != 0)
-		return leave;
-	if (!drains_set(drains, id, there ? &entry : NULL, time(NULL) + (time_t)(span / 1000000000),
-			reason) ||
+		return report(EXIT_FAILED,
+			      "there is no node \"%s\" in %s; safestart nodes lists those that are "
+			      "known",
+			      id, file_sd->path);
+	int code = there && min_available > 0 ? check_available(file_sd, id) : 0;
+	if (code != 0)
+		return code;
+	if (!drains_set(drains, id, there ? &entry : NULL,
+			time(NULL) + (time_t)(duration / 1000000000), reason) ||
 	    !file_sd_remove(file_sd, id))
-		return say(LEAVE_FAILED, "out of memory");
-	leave = edit_finish(file_sd, drains, true, told);
-	json_object_set(told, "until", json_object_get(drains_note(drains, id), "until"));
-	if (leave == 0 && !common.json)
-		say_drained(file_sd, drains, id);
-	return leave;
+		return report(EXIT_FAILED, "out of memory");
+	code = edit_finish(file_sd, drains, true, result);
+	json_object_set(result, "until", json_object_get(drains_note(drains, id), "until"));
+	if (code == 0 && !common.json)
+		print_drained(file_sd, drains, id);
+	return code;
 }
 
-static int drain(const char *id, json_t *told)
+static int drain(const char *id, json_t *result)
 {
 	struct file_sd file_sd;
 	struct drains drains;
-	int leave;
+	int code;
 
-	if (!edit_begin(&file_sd, &drains, file, true, &leave))
-		return leave;
-	leave = drain_locked(&file_sd, &drains, id, told);
+	if (!edit_begin(&file_sd, &drains, file, true, &code))
+		return code;
+	code = drain_locked(&file_sd, &drains, id, result);
 	drains_free(&drains);
 	file_sd_close(&file_sd);
-	return leave;
+	return code;
 }
 
 static int drain_main(int argc, char **argv)
 {
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_drain, argc, argv, 1, 1, &first, &leave))
-		return leave;
-	if (span <= 0 || reason == NULL || reason[0] == '\0')
-		return say(LEAVE_USAGE, "a drain needs an end and a reason, for those who find the "
-					"node missing: --for 30m --reason 'kernel update'");
-	json_t *told = json_pack("{s:s,s:s}", "id", argv[first], "reason", reason);
-	if (told == NULL)
-		return say(LEAVE_USAGE, "an id and a reason have to be UTF-8");
-	leave = drain(argv[first], told);
+	if (!options_parse(&verb_drain, argc, argv, 1, 1, &first, &code))
+		return code;
+	if (duration <= 0 || reason == NULL || reason[0] == '\0')
+		return report(EXIT_USAGE,
+			      "a drain needs an end and a reason, for those who find the "
+			      "node missing: --for 30m --reason 'kernel update'");
+	json_t *result = json_pack("{s:s,s:s}", "id", argv[first], "reason", reason);
+	if (result == NULL)
+		return report(EXIT_USAGE, "an id and a reason have to be UTF-8");
+	code = drain(argv[first], result);
 	barrier.node = argv[first];
-	if (leave == 0 && wait)
-		leave = edit_wait(&barrier, "drain", told);
-	return edit_tell(told, leave);
+	if (code == 0 && wait)
+		code = edit_wait(&barrier, "drain", result);
+	return edit_print_result(result, code);
 }
 
 const struct verb verb_drain = {

@@ -8,12 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "hosts/connection.h"
 #include "hosts/processes.h"
-#include "hosts/table.h"
+#include "verbs/verbs.h"
 
-#define LOOK_AGAIN_MS 1000 /* for processes that have come */
+#define LIST_AGAIN_MS 1000 /* for processes that have come */
 #define ANSWER_MS                                                                                 \
 	((int)(PROCESSES_TIMEOUT / 1000000)) /* --no-follow: whoever is not done and says nothing \
 						for so long does not answer */
@@ -29,11 +34,11 @@ static const struct option_row options[] = {
 
 struct listener {
 	char *file, *name, *process;
-	struct connection link;
-	bool heard; /* it said anything */
+	struct connection connection;
+	bool received; /* it said anything */
 	/* It said that it is closing, or --no-follow, that this is all; or it refused. */
 	bool ended;
-	char *said; /* the newest outcome's message */
+	char *last_message; /* the newest outcome's message */
 };
 
 struct listeners {
@@ -45,10 +50,10 @@ struct listeners {
 
 static enum colour colour_of(const json_t *event, const char *verdict)
 {
-	int level = (int)answer_number(event, "level");
+	int level = (int)member_number(event, "level");
 
 	if (verdict[0] == '\0')
-		return strcmp(answer_text(event, "event"), "log") != 0 ? COLOUR_FAINT
+		return strcmp(member_text(event, "event"), "log") != 0 ? COLOUR_FAINT
 		       : level <= 3                                    ? COLOUR_BAD
 		       : level == 4                                    ? COLOUR_WARN
 								       : COLOUR_PLAIN;
@@ -60,47 +65,48 @@ static enum colour colour_of(const json_t *event, const char *verdict)
 static void print_event(const struct listener *listener, const json_t *event)
 {
 	const json_t *outcome = json_object_get(event, "outcome");
-	const char *kind = answer_text(event, "event"), *at = answer_text(event, "at"),
-		   *verdict = answer_text(outcome, "verdict");
+	const char *kind = member_text(event, "event"), *at = member_text(event, "at"),
+		   *verdict = member_text(outcome, "verdict");
 
 	fputs(colour_on(COLOUR_FAINT), stdout);
-	words_print(at);
+	text_print(at);
 	fputs(colour_off(), stdout);
 	printf("%s", at[0] != '\0' ? " " : "");
-	words_print(answer_text(event, "name")[0] != '\0' ? answer_text(event, "name")
-							  : listener->name);
+	text_print(member_text(event, "name")[0] != '\0' ? member_text(event, "name")
+							 : listener->name);
 	printf(" %s %s", listener->process, colour_on(colour_of(event, verdict)));
 	if (strcmp(kind, "outcome") == 0)
-		words_print(answer_text(outcome, "message")[0] != '\0'
-				    ? answer_text(outcome, "message")
-				    : verdict);
+		text_print(member_text(outcome, "message")[0] != '\0'
+				   ? member_text(outcome, "message")
+				   : verdict);
 	else if (strcmp(kind, "log") == 0)
-		words_print(answer_text(event, "message"));
+		text_print(member_text(event, "message"));
 	else if (strcmp(kind, "lost") == 0)
 		printf("(%.0f lines are lost: this end was too slow)",
-		       answer_number(event, "count"));
+		       member_number(event, "count"));
 	else if (strcmp(kind, "end") == 0)
 		fputs("(it is closing)", stdout);
 	else
-		words_print(kind);
+		text_print(kind);
 	printf("%s\n", colour_off());
 }
 
 /* The library says each outcome in its log too, with which run it was: once is enough for people.
  */
-static bool was_said(struct listener *listener, const json_t *event)
+static bool is_repeated(struct listener *listener, const json_t *event)
 {
 	const json_t *outcome = json_object_get(event, "outcome");
-	const char *message = answer_text(event, "message");
+	const char *message = member_text(event, "message");
 
 	if (json_is_object(outcome)) {
-		free(listener->said);
-		listener->said = strdup(answer_text(outcome, "message"));
+		free(listener->last_message);
+		listener->last_message = strdup(member_text(outcome, "message"));
 		return false;
 	}
-	size_t length = strlen(message), said = listener->said != NULL ? strlen(listener->said) : 0;
-	return said > 0 && strncmp(message, "run ", 4) == 0 && length > said &&
-	       strcmp(message + length - said, listener->said) == 0;
+	size_t length = strlen(message),
+	       last_message = listener->last_message != NULL ? strlen(listener->last_message) : 0;
+	return last_message > 0 && strncmp(message, "run ", 4) == 0 && length > last_message &&
+	       strcmp(message + length - last_message, listener->last_message) == 0;
 }
 
 static bool take_line(char *line, size_t length, void *user_data)
@@ -108,18 +114,18 @@ static bool take_line(char *line, size_t length, void *user_data)
 	struct listener *listener = user_data;
 	json_t *event = json_loadb(line, length, 0, NULL);
 
-	listener->heard = true;
+	listener->received = true;
 	if (json_is_object(event)) {
-		bool end = strcmp(answer_text(event, "event"), "end") == 0;
+		bool end = strcmp(member_text(event, "event"), "end") == 0;
 		listener->ended |= end || json_is_false(json_object_get(event, "ok"));
 		if (end && no_follow)
 			; /* that is the answer's, and did not happen */
 		else if (common.json)
 			(void)print_json(json_incref(event), 0);
 		else if (json_is_false(json_object_get(event, "ok")))
-			(void)say(0, "%s %s: %s", listener->name, listener->process,
-				  answer_text(event, "message"));
-		else if (!was_said(listener, event))
+			(void)report(0, "%s %s: %s", listener->name, listener->process,
+				     member_text(event, "message"));
+		else if (!is_repeated(listener, event))
 			print_event(listener, event);
 	}
 	json_decref(event);
@@ -141,22 +147,23 @@ static void drop(struct listeners *listeners, size_t index)
 {
 	struct listener *listener = &listeners->at[index];
 
-	connection_close(&listener->link);
+	connection_close(&listener->connection);
 	free(listener->file);
 	free(listener->name);
 	free(listener->process);
-	free(listener->said);
+	free(listener->last_message);
 	*listener = listeners->at[--listeners->count];
 }
 
 /* Connect to those that are new. The first time it is said who can't be heard. */
-static void look(struct listeners *listeners, const char *directory, const char *name, bool first)
+static void connect_new(struct listeners *listeners, const char *directory, const char *name,
+			bool first)
 {
 	const char *line =
 		no_follow ? "{\"do\":\"events\",\"follow\":false}\n" : "{\"do\":\"events\"}\n";
 	struct processes processes;
 
-	if (processes_look(&processes, directory, name) < 0)
+	if (processes_list(&processes, directory, name) < 0)
 		return;
 	for (size_t i = 0; i < processes.count; i++) {
 		struct peer *peer = &processes.peers[i];
@@ -165,15 +172,15 @@ static void look(struct listeners *listeners, const char *directory, const char 
 				       .process = peer->process};
 		if (find(listeners, peer->file) != NULL)
 			continue;
-		int error = connection_open(&new.link, directory, peer->file, line);
+		int error = connection_open(&new.connection, directory, peer->file, line);
 		struct listener *at =
 			error == 0 ? realloc(listeners->at, (listeners->count + 1) * sizeof(*at))
 				   : NULL;
 		if (at == NULL) {
 			if (first && error < 0 && error != -ECONNREFUSED)
-				(void)say(0, "%s %s can't be heard: %s", peer->name, peer->process,
-					  safestart_strerror(error));
-			connection_close(&new.link);
+				(void)report(0, "%s %s can't be heard: %s", peer->name,
+					     peer->process, safestart_strerror(error));
+			connection_close(&new.connection);
 			continue;
 		}
 		listeners->at = at;
@@ -184,24 +191,25 @@ static void look(struct listeners *listeners, const char *directory, const char 
 }
 
 /* Returns how many lines or ends there were. */
-static int turn(struct listeners *listeners, int wait_ms)
+static int poll_once(struct listeners *listeners, int wait_ms)
 {
 	struct pollfd *polled = calloc(listeners->count + 1, sizeof(*polled));
 	int ready = 0;
 
 	for (size_t i = 0; polled != NULL && i < listeners->count; i++)
-		polled[i] = (struct pollfd){.fd = listeners->at[i].link.fd,
-					    .events = connection_wants(&listeners->at[i].link)};
+		polled[i] =
+			(struct pollfd){.fd = listeners->at[i].connection.fd,
+					.events = connection_events(&listeners->at[i].connection)};
 	if (polled != NULL)
 		ready = poll(polled, listeners->count, wait_ms);
 	/* From behind, for drop() moves the last one. */
 	for (size_t i = listeners->count; ready > 0 && i-- > 0;) {
 		struct listener *listener = &listeners->at[i];
 		if (polled[i].revents == 0 ||
-		    connection_turn(&listener->link, take_line, listener) == 0)
+		    connection_transfer(&listener->connection, take_line, listener) == 0)
 			continue;
 		if (!common.json && !listener->ended)
-			(void)say(0, "%s %s has gone", listener->name, listener->process);
+			(void)report(0, "%s %s has gone", listener->name, listener->process);
 		drop(listeners, i);
 	}
 	free(polled);
@@ -213,42 +221,42 @@ static int events_main(int argc, char **argv)
 {
 	struct listeners listeners = {0};
 	struct processes processes;
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_events, argc, argv, 0, 1, &first, &leave))
-		return leave;
+	if (!options_parse(&verb_events, argc, argv, 0, 1, &first, &code))
+		return code;
 	const char *name = first < argc ? argv[first] : NULL;
-	leave = processes_find(&processes, options_control(), name);
-	if (leave != 0)
-		return leave;
+	code = processes_find(&processes, options_control(), name);
+	if (code != 0)
+		return code;
 	processes_free(&processes);
-	look(&listeners, options_control(), name, true);
+	connect_new(&listeners, options_control(), name, true);
 	if (listeners.count == 0)
-		leave = say(LEAVE_FAILED, "nobody in %s can be heard; see safestart status",
-			    options_control());
-	for (int64_t looked = clock_now(); leave == 0 && !ferror(stdout);) {
-		if (turn(&listeners, no_follow ? ANSWER_MS : LOOK_AGAIN_MS) <= 0 && no_follow)
+		code = report(EXIT_FAILED, "nobody in %s can be heard; see safestart status",
+			      options_control());
+	for (int64_t listed_at = clock_now(); code == 0 && !ferror(stdout);) {
+		if (poll_once(&listeners, no_follow ? ANSWER_MS : LIST_AGAIN_MS) <= 0 && no_follow)
 			break;
 		if (no_follow && listeners.count == 0)
 			break;
-		if (!no_follow && clock_now() - looked >= LOOK_AGAIN_MS * INT64_C(1000000)) {
-			look(&listeners, options_control(), name, false);
-			looked = clock_now();
+		if (!no_follow && clock_now() - listed_at >= LIST_AGAIN_MS * INT64_C(1000000)) {
+			connect_new(&listeners, options_control(), name, false);
+			listed_at = clock_now();
 		}
 	}
 	/* A socket takes connections, whatever its process does. */
 	for (size_t i = 0; no_follow && i < listeners.count; i++) {
 		const struct listener *listener = &listeners.at[i];
-		(void)say(0,
-			  "%s was heard from %s %s for %d s: is it stopped? safestart status %s "
-			  "tells",
-			  listener->heard ? "nothing more" : "nothing", listener->name,
-			  listener->process, ANSWER_MS / 1000, listener->name);
+		(void)report(0,
+			     "%s was heard from %s %s for %d s: is it stopped? safestart status %s "
+			     "tells",
+			     listener->received ? "nothing more" : "nothing", listener->name,
+			     listener->process, ANSWER_MS / 1000, listener->name);
 	}
 	while (listeners.count > 0)
 		drop(&listeners, listeners.count - 1);
 	free(listeners.at);
-	return leave;
+	return code;
 }
 
 const struct verb verb_events = {

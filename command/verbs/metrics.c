@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
 #include "hosts/processes.h"
 #include "verbs/metrics.h"
+#include "verbs/verbs.h"
 
 struct family {
 	char *name;
@@ -112,7 +115,7 @@ static void take_text(struct exposition *exposition, const char *text, const cha
 }
 
 /* Of one that does not answer there are no other figures, and what is not there raises no alarm. */
-static void tell_whether_it_answers(struct exposition *exposition, const struct peer *peer)
+static void add_answers_metric(struct exposition *exposition, const struct peer *peer)
 {
 	char name[256], *text;
 	size_t length = 0;
@@ -141,9 +144,9 @@ void metrics_print(FILE *to, const struct processes *processes)
 	for (size_t i = 0; i < processes->count; i++) {
 		const struct peer *peer = &processes->peers[i];
 		if (peer->state != PEER_GONE)
-			tell_whether_it_answers(&exposition, peer);
+			add_answers_metric(&exposition, peer);
 		if (peer->state == PEER_ANSWERED)
-			take_text(&exposition, answer_text(peer->answer, "metrics"), peer->process);
+			take_text(&exposition, member_text(peer->answer, "metrics"), peer->process);
 	}
 	for (size_t i = 0; i < exposition.count; i++) {
 		struct family *its = &exposition.families[i];
@@ -167,27 +170,27 @@ static const struct option_row options[] = {
 static int metrics_main(int argc, char **argv)
 {
 	struct processes processes;
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_metrics, argc, argv, 0, 1, &first, &leave))
-		return leave;
-	leave = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
-	if (leave != 0)
-		return leave;
+	if (!options_parse(&verb_metrics, argc, argv, 0, 1, &first, &code))
+		return code;
+	code = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
+	if (code != 0)
+		return code;
 	bool fine = processes_ask(&processes, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
-	bool anybody = false;
+	bool any = false;
 	for (size_t i = 0; fine && i < processes.count; i++) {
 		const struct peer *peer = &processes.peers[i];
-		anybody |= peer->state != PEER_GONE;
+		any |= peer->state != PEER_GONE;
 		if (peer->state != PEER_ANSWERED && peer->state != PEER_GONE)
-			leave = say(LEAVE_FAILED, "%s %s: %s", peer->name, peer->process,
-				    peer->why);
+			code = report(EXIT_FAILED, "%s %s: %s", peer->name, peer->process,
+				      peer->why);
 	}
-	if (fine && !anybody)
-		leave = say(LEAVE_FAILED, "nobody is there any more; are the servers running?");
+	if (fine && !any)
+		code = report(EXIT_FAILED, "nobody is there any more; are the servers running?");
 	metrics_print(stdout, &processes);
 	processes_free(&processes);
-	return fine ? leave : say(LEAVE_FAILED, "out of memory");
+	return fine ? code : report(EXIT_FAILED, "out of memory");
 }
 
 const struct verb verb_metrics = {

@@ -10,13 +10,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "hosts/probe.h"
 #include "hosts/processes.h"
-#include "hosts/table.h"
 #include "verbs/monitor.h"
+#include "verbs/verbs.h"
 
 static const char *inventory, *file, *metrics_file;
 static int64_t after = -1, interval = INT64_C(10000000000), timeout = INT64_C(2000000000);
@@ -75,16 +79,17 @@ static json_t *read_nodes(const char *path, char **real)
 	int usable = safestart_check(NULL, file_sd.text, why, sizeof(why));
 	/* What can't be probed never answers, and so is no alarm. */
 	if (usable > 0 || usable == -EINVAL)
-		(void)say(0,
-			  "not all of %s can be used, and nobody would be told of what can't: %s; "
-			  "safestart check %s names all",
-			  path, why, path);
+		(void)report(0,
+			     "not all of %s can be used, and nobody would be told of what can't: "
+			     "%s; "
+			     "safestart check %s names all",
+			     path, why, path);
 	json_t *nodes = json_object();
 	int failed = nodes == NULL;
 	while (file_sd_next(&file_sd, &entry))
 		failed |= json_object_set_new(nodes, entry.id, json_string(entry.address));
 	if (failed != 0) { /* all of them, or none: one that is left out would never be looked at */
-		(void)say(0, "%s can't be read: out of memory; it is when it changes", path);
+		(void)report(0, "%s can't be read: out of memory; it is when it changes", path);
 		json_decref(nodes);
 		nodes = NULL;
 	} else if (real != NULL) {
@@ -141,11 +146,13 @@ static void reread_drains(struct monitor *monitor)
 		drains_free(&monitor->drains);
 		monitor->drains = drains;
 	} else if (monitor->drains_fine) {
-		(void)say(0,
-			  "the note of drained nodes can't be read, and what it said before goes "
-			  "on, if anything: %s; put it right, or a node may seem forgotten that is "
-			  "away on purpose",
-			  why);
+		(void)report(0,
+			     "the note of drained nodes can't be read, and what it said before "
+			     "goes "
+			     "on, if anything: %s; put it right, or a node may seem forgotten that "
+			     "is "
+			     "away on purpose",
+			     why);
 	}
 	monitor->drains_fine = fine;
 }
@@ -169,7 +176,7 @@ static bool reread_announced(struct monitor *monitor)
 
 /* What is announced and not expected is not probed: a short inventory looks like a site where all
  * is well. */
-static void say_unexpected(const struct monitor *monitor)
+static void report_unexpected(const struct monitor *monitor)
 {
 	const char *id, *first = NULL;
 	json_t *address;
@@ -182,14 +189,14 @@ static void say_unexpected(const struct monitor *monitor)
 		count++;
 	}
 	if (count > 0)
-		(void)say(0,
-			  "%zu announced node%s, such as %s, %s not in the inventory %s: nobody "
-			  "would be told if %s did not answer",
-			  count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are", inventory,
-			  count == 1 ? "it" : "they");
+		(void)report(0,
+			     "%zu announced node%s, such as %s, %s not in the inventory %s: nobody "
+			     "would be told if %s did not answer",
+			     count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are",
+			     inventory, count == 1 ? "it" : "they");
 }
 
-static bool look_at_files(struct monitor *monitor)
+static bool reread_files(struct monitor *monitor)
 {
 	bool changed = reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL,
 			      &monitor->inventory_fine);
@@ -198,7 +205,7 @@ static bool look_at_files(struct monitor *monitor)
 	if (monitor->expected == NULL || monitor->announced == NULL)
 		return false;
 	if (changed)
-		say_unexpected(monitor);
+		report_unexpected(monitor);
 	if (changed || !monitor->watched)
 		monitor->watched = watch(monitor);
 	return monitor->watched;
@@ -208,23 +215,23 @@ static bool look_at_files(struct monitor *monitor)
 
 static int finish(struct monitor *monitor)
 {
-	int leave = monitor->figures.unannounced > 0 ? LEAVE_UNANNOUNCED
-		    : monitor->figures.missing > 0   ? LEAVE_NOT_YET
-						     : LEAVE_DONE;
+	int code = monitor->figures.unannounced > 0 ? EXIT_UNANNOUNCED
+		   : monitor->figures.missing > 0   ? EXIT_NOT_YET
+						    : EXIT_DONE;
 
 	if (!once)
-		return LEAVE_DONE; /* it was told to stop */
+		return EXIT_DONE; /* it was told to stop */
 	if (common.json)
-		return print_json(monitor_json(monitor), leave);
+		return print_json(monitor_json(monitor), code);
 	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining\n",
 	       monitor->figures.expected, monitor->figures.reachable, monitor->figures.unannounced,
 	       monitor->figures.missing, monitor->figures.draining);
-	return leave;
+	return code;
 }
 
 /* A look takes a while where there are thousands: twice a second is enough, but whoever looks once
  * does not wait. */
-static bool wait_a_moment(struct monitor *monitor)
+static bool pause_or_probe(struct monitor *monitor)
 {
 	const struct timespec half = {.tv_nsec = 500000000};
 
@@ -234,28 +241,28 @@ static bool wait_a_moment(struct monitor *monitor)
 	return true;
 }
 
-static int go(struct monitor *monitor)
+static int run_loop(struct monitor *monitor)
 {
 	const int64_t second = INT64_C(1000000000),
 		      pause = interval < 5 * second ? interval : 5 * second;
 	int64_t first = 0, write_at = 0;
 
 	while (!stopping) {
-		bool all = wait_a_moment(monitor);
-		(void)look_at_files(monitor);
+		bool all = pause_or_probe(monitor);
+		(void)reread_files(monitor);
 		if (once && !all)
 			continue;
 		int64_t now = clock_now();
 		first = first != 0 ? first : now;
-		monitor_judge(monitor, now, time(NULL));
+		monitor_evaluate(monitor, now, time(NULL));
 		fflush(stdout);
 		bool last = once && now - first >= after;
 		if (metrics_file != NULL && (once ? last : now >= write_at)) {
-			int leave = monitor_write_metrics(monitor, metrics_file);
-			if (leave != 0 && (once || write_at == 0))
-				return leave; /* a path that never was right */
+			int code = monitor_write_metrics(monitor, metrics_file);
+			if (code != 0 && (once || write_at == 0))
+				return code; /* a path that never was right */
 			/* The same words every few seconds hide what matters. */
-			write_at = now + (leave == 0 ? pause : 60 * second);
+			write_at = now + (code == 0 ? pause : 60 * second);
 		}
 		if (last)
 			break;
@@ -267,19 +274,20 @@ static int monitor_main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 	struct monitor monitor = {.drains_fine = true};
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &leave))
-		return leave;
+	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &code))
+		return code;
 	if (inventory == NULL)
-		return say(LEAVE_USAGE, "which nodes are expected? Name the file_sd file of all of "
-					"them with --inventory");
+		return report(EXIT_USAGE,
+			      "which nodes are expected? Name the file_sd file of all of "
+			      "them with --inventory");
 	file = file_sd_path(file);
 	if (file == NULL)
-		return LEAVE_USAGE;
+		return EXIT_USAGE;
 	if (interval <= 0 || timeout <= 0 || max_inflight == 0 || max_inflight > 1000)
-		return say(LEAVE_USAGE, "--interval and --probe-timeout have to be more than 0, "
-					"and --max-inflight from 1 to 1000");
+		return report(EXIT_USAGE, "--interval and --probe-timeout have to be more than 0, "
+					  "and --max-inflight from 1 to 1000");
 	after = after >= 0 ? after : once ? 0 : INT64_C(120000000000);
 	monitor.after = after;
 	monitor.json = common.json;
@@ -287,18 +295,18 @@ static int monitor_main(int argc, char **argv)
 	monitor.file = file;
 	monitor.prober = prober_start(max_inflight, once && after == 0 ? 0 : interval, timeout);
 	if (monitor.prober == NULL)
-		return say(LEAVE_FAILED, "no thread could be started: %s",
-			   safestart_strerror(errno));
+		return report(EXIT_FAILED, "no thread could be started: %s",
+			      safestart_strerror(errno));
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	if (look_at_files(&monitor))
-		leave = go(&monitor);
+	if (reread_files(&monitor))
+		code = run_loop(&monitor);
 	else /* files that can't be read have been said */
-		leave = monitor.expected != NULL && monitor.announced != NULL
-				? say(LEAVE_FAILED, "out of memory")
-				: LEAVE_FAILED;
+		code = monitor.expected != NULL && monitor.announced != NULL
+			       ? report(EXIT_FAILED, "out of memory")
+			       : EXIT_FAILED;
 	monitor_end(&monitor);
-	return leave;
+	return code;
 }
 
 const struct verb verb_monitor = {

@@ -36,7 +36,7 @@ struct monitor {
 const char *monitor_address(const struct monitor *monitor, const char *id);
 
 /* `now`: CLOCK_MONOTONIC; `wall`: what drains go by. Says what begins and what ends. */
-void monitor_judge(struct monitor *monitor, int64_t now, time_t wall);
+void monitor_evaluate(struct monitor *monitor, int64_t now, time_t wall);
 
 json_t *monitor_json(const struct monitor *monitor);
 /* 0, or how the program ends. */

@@ -5,10 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "hosts/processes.h"
 #include "hosts/summary.h"
-#include "hosts/table.h"
+#include "verbs/verbs.h"
 
 #define COLUMNS_MAX 8 /* more processes than that are counted, not shown one by one */
 #define REASONS_MAX 20
@@ -33,7 +37,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(((const struct entry *)a)->id, ((const struct entry *)b)->id);
 }
 
-static bool gather(struct entries *entries, const struct peer *peers, size_t count)
+static bool collect_entries(struct entries *entries, const struct peer *peers, size_t count)
 {
 	const json_t *node;
 	size_t index, room = 0, kept = 0;
@@ -48,7 +52,7 @@ static bool gather(struct entries *entries, const struct peer *peers, size_t cou
 		const json_t *nodes = json_object_get(peers[i].answer, "nodes");
 		json_array_foreach(nodes, index, node)
 			entries->at[entries->count++] =
-				(struct entry){answer_text(node, "id"), node};
+				(struct entry){member_text(node, "id"), node};
 	}
 	qsort(entries->at, entries->count, sizeof(*entries->at), compare);
 	for (size_t i = 0; i < entries->count; i++) {
@@ -76,7 +80,7 @@ static struct column *make_columns(const struct peer *peers, size_t count)
 		json_t *nodes = json_object_get(peers[i].answer, "nodes");
 		columns[i] = (struct column){&peers[i], json_object()};
 		json_array_foreach(nodes, index, node)
-			json_object_set(columns[i].by_id, answer_text(node, "id"), node);
+			json_object_set(columns[i].by_id, member_text(node, "id"), node);
 	}
 	return columns;
 }
@@ -93,7 +97,7 @@ static const char *state_of(const struct column *column, const char *id)
 {
 	if (column->peer->state != PEER_ANSWERED)
 		return "?";
-	const char *state = answer_text(json_object_get(column->by_id, id), "state");
+	const char *state = member_text(json_object_get(column->by_id, id), "state");
 	return state[0] != '\0' ? state : "-";
 }
 
@@ -116,7 +120,7 @@ static enum colour colour_of(const char *state)
 
 /* ---- The table ---- */
 
-static void head(struct table *table, const struct column *columns, size_t count, bool counted)
+static void add_head(struct table *table, const struct column *columns, size_t count, bool counted)
 {
 	table_cell(table, COLOUR_HEAD, "NODE");
 	table_cell(table, COLOUR_HEAD, "ADDRESS");
@@ -170,8 +174,8 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 
 /* "2 × failing (4312, 4313), 197 × proven, 1 × applied (4400)": few are named. The worst gives the
  * colour. */
-static enum colour tell_states(const struct column *columns, size_t count, const char *id,
-			       char *words, size_t size)
+static enum colour format_states(const struct column *columns, size_t count, const char *id,
+				 char *words, size_t size)
 {
 	enum colour colour = COLOUR_PLAIN;
 	struct tally tallies[TALLIES] = {0};
@@ -202,17 +206,17 @@ static enum colour tell_states(const struct column *columns, size_t count, const
 	return colour;
 }
 
-static void fill(struct table *table, const struct entries *entries, const struct column *columns,
-		 size_t count, bool counted)
+static void add_rows(struct table *table, const struct entries *entries,
+		     const struct column *columns, size_t count, bool counted)
 {
 	char words[512];
 
-	head(table, columns, count, counted);
+	add_head(table, columns, count, counted);
 	for (size_t i = 0; i < entries->count; i++) {
 		const struct entry *entry = &entries->at[i];
-		const char *incarnation = answer_text(entry->node, "incarnation");
+		const char *incarnation = member_text(entry->node, "incarnation");
 		table_cell(table, COLOUR_PLAIN, "%s", entry->id);
-		table_cell(table, COLOUR_PLAIN, "%s", answer_text(entry->node, "address"));
+		table_cell(table, COLOUR_PLAIN, "%s", member_text(entry->node, "address"));
 		table_cell(table, COLOUR_FAINT, "%s", incarnation[0] != '\0' ? incarnation : "-");
 		for (size_t k = 0; !counted && k < count; k++) {
 			const char *state = state_of(&columns[k], entry->id);
@@ -220,7 +224,7 @@ static void fill(struct table *table, const struct entries *entries, const struc
 		}
 		if (counted) {
 			enum colour colour =
-				tell_states(columns, count, entry->id, words, sizeof(words));
+				format_states(columns, count, entry->id, words, sizeof(words));
 			table_cell(table, colour, "%s", words);
 		}
 	}
@@ -235,22 +239,22 @@ static bool is_troubled(const char *state)
 /* Why, where something is wrong. */
 static void print_reasons(const struct entries *entries, const struct column *columns, size_t count)
 {
-	size_t told = 0, more = 0;
+	size_t printed = 0, more = 0;
 
 	for (size_t i = 0; i < entries->count; i++) {
 		for (size_t k = 0; k < count; k++) {
 			const char *id = entries->at[i].id, *state = state_of(&columns[k], id);
 			if (!is_troubled(state))
 				continue;
-			if (told++ >= REASONS_MAX) {
+			if (printed++ >= REASONS_MAX) {
 				more++;
 				continue;
 			}
-			words_print(id);
+			text_print(id);
 			printf(" on %s: ", columns[k].peer->process);
-			words_print(state);
+			text_print(state);
 			fputs(": ", stdout);
-			words_print(answer_text(json_object_get(columns[k].by_id, id), "why"));
+			text_print(member_text(json_object_get(columns[k].by_id, id), "why"));
 			putchar('\n');
 		}
 	}
@@ -262,7 +266,7 @@ static void print_reasons(const struct entries *entries, const struct column *co
 
 static void print_line(const struct entries *entries, const struct column *columns, size_t count)
 {
-	size_t proven = 0, troubled = 0, answered = 0;
+	size_t proven = 0, with_trouble = 0, answered = 0;
 	const char *name = columns[0].peer->name, *example = "";
 
 	for (size_t k = 0; k < count; k++)
@@ -275,23 +279,23 @@ static void print_line(const struct entries *entries, const struct column *colum
 			bad |= is_troubled(state) || (strcmp(state, "-") == 0);
 		}
 		proven += all;
-		troubled += bad;
+		with_trouble += bad;
 		example = bad && example[0] == '\0' ? entries->at[i].id : example;
 	}
-	words_print(name);
+	text_print(name);
 	printf(": %zu node%s on %zu process%s; proven on all of them: %zu", entries->count,
 	       entries->count == 1 ? "" : "s", answered, answered == 1 ? "" : "es", proven);
-	if (troubled > 0) {
-		printf("; to be looked at: %zu, such as ", troubled);
-		words_print(example);
+	if (with_trouble > 0) {
+		printf("; to be looked at: %zu, such as ", with_trouble);
+		text_print(example);
 	}
 	putchar('\n');
 	for (size_t k = 0; k < count; k++) {
 		if (columns[k].peer->state == PEER_ANSWERED)
 			continue;
-		words_print(name);
+		text_print(name);
 		printf(" %s: ", columns[k].peer->process);
-		words_print(columns[k].peer->why);
+		text_print(columns[k].peer->why);
 		putchar('\n');
 	}
 }
@@ -304,17 +308,17 @@ static bool print_name(const struct peer *peers, size_t count)
 	size_t width = terminal_width();
 	bool counted = count > COLUMNS_MAX;
 
-	if (columns == NULL || !gather(&entries, peers, count)) {
+	if (columns == NULL || !collect_entries(&entries, peers, count)) {
 		free_columns(columns, count);
 		return false;
 	}
 	print_line(&entries, columns, count);
 	table_begin(&table, counted ? 4 : 3 + count);
-	fill(&table, &entries, columns, count, counted);
+	add_rows(&table, &entries, columns, count, counted);
 	if (!counted && width > 0 && table_width(&table) > width && count > 1) {
 		table_end(&table);
 		table_begin(&table, 4);
-		fill(&table, &entries, columns, count, true);
+		add_rows(&table, &entries, columns, count, true);
 	}
 	if (entries.count > 0)
 		table_print(&table);
@@ -327,7 +331,7 @@ static bool print_name(const struct peer *peers, size_t count)
 
 /* ---- The verb ---- */
 
-static int print_for_programs(const struct processes *processes, int leave)
+static int print_for_programs(const struct processes *processes, int code)
 {
 	json_t *answers = json_array();
 
@@ -344,13 +348,13 @@ static int print_for_programs(const struct processes *processes, int leave)
 	}
 	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "processes",
 				    answers),
-			  leave);
+			  code);
 }
 
 /* Quarantined somewhere, or somebody did not answer. */
-static int leave_by(const struct processes *processes)
+static int exit_code_of(const struct processes *processes)
 {
-	int leave = LEAVE_DONE;
+	int code = EXIT_DONE;
 	const json_t *node;
 	size_t index;
 
@@ -358,31 +362,31 @@ static int leave_by(const struct processes *processes)
 		const json_t *nodes = json_object_get(processes->peers[i].answer, "nodes");
 		if (processes->peers[i].state != PEER_ANSWERED &&
 		    processes->peers[i].state != PEER_GONE)
-			leave = leave_worse(leave, LEAVE_FAILED);
+			code = exit_code_worse(code, EXIT_FAILED);
 		json_array_foreach(nodes, index, node) {
-			if (strcmp(answer_text(node, "state"), "quarantined") == 0)
-				leave = leave_worse(leave, LEAVE_QUARANTINED);
+			if (strcmp(member_text(node, "state"), "quarantined") == 0)
+				code = exit_code_worse(code, EXIT_QUARANTINED);
 		}
 	}
-	return leave;
+	return code;
 }
 
 static int nodes_main(int argc, char **argv)
 {
 	struct processes processes;
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_nodes, argc, argv, 0, 1, &first, &leave))
-		return leave;
-	leave = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
-	if (leave != 0)
-		return leave;
+	if (!options_parse(&verb_nodes, argc, argv, 0, 1, &first, &code))
+		return code;
+	code = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
+	if (code != 0)
+		return code;
 	bool fine =
 		processes_ask(&processes, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option),
 			      timeout) == 0;
-	leave = leave_by(&processes);
+	code = exit_code_of(&processes);
 	if (fine && common.json) {
-		leave = print_for_programs(&processes, leave);
+		code = print_for_programs(&processes, code);
 	} else if (fine) {
 		for (size_t i = 0, count; fine && i < processes.count; i += count) {
 			count = summary_span(&processes, i);
@@ -392,7 +396,7 @@ static int nodes_main(int argc, char **argv)
 		}
 	}
 	processes_free(&processes);
-	return fine ? leave : say(LEAVE_FAILED, "out of memory");
+	return fine ? code : report(EXIT_FAILED, "out of memory");
 }
 
 static const struct option_row options[] = {

@@ -6,17 +6,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "hosts/processes.h"
-#include "hosts/table.h"
 #include "verbs/request.h"
+#include "verbs/verbs.h"
 
 static bool force, urgent, wait;
 static const char *reason;
 static int64_t timeout = INT64_C(60000000000);
 
 /* Who asks, for the log of those that are asked. */
-static void say_who(char *words, size_t size)
+static void format_user(char *words, size_t size)
 {
 	char buffer[4096];
 	struct passwd entry, *found = NULL;
@@ -32,7 +36,7 @@ json_t *request_new(bool forced, bool at_once, const char *why, int64_t wait_ns)
 	char who[128];
 
 	if (why == NULL)
-		say_who(who, sizeof(who));
+		format_user(who, sizeof(who));
 	json_t *request = json_pack("{s:s,s:s,s:b,s:b,s:b}", "do", "request", "reason",
 				    why != NULL ? why : who, "force", forced, "urgent", at_once,
 				    "wait", wait_ns > 0);
@@ -42,43 +46,43 @@ json_t *request_new(bool forced, bool at_once, const char *why, int64_t wait_ns)
 	return request;
 }
 
-static int leave_by(const struct peer *peer)
+static int exit_code_of(const struct peer *peer)
 {
 	const json_t *outcome = json_object_get(peer->answer, "outcome");
-	const char *verdict = answer_text(outcome, "verdict");
+	const char *verdict = member_text(outcome, "verdict");
 
 	if (peer->state == PEER_GONE)
-		return LEAVE_DONE; /* nobody has it to do */
+		return EXIT_DONE; /* nobody has it to do */
 	if (peer->state == PEER_SILENT)
-		return LEAVE_NOT_YET;
+		return EXIT_NOT_YET;
 	if (peer->state != PEER_ANSWERED)
-		return LEAVE_FAILED;
+		return EXIT_FAILED;
 	if (!wait || strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0)
-		return answer_number(outcome, "quarantined") > 0 ? LEAVE_QUARANTINED : LEAVE_DONE;
-	return strcmp(verdict, "pending") == 0   ? LEAVE_NOT_YET
-	       : strcmp(verdict, "refused") == 0 ? LEAVE_REFUSED
-						 : LEAVE_FAILED;
+		return member_number(outcome, "quarantined") > 0 ? EXIT_QUARANTINED : EXIT_DONE;
+	return strcmp(verdict, "pending") == 0   ? EXIT_NOT_YET
+	       : strcmp(verdict, "refused") == 0 ? EXIT_REFUSED
+						 : EXIT_FAILED;
 }
 
 static void print_peer(const struct peer *peer)
 {
 	const json_t *outcome = json_object_get(peer->answer, "outcome");
-	int leave = leave_by(peer);
+	int code = exit_code_of(peer);
 
-	fputs(colour_on(leave == LEAVE_DONE                                    ? COLOUR_GOOD
-			: leave == LEAVE_NOT_YET || leave == LEAVE_QUARANTINED ? COLOUR_WARN
-									       : COLOUR_BAD),
+	fputs(colour_on(code == EXIT_DONE                                  ? COLOUR_GOOD
+			: code == EXIT_NOT_YET || code == EXIT_QUARANTINED ? COLOUR_WARN
+									   : COLOUR_BAD),
 	      stdout);
-	words_print(peer->name);
+	text_print(peer->name);
 	printf(" %s:%s ", peer->process, colour_off());
 	if (peer->state != PEER_ANSWERED)
-		words_print(peer->why);
+		text_print(peer->why);
 	else if (json_is_object(outcome))
-		words_print(answer_text(outcome, "message")[0] != '\0'
-				    ? answer_text(outcome, "message")
-				    : answer_text(outcome, "verdict"));
+		text_print(member_text(outcome, "message")[0] != '\0'
+				   ? member_text(outcome, "message")
+				   : member_text(outcome, "verdict"));
 	else
-		printf("asked, ticket %.0f", answer_number(peer->answer, "ticket"));
+		printf("asked, ticket %.0f", member_number(peer->answer, "ticket"));
 	putchar('\n');
 }
 
@@ -88,11 +92,11 @@ static void print_next(const struct processes *processes)
 	for (size_t i = 0; i < processes->count; i++) {
 		const struct peer *peer = &processes->peers[i];
 		if (peer->state != PEER_ANSWERED ||
-		    strstr(answer_text(json_object_get(peer->answer, "outcome"), "message"),
+		    strstr(member_text(json_object_get(peer->answer, "outcome"), "message"),
 			   "SAFESTART_FORCE") == NULL)
 			continue;
 		fputs("Next, if that is meant: safestart request --force ", stdout);
-		words_print(peer->name);
+		text_print(peer->name);
 		putchar('\n');
 		return;
 	}
@@ -116,10 +120,10 @@ static int check_force(const struct processes *processes, const char *name)
 {
 	for (size_t i = 1; force && name == NULL && i < processes->count; i++) {
 		if (strcmp(processes->peers[0].name, processes->peers[i].name) != 0)
-			return say(LEAVE_USAGE,
-				   "--force needs a NAME here: there are %s and %s, and forcing "
-				   "lifts the guard rails of all it reaches",
-				   processes->peers[0].name, processes->peers[i].name);
+			return report(EXIT_USAGE,
+				      "--force needs a NAME here: there are %s and %s, and forcing "
+				      "lifts the guard rails of all it reaches",
+				      processes->peers[0].name, processes->peers[i].name);
 	}
 	return 0;
 }
@@ -138,17 +142,17 @@ static const struct option_row options[] = {
 
 static int request_main(int argc, char **argv)
 {
-	json_t *told = json_array();
+	json_t *result = json_array();
 	struct processes processes = {0};
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_request, argc, argv, 0, 1, &first, &leave))
+	if (!options_parse(&verb_request, argc, argv, 0, 1, &first, &code))
 		goto done;
 	const char *name = first < argc ? argv[first] : NULL;
-	leave = processes_find(&processes, options_control(), name);
-	if (leave == 0)
-		leave = check_force(&processes, name);
-	if (leave != 0)
+	code = processes_find(&processes, options_control(), name);
+	if (code == 0)
+		code = check_force(&processes, name);
+	if (code != 0)
 		goto done;
 	/* Theirs is the timeout of the answer; ours on top is for those that do not even answer. To
 	 * wait for no time at all is to wait, too: what is told is an outcome, if only that there
@@ -156,28 +160,29 @@ static int request_main(int argc, char **argv)
 	const int64_t patience = wait ? (timeout > 0 ? timeout : 1) : 0;
 	if (processes_ask(&processes, request_new(force, urgent, reason, patience),
 			  patience + PROCESSES_TIMEOUT) < 0) {
-		leave = say(LEAVE_FAILED, "out of memory");
+		code = report(EXIT_FAILED, "out of memory");
 		goto done;
 	}
-	bool anybody = false;
+	bool any = false;
 	for (size_t i = 0; i < processes.count; i++) {
-		anybody |= processes.peers[i].state != PEER_GONE;
-		leave = leave_worse(leave, leave_by(&processes.peers[i]));
+		any |= processes.peers[i].state != PEER_GONE;
+		code = exit_code_worse(code, exit_code_of(&processes.peers[i]));
 		if (common.json)
-			json_array_append_new(told, peer_json(&processes.peers[i]));
+			json_array_append_new(result, peer_json(&processes.peers[i]));
 		else
 			print_peer(&processes.peers[i]);
 	}
-	if (!anybody)
-		leave = say(LEAVE_FAILED, "nobody was there to be asked; are the servers running?");
+	if (!any)
+		code = report(EXIT_FAILED,
+			      "nobody was there to be asked; are the servers running?");
 	if (common.json)
-		leave = print_json(json_incref(told), leave);
+		code = print_json(json_incref(result), code);
 	else
 		print_next(&processes);
 done:
 	processes_free(&processes);
-	json_decref(told);
-	return leave;
+	json_decref(result);
+	return code;
 }
 
 const struct verb verb_request = {

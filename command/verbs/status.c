@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "hosts/processes.h"
 #include "hosts/roster.h"
 #include "hosts/summary.h"
-#include "hosts/table.h"
+#include "verbs/verbs.h"
 
 static const char *state_name(enum peer_state state)
 {
@@ -23,21 +27,21 @@ static const char *state_name(enum peer_state state)
 
 static void print_line(const char *name, const struct summary *summary)
 {
-	fputs(colour_on(summary->leave == LEAVE_DONE ? COLOUR_GOOD
-			: summary->leave == LEAVE_QUARANTINED || summary->leave == LEAVE_NOT_YET
+	fputs(colour_on(summary->code == EXIT_DONE ? COLOUR_GOOD
+			: summary->code == EXIT_QUARANTINED || summary->code == EXIT_NOT_YET
 				? COLOUR_WARN
 				: COLOUR_BAD),
 	      stdout);
-	words_print(name);
+	text_print(name);
 	fputs(":", stdout);
 	fputs(colour_off(), stdout);
 	putchar(' ');
-	words_print(summary->line != NULL ? summary->line : "(out of memory)");
+	text_print(summary->line != NULL ? summary->line : "(out of memory)");
 	if (summary->next[0] != '\0') {
 		size_t length = summary->line != NULL ? strlen(summary->line) : 0;
 		fputs(length > 0 && summary->line[length - 1] == '?' ? " Next: " : ". Next: ",
 		      stdout);
-		words_print(summary->next);
+		text_print(summary->next);
 		/* Nobody is to lose nodes for having done as he was told. */
 		if (strstr(summary->next, " --force ") != NULL)
 			fputs(", if that is meant", stdout);
@@ -46,7 +50,7 @@ static void print_line(const char *name, const struct summary *summary)
 }
 
 /* "10: 9 proven, 1 failing" */
-static void tell_nodes(const json_t *status, char *words, size_t size)
+static void format_nodes(const json_t *status, char *words, size_t size)
 {
 	static const char *const states[] = {"proven", "failing", "quarantined", "announced",
 					     "retired"};
@@ -71,24 +75,24 @@ static void print_peer(struct table *table, const struct peer *peer, const struc
 		peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
 	char words[400], nodes[128] = "";
 	enum trouble trouble = summary_peer(peer, summary, words, sizeof(words));
-	bool has_set = answer_number(status, "generation") > 0;
+	bool has_set = member_number(status, "generation") > 0;
 
 	if (status != NULL)
-		tell_nodes(status, nodes, sizeof(nodes));
+		format_nodes(status, nodes, sizeof(nodes));
 	table_cell(table, trouble == TROUBLE_GONE ? COLOUR_FAINT : COLOUR_PLAIN, "%s", peer->name);
 	table_cell(table, colours[trouble], "%s", peer->process);
 	table_cell(table,
-		   has_set && strcmp(answer_text(status, "digest"), summary->full) == 0
+		   has_set && strcmp(member_text(status, "digest"), summary->full) == 0
 			   ? COLOUR_GOOD
 			   : COLOUR_WARN,
-		   "%.*s", (int)summary->digits, has_set ? answer_text(status, "digest") : "-");
+		   "%.*s", (int)summary->digits, has_set ? member_text(status, "digest") : "-");
 	table_cell(table, COLOUR_PLAIN, "%s", nodes);
 	/* No harm before it is started anew. */
-	const char *keep = answer_text(json_object_get(status, "last_good"), "error");
+	const char *keep = member_text(json_object_get(status, "last_good"), "error");
 	table_cell(table,
 		   keep[0] != '\0' && trouble == TROUBLE_NONE ? COLOUR_WARN : colours[trouble],
 		   "%s%s%s%s", words[0] != '\0' ? words : "ok",
-		   status != NULL && !answer_bool(status, "serves", true) ? " (serves nobody)" : "",
+		   status != NULL && !member_bool(status, "serves", true) ? " (serves nobody)" : "",
 		   keep[0] != '\0' ? "; last_good is not up to date: " : "", keep);
 }
 
@@ -138,7 +142,7 @@ static int print_for_people(const struct processes *processes, const struct rost
 	const struct roster_row *absent;
 	struct summary summary;
 	struct table table;
-	int leave = LEAVE_DONE;
+	int code = EXIT_DONE;
 
 	table_begin(&table, 5);
 	for (size_t i = 0; i < 5; i++)
@@ -149,19 +153,19 @@ static int print_for_people(const struct processes *processes, const struct rost
 			  expected_of(roster, processes->peers[i].name));
 		print_line(processes->peers[i].name, &summary);
 		print_peers(&table, &processes->peers[i], count, &summary);
-		leave = leave_worse(leave, summary.leave);
+		code = exit_code_worse(code, summary.code);
 		summary_end(&summary);
 	}
 	for (size_t i = 0; (absent = next_absent(roster, processes, all, &i)) != NULL;) {
 		summarise(&summary, NULL, 0, absent->count);
 		print_line(absent->name, &summary);
-		leave = leave_worse(leave, summary.leave);
+		code = exit_code_worse(code, summary.code);
 		summary_end(&summary);
 	}
 	putchar('\n');
 	table_print(&table);
 	table_end(&table);
-	return leave;
+	return code;
 }
 
 /* ---- For programs ---- */
@@ -179,7 +183,7 @@ static json_t *peer_json(const struct peer *peer, const struct summary *summary)
 }
 
 static json_t *name_json(const char *called, const struct peer *peers, size_t count,
-			 unsigned expected, int *leave)
+			 unsigned expected, int *code)
 {
 	struct summary summary;
 	json_t *processes = json_array();
@@ -192,8 +196,8 @@ static json_t *name_json(const char *called, const struct peer *peers, size_t co
 				 summary.full, "on_it", (json_int_t)summary.on_it, "count",
 				 (json_int_t)summary.processes, "missing",
 				 (json_int_t)summary.missing, "nodes", (json_int_t)summary.nodes,
-				 "ok", summary.leave == LEAVE_DONE, "processes", processes);
-	*leave = leave_worse(*leave, summary.leave);
+				 "ok", summary.code == EXIT_DONE, "processes", processes);
+	*code = exit_code_worse(*code, summary.code);
 	summary_end(&summary);
 	return name;
 }
@@ -203,7 +207,7 @@ static int print_for_programs(const struct processes *processes, const struct ro
 {
 	const struct roster_row *absent;
 	json_t *names = json_array();
-	int leave = LEAVE_DONE;
+	int code = EXIT_DONE;
 
 	for (size_t i = 0, count; i < processes->count; i += count) {
 		count = summary_span(processes, i);
@@ -211,13 +215,13 @@ static int print_for_programs(const struct processes *processes, const struct ro
 				      name_json(processes->peers[i].name, &processes->peers[i],
 						count,
 						expected_of(roster, processes->peers[i].name),
-						&leave));
+						&code));
 	}
 	for (size_t i = 0; (absent = next_absent(roster, processes, all, &i)) != NULL;)
 		json_array_append_new(names,
-				      name_json(absent->name, NULL, 0, absent->count, &leave));
+				      name_json(absent->name, NULL, 0, absent->count, &code));
 	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "names", names),
-			  leave);
+			  code);
 }
 
 /* ---- The verb ---- */
@@ -235,25 +239,25 @@ static int status_main(int argc, char **argv)
 {
 	struct roster roster;
 	struct processes processes;
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_status, argc, argv, 0, 1, &first, &leave))
-		return leave;
-	leave = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
-	if (leave != 0)
-		return leave;
-	int without = roster_read(&roster, &(struct words){0}, options_control(), false);
+	if (!options_parse(&verb_status, argc, argv, 0, 1, &first, &code))
+		return code;
+	code = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
+	if (code != 0)
+		return code;
+	int without = roster_read(&roster, &(struct option_list){0}, options_control(), false);
 	if (processes_ask(&processes, json_pack("{s:s}", "do", "status"), timeout) < 0)
-		leave = say(LEAVE_FAILED, "out of memory");
+		code = report(EXIT_FAILED, "out of memory");
 	else if (common.json)
-		leave = print_for_programs(&processes, &roster, first == argc);
+		code = print_for_programs(&processes, &roster, first == argc);
 	else
-		leave = print_for_people(&processes, &roster, first == argc);
+		code = print_for_people(&processes, &roster, first == argc);
 	if (!common.json)
-		processes_sweep(&processes); /* they were shown */
+		processes_remove_stale(&processes); /* they were shown */
 	roster_free(&roster);
 	processes_free(&processes);
-	return without == 0 || without == LEAVE_ROSTER ? leave : leave_worse(leave, without);
+	return without == 0 || without == EXIT_ROSTER ? code : exit_code_worse(code, without);
 }
 
 const struct verb verb_status = {

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* verbs: the table of them; each is a file of its own. */
+#include "verbs/verbs.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
-#include "help.h"
+#include "base/help.h"
+#include "base/options.h"
+#include "base/report.h"
+#include "verbs/complete.h"
 
 const struct verb *const verbs[] = {&verb_status,   &verb_nodes,    &verb_events,
 				    &verb_metrics,  &verb_request,  &verb_wait,
@@ -21,7 +25,7 @@ const struct verb *verbs_find(const char *name)
 	return NULL;
 }
 
-int verbs_none(const char *name)
+int verbs_report_unknown(const char *name)
 {
 	const char *names[sizeof(verbs) / sizeof(verbs[0]) + 1];
 	size_t count = 0;
@@ -33,33 +37,41 @@ int verbs_none(const char *name)
 	names[count] = NULL;
 	const char *nearest = options_nearest(name, names);
 	if (nearest != NULL)
-		return say(LEAVE_USAGE, "there is no \"%s\"; did you mean safestart %s?", name,
-			   nearest);
-	return say(LEAVE_USAGE, "there is no \"%s\"; safestart help lists what there is", name);
+		return report(EXIT_USAGE, "there is no \"%s\"; did you mean safestart %s?", name,
+			      nearest);
+	return report(EXIT_USAGE, "there is no \"%s\"; safestart help lists what there is", name);
 }
 
 static int help_main(int argc, char **argv)
 {
-	int first, leave;
+	int first, code;
 
 	if (argc == 2 && strcmp(argv[1], "--man") == 0) { /* the build makes the page of it */
-		help_man(stdout);
-		return LEAVE_DONE;
+		help_man(verbs, stdout);
+		return EXIT_DONE;
 	}
-	if (!options_parse(&verb_help, argc, argv, 0, 1, &first, &leave))
-		return leave;
+	if (!options_parse(&verb_help, argc, argv, 0, 1, &first, &code))
+		return code;
 	if (first == argc) {
-		help_all(stdout);
-		return LEAVE_DONE;
+		help_all(verbs, stdout);
+		return EXIT_DONE;
 	}
 	const struct verb *verb = verbs_find(argv[first]);
 	if (verb == NULL || verb->help == NULL)
-		return verbs_none(argv[first]);
+		return verbs_report_unknown(argv[first]);
 	help_verb(verb, stdout);
-	return LEAVE_DONE;
+	return EXIT_DONE;
 }
 
 const struct verb verb_help = {.name = "help",
 			       .main = help_main,
 			       .help = "explain a verb, with examples",
 			       .arguments = "[VERB]"};
+
+static int complete_main(int argc, char **argv)
+{
+	complete(verbs, argc, argv);
+	return EXIT_DONE;
+}
+
+const struct verb verb_complete = {.name = "complete", .main = complete_main};

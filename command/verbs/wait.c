@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/report.h"
 #include "hosts/barrier.h"
+#include "verbs/verbs.h"
 
 static struct barrier barrier = {.timeout = BARRIER_TIMEOUT};
 static bool available;
@@ -24,23 +27,23 @@ static const struct option_row options[] = {
 
 static int wait_main(int argc, char **argv)
 {
-	int first, leave;
+	int first, code;
 
-	if (!options_parse(&verb_wait, argc, argv, 1, 1, &first, &leave))
-		return leave;
+	if (!options_parse(&verb_wait, argc, argv, 1, 1, &first, &code))
+		return code;
 	if (barrier.gone && (available || barrier.applied || barrier.incarnation != NULL))
-		return say(LEAVE_USAGE,
-			   "--gone goes with none of --available, --applied and --incarnation");
+		return report(EXIT_USAGE,
+			      "--gone goes with none of --available, --applied and --incarnation");
 	if (available && barrier.applied)
-		return say(LEAVE_USAGE, "--available and --applied contradict each other: "
-					"available is proven by a request, too");
+		return report(EXIT_USAGE, "--available and --applied contradict each other: "
+					  "available is proven by a request, too");
 	barrier.node = argv[first];
-	json_t *told = common.json ? json_pack("{s:s}", "node", barrier.node) : NULL;
-	leave = barrier_wait(&barrier, told);
-	if (told != NULL && json_object_size(told) > 1)
-		return print_json(told, leave);
-	json_decref(told);
-	return leave;
+	json_t *result = common.json ? json_pack("{s:s}", "node", barrier.node) : NULL;
+	code = barrier_wait(&barrier, result);
+	if (result != NULL && json_object_size(result) > 1)
+		return print_json(result, code);
+	json_decref(result);
+	return code;
 }
 
 const struct verb verb_wait = {

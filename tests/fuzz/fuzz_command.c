@@ -6,12 +6,12 @@
 #include <jansson.h>
 #include <locale.h>
 
-#include "command.h"
+#include "base/table.h"
+#include "base/text.h"
 #include "files/file_sd.h"
 #include "files/position.h"
 #include "fuzz.h"
 #include "hosts/summary.h"
-#include "hosts/table.h"
 #include "verbs/metrics.h"
 
 static char *text_of(const struct input *input)
@@ -184,8 +184,8 @@ static void try_answers(struct input *input)
 					       .why = "gone"};
 	}
 	summarise(&summary, peers, count, 3);
-	HOLD(summary.line != NULL && summary.on_it <= summary.processes && summary.leave >= 0 &&
-	     summary.leave <= 7);
+	HOLD(summary.line != NULL && summary.on_it <= summary.processes && summary.code >= 0 &&
+	     summary.code <= 7);
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = summary_peer(&peers[i], &summary, words, sizeof(words));
 		HOLD(trouble == TROUBLE_NONE || words[0] != '\0');
@@ -221,11 +221,11 @@ static void try_metrics(struct input *input)
 
 static void try_words(struct input *input)
 {
-	char *text = text_of(input), *clean = words_clean(text);
+	char *text = text_of(input), *clean = text_clean(text);
 
 	HOLD(clean != NULL);
 	HOLD(is_clean(clean));
-	HOLD(words_width(clean) <= 2 * strlen(clean));
+	HOLD(text_width(clean) <= 2 * strlen(clean));
 	free(clean);
 	free(text);
 }

@@ -1,69 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* options: what stands behind a verb on the command line, read by getopt_long() into where the
- * verb's rows say. */
+#include "base/options.h"
+
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
-#include "help.h"
-#include "hosts/table.h"
+#include "base/help.h"
+#include "base/report.h"
 
 #define OPTIONS_MAX 24
 
 struct common common;
-
-static const char *verb_name;
-
-void say_verb(const char *name)
-{
-	verb_name = name;
-}
-
-int say(int leave, const char *format, ...)
-{
-	va_list arguments;
-	char line[4096];
-
-	/* In one piece: many of us may write to the same terminal or file. */
-	int prefix = snprintf(line, sizeof(line), "safestart%s%s: ", verb_name != NULL ? " " : "",
-			      verb_name != NULL ? verb_name : "");
-	va_start(arguments, format);
-	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
-	va_end(arguments);
-	char *clean = words_clean(line); /* names of files and what others answer may be in it */
-	snprintf(line, sizeof(line), "%s\n", clean != NULL ? clean : "safestart: out of memory");
-	free(clean);
-	fputs(line, stderr);
-	return leave;
-}
-
-int leave_worse(int one, int other)
-{
-	static const int order[] = {LEAVE_DONE,        LEAVE_QUARANTINED, LEAVE_NOT_YET,
-				    LEAVE_UNANNOUNCED, LEAVE_ROSTER,      LEAVE_REFUSED,
-				    LEAVE_FAILED,      LEAVE_USAGE};
-	int worse = LEAVE_DONE;
-
-	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-		worse = order[i] == one || order[i] == other ? order[i] : worse;
-	return worse;
-}
-
-int print_json(json_t *json, int leave)
-{
-	char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-
-	json_decref(json);
-	if (text == NULL)
-		return say(LEAVE_FAILED, "out of memory");
-	puts(text);
-	free(text);
-	return leave;
-}
 
 const char *options_control(void)
 {
@@ -77,7 +26,7 @@ const char *options_control(void)
 }
 
 /* How many letters have to change to get from one to the other; both are short. */
-static size_t distance(const char *a, const char *b)
+static size_t edit_distance(const char *a, const char *b)
 {
 	size_t row[33], length = strnlen(b, 32);
 
@@ -102,7 +51,7 @@ const char *options_nearest(const char *word, const char *const *words)
 	const char *nearest = NULL;
 
 	for (; *words != NULL; words++) {
-		size_t away = distance(word, *words);
+		size_t away = edit_distance(word, *words);
 		if (away < least) {
 			least = away;
 			nearest = *words;
@@ -142,7 +91,7 @@ int options_duration(const char *text, int64_t *ns)
 	return -EINVAL;
 }
 
-static bool take_count(const char *text, unsigned *to)
+static bool parse_count(const char *text, unsigned *to)
 {
 	size_t digits = strspn(text, "0123456789");
 
@@ -153,7 +102,7 @@ static bool take_count(const char *text, unsigned *to)
 }
 
 /* Lives as long as the program. */
-static bool take_word(struct words *words, const char *text)
+static bool append_word(struct option_list *words, const char *text)
 {
 	const char **at = realloc(words->at, (words->count + 1) * sizeof(*at));
 
@@ -165,62 +114,63 @@ static bool take_word(struct words *words, const char *text)
 }
 
 /* 0, or how the program ends. */
-static int take(const struct option_row *row, const char *text)
+static int set_option(const struct option_row *row, const char *text)
 {
 	switch (row->kind) {
 	case OPTION_FLAG: *(bool *)row->to = true; break;
 	case OPTION_TEXT: *(const char **)row->to = text; break;
 	case OPTION_DURATION:
 		if (options_duration(text, row->to) < 0)
-			return say(LEAVE_USAGE,
-				   "--%s: \"%s\" is not a duration; write a whole number and ns, "
-				   "us, ms, s, m or h, such as 90s",
-				   row->name, text);
+			return report(EXIT_USAGE,
+				      "--%s: \"%s\" is not a duration; write a whole number and "
+				      "ns, "
+				      "us, ms, s, m or h, such as 90s",
+				      row->name, text);
 		break;
 	case OPTION_COUNT:
-		if (!take_count(text, row->to))
-			return say(LEAVE_USAGE, "--%s: \"%s\" is not a whole number", row->name,
-				   text);
+		if (!parse_count(text, row->to))
+			return report(EXIT_USAGE, "--%s: \"%s\" is not a whole number", row->name,
+				      text);
 		break;
 	case OPTION_LIST:
-		if (!take_word(row->to, text))
-			return say(LEAVE_FAILED, "out of memory");
+		if (!append_word(row->to, text))
+			return report(EXIT_FAILED, "out of memory");
 		break;
 	}
 	return 0;
 }
 
 /* getopt_long() has seen an option it does not know, or one without its argument. */
-static int wrong_option(const struct verb *verb, const char *given, const struct option *options,
-			int what)
+static int report_wrong_option(const struct verb *verb, const char *given,
+			       const struct option *options, int what)
 {
 	const char *names[OPTIONS_MAX + 1], *nearest;
 	char word[64];
 	size_t count = 0;
 
 	if (what == ':')
-		return say(LEAVE_USAGE, "%s needs a value; see safestart help %s", given,
-			   verb->name);
+		return report(EXIT_USAGE, "%s needs a value; see safestart help %s", given,
+			      verb->name);
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(given + strspn(given, "-"), "="),
 		 given + strspn(given, "-"));
 	for (; options[count].name != NULL; count++) {
 		names[count] = options[count].name;
 		if (strncmp(given, "--", 2) == 0 && strcmp(word, names[count]) == 0)
-			return say(LEAVE_USAGE, "--%s takes no value", word);
+			return report(EXIT_USAGE, "--%s takes no value", word);
 	}
 	names[count] = NULL;
 	nearest = options_nearest(word, names);
 	if (nearest != NULL)
-		return say(LEAVE_USAGE,
-			   "there is no option %s; did you mean --%s? See safestart help %s", given,
-			   nearest, verb->name);
-	return say(LEAVE_USAGE, "there is no option %s; safestart help %s lists them", given,
-		   verb->name);
+		return report(EXIT_USAGE,
+			      "there is no option %s; did you mean --%s? See safestart help %s",
+			      given, nearest, verb->name);
+	return report(EXIT_USAGE, "there is no option %s; safestart help %s lists them", given,
+		      verb->name);
 }
 
 /* The word that getopt_long() stumbled over. Of -json it has read the j, and is still in the word.
  */
-static const char *stumbled(int argc, char **argv)
+static const char *failed_word(int argc, char **argv)
 {
 	bool inside = optopt != 0 && optind < argc && argv[optind][0] == '-' &&
 		      argv[optind][1] == optopt && argv[optind][2] != '\0';
@@ -229,7 +179,7 @@ static const char *stumbled(int argc, char **argv)
 }
 
 bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first,
-		   int *leave)
+		   int *code)
 {
 	struct option options[OPTIONS_MAX + 1] = {{"help", no_argument, NULL, 'h'}};
 	int index = 0, count = 1, what;
@@ -242,28 +192,28 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 					NULL, 'o'};
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
-	*leave = LEAVE_USAGE;
+	*code = EXIT_USAGE;
 	/* No other thread is there. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((what = getopt_long(argc, argv, ":h", options, &index)) != -1) {
 		if (what == 'h') {
 			help_verb(verb, stdout);
-			*leave = LEAVE_DONE;
+			*code = EXIT_DONE;
 			return false;
 		}
-		*leave = what == 'o' && verb->options != NULL
-				 ? take(&verb->options[index - 1], optarg)
-				 : wrong_option(verb, stumbled(argc, argv), options, what);
-		if (*leave != 0)
+		*code = what == 'o' && verb->options != NULL
+				? set_option(&verb->options[index - 1], optarg)
+				: report_wrong_option(verb, failed_word(argc, argv), options, what);
+		if (*code != 0)
 			return false;
 	}
 	*first = optind;
-	*leave = LEAVE_DONE;
+	*code = EXIT_DONE;
 	if (argc - optind < least || argc - optind > most) {
-		*leave = say(LEAVE_USAGE, "%s%s%s; it is: safestart %s %s",
-			     argc - optind < least ? "something is missing"
-						   : "there is no place for ",
-			     argc - optind < least ? "" : argv[optind + most], "", verb->name,
-			     verb->arguments != NULL ? verb->arguments : "");
+		*code = report(EXIT_USAGE, "%s%s%s; it is: safestart %s %s",
+			       argc - optind < least ? "something is missing"
+						     : "there is no place for ",
+			       argc - optind < least ? "" : argv[optind + most], "", verb->name,
+			       verb->arguments != NULL ? verb->arguments : "");
 		return false;
 	}
 	return true;

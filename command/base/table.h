@@ -46,16 +46,4 @@ size_t terminal_width(void); /* 0: there is none, lines have any length */
 const char *colour_on(enum colour colour);
 const char *colour_off(void);
 
-/* ---- Words ---- */
-
-/* A copy without anything that is not a printed character, to be freed; NULL: no memory. */
-char *words_clean(const char *text);
-void words_print(const char *text);   /* so, on standard output */
-size_t words_width(const char *text); /* columns on a terminal */
-
-struct span {
-	char text[24];
-};
-struct span words_span(double seconds); /* "4m12s" */
-
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* complete: what may stand next on the command line, for the shells: a word a line, with what it
- * means behind a tab; "@files",
- * "@directories" and "@commands" are for the shell itself to complete. The scripts in completions/
- * know nothing else. */
+#include "verbs/complete.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/json.h"
+#include "base/options.h"
 #include "files/file_sd.h"
 #include "hosts/processes.h"
 
-#define PATIENCE INT64_C(500000000) /* somebody has pressed a key */
+#define ANSWER_TIMEOUT INT64_C(500000000) /* somebody has pressed a key */
 
 static void offer(const char *word, const char *meaning)
 {
@@ -19,7 +19,7 @@ static void offer(const char *word, const char *meaning)
 		printf("%s\t%s\n", word, meaning);
 }
 
-static void offer_verbs(void)
+static void offer_verbs(const struct verb *const *verbs)
 {
 	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
 		if ((*verb)->help != NULL)
@@ -43,7 +43,7 @@ static void offer_names(void)
 {
 	struct processes processes;
 
-	if (processes_look(&processes, options_control(), NULL) < 0)
+	if (processes_list(&processes, options_control(), NULL) < 0)
 		return;
 	for (size_t i = 0; i < processes.count; i++) {
 		if (i == 0 || strcmp(processes.peers[i - 1].name, processes.peers[i].name) != 0)
@@ -66,12 +66,12 @@ static void offer_nodes(const char *file)
 		while (file_sd_next(&file_sd, &entry))
 			json_object_set_new(ids, entry.id, json_string(entry.address));
 		file_sd_close(&file_sd);
-	} else if (file == NULL && processes_look(&processes, options_control(), NULL) == 0) {
-		(void)processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PATIENCE);
+	} else if (file == NULL && processes_list(&processes, options_control(), NULL) == 0) {
+		(void)processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), ANSWER_TIMEOUT);
 		for (size_t i = 0; i < processes.count; i++) {
 			json_array_foreach(json_object_get(processes.peers[i].answer, "nodes"),
 					   index, node)
-				json_object_set(ids, answer_text(node, "id"),
+				json_object_set(ids, member_text(node, "id"),
 						json_object_get(node, "address"));
 		}
 		processes_free(&processes);
@@ -82,7 +82,8 @@ static void offer_nodes(const char *file)
 }
 
 /* By what the argument is called in the help. */
-static void offer_argument(const char *called, size_t length, const char *file)
+static void offer_argument(const struct verb *const *verbs, const char *called, size_t length,
+			   const char *file)
 {
 	char what[32];
 
@@ -98,11 +99,12 @@ static void offer_argument(const char *called, size_t length, const char *file)
 	else if (strcmp(what, "COMMAND") == 0)
 		puts("@commands\t");
 	else if (strcmp(what, "VERB") == 0)
-		offer_verbs();
+		offer_verbs(verbs);
 }
 
 /* The nth of "ID ADDRESS"; the last one when it may come again. */
-static void offer_place(const struct verb *verb, size_t place, const char *file)
+static void offer_place(const struct verb *const *verbs, const struct verb *verb, size_t place,
+			const char *file)
 {
 	const char *at = verb->arguments != NULL ? verb->arguments : "";
 
@@ -117,7 +119,7 @@ static void offer_place(const struct verb *verb, size_t place, const char *file)
 		}
 		bool repeats = strncmp(at + length, "...", 3) == 0;
 		if (place == 0 || repeats) {
-			offer_argument(at, length, file);
+			offer_argument(verbs, at, length, file);
 			return;
 		}
 		place--;
@@ -136,7 +138,8 @@ static const struct option_row *find_option(const struct verb *verb, const char 
 }
 
 /* `words` are what stands behind the verb, the last one being typed. */
-static void complete(const struct verb *verb, int count, char **words)
+static void complete_verb(const struct verb *const *verbs, const struct verb *verb, int count,
+			  char **words)
 {
 	bool edits = find_option(verb, "--file") != NULL;
 	const char *file = edits ? getenv("SAFESTART_NODES")
@@ -153,7 +156,7 @@ static void complete(const struct verb *verb, int count, char **words)
 		if (row == NULL || row->argument == NULL)
 			continue;
 		if (i + 2 == count) {
-			offer_argument(row->argument, strlen(row->argument), file);
+			offer_argument(verbs, row->argument, strlen(row->argument), file);
 			return;
 		}
 		i++;
@@ -165,22 +168,19 @@ static void complete(const struct verb *verb, int count, char **words)
 	if (words[count - 1][0] == '-')
 		offer_options(verb);
 	else
-		offer_place(verb, place, file);
+		offer_place(verbs, verb, place, file);
 }
 
-static int complete_main(int argc, char **argv)
+void complete(const struct verb *const *verbs, int argc, char **argv)
 {
 	if (argc <= 2) {
-		offer_verbs();
+		offer_verbs(verbs);
 		offer("--help", "what there is");
 		offer("--version", "the version");
-		return LEAVE_DONE;
+		return;
 	}
 	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
 		if (strcmp((*verb)->name, argv[1]) == 0 && (*verb)->help != NULL)
-			complete(*verb, argc - 2, argv + 2);
+			complete_verb(verbs, *verb, argc - 2, argv + 2);
 	}
-	return LEAVE_DONE;
 }
-
-const struct verb verb_complete = {.name = "complete", .main = complete_main};

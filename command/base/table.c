@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "hosts/table.h"
+#include "base/table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <wchar.h>
+
+#include "base/text.h"
 
 #define GAP 2
 
@@ -43,91 +45,6 @@ const char *colour_off(void)
 	return is_drawn_in_colour() ? "\033[0m" : "";
 }
 
-/* ---- Words ---- */
-
-/* The next character and its bytes; U+FFFD for what is none. */
-static wchar_t next_character(const char **at)
-{
-	mbstate_t state = {0};
-	wchar_t character;
-	size_t bytes =
-		mbrtowc(&character, *at, strlen(*at),
-			&state); /* NOLINT(concurrency-mt-unsafe): with a state of its own it is */
-
-	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {
-		bytes = 1;
-		character = 0xfffd;
-	}
-	*at += bytes;
-	return character;
-}
-
-/* Steering characters have no width, and those that turn the direction of writing can make a line
- * say something else. */
-static bool is_printed(wchar_t character)
-{
-	return wcwidth(character) >= 0 && !(character >= 0x200b && character <= 0x200f) &&
-	       !(character >= 0x2028 && character <= 0x202e) &&
-	       !(character >= 0x2060 && character <= 0x206f) && character != 0xfeff;
-}
-
-char *words_clean(const char *text)
-{
-	/* A byte becomes three at most. */
-	char *clean = malloc(strlen(text) * 3 + 1), *to = clean;
-
-	while (clean != NULL && *text != '\0') {
-		const char *from = text;
-		wchar_t character = next_character(&text);
-		bool fine = is_printed(character) && character != 0xfffd;
-		to = fine ? mempcpy(to, from, (size_t)(text - from))
-			  : stpcpy(to,
-				   character == '\n' || character == '\t' ? " " : "\xef\xbf\xbd");
-	}
-	if (clean != NULL)
-		*to = '\0';
-	return clean;
-}
-
-void words_print(const char *text)
-{
-	char *clean = words_clean(text);
-
-	fputs(clean != NULL ? clean : "(out of memory)", stdout);
-	free(clean);
-}
-
-size_t words_width(const char *text)
-{
-	size_t width = 0;
-
-	while (*text != '\0') {
-		int columns = wcwidth(next_character(&text));
-		width += columns > 0 ? (size_t)columns : 0;
-	}
-	return width;
-}
-
-struct span words_span(double seconds)
-{
-	struct span span;
-	long whole = seconds > 0 ? (long)(seconds < 1e9 ? seconds : 1e9) : 0;
-
-	if (seconds < 10)
-		snprintf(span.text, sizeof(span.text), "%ld.%lds", whole,
-			 (long)((seconds > 0 ? seconds - (double)whole : 0) * 10));
-	else if (whole < 60)
-		snprintf(span.text, sizeof(span.text), "%lds", whole);
-	else if (whole < 3600)
-		snprintf(span.text, sizeof(span.text), "%ldm%02lds", whole / 60, whole % 60);
-	else if (whole < 48L * 3600)
-		snprintf(span.text, sizeof(span.text), "%ldh%02ldm", whole / 3600, whole / 60 % 60);
-	else
-		snprintf(span.text, sizeof(span.text), "%ldd%02ldh", whole / 86400,
-			 whole / 3600 % 24);
-	return span;
-}
-
 /* ---- The table ---- */
 
 void table_begin(struct table *table, size_t columns)
@@ -152,7 +69,7 @@ void table_cell(struct table *table, enum colour colour, const char *format, ...
 	if (vasprintf(&raw, format, arguments) < 0)
 		raw = NULL;
 	va_end(arguments);
-	char *text = raw != NULL ? words_clean(raw) : NULL;
+	char *text = raw != NULL ? text_clean(raw) : NULL;
 	free(raw);
 	if (cells == NULL || text == NULL) {
 		free(text);
@@ -167,7 +84,7 @@ static size_t *column_widths(const struct table *table)
 	size_t *widths = calloc(table->columns, sizeof(*widths));
 
 	for (size_t i = 0; widths != NULL && i < table->count; i++) {
-		size_t width = words_width(table->cells[i].text);
+		size_t width = text_width(table->cells[i].text);
 		if (width > widths[i % table->columns])
 			widths[i % table->columns] = width;
 	}
@@ -189,13 +106,13 @@ static size_t print_cut(const char *text, size_t room)
 {
 	size_t width = 0;
 
-	if (words_width(text) <= room) {
+	if (text_width(text) <= room) {
 		fputs(text, stdout);
-		return words_width(text);
+		return text_width(text);
 	}
 	while (room > 0) {
 		const char *from = text;
-		int columns = wcwidth(next_character(&text));
+		int columns = wcwidth(text_next(&text));
 		if (width + (size_t)(columns > 0 ? columns : 0) + 1 > room)
 			break;
 		fwrite(from, 1, (size_t)(text - from), stdout);

@@ -5,12 +5,10 @@
 
 #include <stdio.h>
 
-#include "command.h"
+#include "base/options.h"
 
-void help_all(FILE *to);
+void help_all(const struct verb *const *verbs, FILE *to);
 void help_verb(const struct verb *verb, FILE *to);
-void help_man(FILE *to); /* safestart(1), in mdoc */
-
-extern const struct verb verb_help;
+void help_man(const struct verb *const *verbs, FILE *to); /* safestart(1), in mdoc */
 
 #endif

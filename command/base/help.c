@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "help.h"
+#include "base/help.h"
 
 #include <string.h>
 
+#include "base/report.h"
+
 static const struct exit_row exits[] = {
-	{LEAVE_DONE, "done; all is well"},
-	{LEAVE_NOT_YET, "not yet, or timed out"},
-	{LEAVE_USAGE, "used in a way that can't be meant"},
-	{LEAVE_REFUSED, "refused: by a guard rail, or because the set is malformed"},
-	{LEAVE_FAILED, "failed, or nobody could be asked"},
-	{LEAVE_UNANNOUNCED, "a node runs and is not announced"},
-	{LEAVE_ROSTER, "processes of the roster are missing, or there is no roster"},
-	{LEAVE_QUARANTINED, "done, but nodes were left out as unusable"},
+	{EXIT_DONE, "done; all is well"},
+	{EXIT_NOT_YET, "not yet, or timed out"},
+	{EXIT_USAGE, "used in a way that can't be meant"},
+	{EXIT_REFUSED, "refused: by a guard rail, or because the set is malformed"},
+	{EXIT_FAILED, "failed, or nobody could be asked"},
+	{EXIT_UNANNOUNCED, "a node runs and is not announced"},
+	{EXIT_ROSTER, "processes of the roster are missing, or there is no roster"},
+	{EXIT_QUARANTINED, "done, but nodes were left out as unusable"},
 	{0, NULL},
 };
 
@@ -21,7 +23,7 @@ static const char directory_text[] =
 
 /* Words, broken at blanks before column 78, each line indented; the first one begins at `column`.
  * An empty line separates paragraphs. */
-static void fill(FILE *to, const char *text, int indent, int column)
+static void print_wrapped(FILE *to, const char *text, int indent, int column)
 {
 	for (const char *word = text; *word != '\0';) {
 		size_t length = strcspn(word, " \n");
@@ -46,7 +48,7 @@ static void fill(FILE *to, const char *text, int indent, int column)
 	fputc('\n', to);
 }
 
-void help_all(FILE *to)
+void help_all(const struct verb *const *verbs, FILE *to)
 {
 	fputs("usage: safestart VERB [OPTION...] [ARGUMENT...]\n\n"
 	      "See and steer every process on this host that uses libsafestart.\n\n",
@@ -58,7 +60,7 @@ void help_all(FILE *to)
 	fputs("\nsafestart help VERB explains one, with examples; safestart --version tells the "
 	      "version.\n\n",
 	      to);
-	fill(to, directory_text, 0, 0);
+	print_wrapped(to, directory_text, 0, 0);
 	fputs("\nexit codes\n", to);
 	for (const struct exit_row *row = exits; row->meaning != NULL; row++)
 		fprintf(to, "  %d  %s\n", row->code, row->meaning);
@@ -80,7 +82,7 @@ static void help_option(FILE *to, const struct option_row *row)
 
 	snprintf(name, sizeof(name), "--%s%s%s", row->name, row->argument != NULL ? " " : "",
 		 row->argument != NULL ? row->argument : "");
-	fill(to, row->help, 25, fprintf(to, "  %-22s", name));
+	print_wrapped(to, row->help, 25, fprintf(to, "  %-22s", name));
 }
 
 void help_verb(const struct verb *verb, FILE *to)
@@ -88,7 +90,7 @@ void help_verb(const struct verb *verb, FILE *to)
 	fprintf(to, "usage: safestart %s%s%s%s\n\n", verb->name,
 		verb->options != NULL ? " [OPTION...]" : "", verb->arguments != NULL ? " " : "",
 		verb->arguments != NULL ? verb->arguments : "");
-	fill(to, verb->text != NULL ? verb->text : verb->help, 0, 0);
+	print_wrapped(to, verb->text != NULL ? verb->text : verb->help, 0, 0);
 	if (verb->options != NULL)
 		fputs("\noptions\n", to);
 	for (const struct option_row *row = verb->options; row != NULL && row->name != NULL; row++)
@@ -100,10 +102,10 @@ void help_verb(const struct verb *verb, FILE *to)
 	if (verb->exits[0].meaning != NULL)
 		fputs("\nexit codes\n", to);
 	for (const struct exit_row *row = verb->exits; row->meaning != NULL; row++)
-		fill(to, row->meaning, 7, fprintf(to, "  %-3d", row->code));
+		print_wrapped(to, row->meaning, 7, fprintf(to, "  %-3d", row->code));
 	if (has_option(verb, "control")) {
 		fputc('\n', to);
-		fill(to, directory_text, 0, 0);
+		print_wrapped(to, directory_text, 0, 0);
 	}
 }
 
@@ -185,7 +187,7 @@ static void man_verb(FILE *to, const struct verb *verb)
 		fputs(".El\n", to);
 }
 
-static void man_examples(FILE *to)
+static void man_examples(const struct verb *const *verbs, FILE *to)
 {
 	const char *before = ".Sh EXAMPLES\n";
 
@@ -203,7 +205,7 @@ static void man_examples(FILE *to)
 	}
 }
 
-void help_man(FILE *to)
+void help_man(const struct verb *const *verbs, FILE *to)
 {
 	fputs(".Dd November 23, 2026\n.Dt SAFESTART 1\n.Os libsafestart\n.Sh NAME\n.Nm safestart\n"
 	      ".Nd see and steer every process that uses libsafestart\n.Sh SYNOPSIS\n.Nm\n.Ar "
@@ -227,5 +229,5 @@ void help_man(FILE *to)
 		roff(to, row->meaning);
 	}
 	fputs(".El\n", to);
-	man_examples(to);
+	man_examples(verbs, to);
 }

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The next character and its bytes; U+FFFD for what is none. */
+wchar_t text_next(const char **at)
+{
+	mbstate_t state = {0};
+	wchar_t character;
+	size_t bytes =
+		mbrtowc(&character, *at, strlen(*at),
+			&state); /* NOLINT(concurrency-mt-unsafe): with a state of its own it is */
+
+	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {
+		bytes = 1;
+		character = 0xfffd;
+	}
+	*at += bytes;
+	return character;
+}
+
+/* Steering characters have no width, and those that turn the direction of writing can make a line
+ * say something else. */
+static bool is_printed(wchar_t character)
+{
+	return wcwidth(character) >= 0 && !(character >= 0x200b && character <= 0x200f) &&
+	       !(character >= 0x2028 && character <= 0x202e) &&
+	       !(character >= 0x2060 && character <= 0x206f) && character != 0xfeff;
+}
+
+char *text_clean(const char *text)
+{
+	/* A byte becomes three at most. */
+	char *clean = malloc(strlen(text) * 3 + 1), *to = clean;
+
+	while (clean != NULL && *text != '\0') {
+		const char *from = text;
+		wchar_t character = text_next(&text);
+		bool fine = is_printed(character) && character != 0xfffd;
+		to = fine ? mempcpy(to, from, (size_t)(text - from))
+			  : stpcpy(to,
+				   character == '\n' || character == '\t' ? " " : "\xef\xbf\xbd");
+	}
+	if (clean != NULL)
+		*to = '\0';
+	return clean;
+}
+
+void text_print(const char *text)
+{
+	char *clean = text_clean(text);
+
+	fputs(clean != NULL ? clean : "(out of memory)", stdout);
+	free(clean);
+}
+
+size_t text_width(const char *text)
+{
+	size_t width = 0;
+
+	while (*text != '\0') {
+		int columns = wcwidth(text_next(&text));
+		width += columns > 0 ? (size_t)columns : 0;
+	}
+	return width;
+}
+
+struct duration text_duration(double seconds)
+{
+	struct duration span;
+	long whole = seconds > 0 ? (long)(seconds < 1e9 ? seconds : 1e9) : 0;
+
+	if (seconds < 10)
+		snprintf(span.text, sizeof(span.text), "%ld.%lds", whole,
+			 (long)((seconds > 0 ? seconds - (double)whole : 0) * 10));
+	else if (whole < 60)
+		snprintf(span.text, sizeof(span.text), "%lds", whole);
+	else if (whole < 3600)
+		snprintf(span.text, sizeof(span.text), "%ldm%02lds", whole / 60, whole % 60);
+	else if (whole < 48L * 3600)
+		snprintf(span.text, sizeof(span.text), "%ldh%02ldm", whole / 3600, whole / 60 % 60);
+	else
+		snprintf(span.text, sizeof(span.text), "%ldd%02ldh", whole / 86400,
+			 whole / 3600 % 24);
+	return span;
+}
