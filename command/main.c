@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* safestart: see and steer every process that uses libsafestart on this host. */
+/* main: the program `safestart`. Sets up jansson's memory and the locale, then runs the verb. Uses
+ * the library's public functions only, as all of the command does. */
 #include <jansson.h>
 #include <locale.h>
 #include <safestart/safestart.h>
@@ -11,36 +12,35 @@
 #include "base/report.h"
 #include "verbs/verbs.h"
 
-/* Output that could not be written (a full disk behind a redirection) is a failure too. */
+/* Output that could not be written, such as on a full disk, is a failure too. */
 static int check_output(int code)
 {
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE)
-		return report(EXIT_FAILED, "the output could not be written in full");
+		return report(EXIT_FAILED, "cannot write all of the output: is the disk full?");
 	return code;
 }
 
 static int without_memory = EXIT_FAILED;
 
-/* Where a buffer can't grow jansson 2.14 loses bytes without a word, and writes behind the end of
- * others. A program may end instead; files are replaced whole or not at all, and locks go with it.
- */
+/* Where a buffer cannot grow, jansson 2.14 silently loses bytes or writes behind the end of another
+ * buffer. So the program ends instead: files are replaced as a whole or not at all, and locks die
+ * with the process [P18]. */
 static void *allocate(size_t size)
 {
 	void *memory = malloc(size);
 
 	if (memory == NULL && size > 0)
-		exit(report(without_memory,
-			    "out of memory")); /* Nobody registered anything to be called.
-						  NOLINT(concurrency-mt-unsafe) */
+		exit(report(without_memory, "out of memory")); /* no atexit handlers.
+								  NOLINT(concurrency-mt-unsafe) */
 	return memory;
 }
 
 int main(int argc, char **argv)
 {
 	json_set_alloc_funcs(allocate, free);
-	(void)setlocale(LC_CTYPE,
-			"C.UTF-8"); /* what is drawn is UTF-8, and as wide as that says. No other
-				       thread is there. NOLINT(concurrency-mt-unsafe) */
+	/* Output is UTF-8, and wcwidth() measures it. There is no other thread yet.
+	 * NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	if (argc < 2) {
 		help_all(verbs, stderr);
 		return EXIT_USAGE;
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 	if (verb == NULL)
 		return verbs_report_unknown(argv[1]);
 	report_verb(verb->name);
-	/* Smaller ones are its command's. */
+	/* `run` leaves the smaller codes to its command. */
 	without_memory = verb == &verb_run ? 125 : EXIT_FAILED;
 	return check_output(verb->main(argc - 1, argv + 1));
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* clock: CLOCK_MONOTONIC. Any thread. */
 #include "base/clock.h"
 
 #include <time.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* clock: the one clock of the command, which no step of the wall clock moves [P8]. */
+/* clock: the clock of every timeout and interval. A step of the wall clock changes none of them
+ * [P8]; only the end of a drain is a wall clock time. */
 #ifndef SAFESTART_COMMAND_CLOCK_H
 #define SAFESTART_COMMAND_CLOCK_H
 

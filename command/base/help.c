@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* help: lays out what the verbs say of themselves, as plain text and as mdoc. Its words are the
+ * general ones; each verb has its own. */
 #include "base/help.h"
 
 #include <string.h>
@@ -8,27 +10,27 @@
 static const struct exit_row exits[] = {
 	{EXIT_DONE, "done; all is well"},
 	{EXIT_NOT_YET, "not yet, or timed out"},
-	{EXIT_USAGE, "used in a way that can't be meant"},
-	{EXIT_REFUSED, "refused: by a guard rail, or because the set is malformed"},
-	{EXIT_FAILED, "failed, or nobody could be asked"},
-	{EXIT_UNANNOUNCED, "a node runs and is not announced"},
-	{EXIT_ROSTER, "processes of the roster are missing, or there is no roster"},
-	{EXIT_QUARANTINED, "done, but nodes were left out as unusable"},
+	{EXIT_USAGE, "usage error"},
+	{EXIT_REFUSED, "refused: by a guard rail, or because the node set is malformed"},
+	{EXIT_FAILED, "failed, or no process could be asked"},
+	{EXIT_UNANNOUNCED, "a node is running and not announced"},
+	{EXIT_ROSTER, "fewer processes than the roster expects, or no roster"},
+	{EXIT_QUARANTINED, "done, but unusable nodes were left out"},
 	{0, NULL},
 };
 
 static const char directory_text[] =
-	"The processes are found by their sockets in one directory, the setting `control` of "
-	"libsafestart: --control, else $SAFESTART_CONTROL, else /run/safestart.";
+	"Processes are found by their sockets in the control directory: --control, else "
+	"$SAFESTART_CONTROL, else /run/safestart. It is the setting `control` of libsafestart.";
 
-/* Words, broken at blanks before column 78, each line indented; the first one begins at `column`.
- * An empty line separates paragraphs. */
+/* Prints text wrapped at column 78, each line indented by `indent`; the first line begins at
+ * `column`. An empty line separates paragraphs. */
 static void print_wrapped(FILE *to, const char *text, int indent, int column)
 {
 	for (const char *word = text; *word != '\0';) {
 		size_t length = strcspn(word, " \n");
 		int wide = 0;
-		/* Characters, not bytes: all of ours are one column wide. */
+		/* Characters, not bytes: all that the help uses are one column wide. */
 		for (size_t i = 0; i < length; i++)
 			wide += (word[i] & 0xc0) != 0x80;
 		if (column > indent && column + 1 + wide > 78) {
@@ -51,14 +53,14 @@ static void print_wrapped(FILE *to, const char *text, int indent, int column)
 void help_all(const struct verb *const *verbs, FILE *to)
 {
 	fputs("usage: safestart VERB [OPTION...] [ARGUMENT...]\n\n"
-	      "See and steer every process on this host that uses libsafestart.\n\n",
+	      "Show and control every process on this host that uses libsafestart.\n\n",
 	      to);
 	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {
 		if ((*verb)->help != NULL)
 			fprintf(to, "  %-10s %s\n", (*verb)->name, (*verb)->help);
 	}
-	fputs("\nsafestart help VERB explains one, with examples; safestart --version tells the "
-	      "version.\n\n",
+	fputs("\nFor one verb, with examples: safestart help VERB. For the version: safestart "
+	      "--version.\n\n",
 	      to);
 	print_wrapped(to, directory_text, 0, 0);
 	fputs("\nexit codes\n", to);
@@ -125,8 +127,8 @@ static void roff_word(FILE *to, const char *word, size_t length)
 	}
 }
 
-/* A dot or a quote begins a request only at the beginning of a line. Sentences begin on a line of
- * their own, and lines are short: so the tools that judge pages want it. */
+/* A dot or a quote begins a roff request only at the start of a line. Each sentence starts on a
+ * line of its own, and lines are short: mandoc -Tlint asks for both. */
 static void roff(FILE *to, const char *text)
 {
 	size_t column = 0;
@@ -178,7 +180,7 @@ static void man_verb(FILE *to, const struct verb *verb)
 	if (verb->options != NULL)
 		fputs(".El\n", to);
 	if (verb->exits[0].meaning != NULL)
-		fputs(".Pp\nIt exits with\n.Bl -tag -width Ds -compact\n", to);
+		fputs(".Pp\nExit codes:\n.Bl -tag -width Ds -compact\n", to);
 	for (const struct exit_row *row = verb->exits; row->meaning != NULL; row++) {
 		fprintf(to, ".It %d\n", row->code);
 		roff(to, row->meaning);
@@ -208,7 +210,7 @@ static void man_examples(const struct verb *const *verbs, FILE *to)
 void help_man(const struct verb *const *verbs, FILE *to)
 {
 	fputs(".Dd November 23, 2026\n.Dt SAFESTART 1\n.Os libsafestart\n.Sh NAME\n.Nm safestart\n"
-	      ".Nd see and steer every process that uses libsafestart\n.Sh SYNOPSIS\n.Nm\n.Ar "
+	      ".Nd show and control every process that uses libsafestart\n.Sh SYNOPSIS\n.Nm\n.Ar "
 	      "verb\n.Op Ar option ...\n.Op Ar argument ...\n"
 	      ".Sh DESCRIPTION\n",
 	      to);
@@ -218,11 +220,10 @@ void help_man(const struct verb *const *verbs, FILE *to)
 			man_verb(to, *verb);
 	}
 	fputs(".Sh ENVIRONMENT\n.Bl -tag -width Ds\n"
-	      ".It Ev SAFESTART_CONTROL\nthe control directory, where\n.Fl Fl control\nis not "
-	      "given.\n"
-	      ".It Ev SAFESTART_NODES\nthe file of nodes, where\n.Fl Fl file\nis not given.\n"
-	      ".It Ev NO_COLOR\nif it is set, nothing is drawn in colour.\n.El\n.Sh EXIT "
-	      "STATUS\n.Bl -tag -width Ds -compact\n",
+	      ".It Ev SAFESTART_CONTROL\nthe control directory, if\n.Fl Fl control\nis not given.\n"
+	      ".It Ev SAFESTART_NODES\nthe node file, if\n.Fl Fl file\nis not given.\n"
+	      ".It Ev NO_COLOR\nif it is set, output has no colours.\n.El\n.Sh EXIT STATUS\n.Bl "
+	      "-tag -width Ds -compact\n",
 	      to);
 	for (const struct exit_row *row = exits; row->meaning != NULL; row++) {
 		fprintf(to, ".It %d\n", row->code);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* help: what --help says, and the man page, both made from the verbs. */
+/* help: prints --help and the man page, both made from the structs of the verbs. Prints to the
+ * stream it is given and touches nothing else. */
 #ifndef SAFESTART_COMMAND_HELP_H
 #define SAFESTART_COMMAND_HELP_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* json: members of untrusted JSON, and JSON on standard output. Uses no socket and no file. */
 #include "base/json.h"
 
 #include <stdio.h>

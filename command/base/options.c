@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* options: reads the command line with getopt_long() into the places that a verb's rows point to.
+ * Main thread only, once in the life of the program. */
 #include "base/options.h"
 
 #include <errno.h>
@@ -16,16 +18,16 @@ struct common common;
 
 const char *options_control(void)
 {
-	const char *directory =
-		common.control != NULL
-			? common.control
-			: getenv("SAFESTART_CONTROL"); /* NOLINT(concurrency-mt-unsafe):
-							  nobody sets it */
+	/* Nothing here sets the environment. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *directory = getenv("SAFESTART_CONTROL");
+
+	if (common.control != NULL)
+		directory = common.control;
 
 	return directory != NULL && directory[0] != '\0' ? directory : "/run/safestart";
 }
 
-/* How many letters have to change to get from one to the other; both are short. */
+/* Edit distance (Levenshtein) of their first 32 letters. */
 static size_t edit_distance(const char *a, const char *b)
 {
 	size_t row[33], length = strnlen(b, 32);
@@ -47,7 +49,7 @@ static size_t edit_distance(const char *a, const char *b)
 
 const char *options_nearest(const char *word, const char *const *words)
 {
-	size_t least = strlen(word) / 3 + 2; /* a swapped pair is two letters */
+	size_t least = strlen(word) / 3 + 2; /* a swapped pair counts as two letters */
 	const char *nearest = NULL;
 
 	for (; *words != NULL; words++) {
@@ -101,7 +103,7 @@ static bool parse_count(const char *text, unsigned *to)
 	return true;
 }
 
-/* Lives as long as the program. */
+/* The list lives as long as the program. */
 static bool append_word(struct option_list *words, const char *text)
 {
 	const char **at = realloc(words->at, (words->count + 1) * sizeof(*at));
@@ -113,7 +115,7 @@ static bool append_word(struct option_list *words, const char *text)
 	return true;
 }
 
-/* 0, or how the program ends. */
+/* 0 or an exit code. */
 static int set_option(const struct option_row *row, const char *text)
 {
 	switch (row->kind) {
@@ -123,8 +125,7 @@ static int set_option(const struct option_row *row, const char *text)
 		if (options_duration(text, row->to) < 0)
 			return report(EXIT_USAGE,
 				      "--%s: \"%s\" is not a duration; write a whole number and "
-				      "ns, "
-				      "us, ms, s, m or h, such as 90s",
+				      "ns, us, ms, s, m or h, such as 90s",
 				      row->name, text);
 		break;
 	case OPTION_COUNT:
@@ -140,7 +141,7 @@ static int set_option(const struct option_row *row, const char *text)
 	return 0;
 }
 
-/* getopt_long() has seen an option it does not know, or one without its argument. */
+/* getopt_long() met an unknown option, or one without its value. */
 static int report_wrong_option(const struct verb *verb, const char *given,
 			       const struct option *options, int what)
 {
@@ -149,7 +150,7 @@ static int report_wrong_option(const struct verb *verb, const char *given,
 	size_t count = 0;
 
 	if (what == ':')
-		return report(EXIT_USAGE, "%s needs a value; see safestart help %s", given,
+		return report(EXIT_USAGE, "%s needs a value; see: safestart help %s", given,
 			      verb->name);
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(given + strspn(given, "-"), "="),
 		 given + strspn(given, "-"));
@@ -162,14 +163,14 @@ static int report_wrong_option(const struct verb *verb, const char *given,
 	nearest = options_nearest(word, names);
 	if (nearest != NULL)
 		return report(EXIT_USAGE,
-			      "there is no option %s; did you mean --%s? See safestart help %s",
-			      given, nearest, verb->name);
-	return report(EXIT_USAGE, "there is no option %s; safestart help %s lists them", given,
+			      "unknown option %s; did you mean --%s? See: safestart help %s", given,
+			      nearest, verb->name);
+	return report(EXIT_USAGE, "unknown option %s; for the list: safestart help %s", given,
 		      verb->name);
 }
 
-/* The word that getopt_long() stumbled over. Of -json it has read the j, and is still in the word.
- */
+/* The word that getopt_long() rejected. After -json it has read only the j, and optind still points
+ * to the word. */
 static const char *failed_word(int argc, char **argv)
 {
 	bool inside = optopt != 0 && optind < argc && argv[optind][0] == '-' &&
@@ -191,9 +192,9 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 					row->argument != NULL ? required_argument : no_argument,
 					NULL, 'o'};
 	opterr = 0;
-	optind = 0; /* glibc: start anew */
+	optind = 0; /* glibc: start from the beginning */
 	*code = EXIT_USAGE;
-	/* No other thread is there. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	/* There is no other thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((what = getopt_long(argc, argv, ":h", options, &index)) != -1) {
 		if (what == 'h') {
 			help_verb(verb, stdout);
@@ -209,9 +210,9 @@ bool options_parse(const struct verb *verb, int argc, char **argv, int least, in
 	*first = optind;
 	*code = EXIT_DONE;
 	if (argc - optind < least || argc - optind > most) {
-		*code = report(EXIT_USAGE, "%s%s%s; it is: safestart %s %s",
-			       argc - optind < least ? "something is missing"
-						     : "there is no place for ",
+		*code = report(EXIT_USAGE, "%s%s%s; usage: safestart %s %s",
+			       argc - optind < least ? "an argument is missing"
+						     : "unexpected argument ",
 			       argc - optind < least ? "" : argv[optind + most], "", verb->name,
 			       verb->arguments != NULL ? verb->arguments : "");
 		return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* options: what a verb is, with its options, and how they are read. A verb is one file with one
- * `struct verb`, which the parser, --help, the man page and the completions all read. */
+/* options: what a verb is, and how its command line is read. A verb is one file with one `struct
+ * verb`, which the parser, --help, the man page and the completions all read. */
 #ifndef SAFESTART_COMMAND_OPTIONS_H
 #define SAFESTART_COMMAND_OPTIONS_H
 
@@ -8,23 +8,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The values of an option that may be given several times. */
 struct option_list {
 	const char **at;
 	size_t count;
 };
 
-/* What an option takes, and so what `to` points to. */
+/* The type of an option's value, and so what `to` points to. */
 enum option_kind {
-	OPTION_FLAG,     /* bool; takes nothing */
+	OPTION_FLAG,     /* bool; no value */
 	OPTION_TEXT,     /* const char * */
 	OPTION_DURATION, /* int64_t, nanoseconds */
 	OPTION_COUNT,    /* unsigned */
-	OPTION_LIST      /* struct option_list; may be given again */
+	OPTION_LIST      /* struct option_list; may be given several times */
 };
 
 struct option_row {
 	const char *name;     /* without the dashes; NULL ends the table */
-	const char *argument; /* what it is called in the help; NULL for a flag */
+	const char *argument; /* name of the value in the help; NULL for a flag. Completion goes by
+				 it. */
 	enum option_kind kind;
 	void *to;
 	const char *help;
@@ -37,12 +39,12 @@ struct exit_row {
 
 struct verb {
 	const char *name;
-	int (*main)(int argc, char **argv); /* argv[0] is the name; returns how the program ends */
-	const char *help;                   /* one line; NULL: not for people, and not listed */
+	int (*main)(int argc, char **argv); /* argv[0] is the verb's name; returns the exit code */
+	const char *help;                   /* one line; NULL: for programs, not listed */
 	const char *arguments;              /* "[NAME]"; NULL: none */
 	const char *text;                   /* paragraphs, separated by an empty line */
 	const struct option_row *options;
-	const char *examples[8]; /* what it does, then the command, ended by NULL */
+	const char *examples[8]; /* a title, then the command; ended by NULL */
 	struct exit_row exits[9];
 };
 
@@ -66,19 +68,19 @@ extern struct common common;
 		NULL, NULL, OPTION_FLAG, NULL, NULL \
 	}
 
-/* Reads the options into where the rows say; options may stand anywhere before "--". What is left
- * are argv[*first] and what follows, between `least` and `most`. False: the program is to end with
- * *code, and it was said why. */
+/* Stores the options where the rows point; options may stand anywhere before "--". The remaining
+ * arguments begin at argv[*first]; there are `least` to `most` of them. False: end with *code, the
+ * message or the help is printed already. */
 bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first,
 		   int *code);
 
-/* A duration as the library's settings take it. 0 or -EINVAL. */
+/* Reads a duration written as in the library's settings. 0 or -EINVAL. */
 int options_duration(const char *text, int64_t *ns);
 
-/* --control, $SAFESTART_CONTROL or /run/safestart. */
+/* The control directory: --control, $SAFESTART_CONTROL or /run/safestart. */
 const char *options_control(void);
 
-/* The nearest of the words, if it is near enough to be meant; else NULL. */
+/* The word most similar to it, for "did you mean"; NULL: none is similar enough. */
 const char *options_nearest(const char *word, const char *const *words);
 
 #endif

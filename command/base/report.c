@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* report: messages on standard error, and which exit code is the worse. Called by the main thread;
+ * the supervisor's process calls it too, between fork and exec. */
 #include "base/report.h"
 
 #include <stdarg.h>
@@ -19,13 +21,14 @@ int report(int code, const char *format, ...)
 	va_list arguments;
 	char line[4096];
 
-	/* In one piece: many of us may write to the same terminal or file. */
+	/* One write for the whole line: many callers may share a terminal or a log file. */
 	int prefix = snprintf(line, sizeof(line), "safestart%s%s: ", verb_name != NULL ? " " : "",
 			      verb_name != NULL ? verb_name : "");
 	va_start(arguments, format);
 	vsnprintf(line + prefix, sizeof(line) - (size_t)prefix - 1, format, arguments);
 	va_end(arguments);
-	char *clean = text_clean(line); /* names of files and what others answer may be in it */
+	char *clean =
+		text_clean(line); /* may contain file names and what other processes answered */
 	snprintf(line, sizeof(line), "%s\n", clean != NULL ? clean : "safestart: out of memory");
 	free(clean);
 	fputs(line, stderr);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* report: how the program ends, and what it says on standard error when that is not as it was
- * asked. Used by all of the command; uses text only. */
+/* report: exit codes, and messages on standard error. Everything in the command uses it; it uses
+ * only text. */
 #ifndef SAFESTART_COMMAND_REPORT_H
 #define SAFESTART_COMMAND_REPORT_H
 
-/* How the program ends. `run` has env(1)'s codes instead. */
+/* Exit codes of every verb but `run`, which has those of env(1). Playbooks compare them: never
+ * renumber. */
 enum exit_code {
 	EXIT_DONE = 0,
-	EXIT_NOT_YET = 1, /* or timed out */
+	EXIT_NOT_YET = 1, /* also: timed out */
 	EXIT_USAGE = 2,
 	EXIT_REFUSED = 3,
 	EXIT_FAILED = 4,
@@ -16,13 +17,14 @@ enum exit_code {
 	EXIT_QUARANTINED = 7
 };
 
-/* Which verb the messages are of. */
+/* Sets the verb that every message names. */
 void report_verb(const char *name);
 
-/* One line, "safestart VERB: …", on standard error; returns `code`. */
+/* Prints "safestart VERB: …" as one line on standard error, control characters replaced. Returns
+ * `code`, so that a caller can end with it; 0 for a warning or a note. */
 int report(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Of two exit codes the one that matters more. */
+/* The worse of two exit codes: where several processes or files were asked, the worst decides. */
 int exit_code_worse(int one, int other);
 
 #endif

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* table: cells are collected, measured, then printed. Reads the environment and the terminal's
+ * size; keeps no state of its own. */
 #include "base/table.h"
 
 #include <stdarg.h>
@@ -18,7 +20,8 @@
 static bool is_drawn_in_colour(void)
 {
 	const char *no_color = getenv("NO_COLOR"),
-		   *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nobody sets them */
+		   *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nothing here sets the
+					      environment */
 
 	return isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
 	       strcmp(term, "dumb") != 0;
@@ -101,7 +104,7 @@ size_t table_width(const struct table *table)
 	return width;
 }
 
-/* As much of it as has room, with "…" where it was cut. Returns how wide that was. */
+/* Prints as much as fits, with "…" where it is cut. Returns the columns used. */
 static size_t print_cut(const char *text, size_t room)
 {
 	size_t width = 0;
@@ -127,7 +130,7 @@ static void print_row(const struct table *table, size_t row, const size_t *width
 	size_t last = table->columns;
 
 	while (last > 0 && table->cells[row * table->columns + last - 1].text[0] == '\0')
-		last--; /* no blanks at the end of a line */
+		last--; /* no spaces at the end of a line */
 	for (size_t i = 0; i < last && room > 0; i++) {
 		const struct cell *cell = &table->cells[row * table->columns + i];
 		fputs(colour_on(cell->colour), stdout);

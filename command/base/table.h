@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* table: what people look at: columns as wide as what is in them, colour only on a terminal, no
- * line wider than it. What came from elsewhere is cleaned first: it must not steer anybody's
- * terminal. */
+/* table: columns as wide as their contents, in colour on a terminal only, and no line wider than
+ * it. Cells are cleaned first, so that text from other processes cannot control a terminal. */
 #ifndef SAFESTART_COMMAND_TABLE_H
 #define SAFESTART_COMMAND_TABLE_H
 
@@ -25,24 +24,24 @@ struct cell {
 
 struct table {
 	size_t columns;
-	struct cell *cells; /* row by row */
+	struct cell *cells; /* rows one after the other */
 	size_t count, room;
 	bool failed; /* no memory */
 };
 
 void table_begin(struct table *table, size_t columns);
-/* The next cell, from left to right, row after row. */
+/* Appends a cell: left to right, row after row. */
 void table_cell(struct table *table, enum colour colour, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* How wide it is, at its widest line. */
+/* Width of the widest line, in columns of a terminal. */
 size_t table_width(const struct table *table);
-/* On standard output. A line that does not fit the terminal is cut, from its right. */
+/* Prints it on standard output. A line wider than the terminal is cut at its right end. */
 void table_print(const struct table *table);
 void table_end(struct table *table);
 
 /* ---- The terminal ---- */
 
-size_t terminal_width(void); /* 0: there is none, lines have any length */
+size_t terminal_width(void); /* 0: not a terminal, lines may have any length */
 const char *colour_on(enum colour colour);
 const char *colour_off(void);
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* text: cleans and measures text in UTF-8. Relies on main() having set a UTF-8 locale; keeps no
+ * state. */
 #include "base/text.h"
 
 #include <stdbool.h>
@@ -6,14 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The next character and its bytes; U+FFFD for what is none. */
 wchar_t text_next(const char **at)
 {
 	mbstate_t state = {0};
 	wchar_t character;
 	size_t bytes =
 		mbrtowc(&character, *at, strlen(*at),
-			&state); /* NOLINT(concurrency-mt-unsafe): with a state of its own it is */
+			&state); /* NOLINT(concurrency-mt-unsafe): it has a state of its own */
 
 	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {
 		bytes = 1;
@@ -23,8 +24,8 @@ wchar_t text_next(const char **at)
 	return character;
 }
 
-/* Steering characters have no width, and those that turn the direction of writing can make a line
- * say something else. */
+/* Control characters have no width. Those that change the direction of writing, or are invisible,
+ * could make a line read as something else. */
 static bool is_printed(wchar_t character)
 {
 	return wcwidth(character) >= 0 && !(character >= 0x200b && character <= 0x200f) &&
@@ -34,7 +35,7 @@ static bool is_printed(wchar_t character)
 
 char *text_clean(const char *text)
 {
-	/* A byte becomes three at most. */
+	/* One byte becomes at most three: U+FFFD. */
 	char *clean = malloc(strlen(text) * 3 + 1), *to = clean;
 
 	while (clean != NULL && *text != '\0') {
@@ -75,10 +76,10 @@ struct duration text_duration(double seconds)
 	long whole = seconds > 0 ? (long)(seconds < 1e9 ? seconds : 1e9) : 0;
 
 	if (seconds < 10)
-		snprintf(span.text, sizeof(span.text), "%ld.%lds", whole,
+		snprintf(span.text, sizeof(span.text), "%ld.%ld s", whole,
 			 (long)((seconds > 0 ? seconds - (double)whole : 0) * 10));
 	else if (whole < 60)
-		snprintf(span.text, sizeof(span.text), "%lds", whole);
+		snprintf(span.text, sizeof(span.text), "%ld s", whole);
 	else if (whole < 3600)
 		snprintf(span.text, sizeof(span.text), "%ldm%02lds", whole / 60, whole % 60);
 	else if (whole < 48L * 3600)

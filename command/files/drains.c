@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* drains: reads and writes the notes of drained nodes. Locks nothing itself: the caller holds the
+ * lock of the node file. */
 #include "files/drains.h"
 
 #include <errno.h>
@@ -13,7 +15,7 @@
 #define SUFFIX ".draining"
 #define FORMAT "%Y-%m-%dT%H:%M:%SZ"
 #define KEEP_EXPIRED_S \
-	((time_t)7 * 24 * 3600) /* after its end: whoever comes back late has its labels still */
+	((time_t)7 * 24 * 3600) /* a node that comes back late still gets its labels */
 
 int drains_read(struct drains *drains, const char *path, char *why, size_t why_size)
 {
@@ -29,7 +31,7 @@ int drains_read(struct drains *drains, const char *path, char *why, size_t why_s
 		   NULL) {
 		snprintf(why, why_size, "%s: %s", beside, error.text);
 	} else if (!json_is_object(drains->root)) {
-		snprintf(why, why_size, "%s is not as drain writes it", beside);
+		snprintf(why, why_size, "%s is not a JSON object, as drain writes it", beside);
 		json_decref(drains->root);
 		drains->root = NULL;
 	}

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* file_sd: edits JSON text in place, group by group. Parses, never re-formats what it does not
+ * change. The file is opened and replaced in replace.c. */
 #include "files/file_sd.h"
 
 #include <errno.h>
@@ -12,21 +14,20 @@
 
 const char *file_sd_path(const char *given)
 {
-	const char *path =
-		given != NULL ? given : getenv("SAFESTART_NODES"); /* NOLINT(concurrency-mt-unsafe):
-								      nobody sets it */
+	/* Nothing here sets the environment. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *path = given != NULL ? given : getenv("SAFESTART_NODES");
 
 	if (path != NULL && path[0] != '\0')
 		return path;
-	(void)report(0,
-		     "which file of nodes? Name the one that the servers read with --file, or in "
-		     "$SAFESTART_NODES");
+	(void)report(0, "no node file given; name the file that the servers read with --file or in "
+			"$SAFESTART_NODES");
 	return NULL;
 }
 
-/* ---- Where the groups are ---- */
+/* ---- Positions of the groups ---- */
 
-/* The end of the value that begins at `at`: the text was parsed, so brackets and quotes match. */
+/* The end of the value that begins at `at`. The text has been parsed, so brackets and quotes match.
+ */
 static size_t end_of_value(const char *text, size_t length, size_t at)
 {
 	bool quoted = false;
@@ -49,7 +50,7 @@ static size_t end_of_value(const char *text, size_t length, size_t at)
 	return length;
 }
 
-/* Groups are objects, as check_shape() has seen. */
+/* Every group is an object: check_shape() has checked that. */
 static bool find_groups(struct file_sd *file_sd)
 {
 	size_t at = 0;
@@ -68,7 +69,7 @@ static bool find_groups(struct file_sd *file_sd)
 	return file_sd->groups != NULL;
 }
 
-/* What the library would refuse whole is not edited either: who knows what it was to be. */
+/* A document that the library would refuse as a whole is not edited: what was meant is unknown. */
 static bool check_shape(const json_t *root)
 {
 	const json_t *group, *target, *value;
@@ -99,8 +100,8 @@ int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, 
 	json_error_t error;
 
 	*file_sd = (struct file_sd){.fd = -1, .text = text, .length = length};
-	if (strlen(text) != length) { /* jansson does not mind one behind a number */
-		snprintf(why, why_size, "it has a NUL byte, the first at byte %zu",
+	if (strlen(text) != length) { /* jansson accepts one behind a number */
+		snprintf(why, why_size, "it contains a NUL byte, the first at byte %zu",
 			 strlen(text) + 1);
 		return -EINVAL;
 	}
@@ -110,8 +111,8 @@ int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, 
 			 error.text);
 	else if (!check_shape(file_sd->root))
 		snprintf(why, why_size,
-			 "it is no array of groups with targets and labels, as in file_sd "
-			 "(safestart check says more)");
+			 "it is not an array of groups with targets and labels (file_sd); for "
+			 "details: safestart check");
 	else if (find_groups(file_sd))
 		return 0;
 	else
@@ -139,8 +140,9 @@ int file_sd_open(struct file_sd *file_sd, const char *path, bool locked)
 	file_sd_close(file_sd);
 	if (error == -ENOMEM)
 		return report(EXIT_FAILED, "out of memory");
-	return report(EXIT_REFUSED, "%s is malformed: %s; it was not touched: put it right first",
-		      path, why);
+	return report(EXIT_REFUSED,
+		      "malformed: %s; nothing was changed in %s; correct the file first", why,
+		      path);
 }
 
 void file_sd_close(struct file_sd *file_sd)
@@ -192,7 +194,7 @@ bool file_sd_find(const struct file_sd *file_sd, const char *id, struct file_sd_
 
 /* ---- Editing ---- */
 
-/* What stands between the beginning of its line and the group. */
+/* The white space between the start of its line and the group, in bytes. */
 static size_t indent_of(const struct file_sd *file_sd, const struct file_sd_group *group)
 {
 	size_t at = group->start;
@@ -202,8 +204,7 @@ static size_t indent_of(const struct file_sd *file_sd, const struct file_sd_grou
 	return group->start - at;
 }
 
-/* A text that grows. Not a stream of memory: glibc's loses bytes when there is none, and says
- * nothing. */
+/* A growing text. Not open_memstream(): without memory glibc's loses bytes silently. */
 struct text {
 	char *at;
 	size_t length, room;
@@ -227,7 +228,7 @@ static void text_add(struct text *to, const char *bytes, size_t count)
 	to->at[to->length] = '\0';
 }
 
-/* All of it, or NULL. */
+/* The whole text, or NULL without memory. */
 static char *end_text(struct text *text)
 {
 	if (!text->failed && text->at != NULL)
@@ -251,7 +252,7 @@ char *file_sd_json(const json_t *json, size_t flags)
 	return text;
 }
 
-/* As `like` is written: on one line or several, with blanks or without. */
+/* Writes the group in the style of `like`: on one line or several, with spaces or without. */
 static char *format_like(const struct file_sd *file_sd, const struct file_sd_group *like,
 			 const json_t *group)
 {
@@ -271,14 +272,14 @@ static char *format_like(const struct file_sd *file_sd, const struct file_sd_gro
 
 	for (const char *at = plain; at != NULL && *at != '\0'; at++) {
 		text_add(&to, at, 1);
-		if (*at == '\n' && like != NULL) /* in JSON text only between values */
+		if (*at == '\n' && like != NULL) /* JSON text has newlines only between values */
 			text_add(&to, file_sd->text + like->start - base, base);
 	}
 	free(plain);
 	return end_text(&to);
 }
 
-/* The group without one of its targets. */
+/* Removes one target from its group. */
 static bool drop_target(struct file_sd *file_sd, const struct file_sd_entry *entry)
 {
 	file_sd->changed = true;
@@ -288,7 +289,8 @@ static bool drop_target(struct file_sd *file_sd, const struct file_sd_entry *ent
 	}
 	json_t *targets = json_object_get(entry->in->group, "targets");
 	json_array_remove(targets, entry->target);
-	/* Among several it meant none of them, and must not become the name of the last. */
+	/* In a group of several targets the id label names none of them; it must not become the
+	 * name of the one that is left. */
 	if (json_array_size(targets) == 1)
 		json_object_del(json_object_get(entry->in->group, "labels"), "id");
 	free(entry->in->text);
@@ -307,7 +309,7 @@ bool file_sd_remove(struct file_sd *file_sd, const char *id)
 	return true;
 }
 
-/* Labels, but for the id, which an address may stand for. */
+/* Compares labels except the id: an address may stand in for it. */
 static bool same_labels(const json_t *a, const json_t *b)
 {
 	json_t *one = a != NULL ? json_copy((json_t *)a) : json_object(),
@@ -330,7 +332,7 @@ static bool is_unchanged(const struct file_sd *file_sd, const char *id, const js
 	another = entry;
 	while (file_sd_next(file_sd, &another)) {
 		if (strcmp(another.id, id) == 0)
-			return false; /* twice: to be put right */
+			return false; /* there twice: to be replaced by one */
 	}
 	return strcmp(entry.address,
 		      json_string_value(json_array_get(json_object_get(group, "targets"), 0))) ==
@@ -351,7 +353,7 @@ bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 		return file_sd_remove(file_sd, id) &&
 		       (file_sd->added = format_like(file_sd, like, group)) != NULL;
 	}
-	/* In its place; whatever else has the id goes. */
+	/* Replaced where it stands; other entries with the id are removed. */
 	struct file_sd_group *place = entry.in;
 	place->dropped = true;
 	if (!file_sd_remove(file_sd, id))
@@ -364,7 +366,7 @@ bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 
 /* ---- The new text ---- */
 
-/* Behind the bracket that opens the array. */
+/* The position behind the bracket that opens the array. */
 static size_t array_start(const struct file_sd *file_sd)
 {
 	const char *bracket = memchr(file_sd->text, '[', file_sd->length);
@@ -372,7 +374,8 @@ static size_t array_start(const struct file_sd *file_sd)
 	return 1 + (size_t)(bracket - file_sd->text);
 }
 
-/* From the end of the group before to its beginning, or what is usual in this file. */
+/* What separates this group from the one before it, or what separates groups elsewhere in this
+ * file. */
 static void add_separator(struct text *to, const struct file_sd *file_sd, size_t index)
 {
 	const struct file_sd_group *groups = file_sd->groups;

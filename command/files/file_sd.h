@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* file_sd: edit a file_sd document that others read and write: under a lock, the whole file at once
- * or not at all, and nothing touched but the groups that are meant: every other byte stays. The
- * file itself is the lock (flock), so that nothing is left lying about. */
+/* file_sd: edits a file_sd document that other programs read and write: under a lock, as a whole or
+ * not at all, and only the groups concerned: every other byte stays as it is. The lock is flock()
+ * on the file itself, so that no lock file is left behind. */
 #ifndef SAFESTART_COMMAND_FILE_SD_H
 #define SAFESTART_COMMAND_FILE_SD_H
 
@@ -11,14 +11,14 @@
 #include <sys/stat.h>
 
 struct file_sd_group {
-	size_t start, end; /* where in the text */
+	size_t start, end; /* position in the text */
 	json_t *group;
-	char *text; /* instead; NULL: as it was */
+	char *text; /* replaces it; NULL: unchanged */
 	bool dropped;
 };
 
 struct file_sd {
-	char *path; /* of the file itself, behind any symbolic link */
+	char *path; /* real path, symbolic links resolved */
 	int fd;     /* locked */
 	struct stat status;
 	char *text;
@@ -26,52 +26,51 @@ struct file_sd {
 	json_t *root;
 	struct file_sd_group *groups;
 	size_t count;
-	char *added; /* a group more; NULL: none */
+	char *added; /* one more group; NULL: none */
 	bool changed;
 };
 
 /* One target of one group. */
 struct file_sd_entry {
 	struct file_sd_group *in;
-	size_t target; /* of how many, says the group */
+	size_t target; /* index in the group */
 	const char *id, *address;
 	const json_t *labels; /* NULL: none */
 	bool alone;           /* it is the group's only target */
 };
 
-/* Take a document (a NUL behind its end), to be freed by file_sd_close(). 0 or -EINVAL, -ENOMEM and
- * why in words. */
+/* Takes over a document that ends in a NUL; file_sd_close() frees it, also after an error. 0,
+ * -EINVAL or -ENOMEM with the reason in `why`. */
 int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, size_t why_size);
 
-/* As it was edited; NULL: no memory. free() it. */
+/* The edited text; the caller frees it. NULL: no memory. */
 char *file_sd_text(const struct file_sd *file_sd, size_t *length);
 
-/* Lock and read. 0, or how the program ends, having said why. `locked` false: only read. */
+/* Reads the file, under its lock if `locked`. 0 or an exit code, the message printed. */
 int file_sd_open(struct file_sd *file_sd, const char *path, bool locked);
 void file_sd_close(struct file_sd *file_sd);
 
-/* The next entry after *at (all zero: the first); false: there is none. Dropped groups are left
- * out. */
+/* Moves *at to the next entry (all zero: to the first), skipping dropped groups. False: no more. */
 bool file_sd_next(const struct file_sd *file_sd, struct file_sd_entry *at);
 bool file_sd_find(const struct file_sd *file_sd, const char *id, struct file_sd_entry *entry);
 
-/* Put the group in, in place of whatever has that id / take every entry with that id out. False: no
- * memory. What is as it is to be stays, byte for byte. */
+/* Puts the group in place of every entry with that id, or removes every entry with that id. False:
+ * no memory. An entry that is already as wanted stays, byte for byte [P7]. */
 bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group);
 bool file_sd_remove(struct file_sd *file_sd, const char *id);
 
-/* Replace the file, if anything changed. 0, or how the program ends, having said why: then it is as
- * it was. */
+/* Replaces the file if anything changed. 0, or an exit code, the message printed and the file
+ * unchanged. */
 int file_sd_write(struct file_sd *file_sd);
 
-/* The same for a file beside it, with the same mode and owner; NULL: remove it. */
+/* The same for a file beside it, with its mode and owner; NULL: removes that file. */
 int file_sd_write_beside(const struct file_sd *file_sd, const char *suffix, const char *text);
 
-/* As text for a file; NULL: no memory. It is read again: jansson 2.14 does not notice that a key
- * did not go in. free() it. */
+/* JSON as text for a file; the caller frees it. NULL: no memory. Parsed again to be sure: without
+ * memory jansson 2.14 may drop a key silently. */
 char *file_sd_json(const json_t *json, size_t flags);
 
-/* --file or $SAFESTART_NODES; NULL, having said so: neither. */
+/* --file or $SAFESTART_NODES; NULL: neither, the message is printed. */
 const char *file_sd_path(const char *given);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* position: a walk over JSON text that was parsed before. Pure; reads no byte behind the NUL. */
 #include "files/position.h"
 
 #include <string.h>
 
-/* Over one byte. What continues a character of UTF-8 is no column. */
+/* Moves over one byte. A continuation byte of UTF-8 adds no column. */
 static void step(struct position_walk *walk)
 {
 	char c = *walk->at++;
@@ -33,7 +34,7 @@ static void skip_string(struct position_walk *walk)
 		step(walk);
 }
 
-/* Brackets were matched by the parser: counting them will do, of both kinds together. */
+/* The parser has matched the brackets, so counting both kinds together is enough. */
 static void skip_value(struct position_walk *walk)
 {
 	size_t depth = 0;
@@ -57,7 +58,7 @@ static void skip_value(struct position_walk *walk)
 	} while (depth > 0 && *walk->at != '\0');
 }
 
-/* To the next value or key of what is walked; false: behind its end. */
+/* To the next value or key of the current array or object; false: it has ended. */
 static bool next_inside(struct position_walk *walk)
 {
 	skip(walk, " \t\r\n,");
@@ -67,7 +68,7 @@ static bool next_inside(struct position_walk *walk)
 	return false;
 }
 
-/* A key and its value, or into the value, if it is the targets. */
+/* Moves over a key and its value, or into the value if the key is "targets". */
 static void take_member(struct position_walk *walk)
 {
 	static const char targets[] = "\"targets\"";

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* position: where in the text of a file_sd document its groups and targets stand, for words to
- * people: no parser keeps that. The text has been taken for JSON by one; of any other text nothing
- * is promised but an end. Pure. */
+/* position: line and column of groups and targets in the text of a file_sd document, for messages;
+ * no JSON parser keeps them. The text must have been parsed before; on any other text the walk
+ * still ends. Pure: no I/O, no memory. */
 #ifndef SAFESTART_COMMAND_POSITION_H
 #define SAFESTART_COMMAND_POSITION_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* As the library counts for malformed JSON: from 1, columns in characters. */
+/* Counted as the library counts for malformed JSON: from 1, columns in characters. */
 struct place {
 	size_t line, column; /* 0: not known */
 };
@@ -16,9 +16,9 @@ struct place {
 /* A walk over a document. */
 struct position_walk {
 	size_t group, target; /* from 1; target 0: the group itself */
-	struct place place;   /* where that begins */
-	const char *at;       /* where the walk is, and ... */
-	struct place here;    /* ... that in lines */
+	struct place place;   /* where it begins */
+	const char *at;       /* where the walk is */
+	struct place here;    /* the same as line and column */
 	enum {
 		POSITION_BEFORE,
 		POSITION_GROUPS,
@@ -30,13 +30,12 @@ struct position_walk {
 
 struct position_walk position_begin(const char *text);
 
-/* The next in the order of the text: a group, then each of its targets. False: there is no more.
- * The targets of a group whose key for them is written with escapes are left out, as is what else
- * is no array. */
+/* Moves on in the order of the text: a group, then each of its targets. False: no more. Left out
+ * are targets whose key is written with escapes, and targets that are not an array. */
 bool position_next(struct position_walk *walk);
 
-/* One of them, target 0: the group. The walk goes there, from where it is, and no further: asked in
- * order, all cost one walk. */
+/* The place of one target, or with target 0 of its group. The walk goes there from where it is and
+ * no further: asked in ascending order, all cost one walk together. */
 struct place position_advance(struct position_walk *walk, size_t group, size_t target);
 struct place position_find(const char *text, size_t group, size_t target);
 

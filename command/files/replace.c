@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* replace: locks a file, reads it, and puts a new one in its place by rename(). One thread; it uses
+ * SIGALRM while it waits for the lock, and restores what was set before. */
 #include "files/replace.h"
 
 #include <errno.h>
@@ -21,14 +23,15 @@
 
 static void on_alarm(int signal)
 {
-	(void)signal; /* only to interrupt */
+	(void)signal; /* it only interrupts flock() */
 }
 
-/* The kernel queues those that wait; trying again and again would let one starve. 0 or -errno. */
+/* Blocks in flock(), because the kernel queues those that wait; polling could starve one. 0 or
+ * -errno. */
 static int lock_file(int fd)
 {
 	const struct sigaction interrupt = {.sa_handler = on_alarm};
-	/* Again every second: the first may come too early. */
+	/* Repeated every second: the first may fire before flock() has begun to wait. */
 	const struct itimerval limit = {{1, 0}, {LOCK_TIMEOUT_S, 0}}, none = {0};
 	struct sigaction before;
 	int error = 0;
@@ -62,19 +65,18 @@ static int report_open_error(const char *path, int error)
 {
 	if (error == -ENOENT)
 		return report(EXIT_FAILED,
-			      "there is no file %s; if it is to be a new one: echo '[]' > %s", path,
+			      "there is no file %s; to begin a new one: echo '[]' > %s", path,
 			      path);
 	if (error == -EACCES)
-		return report(EXIT_FAILED, "you may not read %s; do it as its owner, or as root",
-			      path);
+		return report(EXIT_FAILED,
+			      "no permission to read %s; run this as its owner or as root", path);
 	if (error == -ETIMEDOUT)
 		return report(EXIT_NOT_YET,
-			      "somebody else has had %s locked for %d s (lslocks tells who); "
-			      "nothing "
-			      "was changed",
-			      path, LOCK_TIMEOUT_S);
-	return report(EXIT_FAILED, "can't use %s: %s; nothing was changed", path,
-		      safestart_strerror(error));
+			      "another process has held the lock for %d s (see lslocks); nothing "
+			      "was changed in %s",
+			      LOCK_TIMEOUT_S, path);
+	return report(EXIT_FAILED, "cannot use the node file: %s: %s; nothing was changed",
+		      safestart_strerror(error), path);
 }
 
 static int read_file(int fd, const struct stat *status, char **text, size_t *length)
@@ -99,7 +101,8 @@ static int read_file(int fd, const struct stat *status, char **text, size_t *len
 	return 0;
 }
 
-/* Whoever had the lock before us has put another file in its place: that is the one to lock. */
+/* The process that held the lock before may have replaced the file: then the new file is the one to
+ * lock. */
 static int open_locked(const char *path, bool locked, int *fd, struct stat *status)
 {
 	for (;;) {
@@ -158,7 +161,7 @@ static int write_all(int fd, const char *text, size_t length)
 	return 0;
 }
 
-/* Owner first: changing it takes set-uid bits away. */
+/* The owner before the mode: changing the owner clears set-uid bits. */
 static int copy_owner(int fd, const struct stat *like)
 {
 	struct stat status;
@@ -174,8 +177,8 @@ static int copy_owner(int fd, const struct stat *like)
 static int write_temporary(const char *name, int directory, const struct stat *like,
 			   const char *text, size_t length)
 {
-	/* Its name is fixed, for whoever holds the lock is alone: what a killed one left is written
-	 * anew. */
+	/* The name is fixed, because only the holder of the lock writes it: what a killed process
+	 * left is removed [P18]. */
 	(void)unlinkat(directory, name, 0);
 	int fd =
 		openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -195,31 +198,30 @@ static int report_replace_error(const char *path, int error, const struct stat *
 {
 	if (error == -ENOTSUP)
 		return report(EXIT_FAILED,
-			      "%s belongs to user %u, group %u, and you can't keep that; do it as "
-			      "that user, or as root; nothing was changed",
-			      path, (unsigned)like->st_uid, (unsigned)like->st_gid);
+			      "cannot keep the file's owner, user %u, group %u; run this as that "
+			      "user or as root; nothing was changed in %s",
+			      (unsigned)like->st_uid, (unsigned)like->st_gid, path);
 	if (error == -EACCES || error == -EPERM)
 		return report(EXIT_FAILED,
-			      "you may not write beside %s, and it is replaced by a new file; do "
-			      "it "
-			      "as the owner of its directory, or as root; nothing was changed",
+			      "no permission to write in the directory of %s, where the new file "
+			      "is prepared; run this as the owner of the directory or as root; "
+			      "nothing was changed",
 			      path);
 	if (error == -ENOSPC || error == -EDQUOT)
 		return report(EXIT_FAILED,
-			      "there is no room for %s: %s; nothing was changed: make room, and do "
-			      "it "
-			      "again",
-			      path, safestart_strerror(error));
+			      "no space left: %s; nothing was changed in %s; free some space and "
+			      "try again",
+			      safestart_strerror(error), path);
 	if (error == -ESTALE)
 		return report(EXIT_NOT_YET,
-			      "%s was replaced meanwhile by somebody who does not lock it; nothing "
-			      "was changed: do it again",
+			      "another program replaced the file meanwhile, without its lock; "
+			      "nothing was changed in %s; try again",
 			      path);
-	return report(EXIT_FAILED, "can't replace %s: %s; nothing was changed", path,
-		      safestart_strerror(error));
+	return report(EXIT_FAILED, "cannot replace the file: %s; nothing was changed in %s",
+		      safestart_strerror(error), path);
 }
 
-/* The time of a change as well: it may have been written in place. */
+/* Size and time too: it may have been written in place. */
 static bool is_unchanged(const char *path, const struct stat *status)
 {
 	struct stat now;
@@ -232,12 +234,14 @@ static bool is_unchanged(const char *path, const struct stat *status)
 int replace_file(const char *path, int locked, const struct stat *like, const char *text,
 		 size_t length)
 {
-	const char *slash = strrchr(path, '/'); /* realpath() gave it one */
+	const char *slash =
+		strrchr(path, '/'); /* there is one: the path is absolute, or begins with "./" */
 	char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path)), *name = NULL;
 	int directory = folder != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1,
 	    error = -ENOMEM;
 
-	(void)signal(SIGXFSZ, SIG_IGN); /* a limit of file size is an error like any other */
+	(void)signal(SIGXFSZ,
+		     SIG_IGN); /* exceeding a limit of file size is an error, not a signal */
 	if (folder != NULL && directory < 0)
 		error = -errno;
 	else if (folder != NULL && asprintf(&name, ".%s.safestart", slash + 1) >= 0)
@@ -246,7 +250,7 @@ int replace_file(const char *path, int locked, const struct stat *like, const ch
 		error = -ESTALE;
 	if (error == 0 && renameat(directory, name, directory, slash + 1) < 0)
 		error = -errno;
-	/* It is there; whether it outlives a power cut now is all that is open. */
+	/* The new file is in place; the directory is synced so that this outlives a power cut. */
 	if (error == 0)
 		(void)fsync(directory);
 	else if (name != NULL && directory >= 0 && error != -EACCES)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* barrier: asks all processes again and again until the condition holds or the time is over. Main
+ * thread; sleeps between two checks. */
 #include "hosts/barrier.h"
 
 #include <errno.h>
@@ -38,7 +40,7 @@ static void add_lacking(json_t *lacking, const char *name, const char *process, 
 
 /* ---- Available ---- */
 
-/* "" when it has it. */
+/* Whether one process has the node as wanted: 0 and "" in `why`, or an exit code and the reason. */
 static int check_peer(const struct barrier *barrier, const struct peer *peer, char *why,
 		      size_t size)
 {
@@ -52,9 +54,9 @@ static int check_peer(const struct barrier *barrier, const struct peer *peer, ch
 		return EXIT_NOT_YET;
 	}
 	if (node == NULL) {
-		/* Another file than the one that was edited, say. */
+		/* Its source is named: it may read another file than the one that was edited. */
 		const char *source = member_text(peer->answer, "source");
-		snprintf(why, size, "does not know it: neither announced nor live%s%.300s",
+		snprintf(why, size, "not in its node set%s%.300s",
 			 source[0] != '\0' ? "; its nodes come from " : "", source);
 		return EXIT_NOT_YET;
 	}
@@ -74,7 +76,7 @@ static int check_peer(const struct barrier *barrier, const struct peer *peer, ch
 	return EXIT_NOT_YET;
 }
 
-/* What is quarantined does not come by itself. */
+/* Quarantined is worse than not yet: waiting does not help. */
 static int worse(int one, int other)
 {
 	return (one == EXIT_QUARANTINED && other == EXIT_NOT_YET) ||
@@ -83,7 +85,8 @@ static int worse(int one, int other)
 		       : exit_code_worse(one, other);
 }
 
-/* All processes of one name have to have it, and there have to be enough of them. */
+/* Every serving process of one name must have the node, and there must be as many as the roster
+ * expects. */
 static int check_name(const struct barrier *barrier, const struct processes *processes,
 		      const char *name, unsigned needed, unsigned *checked, json_t *lacking)
 {
@@ -105,11 +108,12 @@ static int check_name(const struct barrier *barrier, const struct processes *pro
 		there++;
 		first = first == NULL ? peer : first;
 		int its = check_peer(barrier, peer, why, sizeof(why));
-		/* Who may write to the directory could stand in for one that is down. */
+		/* Any user who may write to the directory could add a socket in place of a process
+		 * that is down. */
 		if (peer->owner != first->owner) {
 			snprintf(why, sizeof(why),
-				 "belongs to user %u, and process %s of that name to user %u: one "
-				 "of them is not what it says",
+				 "belongs to user %u, but process %s of the same name to user %u: "
+				 "one of them is not genuine",
 				 (unsigned)peer->owner, first->process, (unsigned)first->owner);
 			its = EXIT_NOT_YET;
 		}
@@ -119,7 +123,7 @@ static int check_name(const struct barrier *barrier, const struct processes *pro
 	}
 	*checked += there;
 	if (there < needed) {
-		snprintf(why, sizeof(why), "%u of %u processes of the roster are there", there,
+		snprintf(why, sizeof(why), "%u of %u processes of the roster are running", there,
 			 needed);
 		if (gone > 0)
 			snprintf(why + strlen(why), sizeof(why) - strlen(why), "; %u %s killed",
@@ -144,11 +148,12 @@ static int check_available(const struct barrier *barrier, const struct roster *r
 			code = worse(code, check_name(barrier, processes, processes->peers[i].name,
 						      0, &checked, lacking));
 	}
-	/* All of nobody: they were killed, or serve nobody, or the roster says 0. */
+	/* Nothing was checked: all were killed, or none serves, or the roster expects 0. "All of
+	 * none" is not available [P22]. */
 	if (code == 0 && checked == 0) {
 		add_lacking(lacking, "", NULL,
-			    processes->count == 0 ? "no process is there"
-						  : "no process is there that serves");
+			    processes->count == 0 ? "no process is running"
+						  : "no serving process is running");
 		code = EXIT_ROSTER;
 	}
 	return code;
@@ -156,11 +161,11 @@ static int check_available(const struct barrier *barrier, const struct roster *r
 
 /* ---- Gone ---- */
 
-/* A process that does not answer may hold it still; one that was killed holds nothing. */
+/* A process that does not answer may still hold the node; one that was killed holds nothing. */
 static int check_gone(const struct barrier *barrier, const struct processes *processes,
 		      json_t *lacking)
 {
-	/* Not by what could be written down: there may be no memory for it. */
+	/* Not taken from the size of `lacking`: without memory nothing is appended there. */
 	int code = EXIT_DONE;
 	char why[512];
 
@@ -170,7 +175,7 @@ static int check_gone(const struct barrier *barrier, const struct processes *pro
 		if (peer->state == PEER_GONE || (peer->state == PEER_ANSWERED && node == NULL))
 			continue;
 		if (peer->state == PEER_ANSWERED)
-			snprintf(why, sizeof(why), "has it still: %.20s: %.300s",
+			snprintf(why, sizeof(why), "still has it: %.20s: %.300s",
 				 member_text(node, "state"), member_text(node, "why"));
 		else
 			snprintf(why, sizeof(why), "%s", peer->why);
@@ -218,31 +223,31 @@ static void print_result(const struct barrier *barrier, int code, const json_t *
 		free(why);
 	}
 	if (idle && !barrier->gone)
-		fprintf(stderr, "Only a request that worked proves a node. Where servers are idle, "
-				"send them one, or wait with --applied.\n");
+		fprintf(stderr, "A node is proven by a request to it that worked. If the servers "
+				"are idle, send them one, or wait with --applied.\n");
 	free(node);
 }
 
-/* A server that is about to start makes the directory; for whoever may not look into it, nobody
- * will ever be there. */
+/* The directory cannot be read. A server that starts creates it; without permission no process will
+ * ever be seen. */
 static void add_lacking_directory(json_t *lacking, int error)
 {
 	char why[4500];
 
 	if (error == -ENOENT)
 		snprintf(why, sizeof(why),
-			 "there is no control directory %s: no server was opened with it, or "
-			 "another one is meant: --control, $SAFESTART_CONTROL",
+			 "there is no control directory %s; no server uses it yet; to name another "
+			 "one: --control or $SAFESTART_CONTROL",
 			 options_control());
 	else
 		snprintf(why, sizeof(why),
-			 "can't look into the control directory %s: %s; ask as the user of the "
-			 "servers, or as root",
-			 options_control(), safestart_strerror(error));
+			 "cannot read the control directory: %s: %s; run this as the user of the "
+			 "servers or as root",
+			 safestart_strerror(error), options_control());
 	add_lacking(lacking, "", NULL, why);
 }
 
-/* Those that are there at this moment. */
+/* Asks the processes that are running at this moment. */
 static int check_once(const struct barrier *barrier, const struct roster *roster, int64_t deadline,
 		      json_t *lacking)
 {
@@ -258,7 +263,7 @@ static int check_once(const struct barrier *barrier, const struct roster *roster
 					    ? left
 					    : PROCESSES_TIMEOUT);
 	int code = barrier_check(barrier, roster, &processes, lacking);
-	if (error < 0) { /* that nobody could be seen does not say that nobody has it */
+	if (error < 0) { /* no process was seen, which does not mean that none has the node */
 		add_lacking_directory(lacking, error);
 		code = code == EXIT_DONE ? EXIT_NOT_YET : code;
 	}
@@ -266,8 +271,8 @@ static int check_once(const struct barrier *barrier, const struct roster *roster
 	return code;
 }
 
-/* The directory has to be there, and somebody in it where nobody's having it is what is waited for:
- * a wrong --control must not pass for a node that is gone. */
+/* Before --gone, or without a roster, there must be at least one process: a wrong --control must
+ * not pass for a node that is gone. */
 static int prepare(const struct barrier *barrier, struct roster *roster)
 {
 	struct processes processes;
@@ -282,7 +287,7 @@ static int prepare(const struct barrier *barrier, struct roster *roster)
 			processes_free(&processes);
 	}
 	if (code == 0 && !barrier->gone && roster->count == 0)
-		(void)report(0, "without a roster a process that is down is not missed");
+		(void)report(0, "without a roster, a process that is down is not noticed");
 	return code;
 }
 

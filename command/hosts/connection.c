@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* connection: non-blocking I/O on one control socket. Follows no symbolic link; never parses what
+ * it receives. */
 #include "hosts/connection.h"
 
 #include <errno.h>
@@ -11,9 +13,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The directory by descriptor: a path may be longer than a socket's address. It is no symbolic link
- * and no other kind of file: in a directory that others write to, root must not be led elsewhere.
- */
+/* The directory by descriptor, because a path may be longer than a socket address. The file must be
+ * a socket and not a symbolic link: in a directory where others may write, root must not be led
+ * elsewhere. */
 static int address_of(struct sockaddr_un *address, const char *directory, const char *file,
 		      int *directory_fd)
 {
@@ -82,7 +84,7 @@ static int send_more(struct connection *connection)
 	return 0;
 }
 
-/* Hand on every whole line. True: no more is needed. */
+/* Passes on every complete line. True: on_line needs no more. */
 static bool deliver_lines(struct connection *connection, bool (*on_line)(char *, size_t, void *),
 			  void *user_data)
 {
@@ -117,7 +119,7 @@ static int make_room(struct connection *connection)
 	return 0;
 }
 
-/* One reading a turn, so that nobody who always has more to say keeps the others waiting. */
+/* One recv() per call, so that a process that sends without end does not delay the others. */
 int connection_transfer(struct connection *connection, bool (*on_line)(char *, size_t, void *),
 			void *user_data)
 {
@@ -127,7 +129,7 @@ int connection_transfer(struct connection *connection, bool (*on_line)(char *, s
 		return error;
 	ssize_t n = recv(connection->fd, connection->in + connection->in_used,
 			 connection->in_room - connection->in_used, 0);
-	/* A refusal may have been sent before it hung up: it is read first. */
+	/* Read even if sending failed: the other side may have sent a refusal before it closed. */
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return send_error;
 	if (n < 0)

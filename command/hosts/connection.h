@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* connection: one connection to a process' control socket: a line goes out, lines come back. Never
- * blocks; whoever polls it holds the deadline. What comes is anybody's bytes: it is bounded here,
- * and parsed elsewhere. */
+/* connection: one connection to a process's control socket: sends one line, receives lines. Never
+ * blocks; the caller polls and keeps the deadline. The bytes that come are untrusted: their length
+ * is limited here, they are parsed elsewhere. */
 #ifndef SAFESTART_COMMAND_CONNECTION_H
 #define SAFESTART_COMMAND_CONNECTION_H
 
@@ -9,27 +9,28 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* 100,000 nodes with their reasons take a third of it. */
+/* An answer with 100,000 nodes and their reasons takes a third of it. */
 #define CONNECTION_LINE_MAX ((size_t)128 << 20)
 
 struct connection {
 	int fd;          /* -1: not open */
 	const char *out; /* what is still to be sent */
 	char *in;
-	size_t in_used, in_room, in_seen; /* `in_seen`: so far there is no newline */
+	size_t in_used, in_room, in_seen; /* in_seen: no newline before it */
 };
 
-/* Connect to DIRECTORY/FILE and send `line`, which has to live as long as the link. 0; -EAGAIN: too
- * many are connecting, try again; -ECONNREFUSED: nobody listens any more; any other -errno. */
+/* Connects to DIRECTORY/FILE and sends `line`, which must live as long as the connection. 0;
+ * -EAGAIN: the queue of the socket is full, try again; -ECONNREFUSED: no process listens there any
+ * more; any other -errno. */
 int connection_open(struct connection *connection, const char *directory, const char *file,
 		    const char *line);
-void connection_close(struct connection *connection); /* again is fine */
+void connection_close(struct connection *connection); /* may be called again */
 
 short connection_events(const struct connection *connection); /* for poll() */
 
-/* poll() says there is something to do. `tell` gets each line that came, without its newline; it
- * may change it, and returns false when it needs no more. 0: go on; 1: it needs no more; -EPIPE:
- * the other side has hung up; -E2BIG: a line that is too long; any other -errno. */
+/* To be called when poll() reports an event. Calls `on_line` for each line received, without its
+ * newline; it may modify the line, and returns false when it needs no more. 0: go on; 1: on_line
+ * needs no more; -EPIPE: the other side closed it; -E2BIG: a line is too long; any other -errno. */
 int connection_transfer(struct connection *connection,
 			bool (*on_line)(char *line, size_t length, void *user_data),
 			void *user_data);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* probe: threads of its own probe nodes; the main thread hands in addresses and reads results.
+ * Everything they share is in struct prober, under its lock, which is not held during a probe. */
 #include "hosts/probe.h"
 
 #include <errno.h>
@@ -17,22 +19,22 @@
 #include "base/clock.h"
 #include "hosts/processes.h"
 
-/* Guarded by the prober's lock, but for `address`, which never changes. */
+/* Guarded by the prober's lock, except `address`, which never changes. */
 struct target {
 	char *address;
 	struct probed probed;
 	int64_t due; /* CLOCK_MONOTONIC; INT64_MAX: not again */
-	bool busy;   /* a thread has it */
+	bool busy;   /* a thread is probing it, and frees it if it is unwatched by then */
 	bool unwatched;
 };
 
 struct prober {
 	pthread_mutex_t lock;
-	pthread_cond_t changed;  /* a target came, or a probe ended */
+	pthread_cond_t changed;  /* a target was added, or a probe ended */
 	struct target **targets; /* by address */
 	size_t count;
 	int64_t interval, timeout;
-	unsigned ended_count; /* probes that have ended */
+	unsigned ended_count; /* number of probes that have ended */
 	unsigned seed;
 };
 
@@ -108,7 +110,7 @@ static void free_target(struct target *target)
 	free(target);
 }
 
-/* The one that is due next and not under way; NULL: none. */
+/* The target that is due next and not being probed; NULL: none. */
 static struct target *next_locked(const struct prober *prober)
 {
 	struct target *next = NULL;
@@ -131,7 +133,7 @@ static void wait_locked(struct prober *prober, int64_t until)
 		pthread_cond_wait(&prober->changed, &prober->lock);
 }
 
-/* At most a tenth early or late. */
+/* The interval, at most a tenth shorter or longer. */
 static int64_t jittered_locked(struct prober *prober, int64_t interval)
 {
 	return interval * 9 / 10 +
@@ -167,7 +169,8 @@ static void *probe_thread(void *argument)
 	return NULL;
 }
 
-/* They live as long as the program: one may be in a name lookup that nothing can cut short. */
+/* The threads are detached and never joined: one may be in a name lookup, which cannot be
+ * interrupted. */
 struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeout)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
@@ -197,7 +200,7 @@ struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeou
 	return NULL;
 }
 
-/* ---- What is watched ---- */
+/* ---- The set of targets ---- */
 
 static int compare_targets(const void *a, const void *b)
 {
@@ -215,7 +218,8 @@ static struct target *find_locked(const struct prober *prober, const char *addre
 	return found != NULL ? *found : NULL;
 }
 
-/* Kept, or new and due at a moment of its own. NULL: no memory. */
+/* The existing target, or a new one that is due at a random time within the interval. NULL: no
+ * memory. */
 static struct target *target_locked(struct prober *prober, const char *address)
 {
 	struct target *target = find_locked(prober, address);
@@ -232,7 +236,7 @@ static struct target *target_locked(struct prober *prober, const char *address)
 	return target;
 }
 
-/* All of them, or, for want of memory, nothing has changed. */
+/* All of the targets; false: no memory, and the new ones are freed again. */
 static bool collect_locked(struct prober *prober, const char *const *addresses, size_t count,
 			   struct target **targets)
 {
@@ -249,7 +253,7 @@ static bool collect_locked(struct prober *prober, const char *const *addresses, 
 	return true;
 }
 
-/* Those that are not among the new ones go; who is busy with one frees it. */
+/* Frees targets that are not among the new ones; a thread that is probing one frees it itself. */
 static void drop_locked(struct prober *prober, struct target *const *targets, size_t count)
 {
 	for (size_t i = 0; i < prober->count; i++)
@@ -274,7 +278,7 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 		qsort(targets, count, sizeof(struct target *), compare_targets);
 		prober->targets = targets;
 		prober->count = 0;
-		/* An address that was given twice is new twice. */
+		/* An address that was given twice may have been created twice. */
 		for (size_t i = 0; i < count; i++) {
 			if (prober->count > 0 &&
 			    strcmp(targets[prober->count - 1]->address, targets[i]->address) == 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* probe: does a node answer? By TCP connect, name lookup included, on a few threads, so that only
- * so many are under way at a time; each node at its own moment, so that many monitors do not knock
- * all at once. */
+/* probe: tests whether nodes accept a TCP connection, name lookup included. A fixed number of
+ * threads probe, so that only so many probes run at once; each node has its own time, so that many
+ * monitors do not probe it in the same moment. */
 #ifndef SAFESTART_COMMAND_PROBE_H
 #define SAFESTART_COMMAND_PROBE_H
 
@@ -9,27 +9,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How the newest probe of one address went. */
+/* Result of the newest probe of one address. */
 struct probed {
-	unsigned times; /* how often; 0: not yet */
+	unsigned times; /* number of probes so far; 0: none yet */
 	bool answers;
-	char why[128]; /* it does not */
+	char why[128]; /* the reason, if it does not answer */
 };
 
 struct prober;
 
-/* NULL: no memory, or no thread at all. `interval` 0: each address once. */
+/* Starts the threads; they live as long as the program. `interval` 0: each address once. NULL: no
+ * memory, or no thread could be created. */
 struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeout);
 
-/* From now on it probes these addresses, and no others; what is known of those that stay is kept.
- * False: no memory, and all is as it was. */
+/* From now on these addresses are probed and no others; results of addresses that stay are kept.
+ * False: no memory, nothing has changed. */
 bool prober_watch(struct prober *prober, const char *const *addresses, size_t count);
 
-/* What is known of an address. */
+/* Copies the newest result of an address; all zero if it is not probed. */
 void prober_result(struct prober *prober, const char *address, struct probed *probed);
 
-/* Wait until something new is known, or until the time. True: every address has been probed at
- * least once. */
+/* Waits until a probe has ended, or until that time (clock_now()). True: every address has been
+ * probed at least once. */
 bool prober_wait(struct prober *prober, int64_t until);
 
 #endif

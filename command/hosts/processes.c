@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* processes: lists the control directory and asks all processes with one poll() loop, in the
+ * calling thread. Removes only sockets on which no process listens. */
 #include "hosts/processes.h"
 
 #include <dirent.h>
@@ -20,12 +22,12 @@
 #include "base/report.h"
 #include "hosts/connection.h"
 
-#define ASKED_AT_ONCE 256 /* descriptors are few */
+#define ASKED_AT_ONCE 256 /* stays below the usual limit of 1024 descriptors */
 #define TIMEOUT_MIN INT64_C(200000000)
 
-/* ---- Who is there ---- */
+/* ---- Finding ---- */
 
-/* NAME.PID.sock or NAME.PID-N.sock, from behind: a name may have dots. */
+/* NAME.PID.sock or NAME.PID-N.sock, parsed from the end: a name may contain dots. */
 static bool parse_file(const char *file, struct peer *peer)
 {
 	size_t length = strlen(file);
@@ -51,7 +53,7 @@ static void free_peer(struct peer *peer)
 	json_decref(peer->answer);
 }
 
-/* The file is called as the handle, but for characters that do not belong into a file's name. */
+/* The library replaces characters that do not belong in a file name by '_'. */
 static bool file_matches_name(const char *file_name, const char *name)
 {
 	static const char allowed[] =
@@ -138,8 +140,8 @@ static int report_no_match(const char *directory, const char *name)
 
 	if (processes_list(&all, directory, NULL) < 0 || all.count == 0)
 		return report(EXIT_FAILED,
-			      "no process has a socket in %s; are the servers running, and opened "
-			      "with control=%s?",
+			      "no process has a socket in %s; are the servers running with the "
+			      "setting control=%s?",
 			      directory, directory);
 	for (size_t i = 0; i < all.count && count < 64; i++) {
 		if (count == 0 || strcmp(names[count - 1], all.peers[i].name) != 0)
@@ -147,7 +149,7 @@ static int report_no_match(const char *directory, const char *name)
 	}
 	names[count] = NULL;
 	const char *nearest = options_nearest(name, names);
-	report(EXIT_FAILED, "no process in %s is called \"%s\"; %s %s%s", directory, name,
+	report(EXIT_FAILED, "no process in %s has the name \"%s\"; %s %s%s", directory, name,
 	       nearest != NULL ? "did you mean" : "there is", nearest != NULL ? nearest : names[0],
 	       nearest != NULL ? "?"
 	       : count > 1     ? ", among others"
@@ -163,28 +165,26 @@ int processes_find(struct processes *processes, const char *directory, const cha
 
 	if (error == -ENOENT)
 		return report(EXIT_FAILED,
-			      "there is no control directory %s: no server was opened with "
-			      "control=%s "
-			      "yet; another directory is named by --control or $SAFESTART_CONTROL",
+			      "there is no control directory %s; no server has been started with "
+			      "control=%s yet; to name another directory: --control or "
+			      "$SAFESTART_CONTROL",
 			      directory, directory);
 	if (error == -EACCES && stat(directory, &status) == 0)
 		return report(EXIT_FAILED,
-			      "you may not look into %s: it belongs to user %u; ask as that user, "
-			      "or "
-			      "as root",
-			      directory, (unsigned)status.st_uid);
+			      "no permission to read the control directory: it belongs to user %u; "
+			      "run this as that user or as root: %s",
+			      (unsigned)status.st_uid, directory);
 	if (error < 0)
 		return report(EXIT_FAILED,
-			      "can't look into the control directory %s: %s; another one is named "
-			      "by "
+			      "cannot read the control directory: %s: %s; to name another one: "
 			      "--control or $SAFESTART_CONTROL",
-			      directory, safestart_strerror(error));
+			      safestart_strerror(error), directory);
 	if (processes->count == 0 && name != NULL)
 		return report_no_match(directory, name);
 	if (processes->count == 0)
 		return report(EXIT_FAILED,
-			      "no process has a socket in %s; are the servers running, and opened "
-			      "with control=%s?",
+			      "no process has a socket in %s; are the servers running with the "
+			      "setting control=%s?",
 			      directory, directory);
 	return 0;
 }
@@ -194,8 +194,8 @@ int processes_find(struct processes *processes, const char *directory, const cha
 struct asking {
 	struct peer *peer;
 	struct connection connection;
-	bool closed;  /* in good order: it took its socket along */
-	bool outcome; /* the answer comes in two lines: the ticket, and how it ended */
+	bool closed;  /* it ended in an orderly way and removed its socket */
+	bool outcome; /* the answer has two lines: the ticket, then the outcome */
 };
 
 static void set_state(struct peer *peer, enum peer_state state, const char *why)
@@ -204,7 +204,7 @@ static void set_state(struct peer *peer, enum peer_state state, const char *why)
 	snprintf(peer->why, sizeof(peer->why), "%s", why);
 }
 
-/* An answer is an object, with what went wrong in words or without. */
+/* An answer is an object with "ok"; if that is false, "message" says why. */
 static bool take_answer(char *line, size_t length, void *user_data)
 {
 	struct asking *asking = user_data;
@@ -214,7 +214,7 @@ static bool take_answer(char *line, size_t length, void *user_data)
 	if (!json_is_object(answer)) {
 		json_decref(answer);
 		set_state(peer, PEER_FAILED,
-			  "answers what is no JSON object: not a control socket of this library");
+			  "the answer is not a JSON object: not a control socket of libsafestart");
 		return false;
 	}
 	if (asking->outcome && member_bool(answer, "ok", false) &&
@@ -247,30 +247,30 @@ static void set_state_by_error(struct asking *asking, int error)
 		asking->closed = true;
 	} else if (error == -ECONNREFUSED) {
 		set_state(peer, PEER_GONE,
-			  "gone: it ended without taking its socket along, as when it is killed");
+			  "gone: it ended without removing its socket, as a killed process does");
 	} else if (error == -EPIPE || error == -ECONNRESET) {
-		set_state(peer, PEER_FAILED, "hung up without an answer");
+		set_state(peer, PEER_FAILED, "closed the connection without an answer");
 	} else if (error == -E2BIG) {
 		set_state(peer, PEER_FAILED,
-			  "its answer has no end: not a control socket of this library");
+			  "the answer is too long: not a control socket of libsafestart");
 	} else if (error == -EACCES || error == -EPERM) {
 		snprintf(why, sizeof(why),
-			 "you may not ask it: it belongs to user %u; ask as that user, or as root",
+			 "permission denied: it belongs to user %u; ask as that user or as root",
 			 (unsigned)peer->owner);
 		set_state(peer, PEER_FAILED, why);
 	} else {
-		snprintf(why, sizeof(why), "can't be asked: %s", safestart_strerror(error));
+		snprintf(why, sizeof(why), "cannot be asked: %s", safestart_strerror(error));
 		set_state(peer, PEER_FAILED, why);
 	}
 }
 
-/* True: it is under way. */
+/* True: it is being asked now. */
 static bool start(struct asking *asking, const char *directory, const char *line)
 {
 	int error = connection_open(&asking->connection, directory, asking->peer->file, line);
 
 	if (error == -EAGAIN)
-		return true; /* its queue is full: tried again until the deadline */
+		return true; /* the queue of its socket is full: retried until the deadline */
 	if (error < 0)
 		set_state_by_error(asking, error);
 	return error == 0;
@@ -294,8 +294,8 @@ static void progress(struct asking *asking, const char *directory, const char *l
 		connection_close(&asking->connection);
 }
 
-/* Wait until one of those under way has something to do. Who could not even connect is tried again
- * soon. */
+/* Waits for an event of those being asked; retries every 10 ms where connecting was not possible.
+ */
 static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled,
 		    struct asking **polled_asking, int64_t deadline)
 {
@@ -338,7 +338,7 @@ static void ask_all(struct asking *asking, size_t count, const char *directory, 
 	}
 }
 
-/* Who left is taken out; who has not answered is told so. */
+/* Removes the processes that ended in an orderly way, and marks those that have not answered. */
 static void mark_unanswered(struct processes *processes, struct asking *asking, int64_t timeout)
 {
 	size_t kept = 0;
@@ -379,8 +379,8 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 					    .connection.fd = -1,
 					    .outcome = outcome};
 	}
-	/* To look once takes a moment, too; to call somebody stopped who had no time to answer is
-	 * not true. */
+	/* With --timeout 0 a process still needs some time to answer; it must not be reported as
+	 * stopped. */
 	if (timeout < TIMEOUT_MIN)
 		timeout = TIMEOUT_MIN;
 	if (ok) {
@@ -412,8 +412,8 @@ void processes_filter(struct processes *processes,
 	processes->count = kept;
 }
 
-/* Under the directory's lock, as the library does it: meanwhile another one may have removed it,
- * and somebody may have started under the very same name. */
+/* Under the lock of the directory, as the library does it, and after one more attempt to connect:
+ * meanwhile a new process may have created a socket of the same name. */
 void processes_remove_stale(const struct processes *processes)
 {
 	int directory = open(processes->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* processes: every process that has its socket in the control directory, asked all at once. Nobody
- * is waited for longer than the one deadline, and whoever does not answer is told, never left out.
+/* processes: finds every process that has a socket in the control directory, and asks all of them
+ * at once, with one deadline for all. A process that does not answer is reported, never left out.
  */
 #ifndef SAFESTART_COMMAND_PROCESSES_H
 #define SAFESTART_COMMAND_PROCESSES_H
@@ -14,21 +14,22 @@
 enum peer_state {
 	PEER_UNASKED,
 	PEER_ANSWERED,
-	PEER_GONE,    /* its socket is left, and nobody listens: it was killed */
+	PEER_GONE,    /* its socket is there, but no process listens: it was killed */
 	PEER_SILENT,  /* no answer before the deadline */
 	PEER_REFUSED, /* answered, with an error */
-	PEER_FAILED   /* could not be asked, or answered nonsense */
+	PEER_FAILED   /* could not be asked, or the answer is not valid */
 };
 
 struct peer {
 	char *file;    /* NAME.PROCESS.sock */
-	char *name;    /* as it says; until it has, as its file is called */
-	char *process; /* its pid; "4312-2" is its second handle */
-	/* Of its socket: in a directory that others write to, not everybody is who they say. */
+	char *name;    /* as it answered; before that, as in the file's name */
+	char *process; /* its pid; "4312-2": the second handle of process 4312 */
+	/* Owner of the socket. In a directory where others may write, the name alone proves
+	 * nothing. */
 	uid_t owner;
 	enum peer_state state;
 	json_t *answer; /* of PEER_ANSWERED and PEER_REFUSED; an object */
-	char why[256];  /* in words, from PEER_GONE on */
+	char why[256];  /* the reason, for PEER_GONE and the states after it */
 };
 
 struct processes {
@@ -39,24 +40,24 @@ struct processes {
 
 #define PROCESSES_TIMEOUT INT64_C(2000000000)
 
-/* Find who is there, or who is there under that name (NULL: any). 0, or how the program ends,
- * having said why. */
+/* Finds the processes of that name (NULL: all). 0 or an exit code, the message printed; finding
+ * none is an error. */
 int processes_find(struct processes *processes, const char *directory, const char *name);
-/* The same; nobody at all, or a directory that is not there, is no error. -errno. */
+/* The same without messages; finding none is no error. 0 or -errno of reading the directory. */
 int processes_list(struct processes *processes, const char *directory, const char *name);
 void processes_free(struct processes *processes);
 
-/* Ask all of them; returns when everybody has answered, or after `timeout`, a fifth of a second at
- * least. Takes `request`. Who has left in good order meanwhile is no longer in the processes. 0 or
- * -ENOMEM. */
+/* Sends the request to all of them; returns when all have answered, or after `timeout`, at least
+ * 200 ms. Releases `request`. A process that ended in an orderly way meanwhile is removed from the
+ * list. 0 or -ENOMEM. */
 int processes_ask(struct processes *processes, json_t *request, int64_t timeout);
 
-/* Leave out those that are not wanted. */
+/* Removes those that are not wanted from the list. */
 void processes_filter(struct processes *processes,
 		      bool (*wanted)(const struct peer *peer, const void *user_data),
 		      const void *user_data);
 
-/* Remove the sockets of those that are gone, if that is allowed. */
+/* Removes the sockets of PEER_GONE processes from the directory, if permissions allow it. */
 void processes_remove_stale(const struct processes *processes);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* roster: reads the roster from options or its file. Asks no process. */
 #include "hosts/roster.h"
 
 #include "base/options.h"
@@ -26,7 +27,7 @@ void roster_free(struct roster *roster)
 	*roster = (struct roster){0};
 }
 
-/* The last one for a name counts. */
+/* The last count given for a name is used. False: malformed, or no memory. */
 static bool add(struct roster *roster, const char *name, size_t length, const char *count)
 {
 	size_t digits = strspn(count, "0123456789");
@@ -69,8 +70,8 @@ static int read_file(struct roster *roster, FILE *file, const char *path)
 			continue;
 		if (!add(roster, line + start, length, line + start + length + gap))
 			return report(EXIT_FAILED,
-				      "%s, line %u: it takes a name and how many processes of it "
-				      "there have to be, such as: api 4",
+				      "%s, line %u: expected a name and a number of processes, "
+				      "such as: api 4",
 				      path, number);
 	}
 	return 0;
@@ -98,18 +99,17 @@ int roster_read(struct roster *roster, const struct option_list *given, const ch
 			code = read_file(roster, file, path);
 			fclose(file);
 		} else if (errno != ENOENT) {
-			code = report(EXIT_FAILED, "can't read the roster %s: %s", path,
-				      safestart_strerror(errno));
+			code = report(EXIT_FAILED, "cannot read the roster: %s: %s",
+				      safestart_strerror(errno), path);
 		}
 	}
 	if (code == 0 && roster->count == 0)
 		code = !needed ? EXIT_ROSTER
 			       : report(EXIT_ROSTER,
-					"which processes have to have it? Say it with --roster "
-					"api=4, or in %s/roster, a line each: api 4. "
-					"(--no-roster takes those that happen to be there; one "
-					"that "
-					"is down is then not missed.)",
+					"no roster: which processes must have the node? Give "
+					"--roster api=4, or lines such as \"api 4\" in %s/roster; "
+					"with --no-roster only the processes that are running "
+					"count, and one that is down is not noticed",
 					directory);
 	if (code != 0)
 		roster_free(roster);

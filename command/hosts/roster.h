@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* roster: which processes there have to be. "On all that answered" would be true of nobody. */
+/* roster: how many processes of each name there must be. Without it "on all that answered" would
+ * also hold where none answered [P22]. */
 #ifndef SAFESTART_COMMAND_ROSTER_H
 #define SAFESTART_COMMAND_ROSTER_H
 
@@ -15,9 +16,9 @@ struct roster {
 	size_t count;
 };
 
-/* From "name=count" words, or where there are none from the file `roster` in the directory, a line
- * each: `name count`. 0, or how the program ends, having said why; LEAVE_ROSTER where there is
- * none, said only if `needed`. */
+/* Reads "name=count" words; if there are none, the file `roster` in the directory, with lines `name
+ * count`. 0 or an exit code, the message printed; EXIT_ROSTER: there is no roster, a message only
+ * if `needed`. */
 int roster_read(struct roster *roster, const struct option_list *given, const char *directory,
 		bool needed);
 const struct roster_row *roster_find(const struct roster *roster, const char *name);

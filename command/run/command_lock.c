@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* command_lock: locks bytes of a file that may lie where other users can write, so it trusts
+ * neither the file nor its contents. One thread; waits by polling. */
 #include "run/command_lock.h"
 
 #include <errno.h>
@@ -16,8 +18,10 @@
 #include "base/report.h"
 
 #define TEXT_SIZE 4096
-#define OTHER_COMMAND_MS 1000 /* until who is inside is not just passing through */
-#define WRITER_MS 30000       /* until who writes the command down is stopped, and not just slow */
+/* After this time another command that is inside is an error, and not only about to leave. */
+#define OTHER_COMMAND_MS 1000
+/* After this time a caller that writes its command is considered stopped, and not only slow. */
+#define WRITER_MS 30000
 
 enum byte {
 	INSIDE,
@@ -37,7 +41,8 @@ static uint64_t hash_arguments(uint64_t hash, char *const *arguments)
 {
 	for (; *arguments != NULL; arguments++)
 		hash = hash_bytes(hash, *arguments,
-				  strlen(*arguments) + 1); /* the NUL tells "a b" from "a", "b" */
+				  strlen(*arguments) + 1); /* with the NUL, so that "a b" differs
+							      from "a", "b" */
 	return hash;
 }
 
@@ -62,8 +67,8 @@ void command_lock_name(char *const *arguments, char *name, size_t size)
 	snprintf(name, size, "%s-%016llx", base, (unsigned long long)hash);
 }
 
-/* One line, as a shell would take it: 'it is' so. What does not fit is left out, the digest before
- * it knows it all. */
+/* The command on one line, quoted for a shell. What does not fit is left out; the digest in front
+ * of it covers everything. */
 static void quote(char *const *arguments, char *text, size_t size)
 {
 	size_t length = 0;
@@ -103,7 +108,7 @@ static bool lock_byte(int fd, enum byte byte, int type)
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
-/* How others have it: F_RDLCK, F_WRLCK or F_UNLCK. */
+/* How other processes have locked it: F_RDLCK, F_WRLCK or F_UNLCK. */
 static int held_as(int fd, enum byte byte)
 {
 	struct flock lock = {.l_type = F_WRLCK,
@@ -114,7 +119,8 @@ static int held_as(int fd, enum byte byte)
 	return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type : F_UNLCK;
 }
 
-/* As the library does with the lock itself: it may lie where anybody can write. */
+/* As careful as the library with the lock itself: it may be in a directory where any user can
+ * write. */
 static int open_file(const char *path, char *why, size_t why_size)
 {
 	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -130,15 +136,16 @@ static int open_file(const char *path, char *why, size_t why_size)
 	}
 	if (fd < 0) {
 		snprintf(why, why_size,
-			 "%s can't be opened: %s; name another directory with --lock-dir", path,
-			 safestart_strerror(errno));
+			 "cannot open the command lock: %s: %s; to use another directory: "
+			 "--lock-dir",
+			 safestart_strerror(errno), path);
 		return -1;
 	}
 	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_nlink > 1 ||
 	    (status.st_uid != geteuid() && status.st_uid != 0)) {
 		snprintf(why, why_size,
-			 "%s is not a file of ours, and is left alone; remove it, or name another "
-			 "directory with --lock-dir",
+			 "not a plain file of this user or root, left unchanged: %s; remove it, or "
+			 "use another directory with --lock-dir",
 			 path);
 		close(fd);
 		return -1;
@@ -154,7 +161,8 @@ static bool is_current(int fd, const char *path)
 	       open_file_is.st_ino == named.st_ino && open_file_is.st_dev == named.st_dev;
 }
 
-/* Ends in a line end; what a killed writer has left does not, and is nobody's. */
+/* True: the text is complete, it ends in a newline. What a killed writer has left does not [P18].
+ */
 static bool read_text(int fd, char text[TEXT_SIZE])
 {
 	ssize_t length = pread(fd, text, TEXT_SIZE - 1, 0);
@@ -175,12 +183,12 @@ static void sleep_jittered(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	/* The nanoseconds differ enough to pass each other. */
+	/* A random pause, so that callers do not retry in step. */
 	nanosleep(&(struct timespec){.tv_nsec = 1000000 + now.tv_nsec % 4000000}, NULL);
 }
 
-/* The first line is the command's digest and the command. True: inside; else there may be somebody
- * else, as `theirs` says. */
+/* The file's only line is the digest and the command. True: entered. False: another command may be
+ * inside, `theirs` is what the file says. */
 static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 {
 	if (read_text(fd, theirs) && strcmp(ours, theirs) == 0) {
@@ -195,11 +203,10 @@ static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 		return false;
 	if (!(read_text(fd, theirs) && strcmp(ours, theirs) == 0) && !write_text(fd, ours)) {
 		report(0,
-		       "the command can't be written down beside the lock (%s): if another one "
-		       "goes "
-		       "by this name, nobody notices",
+		       "cannot write the command beside the lock: %s; a different command with the "
+		       "same name will not be noticed",
 		       safestart_strerror(errno));
-		(void)ftruncate(fd, 0); /* empty: it says nothing, and is not half of something */
+		(void)ftruncate(fd, 0); /* empty rather than half a line */
 	}
 	return lock_byte(fd, INSIDE, F_RDLCK);
 }
@@ -210,14 +217,14 @@ static void format_other_command(const char *ours, const char *theirs, char *why
 
 	snprintf(why, why_size,
 		 "this name is in use for another command:\n  inside: %.*s\n  yours:  %.*s\nGive "
-		 "yours a --name of its own.",
+		 "yours another --name.",
 		 words != NULL ? (int)strcspn(words + 1, "\n") : 0, words != NULL ? words + 1 : "",
 		 (int)strcspn(strchr(ours, ' ') + 1, "\n"), strchr(ours, ' ') + 1);
 }
 
-/* Is another command inside, and not only about to be? Who writes it down has the file to himself
- * meanwhile: among many callers, or with a slow disk, that may take him longer than our patience.
- */
+/* Is another command inside, and not only about to enter? A caller that writes its command holds
+ * the file exclusively meanwhile; among many callers or on a slow disk that may take longer than
+ * OTHER_COMMAND_MS. */
 static bool is_inside(int fd, const char *ours, const char *theirs)
 {
 	char again[TEXT_SIZE];
@@ -241,12 +248,13 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 	int fd = open_file(path, why, why_size);
 	while (fd >= 0) {
 		bool late = clock_ms() - start >= OTHER_COMMAND_MS;
-		/* Empty for so long: who is inside could not write it down. */
+		/* Empty for so long: the caller inside could not write its command, as on a full
+		 * disk. */
 		if (try_to_enter(fd, ours, theirs) ||
 		    (late && theirs[0] == '\0' && lock_byte(fd, INSIDE, F_RDLCK))) {
 			if (is_current(fd, path))
 				return fd;
-			close(fd); /* somebody has tidied up meanwhile */
+			close(fd); /* the file was removed meanwhile */
 			fd = open_file(path, why, why_size);
 			continue;
 		}
@@ -256,8 +264,8 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 		}
 		if (clock_ms() - start >= WRITER_MS) {
 			snprintf(why, why_size,
-				 "somebody has been writing the command down in %s for 30 s: is a "
-				 "safestart run stopped? Continue it, or kill it",
+				 "another caller has been writing its command for 30 s: is a "
+				 "safestart run stopped? Continue or kill it: %s",
 				 path);
 			break;
 		}
@@ -283,8 +291,7 @@ void command_lock_end(int command_lock)
 bool command_lock_directory(const char *given, char *directory, size_t size, char *why,
 			    size_t why_size)
 {
-	const char *locks =
-		getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	const char *locks = getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe) */
 	struct stat status;
 
 	if (given == NULL && locks != NULL && locks[0] != '\0')
@@ -292,24 +299,26 @@ bool command_lock_directory(const char *given, char *directory, size_t size, cha
 	if (given != NULL)
 		snprintf(directory, size, "%s", given);
 	else if (geteuid() == 0)
-		/* Not the control directory, which may be a service user's. */
+		/* Not the control directory, which may belong to a service's user. */
 		snprintf(directory, size, "/run/safestart-locks");
-	else /* not $XDG_RUNTIME_DIR: cron and services have none, and would run the command beside
-		a shell that does */
+	/* Not $XDG_RUNTIME_DIR: cron and services have none; they and a login shell would have
+	 * different locks, and run the command twice [P1]. */
+	else
 		snprintf(directory, size, "/tmp/safestart-%u", (unsigned)geteuid());
 	if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
 		snprintf(why, why_size,
-			 "the directory of the locks, %s, can't be made: %s; name one with "
+			 "cannot create the lock directory: %s: %s; to name another one: "
 			 "--lock-dir or $SAFESTART_LOCKS",
-			 directory, safestart_strerror(errno));
+			 safestart_strerror(errno), directory);
 		return false;
 	}
-	/* One that was named may be shared on purpose; ours must be ours. */
+	/* A directory that was named may be shared on purpose; the default one must be this user's.
+	 */
 	if (lstat(directory, &status) < 0 ||
 	    (given == NULL &&
 	     (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0)))) {
 		snprintf(why, why_size,
-			 "the directory of the locks, %s, is not ours; name another with "
+			 "the lock directory belongs to another user: %s; to name another one: "
 			 "--lock-dir or $SAFESTART_LOCKS",
 			 directory);
 		return false;

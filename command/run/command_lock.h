@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* command_lock: the file NAME.command beside a lock of `safestart run`: one name means one command,
- * and a command whose caller was killed is not started beside itself. Two bytes of it are locked:
- * everybody inside shares the first, whoever guards a running command holds the second. Both belong
- * to the descriptor: they die with the processes that have it. */
+/* command_lock: the file NAME.command beside a lock of `safestart run`. It ensures that one name
+ * means one command, and that a command whose caller was killed is not started a second time [P1].
+ * Two bytes of it are locked: all callers inside share the first, the supervisor of a running
+ * command holds the second. Both locks belong to the open file: they end with the processes that
+ * have it open [P18]. */
 #ifndef SAFESTART_COMMAND_COMMAND_LOCK_H
 #define SAFESTART_COMMAND_COMMAND_LOCK_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Come inside with this command. A descriptor; -1: and why. May take a second, when somebody else
- * is inside. */
+/* Enters with this command. Returns a descriptor, or -1 with the reason in `why`. Takes up to a
+ * second if another command is inside, and up to 30 s while another caller writes its command. */
 int command_lock_enter(const char *path, char *const *arguments, char *why, size_t why_size);
 
-/* The command is about to run / has ended. False: it is still running, its caller was killed. */
+/* To be called before the command starts and after it has ended. False: the command of a killed
+ * caller is still running. */
 bool command_lock_begin(int command_lock);
 void command_lock_end(int command_lock);
 
-/* The directory of the locks, made if it is missing; false: and why. */
+/* The directory of the locks, created if it is missing. False: the reason is in `why`. */
 bool command_lock_directory(const char *given, char *directory, size_t size, char *why,
 			    size_t why_size);
 
-/* A name for that command in this directory, for this user. */
+/* The default name: derived from the command, the current directory and the user. */
 void command_lock_name(char *const *arguments, char *name, size_t size);
 
 #endif

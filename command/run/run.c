@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* run: a command that never runs twice at a time, and once for all who ask together: a handle
- * without nodes, with a lock whose outcomes are shared (lock_share=yes), and a `restart` that is
- * the command. One thread: it polls the handle, the signals and the supervisor of the command. */
+/* run: a command that never runs twice at a time [P1], and once for all callers that ask together
+ * [P3]. It is a handle of the library without nodes, with a lock whose outcomes are shared
+ * (lock_share=yes), whose `restart` callback is the command. One thread: it polls the handle, the
+ * signals and the supervisor. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -26,11 +27,11 @@
 
 #define EXIT_TIMED_OUT 124 /* as timeout(1) and env(1) have them */
 #define EXIT_INTERNAL 125
-#define GRACE_MS 10000     /* from SIGTERM to SIGKILL */
-#define COMMAND_LOCK_MS 50 /* between looks whether a command that was left running has ended */
-#define REPORT_AFTER_MS                                                                           \
-	30000 /* who waits so long for another one's command is told for whom; with --timeout the \
-		 handle tells, in proportion */
+#define GRACE_MS 10000     /* from SIGTERM to SIGKILL, after --timeout */
+#define COMMAND_LOCK_MS 50 /* between checks whether the command of a killed caller has ended */
+/* A caller that waits so long for another caller's command reports for which; with --timeout the
+ * library does, after a part of that. */
+#define REPORT_AFTER_MS 30000
 #define FOREVER INT64_C(3153600000000000000)
 
 static struct {
@@ -43,21 +44,21 @@ struct caller {
 	char **arguments;
 	struct safestart *ss;
 	uint64_t ticket;
-	sigset_t mask; /* as we were started: the command gets them so */
+	sigset_t mask; /* as inherited; the command gets them unchanged */
 	struct sigaction child;
 	int signals;
 	int command_lock;
 	struct supervisor supervisor;
-	struct safestart_run *run; /* ours, not finished */
-	bool leader;               /* the run was ours */
-	bool started;              /* and so was the command */
-	int64_t term_at;           /* the command was told to end; 0: not */
+	struct safestart_run *run; /* a run that this caller leads, not finished */
+	bool leader;               /* it led a run */
+	bool started;              /* and started the command */
+	int64_t term_at;           /* when SIGTERM was sent to the command; 0: not */
 	bool killed;
-	bool reported_left; /* that a command of a killed caller is still running */
-	/* Look whether it is time to say whom we wait for; 0: that was said, or is not to be. */
+	bool reported_left; /* reported that the command of a killed caller is still running */
+	/* When to report for which caller this one waits; 0: done, or not wanted. */
 	int64_t report_at;
-	int signal;   /* a signal that ends us */
-	bool closing; /* all that matters was said */
+	int signal;   /* a signal that ends this caller; 0: none */
+	bool closing; /* everything was reported; the log callback stays silent */
 };
 
 /* ---- The handle ---- */
@@ -71,7 +72,7 @@ static int on_restart(struct safestart_run *run, void *user_data)
 	return SAFESTART_LATER;
 }
 
-/* Failures are in the outcome; what is only said here are warnings. */
+/* Failures are part of the outcome; only warnings are reported here. */
 static void on_log(int level, const char *message, void *user_data)
 {
 	const struct caller *caller = (const struct caller *)user_data;
@@ -98,8 +99,8 @@ static bool set_ns(struct safestart_conf *conf, const char *key, int64_t ns)
 	return set(conf, key, value);
 }
 
-/* Who waits does so for the run in progress and then for its own: each may take --timeout and be
- * slow to end. */
+/* A caller waits for the run in progress and then for its own: each may take --timeout, and then
+ * GRACE_MS to end. */
 static int64_t lock_timeout(void)
 {
 	return options.timeout > 0 && options.timeout < FOREVER / 4
@@ -144,7 +145,8 @@ static void finish(struct caller *caller, int status, int error)
 	safestart_run_finish(run, error);
 }
 
-/* The run is ours: start the command, unless that of a caller who was killed is still at it. */
+/* Starts the command of the run that this caller leads, unless the command of a killed caller is
+ * still running. */
 static void start_command(struct caller *caller)
 {
 	if (safestart_run_cancelled(caller->run)) {
@@ -153,16 +155,15 @@ static void start_command(struct caller *caller)
 	}
 	if (!command_lock_begin(caller->command_lock)) {
 		if (!caller->reported_left)
-			report(0,
-			       "the command of a caller that was killed is still running; waiting "
-			       "for it to end");
+			report(0, "the command of a caller that was killed is still running; "
+				  "waiting for it to end");
 		caller->reported_left = true;
 		return;
 	}
 	int error = supervisor_start(&caller->supervisor, caller->arguments, &caller->mask,
 				     &caller->child);
 	if (error < 0) {
-		report(0, "no process to be had for the command: %s", safestart_strerror(error));
+		report(0, "cannot create a process for the command: %s", safestart_strerror(error));
 		command_lock_end(caller->command_lock);
 		finish(caller, 0, error);
 		return;
@@ -180,7 +181,7 @@ static void read_supervisor(struct caller *caller)
 	finish(caller, status, 0);
 }
 
-/* Past --timeout it is told to end, and after a while made to. */
+/* After --timeout the command gets SIGTERM, GRACE_MS later SIGKILL [P14]. */
 static void end_overdue_command(struct caller *caller)
 {
 	if (caller->supervisor.pid == 0 || !safestart_run_cancelled(caller->run))
@@ -194,8 +195,8 @@ static void end_overdue_command(struct caller *caller)
 	}
 }
 
-/* While the command runs it gets the signals; before and elsewhere they end us, and the request
- * stays. */
+/* While this caller runs the command, its signals are passed on to it. Otherwise they end this
+ * caller, and the request stays. */
 static void read_signals(struct caller *caller)
 {
 	struct signalfd_siginfo info;
@@ -204,7 +205,7 @@ static void read_signals(struct caller *caller)
 		if (caller->supervisor.pid == 0)
 			caller->signal = (int)info.ssi_signo;
 		else if (info.ssi_code !=
-			 SI_KERNEL) /* ^C at the terminal reaches the command by itself */
+			 SI_KERNEL) /* the terminal sends ^C to the command itself */
 			supervisor_signal(&caller->supervisor, (int)info.ssi_signo);
 	}
 }
@@ -222,8 +223,8 @@ static int poll_timeout(const struct caller *caller)
 	return -1;
 }
 
-/* Whoever waits behind a command that hangs sees nothing of it. Said once; comes by again and
- * again, as the lock is tried. */
+/* Reports once for which caller this one waits: of a command that hangs elsewhere it sees nothing.
+ */
 static void report_lock_holder(struct caller *caller)
 {
 	if (caller->report_at == 0 || caller->run != NULL || clock_ms() < caller->report_at)
@@ -238,21 +239,21 @@ static void report_lock_holder(struct caller *caller)
 	caller->report_at = waited < REPORT_AFTER_MS ? clock_ms() + REPORT_AFTER_MS - waited : 0;
 	if (caller->report_at == 0)
 		report(0,
-		       "waiting for %lld s now: the command is being run by %s, and has not ended; "
-		       "look what that one hangs at. The wait goes on; with --timeout a command is "
-		       "ended that takes too long",
+		       "still waiting after %lld s: the command is being run by %s and has not "
+		       "ended; find out why it hangs. The wait continues; --timeout ends a command "
+		       "that takes too long",
 		       (long long)waited / 1000, member_text(lock, "holder"));
 	json_decref(status);
 	safestart_free(text);
 }
 
-/* Until the request is answered and no command of ours is left. */
+/* Returns when the request is answered and no command of this caller is running. */
 static int wait_for_answer(struct caller *caller, struct safestart_outcome *outcome)
 {
 	for (;;) {
 		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
-		/* Not when a signal has come in the very moment that the run was ours: it is for
-		 * us, and nobody would pass it on. */
+		/* Not if a signal came in the moment in which the run began: it is for this caller,
+		 * and the command would not get it. */
 		if (caller->run != NULL && caller->supervisor.pid == 0 && caller->signal == 0)
 			start_command(caller);
 		end_overdue_command(caller);
@@ -260,7 +261,8 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
 			return result;
 		if (caller->signal != 0 && caller->supervisor.pid == 0) {
-			/* Nothing is written down: the others run it. */
+			/* No outcome is recorded, so another caller leads the run for those that
+			 * wait. */
 			safestart_shutdown(caller->ss);
 			finish(caller, 0, -ECANCELED);
 			continue;
@@ -299,11 +301,11 @@ static int report_outcome(const struct caller *caller, const struct safestart_ou
 		return options.quiet ? code : report(code, "%s: exit %d", who, code);
 	if (outcome->error == -ETIMEDOUT && caller->leader && !caller->started)
 		return report(code,
-			      "not begun within its --timeout: the command of a caller that was "
+			      "not started within its --timeout: the command of a caller that was "
 			      "killed is still running: exit %d",
 			      code);
-	if (outcome->error == -ETIMEDOUT) /* the others are told at once, and know no more */
-		return report(code, "%s: not done within its --timeout%s: exit %d", who,
+	if (outcome->error == -ETIMEDOUT) /* other callers learn it at once, and know no more */
+		return report(code, "%s: not finished within its --timeout%s: exit %d", who,
 			      caller->leader ? ", and was ended" : "", code);
 	return report(code, "%s: exit %d", outcome->message, code);
 }
@@ -319,8 +321,8 @@ static int ask_and_wait(struct caller *caller)
 	int code;
 	if (left)
 		code = report(128 + caller->signal,
-			      "left at signal %d; the request stays, if others wait with it",
-			      caller->signal);
+			      "interrupted by SIG%s; other callers still waiting will run it",
+			      sigabbrev_np(caller->signal));
 	else if (result < 0)
 		code = report(EXIT_INTERNAL, "no answer: %s", safestart_strerror(result));
 	else
@@ -334,20 +336,21 @@ static int ask_and_wait(struct caller *caller)
 
 static const struct option_row rows[] = {
 	{"name", "NAME", OPTION_TEXT, &options.name,
-	 "what is run once for all; not given: made from user, directory and command"},
+	 "callers with this name share a run (made from user, directory and command)"},
 	{"debounce", "DURATION", OPTION_DURATION, &options.debounce,
-	 "quiet time after the newest request before the command runs: 2s; 0: at once"},
+	 "quiet time after the newest request before the command runs (2s); 0: none"},
 	{"max-delay", "DURATION", OPTION_DURATION, &options.max_delay,
-	 "longest a request waits for quiet: 30s"},
+	 "longest a request waits for quiet (30s)"},
 	{"timeout", "DURATION", OPTION_DURATION, &options.timeout,
-	 "end a command that takes longer: SIGTERM, 10s later SIGKILL; else: never"},
-	{"lock-dir", "DIR", OPTION_TEXT, &options.lock_dir, "where the locks are; see below"},
+	 "end a command that takes longer: SIGTERM, 10 s later SIGKILL (never)"},
+	{"lock-dir", "DIR", OPTION_TEXT, &options.lock_dir, "directory of the locks; see above"},
 	{"quiet", NULL, OPTION_FLAG, &options.quiet,
-	 "say nothing when the command has run, or takes long elsewhere"},
+	 "no message when the command has run or takes long elsewhere"},
 	OPTION_END,
 };
 
-/* Options come first; the command's own are its own. Returns where the command begins. */
+/* Options of run come first; those behind COMMAND belong to it. Returns the index of the first word
+ * of the command. */
 static int command_begins(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
@@ -371,17 +374,17 @@ static int catch_signals(struct caller *caller)
 
 	sigemptyset(&caught);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		/* Nohup means it. */
+		/* A signal that is ignored stays ignored, as nohup(1) wants it. */
 		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
 			sigaddset(&caught, numbers[i]);
 	}
-	/* Or the supervisor could not wait for the command. */
+	/* Not ignored, or the supervisor could not wait for the command. */
 	sigaction(SIGCHLD, &normal, &caller->child);
 	pthread_sigmask(SIG_BLOCK, &caught, &caller->mask);
 	return signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* One that makes a path in the directory. */
+/* It becomes part of a file name in the lock directory. */
 static bool is_valid_name(const char *name)
 {
 	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
@@ -394,9 +397,8 @@ static int run_named(struct caller *caller, const char *name, const char *direct
 
 	if (!is_valid_name(name))
 		return report(EXIT_INTERNAL,
-			      "--name \"%s\": a name is part of a file's name; write no slash, no "
-			      "dot "
-			      "in front, and at most %d bytes",
+			      "--name \"%s\": a name is part of a file name: no slash, no leading "
+			      "dot, at most %d bytes",
 			      name, NAME_MAX - 8);
 	snprintf(lock, sizeof(lock), "%s/%s.lock", directory, name);
 	snprintf(command_lock, sizeof(command_lock), "%s/%s.command", directory, name);
@@ -411,7 +413,7 @@ static int run_named(struct caller *caller, const char *name, const char *direct
 	return code;
 }
 
-/* Started with standard input, output or error closed: nothing of ours must get their numbers. */
+/* If standard input, output or error was closed at the start, no other file must get its number. */
 static void fill_standard_descriptors(void)
 {
 	int fd;
@@ -434,7 +436,7 @@ static int run_main(int argc, char **argv)
 		return code == 0 ? 0 : EXIT_INTERNAL;
 	at += at < argc && strcmp(argv[at], "--") == 0;
 	if (at >= argc)
-		return report(EXIT_INTERNAL, "there is no command; it is: safestart run %s",
+		return report(EXIT_INTERNAL, "no command given; usage: safestart run %s",
 			      verb_run.arguments);
 	caller.arguments = argv + at;
 	if (!command_lock_directory(options.lock_dir, directory, sizeof(directory), why,
@@ -442,7 +444,7 @@ static int run_main(int argc, char **argv)
 		return report(EXIT_INTERNAL, "%s", why);
 	caller.signals = catch_signals(&caller);
 	if (caller.signals < 0)
-		return report(EXIT_INTERNAL, "no descriptor to be had: %s",
+		return report(EXIT_INTERNAL, "cannot create a descriptor: %s",
 			      safestart_strerror(errno));
 	command_lock_name(caller.arguments, name, sizeof(name));
 	return run_named(&caller, options.name != NULL ? options.name : name, directory);
@@ -453,32 +455,34 @@ const struct verb verb_run = {
 	.main = run_main,
 	.help = "run a command: never twice at a time, once for all who ask together",
 	.arguments = "[--] COMMAND [ARGUMENT...]",
-	.text = "What people write `flock FILE COMMAND` for. Requests by the same name that come "
-		"in close succession, from any number of processes, are "
-		"one run of COMMAND; those that come while it runs are one more. Everybody waits, "
-		"and exits with the exit code of the run that covered their request: one that "
-		"began after they asked. Who waits for another one's run for 30 s is told whose it "
-		"is, where no --timeout ends it.\n\n"
-		"COMMAND's output is that of the caller who runs it. SIGTERM, SIGINT and SIGHUP to "
-		"that one are passed on to COMMAND; to another they mean to leave, the "
-		"request stays. If the caller is killed, COMMAND runs to its end, and the next one "
-		"runs it for who still waits. What COMMAND leaves behind in the background "
-		"holds no lock.\n\n"
-		"The same name with another command, while others are inside, is an error.\n\n"
-		"The locks are in --lock-dir, else $SAFESTART_LOCKS, else /run/safestart-locks for "
-		"root, else /tmp/safestart-UID. Callers only know of "
-		"each other where that is one directory: a service with PrivateTmp=yes or in a "
-		"container has a /tmp of its own, and needs --lock-dir.",
+	.text = "For what people use `flock FILE COMMAND`. Requests with the same name in close "
+		"succession, from any number of processes, become one run of COMMAND; requests "
+		"during a run become exactly one more. Every caller waits, and exits with the exit "
+		"code of the run that covered its request: a run that began after the request. "
+		"Without --timeout, a caller that waits for another caller's run for 30 s reports "
+		"which caller that is.\n\n"
+		"One of the callers runs COMMAND; the output of COMMAND goes to that caller's "
+		"output. SIGTERM, SIGINT and SIGHUP to that caller are passed on to COMMAND; they "
+		"end any other caller, and its request stays. If the caller that runs COMMAND is "
+		"killed, COMMAND runs to its end, and the next caller runs it once more for those "
+		"still waiting. What COMMAND leaves running in the background holds no lock.\n\n"
+		"Using a name for a different command while callers with that name are waiting or "
+		"running is an error.\n\n"
+		"The locks are in --lock-dir, else in $SAFESTART_LOCKS, else in "
+		"/run/safestart-locks for root, else in /tmp/safestart-UID. Callers must use the "
+		"same directory to coordinate: a service with PrivateTmp=yes or in a container has "
+		"its own /tmp, and needs --lock-dir.",
 	.options = rows,
-	.examples = {"From every hook, playbook and hand", "safestart run -- systemctl restart api",
-		     "One name for what is asked for in several ways",
-		     "safestart run --name api --debounce 5s --timeout 2m -- "
-		     "/usr/local/bin/reload-api",
-		     NULL},
-	.exits = {{0, "COMMAND's own exit code, 128+n if it died of signal n"},
+	.examples =
+		{"From every hook, playbook and shell", "safestart run -- systemctl restart api",
+		 "One name for several ways to request the same",
+		 "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api",
+		 NULL},
+	.exits = {{0, "COMMAND succeeded; every other code is that of COMMAND, 128+n if signal n "
+		      "ended it"},
 		  {EXIT_TIMED_OUT, "timed out"},
 		  {EXIT_INTERNAL, "safestart run itself failed"},
-		  {126, "COMMAND can't be executed"},
+		  {126, "COMMAND cannot be executed"},
 		  {127, "COMMAND was not found"},
 		  {0, NULL}},
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* run: the verb `run`, a command that never runs twice at a time. */
+/* run: the verb `run`, a command that never runs twice at a time [P1]. */
 #ifndef SAFESTART_COMMAND_RUN_H
 #define SAFESTART_COMMAND_RUN_H
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* supervisor: three processes meet here. The caller has supervisor_start() and the functions after
+ * it; the supervisor runs supervise(), the command begins in exec_command(). They share a socket
+ * pair: signals go down, the command's pidfd and its status come up. */
 #include "run/supervisor.h"
 
 #include <errno.h>
@@ -15,9 +18,9 @@
 
 #include "base/report.h"
 
-/* In the command's process. Should the supervisor be killed, nobody can say how the command ended:
- * it goes with it. (Unless it is another user's, such as sudo: the kernel forgets about that then.)
- * It begins when the caller has a hold of it. */
+/* Runs in the command's process. If the supervisor is killed, no process can tell how the command
+ * ended, so the command is killed with it (PDEATHSIG; the kernel clears that for a set-uid program
+ * such as sudo). The command begins only after the caller has been sent its pidfd. */
 static _Noreturn void exec_command(char *const *arguments, const sigset_t *mask,
 				   const struct sigaction *child, pid_t supervisor,
 				   const int gate[2])
@@ -32,11 +35,11 @@ static _Noreturn void exec_command(char *const *arguments, const sigset_t *mask,
 	pthread_sigmask(SIG_SETMASK, mask, NULL);
 	execvp(arguments[0], arguments);
 	int error = errno;
-	report(0, "%s can't be run: %s", arguments[0], strerrordesc_np(error));
+	report(0, "cannot run %s: %s", arguments[0], strerrordesc_np(error));
 	_exit(error == ENOENT ? 127 : 126);
 }
 
-/* The caller sends signals and may vanish. False: it has. */
+/* Passes a signal from the caller on to the command. False: the caller is gone. */
 static bool receive_signal(int fd, pid_t command)
 {
 	int number;
@@ -47,7 +50,7 @@ static bool receive_signal(int fd, pid_t command)
 	return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-/* Without pidfds, on an old kernel, the caller does without. */
+/* Sends the caller a pidfd of the command. An old kernel has none; the caller works without. */
 static void send_pidfd(int fd, pid_t command)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = "";
@@ -82,11 +85,12 @@ static pid_t start_command(int fd, char *const *arguments, const sigset_t *mask,
 		exec_command(arguments, mask, child, supervisor, gate);
 	int error = errno;
 	if (command > 0) {
-		/* Who kills the whole group, as timeout(1) does, and a command that is not in it or
-		 * may not be killed, must leave us: we know that it is still there. */
+		/* A process group of its own: a kill of the caller's whole group, as timeout(1)
+		 * does it, must not reach the supervisor while the command survives it, outside of
+		 * that group or as another user. */
 		setpgid(0, 0);
 		send_pidfd(fd, command);
-		/* There is room for one; we have a reading end, too. */
+		/* Cannot block or fail: the pipe is empty, and we have a reading end too. */
 		(void)!write(gate[1], "", 1);
 	}
 	close(gate[0]);
@@ -102,7 +106,7 @@ static _Noreturn void supervise(int fd, char *const *arguments, const sigset_t *
 	int status = 125 << 8;
 
 	prctl(PR_SET_NAME, "safestart-keep");
-	sigfillset(&all); /* a ^C at the terminal is for the command and its caller */
+	sigfillset(&all); /* ^C at the terminal is for the command and its caller */
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&ended);
 	sigaddset(&ended, SIGCHLD);
@@ -120,7 +124,7 @@ static _Noreturn void supervise(int fd, char *const *arguments, const sigset_t *
 			break;
 	}
 	if (command < 0)
-		report(0, "no process to be had: %s", strerrordesc_np(errno));
+		report(0, "cannot create a process: %s", strerrordesc_np(errno));
 	(void)send(fd, &status, sizeof(status), MSG_NOSIGNAL);
 	_exit(0);
 }
@@ -156,8 +160,7 @@ void supervisor_signal(const struct supervisor *supervisor, int number)
 		(void)send(supervisor->fd, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* The command itself, before it begins, and then how it ended. Nothing: the supervisor was killed.
- */
+/* Receives first the pidfd of the command, later its status. 0 bytes: the supervisor was killed. */
 static ssize_t receive(struct supervisor *supervisor, int *status)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
@@ -185,10 +188,10 @@ bool supervisor_read(struct supervisor *supervisor, int *code)
 	if (had < 0 && supervisor->command >= 0)
 		return false;
 	if (lost && supervisor->command >= 0) {
-		/* It may not have gone with its supervisor, or not yet, and must not be started
-		 * beside itself. */
-		report(0, "the supervisor of the command was killed; waiting for the command to be "
-			  "gone");
+		/* The command may survive its supervisor, and must not be started a second time
+		 * beside it [P1]. */
+		report(0,
+		       "the supervisor of the command was killed; waiting for the command to end");
 		close(supervisor->fd);
 		supervisor->fd = supervisor->command;
 		supervisor->command = -1;

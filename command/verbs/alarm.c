@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* alarm: decides which nodes are unannounced or missing, and prints and counts that. Main thread of
+ * the monitor; reads no file and probes nothing, the prober has the results. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +26,7 @@ struct alarm {
 	enum kind kind;
 	int64_t since;
 	bool raised;
-	bool seen; /* in this summary */
+	bool seen; /* in this evaluation */
 };
 
 const char *monitor_address(const struct monitor *monitor, const char *id)
@@ -35,7 +37,7 @@ const char *monitor_address(const struct monitor *monitor, const char *id)
 				 : json_string_value(json_object_get(monitor->expected, id));
 }
 
-/* Under which id that address is announced; NULL: under none. */
+/* The id under which that address is announced; NULL: none. */
 static const char *announced_as(const struct monitor *monitor, const char *address)
 {
 	const char *id;
@@ -48,7 +50,7 @@ static const char *announced_as(const struct monitor *monitor, const char *addre
 	return NULL;
 }
 
-/* ---- Words ---- */
+/* ---- Messages ---- */
 
 static void print_alarm_json(const struct alarm *alarm, const char *address, const char *why,
 			     int64_t now, bool begins)
@@ -73,7 +75,7 @@ static void print_alarm(const struct monitor *monitor, const struct alarm *alarm
 	struct probed probed;
 
 	prober_result(monitor->prober, address != NULL ? address : "", &probed);
-	if (other != NULL) /* it answers: there was nothing to say so far */
+	if (other != NULL) /* it answers, so there is no reason yet */
 		snprintf(probed.why, sizeof(probed.why), "announced with another id: %.100s",
 			 other);
 
@@ -83,24 +85,24 @@ static void print_alarm(const struct monitor *monitor, const struct alarm *alarm
 		print_alarm_json(alarm, address, probed.why, now, begins);
 	else if (!begins)
 		printf("no longer %s: %s, after %s\n", kinds[alarm->kind], id, span.text);
-	else if (other != NULL) /* to announce it as well would make two nodes of one */
-		printf("unannounced: %s answers at %s and is expected, and %s has that address "
-		       "with another id, %s. Next: give it the same id in both files\n",
+	else if (other != NULL) /* announcing it too would make two nodes of one */
+		printf("unannounced: %s answers at %s and is expected, but %s has that address "
+		       "with another id, %s. Next: use the same id in both files\n",
 		       id, at, monitor->file, as);
 	else if (alarm->kind == KIND_UNANNOUNCED)
-		printf("unannounced: %s answers at %s, is expected, and is not in %s: no server "
+		printf("unannounced: %s answers at %s and is expected, but is not in %s: no server "
 		       "uses it. Next: safestart announce %s %s --file %s\n",
 		       id, at, monitor->file, id, at, monitor->file);
 	else
-		printf("missing: %s is announced, and does not answer at %s: %s. Next: look at the "
-		       "node, or safestart drain %s --for 30m --reason '...' --file %s\n",
+		printf("missing: %s is announced, but does not answer at %s: %s. Next: check the "
+		       "node, or: safestart drain %s --for 30m --reason '...' --file %s\n",
 		       id, at, probed.why, id, monitor->file);
 	free(id);
 	free(at);
 	free(as);
 }
 
-/* ---- Judging ---- */
+/* ---- Evaluating ---- */
 
 static struct alarm *find_alarm(const struct monitor *monitor, const char *id)
 {
@@ -121,7 +123,7 @@ static struct alarm *new_alarm(struct monitor *monitor, const char *id)
 		monitor->alarms = alarms;
 	if (alarms == NULL || copy == NULL) {
 		free(copy);
-		return NULL; /* looked at again soon */
+		return NULL; /* the next evaluation tries again */
 	}
 	alarms[monitor->alarm_count] = (struct alarm){.id = copy};
 	return &alarms[monitor->alarm_count++];
@@ -143,7 +145,7 @@ static void evaluate_node(struct monitor *monitor, const char *id, int64_t now, 
 
 	monitor->figures.reachable += probed.answers;
 	monitor->figures.draining += draining;
-	/* Not probed yet at its new address: what was so stays so. */
+	/* Not probed yet at its new address: the alarm stays as it is. */
 	if (alarm != NULL && probed.times == 0) {
 		alarm->seen = true;
 		return;
@@ -164,7 +166,7 @@ static void evaluate_node(struct monitor *monitor, const char *id, int64_t now, 
 	}
 }
 
-/* Those that are fine again, or expected no longer. */
+/* Ends the alarms of nodes that are well again, or no longer expected. */
 static void drop_ended(struct monitor *monitor, int64_t now)
 {
 	size_t kept = 0;
@@ -215,7 +217,7 @@ json_t *monitor_json(const struct monitor *monitor)
 			 "missing", lists[KIND_MISSING]);
 }
 
-/* In a label value only these three need escaping. */
+/* Only these three characters need escaping in a label value. */
 static void print_label(FILE *to, const char *text)
 {
 	for (; *text != '\0'; text++) {
@@ -257,18 +259,18 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		fprintf(to, "safestart_monitor_nodes{state=\"%s\"} %u\n", rows[i].state,
 			rows[i].count);
 	print_alarms(to, monitor, KIND_UNANNOUNCED,
-		     "1 for each node that answers, is expected and is not announced.");
+		     "1 for each node that answers and is expected but not announced.");
 	print_alarms(to, monitor, KIND_MISSING,
-		     "1 for each node that is announced and does not answer.");
+		     "1 for each node that is announced but does not answer.");
 	fprintf(to,
-		"# HELP safestart_monitor_files_readable Whether the inventory, the file of nodes "
-		"and its note of drained ones could be read.\n# TYPE "
+		"# HELP safestart_monitor_files_readable Whether the inventory, the node file and "
+		"its notes of drained nodes could be read.\n# TYPE "
 		"safestart_monitor_files_readable gauge\n"
 		"safestart_monitor_files_readable %d\n",
 		monitor->inventory_fine && monitor->file_fine && monitor->drains_fine);
 	fprintf(to,
-		"# HELP safestart_monitor_time_seconds When this was written: an old one means "
-		"that the monitor does not run.\n# TYPE safestart_monitor_time_seconds gauge\n"
+		"# HELP safestart_monitor_time_seconds When this was written; an old time means "
+		"that the monitor is not running.\n# TYPE safestart_monitor_time_seconds gauge\n"
 		"safestart_monitor_time_seconds %lld\n",
 		(long long)time(NULL));
 }

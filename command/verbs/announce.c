@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* announce and withdraw: put a node into the file that the servers read, or take it out. */
+/* announce: the verbs announce and withdraw: add a node to the node file, or remove it. The file is
+ * locked from reading to writing. */
 #include <errno.h>
 #include <safestart/safestart.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static bool no_incarnation, wait;
 
 /* ---- announce ---- */
 
-/* This boot, and the moment since: of every start another one. */
+/* Boot id and time since boot of this host: different for every call. */
 static const char *fresh_incarnation(void)
 {
 	static char text[64];
@@ -43,7 +44,7 @@ static const char *fresh_incarnation(void)
 	return text;
 }
 
-/* What is known of the node: as it is announced, else as it was when it was drained. */
+/* The labels of the node as announced; else those it had when it was drained. */
 static json_t *known_labels(const struct file_sd *file_sd, const struct drains *drains,
 			    const char *id)
 {
@@ -59,14 +60,14 @@ static json_t *known_labels(const struct file_sd *file_sd, const struct drains *
 	return json_is_object(kept) ? json_deep_copy(kept) : json_object();
 }
 
-/* The labels as they are to be: what it had, what is given. NULL: no memory. */
+/* The new labels: those it had, changed by those given. NULL: no memory. */
 static json_t *wanted_labels(const json_t *its, const char *id, const char *address)
 {
 	json_t *wanted = json_object();
 	bool named = strcmp(id, address) != 0 || json_object_get(its, "id") != NULL;
 	int failed = its == NULL;
 
-	if (named) /* first, where one looks for it */
+	if (named) /* first, where a reader looks for it */
 		failed |= json_object_set_new(wanted, "id", json_string(id));
 	failed |= json_object_update(wanted, (json_t *)its);
 	if (named)
@@ -86,8 +87,8 @@ static json_t *wanted_labels(const json_t *its, const char *id, const char *addr
 	return NULL;
 }
 
-/* As it is to be; whatever else the group has that we don't know stays. NULL: no memory, or a label
- * that is no UTF-8. */
+/* The new group; members that this program does not know stay. NULL: no memory, or a label is not
+ * UTF-8. */
 static json_t *wanted_group(const struct file_sd *file_sd, const struct drains *drains,
 			    const char *id, const char *address)
 {
@@ -112,12 +113,12 @@ static int check_labels(void)
 		const char *equals = strchr(labels.at[i], '=');
 		if (equals == NULL || equals == labels.at[i])
 			return report(EXIT_USAGE,
-				      "--label: \"%s\" is not a name and a value, such as zone=a",
+				      "--label: \"%s\" is not NAME=VALUE, such as zone=a",
 				      labels.at[i]);
 		if (strncmp(labels.at[i], "id=", 3) == 0 ||
 		    strncmp(labels.at[i], "incarnation=", 12) == 0)
-			return report(EXIT_USAGE, "--label: the id is the first argument, and an "
-						  "incarnation is given with --incarnation");
+			return report(EXIT_USAGE, "--label: give the id as the first argument, and "
+						  "the incarnation with --incarnation");
 	}
 	if (incarnation != NULL && no_incarnation)
 		return report(EXIT_USAGE,
@@ -125,29 +126,31 @@ static int check_labels(void)
 	return 0;
 }
 
-/* As the servers would judge it. */
+/* Checks the group by the library's own rules. */
 static int check_group(const json_t *group)
 {
 	json_t *document = json_pack("[O]", group);
-	char *text = json_dumps(document, JSON_COMPACT), why[512] = "it is not UTF-8";
+	char *text = json_dumps(document, JSON_COMPACT), why[512] = "not UTF-8";
 
 	int result = text != NULL ? safestart_check(NULL, text, why, sizeof(why)) : -EINVAL;
 	free(text);
 	json_decref(document);
-	return result == 0 ? 0
-			   : report(EXIT_USAGE,
-				    "the servers would not take it: %s; nothing was changed", why);
+	return result == 0
+		       ? 0
+		       : report(EXIT_USAGE,
+				"the servers would not accept it: %s; nothing was changed", why);
 }
 
 static const struct option_row announce_options[] = {
 	{"file", "FILE", OPTION_TEXT, &file,
 	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
-	{"label", "NAME=VALUE", OPTION_LIST, &labels, "a label; again for more. Those it has stay"},
+	{"label", "NAME=VALUE", OPTION_LIST, &labels,
+	 "set a label; may be repeated; other labels stay"},
 	{"incarnation", "X", OPTION_TEXT, &incarnation,
-	 "which boot of the node this is (a fresh one)"},
-	{"no-incarnation", NULL, OPTION_FLAG, &no_incarnation, "leave the incarnation as it is"},
+	 "which boot of the node this is (a new one)"},
+	{"no-incarnation", NULL, OPTION_FLAG, &no_incarnation, "keep the incarnation unchanged"},
 	{"wait", NULL, OPTION_FLAG, &wait,
-	 "wait until every process has it in use, as safestart wait"},
+	 "wait until every process has it in use, as safestart wait does"},
 	OPTION_BARRIER(barrier),
 	OPTION_CONTROL,
 	OPTION_JSON,
@@ -158,7 +161,7 @@ static void print_announced(const struct file_sd *file_sd, const char *id, const
 {
 	text_print(id);
 	if (!file_sd->changed)
-		printf(" is announced so already; nothing was changed in ");
+		printf(" is already announced with this address; unchanged: ");
 	else
 		printf(" is announced at %s%s%s in ", address,
 		       incarnation != NULL ? ", incarnation " : "",
@@ -176,9 +179,10 @@ static int announce(const char *id, const char *address, json_t *result)
 	if (!edit_begin(&file_sd, &drains, file, false, &code))
 		return code;
 	json_t *group = wanted_group(&file_sd, &drains, id, address);
-	code = group == NULL ? report(EXIT_FAILED, "out of memory, or something given is not "
-						   "UTF-8; nothing was changed")
-			     : check_group(group);
+	code = group == NULL
+		       ? report(EXIT_FAILED,
+				"out of memory, or an argument is not UTF-8; nothing was changed")
+		       : check_group(group);
 	if (code == 0 && !file_sd_put(&file_sd, id, group))
 		code = report(EXIT_FAILED, "out of memory");
 	const char *its =
@@ -208,7 +212,7 @@ static int announce_main(int argc, char **argv)
 		incarnation = fresh_incarnation();
 	json_t *result = json_pack("{s:s,s:s}", "id", argv[first], "address", argv[first + 1]);
 	if (result == NULL)
-		return report(EXIT_USAGE, "an id and an address have to be UTF-8");
+		return report(EXIT_USAGE, "the id and the address must be UTF-8");
 	code = announce(argv[first], argv[first + 1], result);
 	barrier.node = argv[first];
 	barrier.incarnation = incarnation;
@@ -220,31 +224,31 @@ static int announce_main(int argc, char **argv)
 const struct verb verb_announce = {
 	.name = "announce",
 	.main = announce_main,
-	.help = "put a node into the file that the servers read",
+	.help = "add a node to the node file that the servers read",
 	.arguments = "ID ADDRESS",
-	.text = "Edits a Prometheus file_sd file: under a lock, as a whole or not at all, and "
-		"nothing else in it is touched. Announcing what is there already, "
-		"with the same incarnation, changes nothing.\n\n"
-		"The label `incarnation` says which boot of the node this is, so that the servers "
-		"connect anew and prove it anew. By default a fresh "
-		"one is made, of this host's boot and the time since; give one (the node's own "
-		"boot id, say) to make a playbook repeatable.\n\n"
-		"A node that was drained comes back with the labels it had, and its drain ends.",
+	.text = "Edits a Prometheus file_sd file: under a lock, as a whole or not at all, and the "
+		"rest of the file stays byte for byte. Announcing a node again with the same "
+		"address and incarnation changes nothing.\n\nThe label `incarnation` says which "
+		"boot of the node this is; when it changes, the servers connect to the node again "
+		"and prove it again. By default a new one is made from this host's boot id and the "
+		"time since boot. Give one, such as the boot id of the node, to make a playbook "
+		"repeatable.\n\nA node that was drained comes back with the labels it had, and its "
+		"drain ends.",
 	.options = announce_options,
 	.examples = {"riak-3 is back",
 		     "safestart announce riak-3 10.0.0.3:8087 --file /etc/api/nodes.json",
-		     "Go on only when every server uses it",
+		     "Continue only when every server uses it",
 		     "safestart announce riak-3 10.0.0.3:8087 --wait --roster api=4",
-		     "From a playbook: the same twice changes nothing",
+		     "From a playbook: repeating it changes nothing",
 		     "safestart announce riak-3 10.0.0.3:8087 --incarnation boot-8 --label zone=a "
 		     "--json"},
-	.exits = {{0, "announced; with --wait: and in use everywhere"},
+	.exits = {{0, "announced; with --wait: and in use in every process"},
 		  {1, "announced, but not in use before the timeout; or the file is locked"},
-		  {2, "used in a way that can't be meant, such as an address without a port"},
-		  {3, "the file is malformed, and was not touched"},
-		  {4, "the file could not be changed, and is as it was"},
-		  {6, "announced, but processes of the roster are missing"},
-		  {7, "announced, but quarantined somewhere"}},
+		  {2, "usage error, such as an address without a port"},
+		  {3, "the file is malformed; unchanged"},
+		  {4, "the file could not be changed; unchanged"},
+		  {6, "announced, but fewer processes than the roster expects"},
+		  {7, "announced, but quarantined in some process"}},
 };
 
 /* ---- withdraw ---- */
@@ -272,13 +276,13 @@ static int withdraw(const char *id, json_t *result)
 	code = file_sd_remove(&file_sd, id) ? edit_finish(&file_sd, &drains, false, result)
 					    : report(EXIT_FAILED, "out of memory");
 	if (code == 0 && file_sd.changed && !file_sd_next(&file_sd, &entry))
-		(void)report(0, "no node is announced any more: the servers refuse an empty set, "
-				"unless they are set up with allow_empty=yes");
+		(void)report(0, "no node is announced any more; the servers refuse an empty set, "
+				"unless they have the setting allow_empty=yes");
 	if (code == 0 && !common.json) {
 		text_print(id);
 		printf(file_sd.changed ? " is withdrawn from " : " is not in ");
 		text_print(file_sd.path);
-		puts(file_sd.changed ? "" : "; nothing was changed");
+		puts(file_sd.changed ? "" : "; unchanged");
 	}
 	drains_free(&drains);
 	file_sd_close(&file_sd);
@@ -293,7 +297,7 @@ static int withdraw_main(int argc, char **argv)
 		return code;
 	json_t *result = json_pack("{s:s}", "id", argv[first]);
 	if (result == NULL)
-		return report(EXIT_USAGE, "an id has to be UTF-8");
+		return report(EXIT_USAGE, "the id must be UTF-8");
 	code = withdraw(argv[first], result);
 	barrier.node = argv[first];
 	barrier.gone = true;
@@ -305,18 +309,20 @@ static int withdraw_main(int argc, char **argv)
 const struct verb verb_withdraw = {
 	.name = "withdraw",
 	.main = withdraw_main,
-	.help = "take a node out of the file that the servers read, for good",
+	.help = "remove a node from the node file that the servers read, for good",
 	.arguments = "ID",
-	.text = "Edits a Prometheus file_sd file as announce does. Withdrawing what is not there "
-		"changes nothing. A node that is to come back is better "
-		"drained: the monitor then raises no alarm, and it comes back with its labels.",
+	.text = "Edits a Prometheus file_sd file as announce does. Withdrawing a node that is not "
+		"in the file changes nothing. For a node that will come back use drain instead: "
+		"then the monitor raises no alarm, and the node comes back with its labels.",
 	.options = withdraw_options,
-	.examples = {"riak-3 is given up", "safestart withdraw riak-3 --file /etc/api/nodes.json",
-		     "Switch it off only when nobody uses it any more",
+	.examples = {"riak-3 is removed for good",
+		     "safestart withdraw riak-3 --file /etc/api/nodes.json",
+		     "Switch it off only when no process uses it any more",
 		     "safestart withdraw riak-3 --wait --timeout 5m && ssh riak-3 poweroff"},
 	.exits = {{0, "withdrawn; with --wait: and no process has it any more"},
-		  {1, "withdrawn, but somebody had it still at the timeout; or the file is locked"},
-		  {2, "used in a way that can't be meant"},
-		  {3, "the file is malformed, and was not touched"},
-		  {4, "the file could not be changed, and is as it was; or nobody could be asked"}},
+		  {1,
+		   "withdrawn, but a process still had it at the timeout; or the file is locked"},
+		  {2, "usage error"},
+		  {3, "the file is malformed; unchanged"},
+		  {4, "the file could not be changed; or no process could be asked"}},
 };

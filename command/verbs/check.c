@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* check: would the servers take this file? Judged by the library itself. */
+/* check: would the servers accept this node file? The library itself decides; this file only adds
+ * line and column. Changes nothing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <safestart/safestart.h>
@@ -17,14 +18,14 @@
 #include "files/position.h"
 #include "verbs/verbs.h"
 
-/* What is to be said of a file. */
+/* The result for one file. */
 struct verdict {
 	int code;
 	char why[512];
-	struct place place; /* of what it is refused for; may be unknown */
-	bool place_missing; /* `why` does not have it */
+	struct place place; /* of the error; may be unknown */
+	bool place_missing; /* `why` does not contain the place */
 	json_t *quarantined;
-	size_t left_out; /* how many entries; not all may have a row there */
+	size_t left_out; /* number of entries; `quarantined` may have fewer rows */
 };
 
 static struct option_list settings;
@@ -32,14 +33,14 @@ static bool quiet;
 
 static const struct option_row options[] = {
 	{"set", "KEY=VALUE", OPTION_LIST, &settings,
-	 "a setting of the servers, such as min_nodes=3; again for more"},
-	{"quiet", NULL, OPTION_FLAG, &quiet, "say nothing about files that are fine"},
+	 "a setting of the servers, such as min_nodes=3; may be repeated"},
+	{"quiet", NULL, OPTION_FLAG, &quiet, "print nothing about files that are valid"},
 	OPTION_JSON,
 	OPTION_END,
 };
 
-/* The whole file, ended by a NUL. NULL: errno says why. A NUL inside is for the library to find: it
- * is told the text only. */
+/* The whole file, with a NUL behind its end. NULL: errno says why. The caller checks for a NUL
+ * inside, which would end the text early for the library. */
 static char *read_file(const char *path, size_t *length)
 {
 	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO)
@@ -72,7 +73,7 @@ static char *read_file(const char *path, size_t *length)
 	return NULL;
 }
 
-/* The settings, checked; NULL: it was said why. */
+/* The settings of --set; NULL: one is wrong, the message is printed. */
 static struct safestart_conf *make_conf(void)
 {
 	struct safestart_conf *conf = safestart_conf_new();
@@ -88,15 +89,15 @@ static struct safestart_conf *make_conf(void)
 		if (error == 0)
 			continue;
 		(void)report(0, "--set %s: %s", settings.at[i],
-			     equals != NULL ? why : "it is KEY=VALUE, such as min_nodes=3");
+			     equals != NULL ? why : "write KEY=VALUE, such as min_nodes=3");
 		safestart_conf_free(conf);
 		return NULL;
 	}
 	return conf;
 }
 
-/* Everything that would be quarantined, with the reason: a handle that has only this set says so.
- */
+/* Every node that would be quarantined, with the reason: as a handle reports them that has only
+ * this set. */
 static json_t *find_quarantined(const char *text)
 {
 	struct safestart_conf *conf = safestart_conf_new();
@@ -129,9 +130,9 @@ done:
 	return found;
 }
 
-/* ---- Where it is ---- */
+/* ---- Line and column ---- */
 
-/* Over the words and the number behind them. */
+/* Reads `words` and the number behind them, and moves *at behind both. */
 static bool parse_number(const char **at, const char *words, size_t *number)
 {
 	size_t length = strlen(words);
@@ -144,8 +145,8 @@ static bool parse_number(const char **at, const char *words, size_t *number)
 	return true;
 }
 
-/* The library says by line and column where JSON is malformed, by group and target where its shape
- * is wrong. No other refusal begins so. */
+/* The library names line and column where JSON is malformed, and group and target where the
+ * structure is wrong. No other refusal begins like that. */
 static void place_refusal(struct verdict *verdict, const char *text)
 {
 	const char *at = verdict->why, *line = strstr(at, "line ");
@@ -163,17 +164,17 @@ static void place_refusal(struct verdict *verdict, const char *text)
 	}
 }
 
-/* What would be quarantined under one id. */
+/* All that would be quarantined under one id. */
 struct fault {
 	const char *id;
 	json_t *result;
 	struct file_sd_entry first;
-	/* Of the first entry that is wrong by itself; where each is fine and they differ: of the
+	/* Of the first entry that is wrong by itself; if none is, and they only differ, of the
 	 * first. */
 	struct place place;
-	size_t count; /* entries that have the id */
-	bool wrong;   /* there is one */
-	bool twice;   /* a nameless one is called as another's id */
+	size_t count; /* entries with this id */
+	bool wrong;   /* an entry is wrong by itself */
+	bool twice;   /* an entry without an id is named like the id of another */
 };
 
 static int by_id(const void *a, const void *b)
@@ -181,7 +182,7 @@ static int by_id(const void *a, const void *b)
 	return strcmp(((const struct fault *)a)->id, ((const struct fault *)b)->id);
 }
 
-/* As many as are quarantined, sorted by id. NULL: no memory. */
+/* One fault for each quarantined id, sorted by id. NULL: no memory. */
 static struct fault *list_faults(const json_t *quarantined)
 {
 	size_t count = json_array_size(quarantined);
@@ -202,11 +203,11 @@ static struct fault *list_faults(const json_t *quarantined)
 	return faults;
 }
 
-/* Would it be quarantined if it were the only one? */
+/* Would the entry be quarantined if it were the only one? */
 static bool is_wrong(const struct file_sd_entry *entry)
 {
-	/* An id label names a target that is alone in its group. One that is not is given twice,
-	 * which is one node. */
+	/* The id label names a target only if it is alone in its group. For any other the target is
+	 * written twice, which is still one node. */
 	json_t *document = json_pack("[{s:[s,s*],s:O*}]", "targets", entry->address,
 				     entry->alone ? NULL : entry->address, "labels", entry->labels);
 	char *text = document != NULL ? json_dumps(document, 0) : NULL;
@@ -232,7 +233,8 @@ static void add_entry(struct fault *fault, const struct file_sd_entry *entry, st
 	}
 }
 
-/* Every entry whose id is one of a fault; the number of one without a usable id is its name. */
+/* Adds every entry to the fault with its id. The library names an entry without a usable id by its
+ * number. */
 static void add_entries(struct fault *faults, size_t count, const struct file_sd *file_sd)
 {
 	struct position_walk walk = position_begin(file_sd->text);
@@ -254,8 +256,8 @@ static void add_entries(struct fault *faults, size_t count, const struct file_sd
 	}
 }
 
-/* Tell each of the quarantined where it is; those of which that is not certain go without. Takes
- * the text. */
+/* Adds line and column to each quarantined entry, unless they are uncertain. Takes over the text.
+ */
 static void place_quarantined(json_t *quarantined, char *text, size_t length)
 {
 	struct fault *faults = list_faults(quarantined);
@@ -279,7 +281,7 @@ static void place_quarantined(json_t *quarantined, char *text, size_t length)
 	free(faults);
 }
 
-/* ---- Words ---- */
+/* ---- Printing ---- */
 
 static void print_quarantined(const json_t *one)
 {
@@ -314,10 +316,10 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 	text_print(path);
 	fputs(": ", stdout);
 	if (code == EXIT_DONE)
-		printf("%sfine%s\n", colours[0], colour_off());
+		printf("%svalid%s\n", colours[0], colour_off());
 	if (code == EXIT_REFUSED || code == EXIT_FAILED) {
 		printf("%s%s%s: ", colours[1],
-		       code == EXIT_FAILED ? "can't be read" : "would be refused", colour_off());
+		       code == EXIT_FAILED ? "cannot be read" : "would be refused", colour_off());
 		if (verdict->place_missing && verdict->place.line > 0)
 			printf("line %zu, column %zu: ", verdict->place.line,
 			       verdict->place.column);
@@ -325,12 +327,12 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 		putchar('\n');
 	}
 	if (code == EXIT_QUARANTINED)
-		printf("%swould be taken but for %zu entr%s%s\n", colours[2], count,
+		printf("%swould be accepted without %zu entr%s%s\n", colours[2], count,
 		       count == 1 ? "y" : "ies", colour_off());
 	json_array_foreach(verdict->quarantined, index, one)
 		print_quarantined(one);
 	if (code == EXIT_QUARANTINED && listed < count) {
-		printf("  %zu of them can't be told by id: ", count - listed);
+		printf("  %zu of them cannot be named by id: ", count - listed);
 		text_print(verdict->why);
 		putchar('\n');
 	}
@@ -352,7 +354,7 @@ static json_t *verdict_json(const char *path, const struct verdict *verdict)
 
 /* ---- The verb ---- */
 
-/* Takes the text. */
+/* Takes over the text. */
 static void check_text(struct verdict *verdict, const struct safestart_conf *conf, char *text,
 		       size_t length)
 {
@@ -384,7 +386,7 @@ static int check_file(const struct safestart_conf *conf, const char *path, json_
 	} else if (strlen(text) != length) {
 		verdict.code = EXIT_REFUSED;
 		snprintf(verdict.why, sizeof(verdict.why),
-			 "it has a NUL byte, the first at byte %zu", strlen(text) + 1);
+			 "it contains a NUL byte, the first at byte %zu", strlen(text) + 1);
 		free(text);
 	} else {
 		check_text(&verdict, conf, text, length);
@@ -419,23 +421,22 @@ static int check_main(int argc, char **argv)
 const struct verb verb_check = {
 	.name = "check",
 	.main = check_main,
-	.help = "would the servers take this file of nodes?",
+	.help = "check whether the servers would accept this node file",
 	.arguments = "FILE...",
-	.text = "Judges each FILE (-: standard input) as the library would: malformed JSON, a "
-		"wrong shape, entries that would be quarantined with "
-		"their reasons, each with its line and column, and the guard rails that need no "
-		"live set: allow_empty, min_nodes, max_nodes, max_bytes.\n\n"
-		"Lines and columns begin with 1, columns are characters. Of entries that share an "
-		"id and can't be used the first that is wrong is shown, or the first "
-		"where only their difference is, and how many more have it. With --json: line, "
-		"column and more.",
+	.text = "Checks each FILE (-: standard input) by the rules of the library: malformed JSON, "
+		"a wrong structure, entries that would be quarantined, and the guard rails that "
+		"need no live set: allow_empty, min_nodes, max_nodes, max_bytes. Each error comes "
+		"with its reason, line and column.\n\nLines and columns begin with 1; columns are "
+		"characters. If several entries with the same id cannot be used, the first that is "
+		"wrong is shown (the first of all, if they are only wrong in that they differ), "
+		"and how many more there are. With --json: line, column and more.",
 	.options = options,
 	.examples = {"Before a file is rolled out", "safestart check nodes.json",
-		     "With what the servers are set to",
+		     "With the settings of the servers",
 		     "safestart check --set min_nodes=3 nodes.json"},
-	.exits = {{0, "all of it would be taken"},
-		  {2, "used in a way that can't be meant"},
+	.exits = {{0, "all of it would be accepted"},
+		  {2, "usage error"},
 		  {3, "it would be refused"},
-		  {4, "it can't be read"},
-		  {7, "it would be taken, but for some entries"}},
+		  {4, "it cannot be read"},
+		  {7, "it would be accepted without some entries"}},
 };

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* complete: offers verbs, options, names and nodes. Runs on every press of the tab key: prints no
+ * message, waits at most half a second, changes nothing. */
 #include "verbs/complete.h"
 
 #include <stdio.h>
@@ -10,11 +12,11 @@
 #include "files/file_sd.h"
 #include "hosts/processes.h"
 
-#define ANSWER_TIMEOUT INT64_C(500000000) /* somebody has pressed a key */
+#define ANSWER_TIMEOUT INT64_C(500000000)
 
 static void offer(const char *word, const char *meaning)
 {
-	/* What would have to be quoted is left to be typed. */
+	/* A word that would need quoting is not offered. */
 	if (strpbrk(word, " \t\n'\"\\$`") == NULL)
 		printf("%s\t%s\n", word, meaning);
 }
@@ -36,7 +38,7 @@ static void offer_options(const struct verb *verb)
 		snprintf(word, sizeof(word), "--%s", row->name);
 		offer(word, row->help);
 	}
-	offer("--help", "explain it, with examples");
+	offer("--help", "explain the verb, with examples");
 }
 
 static void offer_names(void)
@@ -52,7 +54,7 @@ static void offer_names(void)
 	processes_free(&processes);
 }
 
-/* Of the file that is edited, or what the processes know. */
+/* The nodes of the file that the verb edits; without a file, the nodes that processes report. */
 static void offer_nodes(const char *file)
 {
 	json_t *ids = json_object(), *value, *node;
@@ -81,7 +83,7 @@ static void offer_nodes(const char *file)
 	json_decref(ids);
 }
 
-/* By what the argument is called in the help. */
+/* What to offer follows from the name of the argument in the help. */
 static void offer_argument(const struct verb *const *verbs, const char *called, size_t length,
 			   const char *file)
 {
@@ -102,7 +104,7 @@ static void offer_argument(const struct verb *const *verbs, const char *called, 
 		offer_verbs(verbs);
 }
 
-/* The nth of "ID ADDRESS"; the last one when it may come again. */
+/* The nth argument of "ID ADDRESS"; the last one if it may be repeated. */
 static void offer_place(const struct verb *const *verbs, const struct verb *verb, size_t place,
 			const char *file)
 {
@@ -113,7 +115,7 @@ static void offer_place(const struct verb *const *verbs, const struct verb *verb
 		size_t length = strcspn(at, " []."), whole = strcspn(at, " ]");
 		if (at[0] == '\0')
 			return;
-		if (strncmp(at, "--", 2) == 0) { /* "[--] COMMAND": it need not be typed */
+		if (strncmp(at, "--", 2) == 0) { /* "[--] COMMAND": "--" is optional */
 			at += whole;
 			continue;
 		}
@@ -137,13 +139,13 @@ static const struct option_row *find_option(const struct verb *verb, const char 
 	return NULL;
 }
 
-/* `words` are what stands behind the verb, the last one being typed. */
+/* `words`: what follows the verb; the last one is being typed. */
 static void complete_verb(const struct verb *const *verbs, const struct verb *verb, int count,
 			  char **words)
 {
 	bool edits = find_option(verb, "--file") != NULL;
-	const char *file = edits ? getenv("SAFESTART_NODES")
-				 : NULL; /* NOLINT(concurrency-mt-unsafe): nobody sets it */
+	/* Nothing here sets the environment. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	const char *file = edits ? getenv("SAFESTART_NODES") : NULL;
 	size_t place = 0;
 
 	for (int i = 0; i + 1 < count; i++) {
@@ -175,8 +177,8 @@ void complete(const struct verb *const *verbs, int argc, char **argv)
 {
 	if (argc <= 2) {
 		offer_verbs(verbs);
-		offer("--help", "what there is");
-		offer("--version", "the version");
+		offer("--help", "list the verbs");
+		offer("--version", "print the version");
 		return;
 	}
 	for (const struct verb *const *verb = verbs; *verb != NULL; verb++) {

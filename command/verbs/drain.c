@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* drain: take a node out for a while, on purpose: noted, so that no alarm is raised, and not below
- * what has to stay available. */
+/* drain: takes a node out of the node file for a while, with a note, so that the monitor raises no
+ * alarm, and only if enough nodes stay available. Holds the lock of the file over the check and the
+ * change. */
 #include <safestart/safestart.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +29,9 @@ static const struct option_row options[] = {
 	{"file", "FILE", OPTION_TEXT, &file,
 	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
 	{"for", "TIME", OPTION_DURATION, &duration,
-	 "how long no alarm is to be raised, such as 30m; has to be given"},
-	{"reason", "TEXT", OPTION_TEXT, &reason, "why, for those who wonder; has to be given"},
+	 "raise no alarm for so long, such as 30m; required"},
+	{"reason", "TEXT", OPTION_TEXT, &reason,
+	 "the reason, for those who find the node missing; required"},
 	{"min-available", "M", OPTION_COUNT, &min_available,
 	 "refuse if fewer than M nodes would stay available"},
 	{"wait", NULL, OPTION_FLAG, &wait,
@@ -50,9 +52,9 @@ static void format_lacking(const char *id, const json_t *lacking, char *words, s
 		 process[0] != '\0' ? " " : "", process, member_text(one, "why"));
 }
 
-/* How many, as far as it matters, are announced and in use on the whole roster, as safestart wait
- * would say; in words about the first one that is not. Whoever drains meanwhile waits for the lock
- * of the file, and then finds one node less in it. */
+/* Counts nodes that are announced and available as safestart wait defines it [P22], up to
+ * min_available; describes the first one that is not in `words`. Another drain waits for the lock
+ * of the file meanwhile, and then finds one node less in it. */
 static unsigned count_available(const struct file_sd *file_sd, const char *but,
 				const struct roster *roster, const struct processes *processes,
 				char *words, size_t size)
@@ -97,9 +99,8 @@ static int check_available(const struct file_sd *file_sd, const char *id)
 			count_available(file_sd, id, &roster, &processes, words, sizeof(words));
 		if (available < min_available)
 			code = report(EXIT_REFUSED,
-				      "without %s only %u node%s would be available, and %u have "
-				      "to "
-				      "be; nothing was changed%s",
+				      "without %s only %u node%s would be available, but %u are "
+				      "required; nothing was changed%s",
 				      id, available, available == 1 ? "" : "s", min_available,
 				      words);
 	}
@@ -112,11 +113,11 @@ static void print_drained(const struct file_sd *file_sd, const struct drains *dr
 			  const char *id)
 {
 	text_print(id);
-	fputs(file_sd->changed ? " is withdrawn from " : " was withdrawn already from ", stdout);
+	fputs(file_sd->changed ? " is withdrawn from " : " was already withdrawn from ", stdout);
 	text_print(file_sd->path);
-	fputs(", no alarm before ", stdout);
+	fputs("; no alarm before ", stdout);
 	text_print(json_string_value(json_object_get(drains_note(drains, id), "until")));
-	printf("; it comes back with: safestart announce ");
+	printf("; to bring it back: safestart announce ");
 	text_print(id);
 	const char *address =
 		json_string_value(json_object_get(drains_note(drains, id), "address"));
@@ -133,9 +134,8 @@ static int drain_locked(struct file_sd *file_sd, struct drains *drains, const ch
 
 	if (!there && drains_note(drains, id) == NULL)
 		return report(EXIT_FAILED,
-			      "there is no node \"%s\" in %s; safestart nodes lists those that are "
-			      "known",
-			      id, file_sd->path);
+			      "there is no node \"%s\" in %s; for the list: safestart nodes", id,
+			      file_sd->path);
 	int code = there && min_available > 0 ? check_available(file_sd, id) : 0;
 	if (code != 0)
 		return code;
@@ -171,12 +171,11 @@ static int drain_main(int argc, char **argv)
 	if (!options_parse(&verb_drain, argc, argv, 1, 1, &first, &code))
 		return code;
 	if (duration <= 0 || reason == NULL || reason[0] == '\0')
-		return report(EXIT_USAGE,
-			      "a drain needs an end and a reason, for those who find the "
-			      "node missing: --for 30m --reason 'kernel update'");
+		return report(EXIT_USAGE, "a drain needs a time and a reason, for those who find "
+					  "the node missing: --for 30m --reason 'kernel update'");
 	json_t *result = json_pack("{s:s,s:s}", "id", argv[first], "reason", reason);
 	if (result == NULL)
-		return report(EXIT_USAGE, "an id and a reason have to be UTF-8");
+		return report(EXIT_USAGE, "the id and the reason must be UTF-8");
 	code = drain(argv[first], result);
 	barrier.node = argv[first];
 	if (code == 0 && wait)
@@ -187,28 +186,28 @@ static int drain_main(int argc, char **argv)
 const struct verb verb_drain = {
 	.name = "drain",
 	.main = drain_main,
-	.help = "take a node out for a while, on purpose: no alarm until then",
+	.help = "take a node out for a limited time without an alarm",
 	.arguments = "ID",
-	.text = "Withdraws the node from the file, and notes beside it, in FILE.draining, until "
-		"when it is meant to be away, why, and who said so. The "
-		"monitor raises no alarm before. Announcing the node ends the drain, and gives it "
-		"back the labels it had. Draining it once more moves the end; \"changed\" is about "
-		"the file.\n\n"
-		"With --wait it ends when no process has the node any more, and no reader holds an "
-		"old set with it: then it can be switched off. With "
-		"--min-available it does nothing if fewer nodes than that would stay available, "
-		"which means in use by every process of the roster.",
+	.text = "Withdraws the node from the node file, and notes in FILE.draining beside it until "
+		"when the node is out, why, and who drained it. The monitor raises no alarm until "
+		"then. Announcing the node ends the drain, and gives it back the labels it had. "
+		"Draining it again sets a new time; \"changed\" in the JSON is about the node "
+		"file.\n\nWith --wait it ends when no process has the node any more, and no reader "
+		"holds an old set with it: then the node can be switched off. With --min-available "
+		"it changes nothing if fewer nodes than that would stay available, which means in "
+		"use in every process of the roster.",
 	.options = options,
 	.examples = {"Before riak-3 is rebooted",
 		     "safestart drain riak-3 --for 30m --reason 'kernel update' --wait",
-		     "Only if at least 8 others are in use everywhere",
+		     "Only if at least 8 others are in use in every process",
 		     "safestart drain riak-3 --for 30m --reason 'kernel update' --min-available 8 "
 		     "--roster api=4 --wait"},
 	.exits = {{0, "withdrawn; with --wait: and no process has it any more"},
-		  {1, "withdrawn, but somebody had it still at the timeout; or the file is locked"},
-		  {2, "used in a way that can't be meant"},
-		  {3, "refused: too few would stay available, or the file is malformed; nothing "
-		      "was changed"},
-		  {4, "the file could not be changed, and is as it was; or nobody could be asked"},
-		  {6, "--min-available: there is no roster to judge by"}},
+		  {1,
+		   "withdrawn, but a process still had it at the timeout; or the file is locked"},
+		  {2, "usage error"},
+		  {3, "refused: too few nodes would stay available, or the file is malformed; "
+		      "unchanged"},
+		  {4, "the file could not be changed; or no process could be asked"},
+		  {6, "--min-available: there is no roster"}},
 };

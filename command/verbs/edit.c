@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* edit: opens, writes and announces a change of the node file. Holds the lock of the file from
+ * edit_begin() until the caller closes it. */
 #include "verbs/edit.h"
 
 #include <stdio.h>
@@ -11,9 +13,9 @@
 #include "hosts/processes.h"
 #include "verbs/request.h"
 
-/* The note of a drain before the node goes, and the node back before the note goes, so that no
- * monitor ever sees it missing without a reason: it reads both again until the nodes stay as they
- * are meanwhile. */
+/* A drain writes its note before it removes the node; an announcement puts the node back before it
+ * removes the note. So a monitor never sees a node missing without a note: it re-reads both until
+ * the node file stays the same meanwhile. */
 int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first, json_t *result)
 {
 	int code = note_first ? drains_write(drains, file_sd) : 0;
@@ -22,34 +24,33 @@ int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first,
 		code = file_sd_write(file_sd);
 	if (note_first && code != 0)
 		drains_restore(drains, file_sd);
-	/* By now the nodes are changed; a note that stays is of no harm while its node is
+	/* The node file is changed already; a note that stays is harmless while its node is
 	 * announced. */
 	if (!note_first && code == 0 && drains->root != NULL && drains_write(drains, file_sd) != 0)
 		(void)report(0,
-			     "that was the note of drained nodes only, and it still has this one, "
-			     "which does no harm while the node is announced: %s is as it was to "
-			     "be. "
-			     "When that is mended, announcing the node again removes it",
+			     "only the note of the drain could not be removed, which is harmless "
+			     "while the node is announced; %s is written as intended; to remove "
+			     "the note, announce the node again later",
 			     file_sd->path);
 	json_object_set_new(result, "file", json_string(file_sd->path));
 	json_object_set_new(result, "changed", json_boolean(file_sd->changed));
 	return code;
 }
 
-/* Its nodes come from that file; where another one's do, nothing is to be done. */
+/* Does the process read that file? Others need no request. */
 static bool reads_file(const struct peer *peer, const void *path)
 {
 	const char *source = member_text(json_object_get(peer->answer, "status"), "source");
 	char *real = strncmp(source, "file:/", 6) == 0 ? realpath(source + 5, NULL) : NULL;
-	/* Where a relative one leads, only it knows. */
+	/* A relative path is relative to the directory of that process, which is not known here. */
 	bool same = real != NULL ? strcmp(real, path) == 0 : strncmp(source, "file:", 5) == 0;
 
 	free(real);
 	return same;
 }
 
-/* The file is followed by those that read it; to ask them hurries them up where there is nothing to
- * follow it by. */
+/* Processes follow the file by themselves; a request helps where inotify does not work, as on a
+ * network file system. */
 static void request_readers(const char *path, const char *words)
 {
 	struct processes processes;
@@ -92,7 +93,7 @@ bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *give
 		return false;
 	if (drains_read(drains, file_sd->path, why, sizeof(why)) < 0) {
 		*code = report(strict ? EXIT_FAILED : 0,
-			       "the note of drained nodes can't be read, and is left as it is: %s",
+			       "cannot read the notes of drained nodes, which stay unchanged: %s",
 			       why);
 		if (strict)
 			file_sd_close(file_sd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* edit: what the verbs that change a file of nodes share. */
+/* edit: shared by the verbs that change the node file: announce, withdraw and drain. Uses the file
+ * through files/, the processes through hosts/. */
 #ifndef SAFESTART_COMMAND_EDIT_H
 #define SAFESTART_COMMAND_EDIT_H
 
@@ -7,19 +8,19 @@
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
 
-/* Lock and read both. `strict`: a note of drains that can't be read is the end. False: the program
- * ends with *code. */
+/* Locks the node file and reads it and the notes of drained nodes. `strict`: notes that cannot be
+ * read are an error. False: end with *code, nothing is open. */
 bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict,
 		int *code);
 
-/* Write both, in the order that is asked for, and tell what was done. 0, or how the program ends.
- */
+/* Writes both, the notes first if `note_first`, and stores what was done in `result`. 0 or an exit
+ * code. */
 int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first, json_t *result);
 
-/* Ask the processes that read the file, then wait. */
+/* Requests a run of the processes that read the file, then waits as safestart wait does. */
 int edit_wait(const struct barrier *what, const char *verb, json_t *result);
 
-/* At the end; takes `told`. */
+/* Prints `result` if JSON is wanted, and releases it. Returns `code`. */
 int edit_print_result(json_t *result, int code);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* events: what happens in every process, as it happens: outcomes and log lines, a line each. */
+/* events: prints outcomes and log lines of every process as they happen, one line each. One poll()
+ * loop; a process never waits for it. */
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
@@ -18,25 +19,25 @@
 #include "hosts/processes.h"
 #include "verbs/verbs.h"
 
-#define LIST_AGAIN_MS 1000 /* for processes that have come */
-#define ANSWER_MS                                                                                 \
-	((int)(PROCESSES_TIMEOUT / 1000000)) /* --no-follow: whoever is not done and says nothing \
-						for so long does not answer */
+#define LIST_AGAIN_MS 1000 /* to find new processes */
+/* --no-follow: a process that sends nothing for so long does not answer. */
+#define ANSWER_MS ((int)(PROCESSES_TIMEOUT / 1000000))
 
 static bool no_follow;
 
 static const struct option_row options[] = {
 	OPTION_CONTROL,
 	OPTION_JSON,
-	{"no-follow", NULL, OPTION_FLAG, &no_follow, "end after what they have kept"},
+	{"no-follow", NULL, OPTION_FLAG, &no_follow,
+	 "end after the events that the processes have kept"},
 	OPTION_END,
 };
 
 struct listener {
 	char *file, *name, *process;
 	struct connection connection;
-	bool received; /* it said anything */
-	/* It said that it is closing, or --no-follow, that this is all; or it refused. */
+	bool received; /* it sent anything */
+	/* It sent that it is closing, or with --no-follow that this is all; or it refused. */
 	bool ended;
 	char *last_message; /* the newest outcome's message */
 };
@@ -82,17 +83,16 @@ static void print_event(const struct listener *listener, const json_t *event)
 	else if (strcmp(kind, "log") == 0)
 		text_print(member_text(event, "message"));
 	else if (strcmp(kind, "lost") == 0)
-		printf("(%.0f lines are lost: this end was too slow)",
+		printf("(%.0f lines lost: this client read too slowly)",
 		       member_number(event, "count"));
 	else if (strcmp(kind, "end") == 0)
-		fputs("(it is closing)", stdout);
+		fputs("(closing)", stdout);
 	else
 		text_print(kind);
 	printf("%s\n", colour_off());
 }
 
-/* The library says each outcome in its log too, with which run it was: once is enough for people.
- */
+/* The library logs each outcome too, as "run N: …": people see it once. */
 static bool is_repeated(struct listener *listener, const json_t *event)
 {
 	const json_t *outcome = json_object_get(event, "outcome");
@@ -119,7 +119,7 @@ static bool take_line(char *line, size_t length, void *user_data)
 		bool end = strcmp(member_text(event, "event"), "end") == 0;
 		listener->ended |= end || json_is_false(json_object_get(event, "ok"));
 		if (end && no_follow)
-			; /* that is the answer's, and did not happen */
+			; /* the end of the answer, not an event */
 		else if (common.json)
 			(void)print_json(json_incref(event), 0);
 		else if (json_is_false(json_object_get(event, "ok")))
@@ -132,7 +132,7 @@ static bool take_line(char *line, size_t length, void *user_data)
 	return !no_follow || !listener->ended;
 }
 
-/* ---- Who is listened to ---- */
+/* ---- The connections ---- */
 
 static struct listener *find(const struct listeners *listeners, const char *file)
 {
@@ -155,7 +155,7 @@ static void drop(struct listeners *listeners, size_t index)
 	*listener = listeners->at[--listeners->count];
 }
 
-/* Connect to those that are new. The first time it is said who can't be heard. */
+/* Connects to processes that are new. Errors are reported the first time only. */
 static void connect_new(struct listeners *listeners, const char *directory, const char *name,
 			bool first)
 {
@@ -178,19 +178,19 @@ static void connect_new(struct listeners *listeners, const char *directory, cons
 				   : NULL;
 		if (at == NULL) {
 			if (first && error < 0 && error != -ECONNREFUSED)
-				(void)report(0, "%s %s can't be heard: %s", peer->name,
+				(void)report(0, "%s %s: cannot connect: %s", peer->name,
 					     peer->process, safestart_strerror(error));
 			connection_close(&new.connection);
 			continue;
 		}
 		listeners->at = at;
 		listeners->at[listeners->count++] = new;
-		peer->file = peer->name = peer->process = NULL; /* taken */
+		peer->file = peer->name = peer->process = NULL; /* moved */
 	}
 	processes_free(&processes);
 }
 
-/* Returns how many lines or ends there were. */
+/* Waits for lines, prints them. Returns how many connections had an event. */
 static int poll_once(struct listeners *listeners, int wait_ms)
 {
 	struct pollfd *polled = calloc(listeners->count + 1, sizeof(*polled));
@@ -202,14 +202,15 @@ static int poll_once(struct listeners *listeners, int wait_ms)
 					.events = connection_events(&listeners->at[i].connection)};
 	if (polled != NULL)
 		ready = poll(polled, listeners->count, wait_ms);
-	/* From behind, for drop() moves the last one. */
+	/* From the last one on, because drop() moves the last into its place. */
 	for (size_t i = listeners->count; ready > 0 && i-- > 0;) {
 		struct listener *listener = &listeners->at[i];
 		if (polled[i].revents == 0 ||
 		    connection_transfer(&listener->connection, take_line, listener) == 0)
 			continue;
 		if (!common.json && !listener->ended)
-			(void)report(0, "%s %s has gone", listener->name, listener->process);
+			(void)report(0, "%s %s: closed the connection, as a killed process does",
+				     listener->name, listener->process);
 		drop(listeners, i);
 	}
 	free(polled);
@@ -232,7 +233,8 @@ static int events_main(int argc, char **argv)
 	processes_free(&processes);
 	connect_new(&listeners, options_control(), name, true);
 	if (listeners.count == 0)
-		code = report(EXIT_FAILED, "nobody in %s can be heard; see safestart status",
+		code = report(EXIT_FAILED,
+			      "cannot connect to any process in %s; see: safestart status",
 			      options_control());
 	for (int64_t listed_at = clock_now(); code == 0 && !ferror(stdout);) {
 		if (poll_once(&listeners, no_follow ? ANSWER_MS : LIST_AGAIN_MS) <= 0 && no_follow)
@@ -244,14 +246,13 @@ static int events_main(int argc, char **argv)
 			listed_at = clock_now();
 		}
 	}
-	/* A socket takes connections, whatever its process does. */
+	/* The kernel accepts connections even if the process is stopped. */
 	for (size_t i = 0; no_follow && i < listeners.count; i++) {
 		const struct listener *listener = &listeners.at[i];
-		(void)report(0,
-			     "%s was heard from %s %s for %d s: is it stopped? safestart status %s "
-			     "tells",
-			     listener->received ? "nothing more" : "nothing", listener->name,
-			     listener->process, ANSWER_MS / 1000, listener->name);
+		(void)report(0, "%s %s: %s for %d s: is it stopped? See: safestart status %s",
+			     listener->name, listener->process,
+			     listener->received ? "nothing more received" : "nothing received",
+			     ANSWER_MS / 1000, listener->name);
 	}
 	while (listeners.count > 0)
 		drop(&listeners, listeners.count - 1);
@@ -262,17 +263,17 @@ static int events_main(int argc, char **argv)
 const struct verb verb_events = {
 	.name = "events",
 	.main = events_main,
-	.help = "what happens in every process, as it happens",
+	.help = "print what happens in every process, as it happens",
 	.arguments = "[NAME]",
-	.text = "Prints what each process has kept of its latest outcomes and log lines, then goes "
-		"on with what comes, until it is stopped with ^C. Processes "
-		"that start meanwhile are heard too. Whoever listens too slowly loses lines, and "
-		"is told how many; the processes never wait.",
+	.text = "Prints the latest outcomes and log lines that each process has kept, then new "
+		"ones as they come, until it is stopped with ^C. Processes that start meanwhile "
+		"are included. A client that reads too slowly misses lines; a line says how many. "
+		"The processes never wait.",
 	.options = options,
 	.examples = {"Watch a deployment", "safestart events api", "What has happened so far",
 		     "safestart events --no-follow", "Only what went wrong, for a program",
 		     "safestart events --json | jq -c 'select(.outcome.error < 0)'"},
-	.exits = {{0, "ended as asked"},
-		  {2, "used in a way that can't be meant"},
-		  {4, "nobody is there, or can be heard"}},
+	.exits = {{0, "ended as requested"},
+		  {2, "usage error"},
+		  {4, "no process is running, or none could be connected to"}},
 };

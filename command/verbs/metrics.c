@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* metrics: the figures of every process as one exposition: each family once, each sample with the
- * process it is of. */
+/* metrics: prints the metrics of every process as one exposition: each family once, each sample
+ * with the label `process`. The text of a process is untrusted, and checked line by line. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +14,14 @@
 
 struct family {
 	char *name;
-	char *head; /* its HELP and TYPE, of the first process that has it */
+	char *head; /* its HELP and TYPE lines, from the first process that has it */
 	FILE *to;   /* its samples, in `text` */
 	char *text;
 	size_t size;
 };
 
 struct exposition {
-	struct family *families; /* in the order they came */
+	struct family *families; /* in the order of their first sample */
 	size_t count;
 };
 
@@ -54,7 +54,7 @@ static struct family *family(struct exposition *exposition, const char *name, si
 	return new;
 }
 
-/* "# HELP name …" and "# TYPE name …" of the first who says so. */
+/* Keeps "# HELP name …" and "# TYPE name …" of the first process that sends them. */
 static void take_comment(struct exposition *exposition, const char *line, size_t length)
 {
 	char kind[8];
@@ -72,7 +72,7 @@ static void take_comment(struct exposition *exposition, const char *line, size_t
 	}
 }
 
-/* `name{a="b"} 1` or `name 1` gets one label more, as the first. */
+/* `name{a="b"} 1` or `name 1` gets one more label, as the first. */
 static void take_sample(struct exposition *exposition, const char *line, size_t length,
 			const char *process)
 {
@@ -90,7 +90,7 @@ static void take_sample(struct exposition *exposition, const char *line, size_t 
 			(int)(length - name), line + name);
 }
 
-/* No figure has such characters, and none of them is to reach a terminal. */
+/* Valid metrics have no control characters, and none must reach a terminal. */
 static bool is_clean(const char *line, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
@@ -114,13 +114,14 @@ static void take_text(struct exposition *exposition, const char *text, const cha
 	}
 }
 
-/* Of one that does not answer there are no other figures, and what is not there raises no alarm. */
+/* A process that does not answer has no other metrics, and an alert on a missing metric never
+ * fires. */
 static void add_answers_metric(struct exposition *exposition, const struct peer *peer)
 {
 	char name[256], *text;
 	size_t length = 0;
 
-	/* In a label value only these need escaping; no newline gets in. */
+	/* Only these two need escaping in a label value; a name contains no newline. */
 	for (const char *from = peer->name; *from != '\0' && length + 3 < sizeof(name); from++) {
 		if (*from == '\\' || *from == '"')
 			name[length++] = '\\';
@@ -129,7 +130,7 @@ static void add_answers_metric(struct exposition *exposition, const struct peer 
 	name[length] = '\0';
 	if (asprintf(&text,
 		     "# HELP safestart_answers Whether the process answered when it was asked for "
-		     "its figures.\n# TYPE safestart_answers gauge\n"
+		     "its metrics.\n# TYPE safestart_answers gauge\n"
 		     "safestart_answers{name=\"%s\"} %d\n",
 		     name, peer->state == PEER_ANSWERED) < 0)
 		return;
@@ -187,7 +188,7 @@ static int metrics_main(int argc, char **argv)
 				      peer->why);
 	}
 	if (fine && !any)
-		code = report(EXIT_FAILED, "nobody is there any more; are the servers running?");
+		code = report(EXIT_FAILED, "no process left to ask; are the servers running?");
 	metrics_print(stdout, &processes);
 	processes_free(&processes);
 	return fine ? code : report(EXIT_FAILED, "out of memory");
@@ -196,19 +197,19 @@ static int metrics_main(int argc, char **argv)
 const struct verb verb_metrics = {
 	.name = "metrics",
 	.main = metrics_main,
-	.help = "the figures of every process, in the Prometheus exposition format",
+	.help = "print the metrics of every process in the Prometheus format",
 	.arguments = "[NAME]",
-	.text = "What safestart_metrics_text() says in each process, as one exposition, with a "
-		"label `process` added to every sample: for node_exporter's "
-		"textfile collector, or an HTTP server that runs it. safestart_answers is 0 for "
-		"one that did not answer, and so has no other figures.",
+	.text = "Prints the metrics of all processes (safestart_metrics_text()) as one exposition, "
+		"with a label `process` added to every sample: for node_exporter's textfile "
+		"collector, or for an HTTP server that runs this command. safestart_answers is 0 "
+		"for a process that did not answer, and so has no other metrics.",
 	.options = options,
 	.examples = {"For node_exporter",
 		     "safestart metrics >/var/lib/node_exporter/safestart.new; mv "
 		     "/var/lib/node_exporter/safestart.new /var/lib/node_exporter/safestart.prom",
-		     "Who is behind", "safestart metrics | grep behind_seconds"},
-	.exits = {{0, "all of them answered"},
-		  {2, "used in a way that can't be meant"},
-		  {4,
-		   "somebody did not answer, or nobody is there; the others' figures are printed"}},
+		     "Which processes are behind", "safestart metrics | grep behind_seconds"},
+	.exits = {{0, "all processes answered"},
+		  {2, "usage error"},
+		  {4, "a process did not answer (the metrics of the others are printed), or no "
+		      "process is running"}},
 };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* metrics: merges the metrics of several processes into one exposition. */
 #ifndef SAFESTART_COMMAND_METRICS_H
 #define SAFESTART_COMMAND_METRICS_H
 
@@ -6,7 +7,7 @@
 
 #include "hosts/processes.h"
 
-/* One exposition of what all of them answered to "metrics". */
+/* Prints one exposition of all answers to "metrics". */
 void metrics_print(FILE *to, const struct processes *processes);
 
 #endif

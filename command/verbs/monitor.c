@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* monitor: nodes that run and are not announced, and nodes that are announced and do not run. */
+/* monitor: finds nodes that are running but not announced, and nodes that are announced but not
+ * running. The main thread reads files and evaluates; the threads of hosts/probe.c probe. It
+ * changes no node file. */
 #include <errno.h>
 #include <safestart/safestart.h>
 #include <signal.h>
@@ -30,19 +32,20 @@ static _Atomic bool stopping;
 
 static const struct option_row options[] = {
 	{"inventory", "FILE", OPTION_TEXT, &inventory,
-	 "every node that there should be, as file_sd; has to be given"},
+	 "file_sd file of all nodes that should exist; required"},
 	{"file", "FILE", OPTION_TEXT, &file,
 	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
 	{"after", "TIME", OPTION_DURATION, &after,
-	 "how long it may be so before it is an alarm (2m; with --once 0)"},
+	 "how long a condition must last before the alarm (2m; with --once 0)"},
 	{"interval", "TIME", OPTION_DURATION, &interval,
-	 "how often each node is probed (10s), a tenth early or late"},
-	{"probe-timeout", "TIME", OPTION_DURATION, &timeout, "how long a node has to answer (2s)"},
+	 "how often each node is probed (10s), a tenth more or less"},
+	{"probe-timeout", "TIME", OPTION_DURATION, &timeout,
+	 "how long to wait for a node's answer (2s)"},
 	{"max-inflight", "N", OPTION_COUNT, &max_inflight,
-	 "how many are probed at the same time at most (32)"},
+	 "how many nodes are probed at the same time at most (32)"},
 	{"metrics-file", "PATH", OPTION_TEXT, &metrics_file,
-	 "figures for node_exporter's textfile collector"},
-	{"once", NULL, OPTION_FLAG, &once, "look once, and exit by what was found"},
+	 "write metrics for node_exporter's textfile collector"},
+	{"once", NULL, OPTION_FLAG, &once, "check once, and exit by what was found"},
 	OPTION_JSON,
 	OPTION_END,
 };
@@ -55,7 +58,7 @@ static void on_signal(int signal)
 
 /* ---- The files ---- */
 
-/* Is it another one than was seen? `now`: as it is. */
+/* Does the file differ from what was seen? Stores its present state in *now. */
 static bool has_changed(const char *path, const struct stat *seen, struct stat *now)
 {
 	*now = (struct stat){0};
@@ -67,7 +70,8 @@ static bool has_changed(const char *path, const struct stat *seen, struct stat *
 	       now->st_ctim.tv_nsec != seen->st_ctim.tv_nsec;
 }
 
-/* id → address; NULL: it can't be read, which was said. `real`: where it really is, to be freed. */
+/* id → address; NULL: it cannot be read, the message is printed. `real`: its real path, the caller
+ * frees it. */
 static json_t *read_nodes(const char *path, char **real)
 {
 	struct file_sd file_sd;
@@ -77,19 +81,19 @@ static json_t *read_nodes(const char *path, char **real)
 	if (file_sd_open(&file_sd, path, false) != 0)
 		return NULL;
 	int usable = safestart_check(NULL, file_sd.text, why, sizeof(why));
-	/* What can't be probed never answers, and so is no alarm. */
+	/* An address that cannot be probed never answers, and so never raises an alarm. */
 	if (usable > 0 || usable == -EINVAL)
 		(void)report(0,
-			     "not all of %s can be used, and nobody would be told of what can't: "
-			     "%s; "
-			     "safestart check %s names all",
-			     path, why, path);
+			     "some nodes cannot be used, and will raise no alarm: %s; for all of "
+			     "them: safestart check %s",
+			     why, path);
 	json_t *nodes = json_object();
 	int failed = nodes == NULL;
 	while (file_sd_next(&file_sd, &entry))
 		failed |= json_object_set_new(nodes, entry.id, json_string(entry.address));
-	if (failed != 0) { /* all of them, or none: one that is left out would never be looked at */
-		(void)report(0, "%s can't be read: out of memory; it is when it changes", path);
+	if (failed != 0) { /* all of them or none: a node that is left out would never be probed */
+		(void)report(0, "cannot read %s: out of memory; it is read again when it changes",
+			     path);
 		json_decref(nodes);
 		nodes = NULL;
 	} else if (real != NULL) {
@@ -100,8 +104,8 @@ static json_t *read_nodes(const char *path, char **real)
 	return nodes;
 }
 
-/* What is expected has changed, or where it is announced to be: that is what the servers use, and
- * so what is probed. */
+/* Hands the prober the addresses of all expected nodes, as announced, because the servers use
+ * those. */
 static bool watch(const struct monitor *monitor)
 {
 	const char **addresses =
@@ -119,7 +123,8 @@ static bool watch(const struct monitor *monitor)
 	return fine;
 }
 
-/* What can't be read stays as it was, and is said once. True: there are new ones. */
+/* Reads a file that has changed. If it cannot be read, the old nodes stay, and that is reported
+ * once [P9]. True: there are new nodes. */
 static bool reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *fine)
 {
 	struct stat now;
@@ -147,19 +152,17 @@ static void reread_drains(struct monitor *monitor)
 		monitor->drains = drains;
 	} else if (monitor->drains_fine) {
 		(void)report(0,
-			     "the note of drained nodes can't be read, and what it said before "
-			     "goes "
-			     "on, if anything: %s; put it right, or a node may seem forgotten that "
-			     "is "
-			     "away on purpose",
+			     "cannot read the notes of drained nodes; the notes read before, if "
+			     "any, stay in use: %s; correct the file, or a drained node may be "
+			     "reported as unannounced",
 			     why);
 	}
 	monitor->drains_fine = fine;
 }
 
-/* The announced nodes, and the note as it was while they were so: as long as a drained node is out
- * of its file, it is in the note. Who edits them reads them too, and waits for the disk: sooner or
- * later we are between two edits. */
+/* Reads the announced nodes, then the notes, again until the node file did not change meanwhile.
+ * Editing verbs write the two files in an order such that a node that is not in the file is in the
+ * notes; read in this way, both are from the same moment. */
 static bool reread_announced(struct monitor *monitor)
 {
 	struct stat now;
@@ -174,8 +177,8 @@ static bool reread_announced(struct monitor *monitor)
 	return changed;
 }
 
-/* What is announced and not expected is not probed: a short inventory looks like a site where all
- * is well. */
+/* Announced nodes that are not expected are not probed: with an incomplete inventory everything
+ * would seem well. */
 static void report_unexpected(const struct monitor *monitor)
 {
 	const char *id, *first = NULL;
@@ -190,10 +193,10 @@ static void report_unexpected(const struct monitor *monitor)
 	}
 	if (count > 0)
 		(void)report(0,
-			     "%zu announced node%s, such as %s, %s not in the inventory %s: nobody "
-			     "would be told if %s did not answer",
+			     "%zu announced node%s, such as %s, %s not in the inventory and %s not "
+			     "probed; add %s to %s",
 			     count, count == 1 ? "" : "s", first, count == 1 ? "is" : "are",
-			     inventory, count == 1 ? "it" : "they");
+			     count == 1 ? "is" : "are", count == 1 ? "it" : "them", inventory);
 }
 
 static bool reread_files(struct monitor *monitor)
@@ -220,7 +223,7 @@ static int finish(struct monitor *monitor)
 						    : EXIT_DONE;
 
 	if (!once)
-		return EXIT_DONE; /* it was told to stop */
+		return EXIT_DONE; /* stopped by a signal, as intended */
 	if (common.json)
 		return print_json(monitor_json(monitor), code);
 	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining\n",
@@ -229,8 +232,8 @@ static int finish(struct monitor *monitor)
 	return code;
 }
 
-/* A look takes a while where there are thousands: twice a second is enough, but whoever looks once
- * does not wait. */
+/* With thousands of nodes an evaluation takes time: twice a second is enough. With --once it goes
+ * on as soon as a probe has ended. */
 static bool pause_or_probe(struct monitor *monitor)
 {
 	const struct timespec half = {.tv_nsec = 500000000};
@@ -260,8 +263,9 @@ static int run_loop(struct monitor *monitor)
 		if (metrics_file != NULL && (once ? last : now >= write_at)) {
 			int code = monitor_write_metrics(monitor, metrics_file);
 			if (code != 0 && (once || write_at == 0))
-				return code; /* a path that never was right */
-			/* The same words every few seconds hide what matters. */
+				return code; /* the path never worked */
+			/* After an error wait a minute: the same message every few seconds hides
+			 * others. */
 			write_at = now + (code == 0 ? pause : 60 * second);
 		}
 		if (last)
@@ -279,15 +283,14 @@ static int monitor_main(int argc, char **argv)
 	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &code))
 		return code;
 	if (inventory == NULL)
-		return report(EXIT_USAGE,
-			      "which nodes are expected? Name the file_sd file of all of "
-			      "them with --inventory");
+		return report(EXIT_USAGE, "--inventory is missing; name a file_sd file of all "
+					  "nodes that should exist");
 	file = file_sd_path(file);
 	if (file == NULL)
 		return EXIT_USAGE;
 	if (interval <= 0 || timeout <= 0 || max_inflight == 0 || max_inflight > 1000)
-		return report(EXIT_USAGE, "--interval and --probe-timeout have to be more than 0, "
-					  "and --max-inflight from 1 to 1000");
+		return report(EXIT_USAGE, "--interval and --probe-timeout must be more than 0, and "
+					  "--max-inflight from 1 to 1000");
 	after = after >= 0 ? after : once ? 0 : INT64_C(120000000000);
 	monitor.after = after;
 	monitor.json = common.json;
@@ -295,13 +298,12 @@ static int monitor_main(int argc, char **argv)
 	monitor.file = file;
 	monitor.prober = prober_start(max_inflight, once && after == 0 ? 0 : interval, timeout);
 	if (monitor.prober == NULL)
-		return report(EXIT_FAILED, "no thread could be started: %s",
-			      safestart_strerror(errno));
+		return report(EXIT_FAILED, "cannot start a thread: %s", safestart_strerror(errno));
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	if (reread_files(&monitor))
 		code = run_loop(&monitor);
-	else /* files that can't be read have been said */
+	else /* files that cannot be read are reported already */
 		code = monitor.expected != NULL && monitor.announced != NULL
 			       ? report(EXIT_FAILED, "out of memory")
 			       : EXIT_FAILED;
@@ -312,26 +314,26 @@ static int monitor_main(int argc, char **argv)
 const struct verb verb_monitor = {
 	.name = "monitor",
 	.main = monitor_main,
-	.help = "raise an alarm for nodes that run and are not announced",
+	.help = "raise an alarm for nodes that are running but not announced",
 	.arguments = NULL,
-	.text = "One a host or site. It probes every node of the inventory by TCP connect and "
-		"compares with the file that the servers read: unannounced is "
-		"a node that answers, is expected, is not announced and not being drained, for "
-		"longer than --after; missing is one that is announced "
-		"and does not answer. One that is announced and not in the inventory is not "
-		"probed, which is said. Each is said when it begins and when it ends, on standard "
-		"output and in the metrics file.\n\n"
-		"The files are read again when they change. One that can't be read leaves things "
-		"as they were, and is said once.",
+	.text = "Run one for each host or site. It probes every node of the inventory by TCP "
+		"connect, and compares with the node file that the servers read. A node is "
+		"unannounced if it answers and is expected, but is neither announced nor being "
+		"drained. It is missing if it is announced but does not answer. Either is an alarm "
+		"after --after; the beginning and the end of an alarm are printed on standard "
+		"output, and the metrics file shows the alarms that are raised. Nodes that are "
+		"announced but not in the inventory are not probed; a message says so.\n\nThe "
+		"files are read again when they change. If one cannot be read, the nodes read "
+		"before stay in use, and a message says so once.",
 	.options = options,
 	.examples = {"As a service",
 		     "safestart monitor --inventory /etc/api/all.json --file /etc/api/nodes.json "
 		     "--metrics-file /var/lib/node_exporter/safestart.prom",
 		     "At the end of a playbook",
 		     "safestart monitor --inventory all.json --file nodes.json --once"},
-	.exits = {{0, "stopped; with --once: nothing was found"},
+	.exits = {{0, "stopped by a signal; with --once: nothing was found"},
 		  {1, "--once: nodes are missing"},
-		  {2, "used in a way that can't be meant"},
-		  {4, "a file can't be read or is malformed, or the metrics can't be written"},
+		  {2, "usage error"},
+		  {4, "a file cannot be read or is malformed, or the metrics cannot be written"},
 		  {5, "--once: nodes are unannounced"}},
 };

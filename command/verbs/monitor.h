@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* monitor: what the files say and the probes found become alarms, and figures. */
+/* monitor: the state of the monitor, which turns files and probe results into alarms and metrics.
+ * Main thread only; the prober has its own lock. */
 #ifndef SAFESTART_COMMAND_MONITOR_H
 #define SAFESTART_COMMAND_MONITOR_H
 
@@ -16,30 +17,32 @@ struct alarm;
 
 struct monitor {
 	struct prober *prober;
-	const char *file;             /* as it was given, for words */
+	const char *file;             /* as given, for messages */
 	json_t *expected, *announced; /* id → address */
 	struct drains drains;
 	struct stat inventory_seen, file_seen;
-	bool inventory_fine, file_fine, drains_fine; /* said when it changes */
+	bool inventory_fine, file_fine, drains_fine; /* reported when it changes */
 	char *file_real;
-	bool watched; /* all of them are probed; else for want of memory those from before */
+	bool watched; /* all of them are probed; false: no memory, the previous ones are */
 	int64_t after;
-	bool json, quiet;     /* how alarms are said; not at all */
-	struct alarm *alarms; /* open or about to be, of the nodes that are not as they should be */
+	bool json, quiet; /* how alarms are printed; quiet: not at all */
+	struct alarm
+		*alarms; /* raised or pending, one for each node that is unannounced or missing */
 	size_t alarm_count;
 	struct {
 		unsigned expected, reachable, unannounced, missing, draining;
 	} figures;
 };
 
-/* Where the servers look for it, else where the inventory says it is. */
+/* The announced address, which the servers use; else that of the inventory. */
 const char *monitor_address(const struct monitor *monitor, const char *id);
 
-/* `now`: CLOCK_MONOTONIC; `wall`: what drains go by. Says what begins and what ends. */
+/* Evaluates every expected node; prints alarms that begin or end. `now`: clock_now(); `wall`: wall
+ * clock time, for the drains. */
 void monitor_evaluate(struct monitor *monitor, int64_t now, time_t wall);
 
 json_t *monitor_json(const struct monitor *monitor);
-/* 0, or how the program ends. */
+/* 0 or an exit code. */
 int monitor_write_metrics(const struct monitor *monitor, const char *path);
 void monitor_end(struct monitor *monitor);
 

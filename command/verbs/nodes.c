@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* nodes: what each process knows of each node: a row a node, a column a process; where those are
- * too many to be read, how many processes say what. */
+/* nodes: the state of each node in each process: a row for each node, a column for each process;
+ * where the columns do not fit, how many processes report which state. Only asks. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +14,17 @@
 #include "hosts/summary.h"
 #include "verbs/verbs.h"
 
-#define COLUMNS_MAX 8 /* more processes than that are counted, not shown one by one */
+#define COLUMNS_MAX 8 /* more processes than this are counted, not shown one by one */
 #define REASONS_MAX 20
 
 static int64_t timeout = PROCESSES_TIMEOUT;
 static const char *node_option;
 
-/* ---- Every node once ---- */
+/* ---- The rows: every node once ---- */
 
 struct entry {
 	const char *id;
-	const json_t *node; /* as one of those that answered has it */
+	const json_t *node; /* as one of the processes answered it */
 };
 
 struct entries {
@@ -63,8 +63,7 @@ static bool collect_entries(struct entries *entries, const struct peer *peers, s
 	return true;
 }
 
-/* What one process says of each node, by an index of its own: sets are large, and not always in the
- * order of ids. */
+/* The nodes of one process, indexed by id: sets are large, and not always sorted. */
 struct column {
 	const struct peer *peer;
 	json_t *by_id; /* id → node, borrowed from the answer */
@@ -92,7 +91,7 @@ static void free_columns(struct column *columns, size_t count)
 	free(columns);
 }
 
-/* What is said of a node, "-" if it is not there, "?" by a process that did not answer. */
+/* The state of a node in one process; "-": not in its set, "?": the process did not answer. */
 static const char *state_of(const struct column *column, const char *id)
 {
 	if (column->peer->state != PEER_ANSWERED)
@@ -137,7 +136,7 @@ struct tally {
 };
 #define TALLIES 16
 
-/* What is not as it should be comes first: a line may be cut from its right. */
+/* Trouble first: the right end of a line may be cut. */
 static int compare_tallies(const void *a, const void *b)
 {
 	const struct tally *one = a, *other = b;
@@ -152,7 +151,7 @@ static int compare_tallies(const void *a, const void *b)
 		       : strcmp(one->state, other->state);
 }
 
-/* How many say what. */
+/* How many processes report which state. */
 static size_t count_states(const struct column *columns, size_t count, const char *id,
 			   struct tally tallies[TALLIES])
 {
@@ -163,7 +162,7 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 		for (at = 0; at < different && strcmp(tallies[at].state, state) != 0; at++)
 			;
 		if (at == TALLIES)
-			continue; /* there are seven of them; these are made up */
+			continue; /* there are eight states; more come from an invalid answer */
 		if (at == different)
 			tallies[different++] = (struct tally){state, 0};
 		tallies[at].count++;
@@ -172,8 +171,8 @@ static size_t count_states(const struct column *columns, size_t count, const cha
 	return different;
 }
 
-/* "2 × failing (4312, 4313), 197 × proven, 1 × applied (4400)": few are named. The worst gives the
- * colour. */
+/* "2 × failing (4312, 4313), 1 × applied (4400), 197 × proven": up to three processes are named.
+ * The worst state gives the colour. */
 static enum colour format_states(const struct column *columns, size_t count, const char *id,
 				 char *words, size_t size)
 {
@@ -236,7 +235,7 @@ static bool is_troubled(const char *state)
 	       strcmp(state, "-") != 0 && strcmp(state, "?") != 0;
 }
 
-/* Why, where something is wrong. */
+/* The reason, for each node with trouble in each process. */
 static void print_reasons(const struct entries *entries, const struct column *columns, size_t count)
 {
 	size_t printed = 0, more = 0;
@@ -259,7 +258,7 @@ static void print_reasons(const struct entries *entries, const struct column *co
 		}
 	}
 	if (more > 0)
-		printf("and %zu more; safestart nodes --json has all of them\n", more);
+		printf("and %zu more; for all of them: safestart nodes --json\n", more);
 }
 
 /* ---- One name ---- */
@@ -286,7 +285,7 @@ static void print_line(const struct entries *entries, const struct column *colum
 	printf(": %zu node%s on %zu process%s; proven on all of them: %zu", entries->count,
 	       entries->count == 1 ? "" : "s", answered, answered == 1 ? "" : "es", proven);
 	if (with_trouble > 0) {
-		printf("; to be looked at: %zu, such as ", with_trouble);
+		printf("; with trouble: %zu, such as ", with_trouble);
 		text_print(example);
 	}
 	putchar('\n');
@@ -351,7 +350,7 @@ static int print_for_programs(const struct processes *processes, int code)
 			  code);
 }
 
-/* Quarantined somewhere, or somebody did not answer. */
+/* A node is quarantined in some process, or a process did not answer. */
 static int exit_code_of(const struct processes *processes)
 {
 	int code = EXIT_DONE;
@@ -402,7 +401,7 @@ static int nodes_main(int argc, char **argv)
 static const struct option_row options[] = {
 	OPTION_CONTROL,
 	OPTION_JSON,
-	{"node", "ID", OPTION_TEXT, &node_option, "only that node"},
+	{"node", "ID", OPTION_TEXT, &node_option, "show only this node"},
 	{"timeout", "TIME", OPTION_DURATION, &timeout, "how long to wait for answers (2s)"},
 	OPTION_END,
 };
@@ -410,22 +409,22 @@ static const struct option_row options[] = {
 const struct verb verb_nodes = {
 	.name = "nodes",
 	.main = nodes_main,
-	.help = "each node in each process: announced, applied, proven, failing",
+	.help = "show each node in each process: announced, applied, proven, failing",
 	.arguments = "[NAME]",
-	.text = "A row a node, a column a process. Where there are more processes than can be "
-		"read, the rows say how many of them say what, and name the "
-		"few that differ. Below it stands why, for each node that is not as it should "
-		"be.\n\n"
-		"announced: in the desired set, not live yet. applied: live, but no request to it "
-		"has been reported yet. proven: live, and the newest request to it "
-		"worked. failing: the newest request to it failed. quarantined: announced, but "
-		"unusable or rejected. retired: it has left the set, and a reader is "
-		"still inside. -: not known there. ?: that process does not answer.",
+	.text = "Prints a row for each node and a column for each process. If there are too many "
+		"processes for columns, each row says how many processes report which state, and "
+		"names the few that differ. Below the table are the reasons for each node with "
+		"trouble.\n\nThe states: announced: in the desired set, not live yet. applied: "
+		"live, but no request to it has been reported yet. proven: live, and the newest "
+		"request to it worked. failing: live, but the newest request to it failed. "
+		"quarantined: announced, but unusable or rejected. retired: removed from the set, "
+		"but a reader still uses it. -: not in the set of that process. ?: that process "
+		"does not answer.",
 	.options = options,
-	.examples = {"Is riak-3 used by everybody", "safestart nodes --node riak-3",
+	.examples = {"Is riak-3 in use in every process", "safestart nodes --node riak-3",
 		     "The nodes of api, for a program", "safestart nodes --json api"},
-	.exits = {{0, "shown"},
-		  {2, "used in a way that can't be meant"},
-		  {4, "somebody did not answer, or nobody is there"},
-		  {7, "a node is quarantined somewhere"}},
+	.exits = {{0, "done"},
+		  {2, "usage error"},
+		  {4, "a process did not answer, or no process is running"},
+		  {7, "a node is quarantined in some process"}},
 };

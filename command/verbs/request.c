@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* request: ask processes to look at their nodes anew, and tell how it ended. */
+/* request: asks processes to re-read their nodes, and reports the outcome. Reads no node file
+ * itself. */
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ static bool force, urgent, wait;
 static const char *reason;
 static int64_t timeout = INT64_C(60000000000);
 
-/* Who asks, for the log of those that are asked. */
+/* The user that asks, for the logs of the processes. */
 static void format_user(char *words, size_t size)
 {
 	char buffer[4096];
@@ -52,7 +53,7 @@ static int exit_code_of(const struct peer *peer)
 	const char *verdict = member_text(outcome, "verdict");
 
 	if (peer->state == PEER_GONE)
-		return EXIT_DONE; /* nobody has it to do */
+		return EXIT_DONE; /* killed: no process has to apply it */
 	if (peer->state == PEER_SILENT)
 		return EXIT_NOT_YET;
 	if (peer->state != PEER_ANSWERED)
@@ -82,11 +83,11 @@ static void print_peer(const struct peer *peer)
 				   ? member_text(outcome, "message")
 				   : member_text(outcome, "verdict"));
 	else
-		printf("asked, ticket %.0f", member_number(peer->answer, "ticket"));
+		printf("requested, ticket %.0f", member_number(peer->answer, "ticket"));
 	putchar('\n');
 }
 
-/* The library's words are for programmers. */
+/* The next step as a complete command, with the name. */
 static void print_next(const struct processes *processes)
 {
 	for (size_t i = 0; i < processes->count; i++) {
@@ -95,7 +96,7 @@ static void print_next(const struct processes *processes)
 		    strstr(member_text(json_object_get(peer->answer, "outcome"), "message"),
 			   "SAFESTART_FORCE") == NULL)
 			continue;
-		fputs("Next, if that is meant: safestart request --force ", stdout);
+		fputs("Next: to apply it anyway: safestart request --force ", stdout);
 		text_print(peer->name);
 		putchar('\n');
 		return;
@@ -114,15 +115,15 @@ static json_t *peer_json(const struct peer *peer)
 	return answer;
 }
 
-/* To force is to say that a loss is meant, of that set in those processes: not of everybody who
- * happens to be there. */
+/* --force confirms the loss of nodes of one set. Without a NAME it would lift the guard rails of
+ * every other server on the host as well [P12]. */
 static int check_force(const struct processes *processes, const char *name)
 {
 	for (size_t i = 1; force && name == NULL && i < processes->count; i++) {
 		if (strcmp(processes->peers[0].name, processes->peers[i].name) != 0)
 			return report(EXIT_USAGE,
-				      "--force needs a NAME here: there are %s and %s, and forcing "
-				      "lifts the guard rails of all it reaches",
+				      "--force needs a NAME here: %s and %s are running, and it "
+				      "lifts the guard rails of every process that it reaches",
 				      processes->peers[0].name, processes->peers[i].name);
 	}
 	return 0;
@@ -132,10 +133,10 @@ static const struct option_row options[] = {
 	OPTION_CONTROL,
 	OPTION_JSON,
 	{"force", NULL, OPTION_FLAG, &force,
-	 "lift max_shrink and min_nodes for this time; never applies an empty set"},
+	 "ignore max_shrink and min_nodes once; an empty set is still refused"},
 	{"urgent", NULL, OPTION_FLAG, &urgent, "skip debounce and backoff"},
-	{"reason", "TEXT", OPTION_TEXT, &reason, "why, for their logs"},
-	{"wait", NULL, OPTION_FLAG, &wait, "wait for the outcome, and exit by the worst"},
+	{"reason", "TEXT", OPTION_TEXT, &reason, "the reason, for the logs of the processes"},
+	{"wait", NULL, OPTION_FLAG, &wait, "wait for the outcomes, and exit with the worst"},
 	{"timeout", "TIME", OPTION_DURATION, &timeout, "how long to wait at most (60s)"},
 	OPTION_END,
 };
@@ -154,9 +155,9 @@ static int request_main(int argc, char **argv)
 		code = check_force(&processes, name);
 	if (code != 0)
 		goto done;
-	/* Theirs is the timeout of the answer; ours on top is for those that do not even answer. To
-	 * wait for no time at all is to wait, too: what is told is an outcome, if only that there
-	 * is none yet. */
+	/* The processes keep the timeout of the outcome; PROCESSES_TIMEOUT on top is for those that
+	 * do not answer at all. --wait with --timeout 0 still asks for an outcome, which may be
+	 * "pending". */
 	const int64_t patience = wait ? (timeout > 0 ? timeout : 1) : 0;
 	if (processes_ask(&processes, request_new(force, urgent, reason, patience),
 			  patience + PROCESSES_TIMEOUT) < 0) {
@@ -173,8 +174,7 @@ static int request_main(int argc, char **argv)
 			print_peer(&processes.peers[i]);
 	}
 	if (!any)
-		code = report(EXIT_FAILED,
-			      "nobody was there to be asked; are the servers running?");
+		code = report(EXIT_FAILED, "no process left to ask; are the servers running?");
 	if (common.json)
 		code = print_json(json_incref(result), code);
 	else
@@ -188,22 +188,21 @@ done:
 const struct verb verb_request = {
 	.name = "request",
 	.main = request_main,
-	.help = "ask processes to look at their nodes anew",
+	.help = "ask processes to re-read their nodes",
 	.arguments = "[NAME]",
-	.text = "Ask as often as you like: requests in close succession become one run, runs never "
-		"overlap, and an unchanged set changes nothing. "
-		"Without a NAME every process in the control directory is asked. Only root and the "
-		"user a process runs as may ask it.\n\n"
-		"A set that would lose too many nodes is refused until it is asked for with "
-		"--force.",
+	.text = "Request as often as you like: requests in close succession become one run, runs "
+		"never overlap, and an unchanged set changes nothing. Without a NAME every process "
+		"in the control directory is asked. Only root and the user that a process runs as "
+		"may ask it.\n\nA set that would lose too many nodes is refused, unless it is "
+		"requested with --force.",
 	.options = options,
-	.examples = {"Apply what is in the file now, and see how it ends",
-		     "safestart request --wait api", "It is meant that half of the nodes go",
+	.examples = {"Apply the node file now, and see the outcome", "safestart request --wait api",
+		     "Half of the nodes are removed on purpose",
 		     "safestart request --force --wait --reason 'rack 4 moves out' api"},
-	.exits = {{0, "asked; with --wait: applied, or nothing had to be"},
-		  {1, "not answered before the timeout; it stays asked"},
-		  {2, "used in a way that can't be meant"},
-		  {3, "refused somewhere: what is live goes on serving"},
-		  {4, "failed somewhere, or somebody could not be asked"},
-		  {7, "applied, but nodes were left out as unusable"}},
+	.exits = {{0, "requested; with --wait: applied, or unchanged"},
+		  {1, "no outcome before the timeout; the request stays"},
+		  {2, "usage error"},
+		  {3, "a process refused it, and is still serving the old nodes"},
+		  {4, "a process failed, or could not be asked"},
+		  {7, "applied, but unusable nodes were left out"}},
 };

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* request: the message that asks a process for a run, for `request` and the verbs that edit the
+ * file. */
 #ifndef SAFESTART_COMMAND_REQUEST_H
 #define SAFESTART_COMMAND_REQUEST_H
 
@@ -6,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What the control socket is to be told. `why` NULL: who asks. `wait_ns` 0: the answer comes at
- * once. */
+/* The message for the control socket. `why` NULL: names the user that asks. `wait_ns` 0: the
+ * process answers at once, not with the outcome. */
 json_t *request_new(bool forced, bool at_once, const char *why, int64_t wait_ns);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* status: how it stands: a line for each name, then a row for each process. */
+/* status: prints a line for each name, then a row for each process. Asks the processes; removes
+ * stale sockets after showing them. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "hosts/processes.h"
+#include "hosts/reference.h"
 #include "hosts/roster.h"
 #include "hosts/summary.h"
 #include "verbs/verbs.h"
@@ -41,10 +43,10 @@ static void print_line(const char *name, const struct summary *summary)
 		size_t length = summary->line != NULL ? strlen(summary->line) : 0;
 		fputs(length > 0 && summary->line[length - 1] == '?' ? " Next: " : ". Next: ",
 		      stdout);
-		text_print(summary->next);
-		/* Nobody is to lose nodes for having done as he was told. */
+		/* --force loses nodes: an operator must know that before running it. */
 		if (strstr(summary->next, " --force ") != NULL)
-			fputs(", if that is meant", stdout);
+			fputs("to apply it anyway: ", stdout);
+		text_print(summary->next);
 	}
 	putchar('\n');
 }
@@ -54,11 +56,11 @@ static void format_nodes(const json_t *status, char *words, size_t size)
 {
 	static const char *const states[] = {"proven", "failing", "quarantined", "announced",
 					     "retired"};
-	size_t used = (size_t)snprintf(words, size, "%zu", summary_nodes(status, NULL));
+	size_t used = (size_t)snprintf(words, size, "%zu", status_nodes(status, NULL));
 	const char *before = ": ";
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-		size_t count = summary_nodes(status, states[i]);
+		size_t count = status_nodes(status, states[i]);
 		if (count > 0 && used < size) {
 			used += (size_t)snprintf(words + used, size - used, "%s%zu %s", before,
 						 count, states[i]);
@@ -87,16 +89,16 @@ static void print_peer(struct table *table, const struct peer *peer, const struc
 			   : COLOUR_WARN,
 		   "%.*s", (int)summary->digits, has_set ? member_text(status, "digest") : "-");
 	table_cell(table, COLOUR_PLAIN, "%s", nodes);
-	/* No harm before it is started anew. */
+	/* Harmless until the process is started again. */
 	const char *keep = member_text(json_object_get(status, "last_good"), "error");
 	table_cell(table,
 		   keep[0] != '\0' && trouble == TROUBLE_NONE ? COLOUR_WARN : colours[trouble],
 		   "%s%s%s%s", words[0] != '\0' ? words : "ok",
-		   status != NULL && !member_bool(status, "serves", true) ? " (serves nobody)" : "",
-		   keep[0] != '\0' ? "; last_good is not up to date: " : "", keep);
+		   status != NULL && !member_bool(status, "serves", true) ? " (serves=no)" : "",
+		   keep[0] != '\0' ? "; last_good file is not up to date: " : "", keep);
 }
 
-/* Those in trouble come first: they are what one looks for. */
+/* Processes with trouble come first. */
 static void print_peers(struct table *table, const struct peer *peers, size_t count,
 			const struct summary *summary)
 {
@@ -118,8 +120,8 @@ static unsigned expected_of(const struct roster *roster, const char *name)
 	return row != NULL ? row->count : 0;
 }
 
-/* Of those on the roster the first one from *index on of which not one process is there; NULL:
- * there is none. Where only one name was asked for, the others are not looked for. */
+/* The next name on the roster, from *index on, of which no process is running [P22]; NULL: none.
+ * Not if only one name was asked for. */
 static const struct roster_row *next_absent(const struct roster *roster,
 					    const struct processes *processes, bool all,
 					    size_t *index)
@@ -254,7 +256,7 @@ static int status_main(int argc, char **argv)
 	else
 		code = print_for_people(&processes, &roster, first == argc);
 	if (!common.json)
-		processes_remove_stale(&processes); /* they were shown */
+		processes_remove_stale(&processes); /* after they were shown once */
 	roster_free(&roster);
 	processes_free(&processes);
 	return without == 0 || without == EXIT_ROSTER ? code : exit_code_worse(code, without);
@@ -263,28 +265,30 @@ static int status_main(int argc, char **argv)
 const struct verb verb_status = {
 	.name = "status",
 	.main = status_main,
-	.help = "how it stands: who is on which set of nodes, who is behind and why",
+	.help = "show which node set every process has, which are behind and why",
 	.arguments = "[NAME]",
-	.text = "Asks every process that shares the control directory, or those of one NAME, and "
-		"says first what matters: how many of them have "
-		"the newest set of nodes live, who has not and why, which nodes are failing, and "
-		"the command to go on with. Then comes a table, a row a process.\n\n"
-		"A generation is named by the first digits of its set's digest, so that it is the "
-		"same in every process. A process that "
-		"was killed is shown as gone, once; then its socket is swept away. One that does "
-		"not answer is shown as such.\n\n"
-		"A file `roster` in the control directory says how many processes of a name there "
-		"have to be, a line each: api 4. Then those that are missing are told.",
+	.text = "Asks every process in the control directory, or those of one NAME. The first line "
+		"of each name says what matters: whether new nodes were refused and why, how many "
+		"processes have the newest node set live, which do not and why, which nodes are "
+		"failing, and what to do next. Then comes a table with a row for each "
+		"process.\n\nA generation is named by the first digits of the digest of its node "
+		"set, so that it is the same in every process. A process that was killed is shown "
+		"as gone, once; then its stale socket is removed. A process that does not answer "
+		"is shown as such.\n\nA file `roster` in the control directory says how many "
+		"processes of a name there must be, in lines such as: api 4. Then missing "
+		"processes are reported too.",
 	.options = options,
-	.examples = {"How do all servers here stand", "safestart status",
-		     "Only those called api, elsewhere", "safestart status --control /run/api api",
-		     "In a script: is everybody on the newest set",
+	.examples = {"The state of all servers on this host", "safestart status",
+		     "Only those named api, in another control directory",
+		     "safestart status --control /run/api api",
+		     "In a script: has every process the newest set",
 		     "safestart status --json api | jq -e .names[0].ok"},
-	.exits = {{0, "all of them are on the newest set, though nodes of it may be failing"},
-		  {1, "somebody is not yet, or was told other nodes"},
-		  {2, "used in a way that can't be meant"},
-		  {3, "somebody is behind: the set was refused"},
-		  {4, "somebody is behind: a run failed; or does not answer; or nobody is there"},
-		  {6, "there are fewer processes than the roster says"},
-		  {7, "all well, but nodes are quarantined"}},
+	.exits = {{0, "all processes have the newest set, though nodes in it may be failing"},
+		  {1, "a process does not have it yet, or was given other nodes"},
+		  {2, "usage error"},
+		  {3, "a process is behind: the set was refused"},
+		  {4, "a process is behind: a run failed; or it does not answer; or no process is "
+		      "running"},
+		  {6, "fewer processes than the roster expects"},
+		  {7, "all processes have it, but nodes are quarantined"}},
 };

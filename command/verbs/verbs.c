@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* verbs: the table of them; each is a file of its own. */
+
+/* verbs: the table of all verbs, and the two verbs that read it, help and complete, which hand it
+ * down as an argument. */
 #include "verbs/verbs.h"
 
 #include <stdio.h>
@@ -37,16 +39,16 @@ int verbs_report_unknown(const char *name)
 	names[count] = NULL;
 	const char *nearest = options_nearest(name, names);
 	if (nearest != NULL)
-		return report(EXIT_USAGE, "there is no \"%s\"; did you mean safestart %s?", name,
+		return report(EXIT_USAGE, "unknown verb \"%s\"; did you mean safestart %s?", name,
 			      nearest);
-	return report(EXIT_USAGE, "there is no \"%s\"; safestart help lists what there is", name);
+	return report(EXIT_USAGE, "unknown verb \"%s\"; for the list: safestart help", name);
 }
 
 static int help_main(int argc, char **argv)
 {
 	int first, code;
 
-	if (argc == 2 && strcmp(argv[1], "--man") == 0) { /* the build makes the page of it */
+	if (argc == 2 && strcmp(argv[1], "--man") == 0) { /* the build makes the man page from it */
 		help_man(verbs, stdout);
 		return EXIT_DONE;
 	}

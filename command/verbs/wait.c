@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* wait: the playbook's barrier. */
+/* wait: the barrier of a playbook [P22]. Only the options; the barrier itself is in
+ * hosts/barrier.c. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,11 +17,11 @@ static const struct option_row options[] = {
 	OPTION_CONTROL,
 	OPTION_JSON,
 	{"available", NULL, OPTION_FLAG, &available,
-	 "until every process of the roster has it in use (the default)"},
+	 "until every process of the roster has the node in use (the default)"},
 	{"gone", NULL, OPTION_FLAG, &barrier.gone,
-	 "until no process has it, or holds an old set with it"},
+	 "until no process has the node, or holds an old set with it"},
 	{"incarnation", "X", OPTION_TEXT, &barrier.incarnation,
-	 "the boot of the node that is meant, as announced"},
+	 "wait for this incarnation (boot) of the node, as announced"},
 	OPTION_BARRIER(barrier),
 	OPTION_END,
 };
@@ -32,11 +33,11 @@ static int wait_main(int argc, char **argv)
 	if (!options_parse(&verb_wait, argc, argv, 1, 1, &first, &code))
 		return code;
 	if (barrier.gone && (available || barrier.applied || barrier.incarnation != NULL))
-		return report(EXIT_USAGE,
-			      "--gone goes with none of --available, --applied and --incarnation");
+		return report(EXIT_USAGE, "--gone cannot be combined with --available, --applied "
+					  "or --incarnation");
 	if (available && barrier.applied)
 		return report(EXIT_USAGE, "--available and --applied contradict each other: "
-					  "available is proven by a request, too");
+					  "available means proven by a request");
 	barrier.node = argv[first];
 	json_t *result = common.json ? json_pack("{s:s}", "node", barrier.node) : NULL;
 	code = barrier_wait(&barrier, result);
@@ -49,26 +50,26 @@ static int wait_main(int argc, char **argv)
 const struct verb verb_wait = {
 	.name = "wait",
 	.main = wait_main,
-	.help = "hold a playbook until every process has a node in use, or none",
+	.help = "wait until every process has a node in use, or until none has it",
 	.arguments = "NODE",
 	.text = "Ends with 0 only when every process of the roster has the node live and proven: a "
-		"real request to it has worked since. None may be failing, "
-		"or not answer. Otherwise it says who lacks it and why, a line each.\n\n"
-		"The roster says how many processes of which name there have to be, so that one "
-		"that is down is missed: --roster api=4, or a file `roster` "
-		"in the control directory, a line each: api 4. Processes with serves=no don't "
-		"count.\n\n"
-		"After a reboot give the incarnation that was announced; else the node as it was "
-		"before may still be the one that is in use.",
+		"real request to it has worked since. None may be failing, or not answer. "
+		"Otherwise it prints a line for each process that does not have the node, with the "
+		"reason.\n\nThe roster says how many processes of each name there must be, so that "
+		"one that is down is noticed: --roster api=4, or a file `roster` in the control "
+		"directory with lines such as: api 4. Processes with serves=no do not "
+		"count.\n\nAfter a reboot give the incarnation that was announced; otherwise the "
+		"node as it was before the reboot may still be the one in use.",
 	.options = options,
 	.examples = {"After riak-3 was announced",
 		     "safestart wait riak-3 --incarnation boot-8 --roster api=4 --timeout 2m",
-		     "Idle servers prove nothing", "safestart wait riak-3 --applied --roster api=4",
+		     "Idle servers prove nothing: live is enough",
+		     "safestart wait riak-3 --applied --roster api=4",
 		     "Before riak-3 is switched off", "safestart wait riak-3 --gone"},
-	.exits = {{0, "every process has it; with --gone: nobody has it any more"},
-		  {1, "not before the timeout"},
-		  {2, "used in a way that can't be meant"},
-		  {4, "nobody could be asked"},
-		  {6, "there are fewer processes than the roster says, or there is no roster"},
-		  {7, "it is quarantined somewhere"}},
+	.exits = {{0, "every process has it; with --gone: no process has it any more"},
+		  {1, "not so before the timeout"},
+		  {2, "usage error"},
+		  {4, "no process could be asked"},
+		  {6, "fewer processes than the roster expects, or no roster"},
+		  {7, "it is quarantined in some process"}},
 };

@@ -20,7 +20,7 @@ def test_p22_available_is_proven_everywhere_and_failing_nowhere(scene):
     two.tell("report a 0")
     scene.safestart(*wait).must(0, "a is available")
     assert scene.safestart(*wait, "--json").must(0).json()["available"] is True
-    scene.safestart("wait", "c", "--roster", "api=2", "--timeout", "0").must(1, "neither announced nor live")
+    scene.safestart("wait", "c", "--roster", "api=2", "--timeout", "0").must(1, "not in its node set")
 
 
 def test_p22_one_that_is_down_is_missed(scene):
@@ -29,12 +29,12 @@ def test_p22_one_that_is_down_is_missed(scene):
     wait = ["wait", "a", "--applied", "--timeout", "0"]
     scene.safestart(*wait, "--roster", "api=3").must(0)
     three.end()
-    scene.safestart(*wait, "--roster", "api=3").must(6, "api: 2 of 3 processes of the roster are there")
+    scene.safestart(*wait, "--roster", "api=3").must(6, "api: 2 of 3 processes of the roster are running")
     two.kill()
-    scene.safestart(*wait, "--roster", "api=3").must(6, "api: 1 of 3 processes of the roster are there; 1 was killed")
+    scene.safestart(*wait, "--roster", "api=3").must(6, "api: 1 of 3 processes of the roster are running; 1 was killed")
     one.kill()
     told = scene.safestart(*wait, "--roster", "api=3", "--json").must(6).json()
-    assert told["available"] is False and told["lacking"] == [{"name": "api", "why": "0 of 3 processes of the roster are there; 2 were killed"}]
+    assert told["available"] is False and told["lacking"] == [{"name": "api", "why": "0 of 3 processes of the roster are running; 2 were killed"}]
 
 
 def test_p22_one_that_does_not_answer_has_it_not(scene):
@@ -50,7 +50,7 @@ def test_p22_without_a_roster_nothing_is_available(scene):
     scene.write(document("a"))
     scene.start_on_file(2)
     scene.safestart("wait", "a", "--applied", "--timeout", "0").must(6, "--roster api=4", f"{scene.control}/roster", "--no-roster")
-    scene.safestart("wait", "a", "--applied", "--timeout", "0", "--no-roster").must(0, "a process that is down is not missed")
+    scene.safestart("wait", "a", "--applied", "--timeout", "0", "--no-roster").must(0, "a process that is down is not noticed")
     scene.safestart("wait", "a", "--no-roster", "--timeout", "0", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
 
 
@@ -61,23 +61,23 @@ def test_p22_nothing_is_available_without_processes(scene):
     scene.start("master", serves="no", source="none")
     wait = ["wait", "a", "--applied", "--timeout", "0"]
     scene.safestart(*wait, "--no-roster").must(0)
-    scene.safestart(*wait, "--roster", "worker=0").must(6, "no process is there that serves")
+    scene.safestart(*wait, "--roster", "worker=0").must(6, "no serving process is running")
     server.kill()
-    scene.safestart(*wait, "--no-roster").must(6, "no process is there that serves")
+    scene.safestart(*wait, "--no-roster").must(6, "no serving process is running")
     scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--min-available", "0", "--no-roster").must(0)
     scene.safestart("announce", "a", "10.0.0.1:8087").must(0)
     scene.safestart("announce", "b", "10.0.0.2:8087").must(0)
-    scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--min-available", "1", "--applied", "--no-roster").must(3, "only 0 nodes", "no process is there that serves")
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "x", "--min-available", "1", "--applied", "--no-roster").must(3, "only 0 nodes", "no serving process is running")
 
 
 def test_a_directory_that_can_not_be_looked_into_is_no_empty_one(scene):
     """With the roster on the command line, "0 of 2" is not enough of a message."""
     wait = ["wait", "a", "--applied", "--roster", "api=2", "--timeout", "0"]
-    scene.safestart(*wait, SAFESTART_CONTROL="/nowhere").must(6, "0 of 2 processes of the roster are there", "  there is no control directory /nowhere", "--control")
+    scene.safestart(*wait, SAFESTART_CONTROL="/nowhere").must(6, "0 of 2 processes of the roster are running", "  there is no control directory /nowhere", "--control")
     scene.write(document("a"))
     scene.start_on_file(2)
     if os.getuid() == 0:
-        scene.safestart(*wait, user="nobody").must(6, f"can't look into the control directory {scene.control}: Permission denied", "as root")
+        scene.safestart(*wait, user="nobody").must(6, f"cannot read the control directory: Permission denied", "as root")
     scene.safestart(*wait).must(0)
 
 
@@ -132,7 +132,7 @@ def test_a_process_that_reads_another_file_is_named(scene):
     scene.write(document("a"), f"{scene.folder}/other.json")
     server, = scene.start_on_file(1)
     scene.safestart("announce", "b", "b:1", "--file", f"{scene.folder}/other.json", "--wait", "--roster", "api=1", "--timeout", "0").must(
-        1, f"api {server.pid}: does not know it: neither announced nor live; its nodes come from file:{scene.nodes}\n")
+        1, f"api {server.pid}: not in its node set; its nodes come from file:{scene.nodes}\n")
 
 
 def test_what_is_quarantined_is_said_so(scene):
@@ -166,7 +166,7 @@ def test_another_user_cannot_replace_a_process_that_is_down(scene):
     scene.fake("api.99999.sock", answers(nodes_answer({"a": "proven"}, pid=99999)))
     os.chown(os.path.join(scene.control, "api.99999.sock"), 65534, 65534)
     told = scene.safestart("wait", "a", "--roster", "api=2", "--applied", "--timeout", "0").must(1, "api 99999: belongs to user 65534")
-    assert "one of them is not what it says" in told.err
+    assert "one of them is not genuine" in told.err
 
 
 # ---- gone ----
@@ -175,10 +175,10 @@ def test_gone_means_no_process_holds_it(scene):
     scene.write(document("a", "b", "c"))
     one, _ = scene.start_on_file(2)
     gone = ["wait", "a", "--gone", "--timeout"]
-    scene.safestart(*gone, 0).must(1, "a is not gone", f"api {one.pid}: has it still: applied")
+    scene.safestart(*gone, 0).must(1, "a is not gone", f"api {one.pid}: still has it: applied")
     one.tell("own")
-    told = scene.safestart("withdraw", "a", "--wait", "--timeout", "500ms").must(1, f"api {one.pid}: has it still: retired: removed from the node set; a reader still uses it")
-    assert told.err.count("has it still") == 1
+    told = scene.safestart("withdraw", "a", "--wait", "--timeout", "500ms").must(1, f"api {one.pid}: still has it: retired: removed from the node set; a reader still uses it")
+    assert told.err.count("still has it") == 1
     waiting = scene.begin(*gone, "110s")
     one.tell("disown")
     out, err = waiting.communicate(timeout=120)

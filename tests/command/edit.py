@@ -117,7 +117,7 @@ def test_announcing_what_is_there_changes_nothing(scene):
     before, status = scene.read(), os.stat(scene.nodes)
     told = scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--incarnation", "b1", "--json").must(0).json()
     assert told == {"id": "riak-1", "address": "10.0.0.1:8087", "incarnation": "b1", "file": scene.nodes, "changed": False}
-    scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0, "is announced so already")
+    scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0, "is already announced with this address; unchanged")
     scene.safestart("withdraw", "nobody").must(0, "is not in")
     assert scene.safestart("withdraw", "nobody", "--json").must(0).json()["changed"] is False
     assert scene.read() == before and os.stat(scene.nodes).st_ino == status.st_ino
@@ -149,8 +149,8 @@ def test_mode_owner_and_link_are_kept(scene):
 
 def test_what_is_no_such_file_is_left_alone(scene):
     scene.safestart("announce", "a", "a:1").must(4, "there is no file", "echo '[]' >")
-    for text, words in [("", ":"), ("{}", "no array of groups"), ("[1]", "no array of groups"), ('[{"targets": "a:1"}]', "no array of groups"), ('[{"targets": [1]}]', "safestart check"),
-                        ('[{"targets": [], "labels": []}]', "no array"), ('[{"targets": [], "labels": {"a": 1}}]', "no array"), ("[\n {]", "line 2, column 3"),
+    for text, words in [("", ":"), ("{}", "not an array of groups"), ("[1]", "not an array of groups"), ('[{"targets": "a:1"}]', "not an array of groups"), ('[{"targets": [1]}]', "safestart check"),
+                        ('[{"targets": [], "labels": []}]', "not an array"), ('[{"targets": [], "labels": {"a": 1}}]', "not an array"), ("[\n {]", "line 2, column 3"),
                         ('[{"targets": [], "targets": []}]', "duplicate"), ("[] []", "line 1")]:
         scene.write(text)
         scene.safestart("announce", "a", "a:1").must(3, words)
@@ -166,11 +166,11 @@ def test_without_permission_nothing_changes(scene):
     if os.getuid() != 0:
         raise Skip("it takes root to become another user")
     scene.write(WRITTEN)
-    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "you may not write beside", "as the owner of its directory, or as root")
+    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "no permission to write in the directory of", "as the owner of the directory or as root")
     os.chmod(scene.folder, 0o777)
-    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "belongs to user 0", "you can't keep that")
+    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "cannot keep the file's owner, user 0")
     os.chmod(scene.nodes, 0o600)
-    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "you may not read")
+    scene.safestart("withdraw", "riak-1", user="nobody").must(4, "no permission to read")
     assert scene.read() == WRITTEN and os.listdir(scene.folder) == ["nodes.json"]
 
 
@@ -185,7 +185,7 @@ def test_a_full_disk_changes_nothing(scene):
         told = scene.safestart(*words, before=inside, SAFESTART_NODES=os.path.join(place, "nodes.json"))
         if told.code == 77 or "unshare" in told.err:
             raise Skip("a tmpfs can't be mounted here")
-        told.must(4, "there is no room for", "nothing was changed")
+        told.must(4, "no space left", "nothing was changed")
         assert told.out == text + "filler\nnodes.json\n", told.out[-300:]
 
 
@@ -244,7 +244,7 @@ def test_an_editor_that_does_not_lock_is_not_overwritten(scene):
         raise Skip("nothing can be preloaded under a sanitizer")
     scene.write(document("a"))
     scene.write(document("theirs"), scene.nodes + ".new")
-    scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE=scene.nodes).must(1, "was replaced meanwhile by somebody who does not lock it")
+    scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE=scene.nodes).must(1, "another program replaced the file meanwhile, without its lock")
     assert ids(scene) == ["theirs"] and os.listdir(scene.folder) == ["nodes.json"]
     scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE=scene.nodes).must(0)
     assert ids(scene) == ["theirs", "mine"]
@@ -262,7 +262,7 @@ def test_a_drain_is_noted_and_ended_by_the_announcement(scene):
     assert scene.safestart("drain", "riak-1", "--for", "2h", "--reason", "it takes longer", "--json").must(0).json()["changed"] is False
     note = json.loads(scene.read(scene.nodes + ".draining"))["riak-1"]
     assert note["reason"] == "it takes longer" and note["labels"] == {"id": "riak-1", "zone": "a"}, "what it was is kept"
-    scene.safestart("drain", "riak-1", "--for", "2h", "--reason", "x").must(0, "was withdrawn already", "it comes back with: safestart announce riak-1 10.0.0.1:8087")
+    scene.safestart("drain", "riak-1", "--for", "2h", "--reason", "x").must(0, "was already withdrawn", "to bring it back: safestart announce riak-1 10.0.0.1:8087")
     scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--incarnation", "b2").must(0)
     assert json.loads(scene.read())[-1]["labels"] == {"id": "riak-1", "zone": "a", "incarnation": "b2"}
     assert os.listdir(scene.folder) == ["nodes.json"]
@@ -274,7 +274,7 @@ def test_a_note_that_can_not_be_written_does_not_undo_an_announcement(scene):
     for node in ["riak-1", "10.0.0.2:8087"]:
         scene.safestart("drain", node, "--for", "30m", "--reason", "x").must(0)
     os.mkdir(os.path.join(scene.folder, ".nodes.json.draining.safestart"))  # in the way, as no room would be
-    told = scene.safestart("announce", "riak-1", "10.0.0.1:8087").must(0, "that was the note of drained nodes only", f"{scene.nodes} is as it was to be", "riak-1 is announced at")
+    told = scene.safestart("announce", "riak-1", "10.0.0.1:8087").must(0, "only the note of the drain could not be removed", f"{scene.nodes} is written as intended", "riak-1 is announced at")
     assert ids(scene)[-1] == "riak-1", told.out
     os.rmdir(os.path.join(scene.folder, ".nodes.json.draining.safestart"))
     scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0)
@@ -293,7 +293,7 @@ def test_a_note_that_can_not_be_read_is_not_overwritten(scene):
         scene.write(text, scene.nodes + ".draining")
         scene.safestart("drain", "riak-1", "--for", "30m", "--reason", "x").must(4, "draining")
         assert scene.read() == WRITTEN
-        scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0, "is left as it is")
+        scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0, "which stay unchanged")
         assert scene.read(scene.nodes + ".draining") == text
 
 
@@ -302,12 +302,12 @@ def test_a_drain_that_leaves_too_few_is_refused(scene):
     servers = scene.start_on_file(2)
     drain = ["drain", "a", "--for", "1m", "--reason", "x", "--min-available"]
     scene.safestart(*drain, 2).must(6, "--roster api=4")
-    scene.safestart(*drain, 2, "--roster", "api=2").must(3, "without a only 0 nodes would be available, and 2 have to be; nothing was changed; b is not: api ", ": applied, not proven")
+    scene.safestart(*drain, 2, "--roster", "api=2").must(3, "without a only 0 nodes would be available, but 2 are required; nothing was changed; b is not: api ", ": applied, not proven")
     for server in servers:
         for node in "ab":
             assert server.tell(f"report {node} 0") == "ok"
     scene.safestart(*drain, 2, "--roster", "api=2").must(3, "only 1 node would")
-    scene.safestart(*drain, 1, "--roster", "api=3").must(3, "only 0 nodes", "b is not: api: 2 of 3 processes of the roster are there")
+    scene.safestart(*drain, 1, "--roster", "api=3").must(3, "only 0 nodes", "b is not: api: 2 of 3 processes of the roster are running")
     scene.safestart(*drain, 3, "--roster", "api=2", "--applied").must(3, "only 2 nodes")
     assert scene.read() == document("a", "b", "c")
     scene.safestart(*drain, 2, "--no-roster", "--applied").must(0)
@@ -315,4 +315,4 @@ def test_a_drain_that_leaves_too_few_is_refused(scene):
     scene.safestart(*["drain", "b", *drain[2:]], 1, "--roster", "api=2").must(3, "only 0 nodes")
     scene.safestart("drain", "b", "--for", "1m", "--reason", "x", "--min-available", 1, SAFESTART_CONTROL="/nowhere").must(6)
     scene.safestart("drain", "b", "--for", "1m", "--reason", "x", "--min-available", 1, "--no-roster", SAFESTART_CONTROL="/nowhere").must(4, "there is no control directory")
-    scene.safestart(*drain, 99).must(0, "was withdrawn already")  # it is away; nothing more is lost
+    scene.safestart(*drain, 99).must(0, "was already withdrawn")  # it is away; nothing more is lost

@@ -69,7 +69,7 @@ def test_a_slow_or_silent_process_costs_no_more_than_the_timeout(scene):
     for verb in ["status", "nodes", "metrics"]:
         told = scene.safestart(verb, "--timeout", "500ms").must(4)
         assert "api" in told.out, told.out
-    scene.safestart("status", "--timeout", "500ms").must(4, "no answer within 0.5 s", "hung up without an answer")
+    scene.safestart("status", "--timeout", "500ms").must(4, "no answer within 0.5 s", "closed the connection without an answer")
     scene.safestart("status", "api", "--timeout", "100s").must(0)
 
 
@@ -114,7 +114,7 @@ def test_no_link_leads_elsewhere(scene):
     for odd in [".api.4.sock", "api.sock", "api.5x.sock", ".5.sock", "5.sock", "api.-5.sock"]:
         with open(os.path.join(scene.control, odd), "w", encoding="utf-8"):
             pass
-    told = scene.safestart("status").must(4, "can't be asked")
+    told = scene.safestart("status").must(4, "cannot be asked")
     assert "4 " not in told.out.split() and "5x" not in told.out
     try:
         reached.append(listener.accept())

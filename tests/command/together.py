@@ -176,7 +176,7 @@ def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
 def test_p6_a_command_that_did_not_begin_in_time_is_not_said_to_have_been_ended(scene):
     world = left_running(scene)
     assert world.call("--debounce", "0", "--timeout", "200ms").wait() == 124
-    assert "not begun within its --timeout: the command of a caller that was killed is still running" in world.told() and "was ended" not in world.told(), world.told()
+    assert "not started within its --timeout: the command of a caller that was killed is still running" in world.told() and "was ended" not in world.told(), world.told()
     os.remove(world.path + "/hold")
     last = world.call("--debounce", "0")
     assert last.wait() == 0
@@ -225,7 +225,7 @@ def test_p1_a_command_that_outlives_its_supervisor_is_waited_for(scene):
     keeper, command = keeper_and_command(caller)
     scene.ends.append(lambda: os.path.exists(f"/proc/{command}") and os.kill(command, signal.SIGKILL))
     os.kill(keeper, signal.SIGKILL)
-    eventually("its keeper to be missed", lambda: "waiting for the command to be gone" in world.told() or caller.poll() is not None)
+    eventually("its keeper to be missed", lambda: "waiting for the command to end" in world.told() or caller.poll() is not None)
     assert caller.poll() is None and os.path.exists(f"/proc/{command}"), world.told()
     caller.send_signal(signal.SIGTERM)  # still passed on
     assert caller.wait() == 125, world.told()
@@ -294,13 +294,13 @@ def test_a_caller_behind_a_hanging_command_is_told_once_which_it_waits_for(scene
     assert world.told() == ""
     with open(later, "w", encoding="utf-8"):
         pass
-    eventually("the first to tell", lambda: re.search(rf"waiting for \d+ s now: the command is being run by it \(pid {leader.pid}\), and has not ended", world.told()))
+    eventually("the first to tell", lambda: re.search(rf"still waiting after \d+ s: the command is being run by it \(pid {leader.pid}\) and has not ended", world.told()))
     assert world.told().count("\n") == 1, world.told()
     for follower in followers:
         follower.send_signal(signal.SIGTERM)
         assert follower.wait() == 128 + signal.SIGTERM
     os.remove(hold)
-    assert leader.wait() == 0 and world.told().count("waiting for") == 1, world.told()
+    assert leader.wait() == 0 and world.told().count("still waiting after") == 1, world.told()
 
 
 def test_a_signal_that_comes_as_the_window_ends_is_heard(scene):
@@ -329,10 +329,10 @@ def test_the_command_finds_its_signals_as_its_caller_did(scene):
 def test_exit_codes_are_those_of_env(scene):
     world = World(scene)
     os.makedirs(os.path.join(world.path, "not executable"))
-    for code, words, *command in [(0, "exit 0", "true"), (3, "exit 3", "sh", "-c", "exit 3"), (137, "exit 137", "sh", "-c", "kill -9 $$"), (127, "can't be run", "/nowhere/to/be/found"),
-                                  (126, "can't be run", world.path)]:
+    for code, words, *command in [(0, "exit 0", "true"), (3, "exit 3", "sh", "-c", "exit 3"), (137, "exit 137", "sh", "-c", "kill -9 $$"), (127, "cannot run", "/nowhere/to/be/found"),
+                                  (126, "cannot run", world.path)]:
         scene.safestart("run", "--debounce", "0", *command, SAFESTART_LOCKS=world.locks).must(code, words)
-    scene.safestart("run", "--debounce", "0", "--timeout", "200ms", "sleep", "600", SAFESTART_LOCKS=world.locks).must(124, "not done within its --timeout")
+    scene.safestart("run", "--debounce", "0", "--timeout", "200ms", "sleep", "600", SAFESTART_LOCKS=world.locks).must(124, "not finished within its --timeout")
     assert scene.safestart("run", "--quiet", "--debounce", "0", "--", "true", SAFESTART_LOCKS=world.locks).must(0).err == ""
 
 
@@ -347,9 +347,9 @@ def test_p14_a_command_that_does_not_end_is_killed_and_no_caller_waits_for_ever(
 
 def test_bad_arguments_say_what_to_do(scene):
     world = World(scene)
-    for words, *arguments in [("there is no command",), ("there is no command", "--debounce", "1s"), ("not a duration", "--debounce", "soon", "true"), ("did you mean --debounce", "--debonce", "1s", "true"),
-                              ("a name is part of a file's name", "--name", "a/b", "true"), ("a name is part of a file's name", "--name", "..", "true"),
-                              ("a name is part of a file's name", "--name", "x" * 300, "true"), ("max_delay is shorter than debounce", "--max-delay", "1s", "true")]:
+    for words, *arguments in [("no command given",), ("no command given", "--debounce", "1s"), ("not a duration", "--debounce", "soon", "true"), ("did you mean --debounce", "--debonce", "1s", "true"),
+                              ("a name is part of a file name", "--name", "a/b", "true"), ("a name is part of a file name", "--name", "..", "true"),
+                              ("a name is part of a file name", "--name", "x" * 300, "true"), ("max_delay is shorter than debounce", "--max-delay", "1s", "true")]:
         scene.safestart("run", *arguments, SAFESTART_LOCKS=world.locks).must(125, words)
     # The command's own options are its own.
     scene.safestart("run", "--debounce", "0", "sh", "-c", "exit 4", SAFESTART_LOCKS=world.locks).must(4)
@@ -393,7 +393,7 @@ def test_without_a_name_user_directory_and_command_make_one(scene):
 
 def test_directories_that_will_not_do_say_what_to_do(scene):
     world = World(scene)
-    scene.safestart("run", "--debounce", "0", "--lock-dir", "/nowhere/at/all", "true").must(125, "can't be made", "--lock-dir")
+    scene.safestart("run", "--debounce", "0", "--lock-dir", "/nowhere/at/all", "true").must(125, "cannot create the lock directory", "--lock-dir")
     scene.safestart("run", "--debounce", "0", "--lock-dir", "/proc/self", "true").must(125, "/proc/self")
     scene.write("precious\n", world.path + "/file")
     scene.safestart("run", "--debounce", "0", "--lock-dir", world.path + "/file", "true").must(125)
@@ -418,7 +418,7 @@ def test_another_user_is_told_the_owner(scene):
     for name in os.listdir(locks):
         os.remove(os.path.join(locks, name))
     scene.safestart(*arguments, user="nobody").must(0)
-    scene.safestart(*arguments).must(125, "not a file of ours")  # root does not trust it either
+    scene.safestart(*arguments).must(125, "not a plain file of this user or root")  # root does not trust it either
     scene.safestart("run", "--debounce", "0", "true", user="nobody", SAFESTART_LOCKS="", XDG_RUNTIME_DIR="").must(0)
     made = f"/tmp/safestart-{os.stat(os.path.join(locks, 'it.lock')).st_uid}"
     assert os.stat(made).st_mode & 0o777 == 0o700
@@ -453,7 +453,7 @@ cat /dev/zero >{scene.folder}/disk/filler || :
     done = subprocess.run(["unshare", "-m", "bash", "-c", script], capture_output=True, text=True, env=world.environment(), check=False)
     if "unshare" in done.stderr:
         raise Skip("no mount namespace to be had")
-    assert done.returncode == 5 and "each process makes its own" in done.stderr and "can't be written down" in done.stderr, (done.returncode, done.stderr)
+    assert done.returncode == 5 and "each process makes its own" in done.stderr and "cannot write the command beside the lock" in done.stderr, (done.returncode, done.stderr)
 
 
 def test_closed_standard_descriptors_are_not_reused(scene):

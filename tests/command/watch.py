@@ -59,7 +59,7 @@ def test_what_runs_and_is_not_announced_is_found(scene):
     scene.write(document(("a", a.address), ("b", b.address)))
     scene.safestart(*monitor, "--once").must(0)
     scene.write(document(("a", a.address), ("b", b.address), ("c", dead)))
-    scene.safestart(*monitor, "--once").must(1, f"missing: c is announced, and does not answer at {dead}: Connection refused")
+    scene.safestart(*monitor, "--once").must(1, f"missing: c is announced, but does not answer at {dead}: Connection refused")
     scene.write(document(("a", a.address), ("c", dead)))
     told = scene.safestart(*monitor, "--once", "--json").must(5).json()
     assert told == {"expected": 3, "reachable": 2, "draining": 0, "unannounced": ["b"], "missing": ["c"]}
@@ -70,7 +70,7 @@ def test_the_same_node_with_two_ids_is_not_to_be_announced_again(scene):
     a = Node(scene)
     monitor = inventory(scene, ("x", a.address))
     scene.write(document(("a", a.address)))
-    told = scene.safestart(*monitor, "--once").must(5, f"unannounced: x answers at {a.address} and is expected, and {scene.nodes} has that address with another id, a. Next: give it the same id")
+    told = scene.safestart(*monitor, "--once").must(5, f"unannounced: x answers at {a.address} and is expected, but {scene.nodes} has that address with another id, a. Next: use the same id")
     assert "no server uses it" not in told.out and "safestart announce" not in told.out, told.out
     running = scene.begin(*monitor, "--json", "--interval", "50ms", "--after", "0")
     assert json.loads(running.stdout.readline())["why"] == "announced with another id: a"
@@ -123,8 +123,8 @@ def test_a_note_of_drains_that_can_not_be_read_is_said(scene):
     monitor = inventory(scene, ("a", a.address))
     scene.write("[]")
     scene.write('{"a": {"until', scene.nodes + ".draining")
-    told = scene.safestart(*monitor, "--once", "--metrics-file", metrics).must(5, "the note of drained nodes can't be read", f"{scene.nodes}.draining: ")
-    assert "safestart_monitor_files_readable 0" in scene.read(metrics) and told.err.count("can't be read") == 1, told.err
+    told = scene.safestart(*monitor, "--once", "--metrics-file", metrics).must(5, "cannot read the notes of drained nodes", f"{scene.nodes}.draining: ")
+    assert "safestart_monitor_files_readable 0" in scene.read(metrics) and told.err.count("cannot read") == 1, told.err
 
 
 def test_alarms_begin_and_end(scene):
@@ -143,14 +143,14 @@ def test_alarms_begin_and_end(scene):
     scene.safestart("announce", "b", b.address).must(0)
     says("no longer unannounced: b, after")
     a.end()
-    says("missing: a is announced, and does not answer")
+    says("missing: a is announced, but does not answer")
     scene.safestart("drain", "a", "--for", "1m", "--reason", "off").must(0)
     says("no longer missing: a")
     eventually("the metrics to say so", lambda: 'safestart_monitor_nodes{state="draining"} 1' in scene.read(metrics) and "{id=" not in scene.read(metrics))
     assert os.stat(metrics).st_mode & 0o777 == 0o644 and sorted(os.listdir(scene.folder)) == ["all.json", "nodes.json", "nodes.json.draining", "safestart.prom"]
     # What is malformed leaves things as they were, and is said.
     scene.write("[")
-    assert "it was not touched" in running.stderr.readline()
+    assert "nothing was changed in" in running.stderr.readline()
     eventually("the metrics to say so", lambda: "safestart_monitor_files_readable 0" in scene.read(metrics))
     scene.write(document(("b", b.address)))
     eventually("it to be read again", lambda: "safestart_monitor_files_readable 1" in scene.read(metrics))
@@ -241,10 +241,10 @@ def test_files_that_can_not_be_used_are_said(scene):
     scene.write(document("a"))
     scene.safestart("monitor", "--inventory", scene.folder + "/none", "--once").must(4, "there is no file")
     scene.write("{}", scene.folder + "/bad")
-    scene.safestart("monitor", "--inventory", scene.folder + "/bad", "--once").must(4, "no array of groups")
+    scene.safestart("monitor", "--inventory", scene.folder + "/bad", "--once").must(4, "not an array of groups")
     for nodes in [[("x", "h:99999"), ("y", "nowhere")], [("x", "h:99999"), ("y", free_address())]]:
         scene.write(document(*nodes), scene.folder + "/unusable")
-        scene.safestart("monitor", "--inventory", scene.folder + "/unusable", "--once", "--probe-timeout", "1s").must(0, "/unusable can be used, and nobody would be told of what can't: ", "x", "safestart check")
+        scene.safestart("monitor", "--inventory", scene.folder + "/unusable", "--once", "--probe-timeout", "1s").must(0, "some nodes cannot be used, and will raise no alarm: ", "x", "safestart check")
     scene.write("[]", scene.folder + "/empty")
-    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected", "1 announced node, such as a, is not in the inventory", "if it did not answer")
-    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once", "--metrics-file", "/nowhere/x.prom").must(4, "can't replace /nowhere/x.prom")
+    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected", "1 announced node, such as a, is not in the inventory and is not probed", "add it to")
+    scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once", "--metrics-file", "/nowhere/x.prom").must(4, "cannot replace the file: No such file or directory; nothing was changed in /nowhere/x.prom")
