@@ -78,6 +78,7 @@ static bool has_option(const struct verb *verb, const char *name)
 	return false;
 }
 
+/* Name and value in a column of their own, the text behind it. */
 static void help_option(FILE *to, const struct option_row *row)
 {
 	char name[64];
@@ -113,6 +114,8 @@ void help_verb(const struct verb *verb, FILE *to)
 
 /* ---- The man page ---- */
 
+/* Escapes what roff would interpret: a leading dot or quote, backslashes, and hyphens, which it may
+ * turn into dashes. */
 static void roff_word(FILE *to, const char *word, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
@@ -189,6 +192,7 @@ static void man_verb(FILE *to, const struct verb *verb)
 		fputs(".El\n", to);
 }
 
+/* All examples of all verbs, as the section of the page expects them. */
 static void man_examples(const struct verb *const *verbs, FILE *to)
 {
 	const char *before = ".Sh EXAMPLES\n";

@@ -28,6 +28,7 @@ bool member_bool(const json_t *object, const char *key, bool otherwise)
 
 int print_json(json_t *json, int code)
 {
+	/* ASCII only: bytes of other processes cannot reach a terminal as control characters. */
 	char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 
 	json_decref(json);

@@ -47,6 +47,7 @@ static size_t edit_distance(const char *a, const char *b)
 	return row[length];
 }
 
+/* The limit grows with the length of the word, so that a short word does not match everything. */
 const char *options_nearest(const char *word, const char *const *words)
 {
 	size_t least = strlen(word) / 3 + 2; /* a swapped pair counts as two letters */
@@ -73,6 +74,7 @@ int options_duration(const char *text, int64_t *ns)
 		     {"s", 1000000000},
 		     {"m", INT64_C(60000000000)},
 		     {"h", INT64_C(3600000000000)}};
+	/* 100 years: far below the range of int64_t, and longer than any use. */
 	const int64_t longest = INT64_C(876000) * INT64_C(3600000000000);
 	size_t digits = strspn(text, "0123456789");
 
@@ -179,6 +181,8 @@ static const char *failed_word(int argc, char **argv)
 	return argv[inside ? optind : optind - 1];
 }
 
+/* "help" is an option of every verb. The leading ':' makes getopt_long() return errors instead of
+ * printing its own messages. */
 bool options_parse(const struct verb *verb, int argc, char **argv, int least, int most, int *first,
 		   int *code)
 {

@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 
-static const char *verb_name;
+static const char *verb_name; /* set once by main(); a forked supervisor inherits it */
 
 void report_verb(const char *name)
 {
@@ -37,6 +37,7 @@ int report(int code, const char *format, ...)
 
 int exit_code_worse(int one, int other)
 {
+	/* From the best to the worst. */
 	static const int order[] = {EXIT_DONE,   EXIT_QUARANTINED, EXIT_NOT_YET, EXIT_UNANNOUNCED,
 				    EXIT_ROSTER, EXIT_REFUSED,     EXIT_FAILED,  EXIT_USAGE};
 	int worse = EXIT_DONE;

@@ -17,6 +17,7 @@
 
 /* ---- The terminal ---- */
 
+/* https://no-color.org, and terminals that have no colours. */
 static bool is_drawn_in_colour(void)
 {
 	const char *no_color = getenv("NO_COLOR"),
@@ -82,6 +83,7 @@ void table_cell(struct table *table, enum colour colour, const char *format, ...
 	table->cells[table->count++] = (struct cell){text, colour};
 }
 
+/* The caller frees them; NULL: no memory. */
 static size_t *column_widths(const struct table *table)
 {
 	size_t *widths = calloc(table->columns, sizeof(*widths));
@@ -125,6 +127,7 @@ static size_t print_cut(const char *text, size_t room)
 	return width + (room > 0);
 }
 
+/* `room`: columns that are left on the line. */
 static void print_row(const struct table *table, size_t row, const size_t *widths, size_t room)
 {
 	size_t last = table->columns;

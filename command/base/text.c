@@ -16,6 +16,7 @@ wchar_t text_next(const char **at)
 		mbrtowc(&character, *at, strlen(*at),
 			&state); /* NOLINT(concurrency-mt-unsafe): it has a state of its own */
 
+	/* Invalid or incomplete: one byte is skipped, so that the walk always ends. */
 	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {
 		bytes = 1;
 		character = 0xfffd;
@@ -70,6 +71,7 @@ size_t text_width(const char *text)
 	return width;
 }
 
+/* Two units at most: enough to judge how long, and short in a table. */
 struct duration text_duration(double seconds)
 {
 	struct duration span;

@@ -67,6 +67,7 @@ const json_t *drains_find(const struct drains *drains, const char *id, time_t no
 	return note != NULL && drains_until(note) > now ? note : NULL;
 }
 
+/* The user and host that drain the node, for those who find it missing. */
 static void format_user(char *words, size_t size)
 {
 	char buffer[4096], host[128] = "";
@@ -99,6 +100,7 @@ bool drains_set(struct drains *drains, const char *id, const struct file_sd_entr
 	} else if (json_is_object(known)) {
 		failed |= json_object_update_missing(note, known);
 	}
+	/* Set even if memory was short: the caller then writes nothing at all. */
 	drains->changed = true;
 	failed |= json_object_set_new(drains->root, id, note);
 	return failed == 0;
@@ -124,6 +126,7 @@ static int write_notes(const struct file_sd *file_sd, const json_t *root)
 	return code;
 }
 
+/* Notes whose time is long over are dropped on this occasion. */
 int drains_write(struct drains *drains, const struct file_sd *file_sd)
 {
 	time_t now = time(NULL);

@@ -161,6 +161,8 @@ void file_sd_close(struct file_sd *file_sd)
 
 /* ---- Entries ---- */
 
+/* The id label counts only where the target is alone in its group; in a group of several each
+ * target has its address as id, as in the library. */
 bool file_sd_next(const struct file_sd *file_sd, struct file_sd_entry *at)
 {
 	size_t index = at->in != NULL ? (size_t)(at->in - file_sd->groups) : 0,
@@ -323,6 +325,7 @@ static bool same_labels(const json_t *a, const json_t *b)
 	return same;
 }
 
+/* The id is there exactly once, with this address and these labels [P7]. */
 static bool is_unchanged(const struct file_sd *file_sd, const char *id, const json_t *group)
 {
 	struct file_sd_entry entry, another;
@@ -395,6 +398,7 @@ static void add_separator(struct text *to, const struct file_sd *file_sd, size_t
 		text_add(to, ", ", 2);
 }
 
+/* Copies the old text from group to group; only changed and added groups are written again. */
 char *file_sd_text(const struct file_sd *file_sd, size_t *length)
 {
 	size_t opening = array_start(file_sd);

@@ -45,6 +45,7 @@ static int lock_file(int fd)
 	return error;
 }
 
+/* Does the path still name the file that was opened? */
 static bool is_same_file(const char *path, const struct stat *status)
 {
 	struct stat now;
@@ -61,6 +62,7 @@ static int open_file(const char *path)
 	return fd >= 0 ? fd : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
+/* Every message says that nothing was changed, or what to do. */
 static int report_open_error(const char *path, int error)
 {
 	if (error == -ENOENT)
@@ -174,6 +176,8 @@ static int copy_owner(int fd, const struct stat *like)
 	return fchmod(fd, like->st_mode & 07777) < 0 ? -errno : 0;
 }
 
+/* The new contents are on the disk before rename() makes them visible: after a power cut the file
+ * is the old or the new one, never half of it [P18]. */
 static int write_temporary(const char *name, int directory, const struct stat *like,
 			   const char *text, size_t length)
 {
@@ -231,6 +235,7 @@ static bool is_unchanged(const char *path, const struct stat *status)
 	       now.st_mtim.tv_nsec == status->st_mtim.tv_nsec;
 }
 
+/* Writes a temporary file in the same directory, then renames it over the old one. */
 int replace_file(const char *path, int locked, const struct stat *like, const char *text,
 		 size_t length)
 {

@@ -20,6 +20,7 @@
 #define FIRST_PAUSE INT64_C(50000000)
 #define LONGEST_PAUSE INT64_C(1000000000)
 
+/* Also for a process that did not answer: NULL. */
 static const json_t *find_node(const struct peer *peer, const char *id)
 {
 	const json_t *nodes = json_object_get(peer->answer, "nodes"), *node;
@@ -32,6 +33,7 @@ static const json_t *find_node(const struct peer *peer, const char *id)
 	return NULL;
 }
 
+/* The member names are part of the JSON output. */
 static void add_lacking(json_t *lacking, const char *name, const char *process, const char *why)
 {
 	json_array_append_new(lacking, json_pack("{s:s,s:s*,s:s}", "name", name, "process", process,
@@ -134,6 +136,7 @@ static int check_name(const struct barrier *barrier, const struct processes *pro
 	return code;
 }
 
+/* With a roster only its names count; without one, every name that is running. */
 static int check_available(const struct barrier *barrier, const struct roster *roster,
 			   const struct processes *processes, json_t *lacking)
 {
@@ -194,6 +197,7 @@ int barrier_check(const struct barrier *barrier, const struct roster *roster,
 
 /* ---- Waiting ---- */
 
+/* Success on standard output, failure on standard error with a line for each process. */
 static void print_result(const struct barrier *barrier, int code, const json_t *lacking,
 			 double seconds)
 {
@@ -302,6 +306,7 @@ int barrier_wait(const struct barrier *barrier, json_t *result)
 		json_decref(lacking);
 		return code;
 	}
+	/* The pause grows, so that a long wait asks the servers once a second at most. */
 	while ((code = check_once(barrier, &roster, deadline, lacking)) != 0 &&
 	       clock_now() < deadline) {
 		int64_t left = deadline - clock_now();

@@ -72,6 +72,8 @@ short connection_events(const struct connection *connection)
 								: (short)(POLLIN | POLLOUT);
 }
 
+/* 0 also when the socket takes no more for now. MSG_NOSIGNAL: a process that is killed meanwhile
+ * must not end this one. */
 static int send_more(struct connection *connection)
 {
 	while (connection->out[0] != '\0') {
@@ -104,6 +106,7 @@ static bool deliver_lines(struct connection *connection, bool (*on_line)(char *,
 	return done;
 }
 
+/* Room for one more recv(); -E2BIG: the line has reached its limit. */
 static int make_room(struct connection *connection)
 {
 	if (connection->in_room - connection->in_used >= 4096)

@@ -56,6 +56,7 @@ static bool split(const char *address, char *host, size_t host_size, char *port,
 }
 
 /* 0 or -errno. */
+/* Connects and closes at once; nothing is sent to the node. */
 static int connect_to(const struct addrinfo *to, int64_t until)
 {
 	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0;
@@ -77,6 +78,7 @@ static int connect_to(const struct addrinfo *to, int64_t until)
 	return -error;
 }
 
+/* The addresses of a name are tried one after the other, until one answers. */
 static struct probed probe(const char *address, int64_t timeout)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
@@ -123,6 +125,7 @@ static struct target *next_locked(const struct prober *prober)
 	return next != NULL && next->due < INT64_MAX ? next : NULL;
 }
 
+/* Releases the lock while it waits, until a change or that time. */
 static void wait_locked(struct prober *prober, int64_t until)
 {
 	struct timespec at = {until / 1000000000, until % 1000000000};
@@ -140,6 +143,7 @@ static int64_t jittered_locked(struct prober *prober, int64_t interval)
 	       (int64_t)((double)interval / 5 * rand_r(&prober->seed) / RAND_MAX);
 }
 
+/* Takes the target that is due next, marks it busy, and probes it without the lock. */
 static void *probe_thread(void *argument)
 {
 	struct prober *prober = argument;
@@ -207,6 +211,7 @@ static int compare_targets(const void *a, const void *b)
 	return strcmp((*(struct target *const *)a)->address, (*(struct target *const *)b)->address);
 }
 
+/* Binary search: the targets are sorted by address. */
 static struct target *find_locked(const struct prober *prober, const char *address)
 {
 	struct target key = {.address = (char *)address}, *wanted = &key;

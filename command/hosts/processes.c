@@ -66,6 +66,7 @@ static bool file_matches_name(const char *file_name, const char *name)
 	return *file_name == '\0' && *name == '\0';
 }
 
+/* By name, then by pid as a number. */
 static int compare(const void *a, const void *b)
 {
 	const struct peer *one = a, *other = b;
@@ -132,6 +133,7 @@ void processes_free(struct processes *processes)
 	*processes = (struct processes){.directory = processes->directory};
 }
 
+/* No process has that name: suggests the most similar one, or names one that is running. */
 static int report_no_match(const char *directory, const char *name)
 {
 	struct processes all;
@@ -191,6 +193,7 @@ int processes_find(struct processes *processes, const char *directory, const cha
 
 /* ---- Asking ---- */
 
+/* The state of asking one process. */
 struct asking {
 	struct peer *peer;
 	struct connection connection;
@@ -238,6 +241,7 @@ static bool take_answer(char *line, size_t length, void *user_data)
 	return false;
 }
 
+/* Only these errors have a meaning of their own; each message says what the reader can do. */
 static void set_state_by_error(struct asking *asking, int error)
 {
 	struct peer *peer = asking->peer;
@@ -281,6 +285,7 @@ static bool is_over(const struct asking *asking)
 	return asking->closed || asking->peer->state != PEER_UNASKED;
 }
 
+/* One step with one process: connect, send, or receive. */
 static void progress(struct asking *asking, const char *directory, const char *line)
 {
 	if (asking->connection.fd < 0) {
@@ -299,7 +304,7 @@ static void progress(struct asking *asking, const char *directory, const char *l
 static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled,
 		    struct asking **polled_asking, int64_t deadline)
 {
-	int64_t closed = (deadline - clock_now()) / 1000000;
+	int64_t left_ms = (deadline - clock_now()) / 1000000;
 	bool again = false;
 	int count = 0;
 
@@ -312,11 +317,13 @@ static int wait_for(struct asking *asking, size_t begun, struct pollfd *polled,
 			(struct pollfd){.fd = asking[i].connection.fd,
 					.events = connection_events(&asking[i].connection)};
 	}
-	closed = closed < 0 ? 0 : closed < 60000 ? closed + 1 : 60000;
-	(void)poll(polled, (nfds_t)count, again && closed > 10 ? 10 : (int)closed);
+	left_ms = left_ms < 0 ? 0 : left_ms < 60000 ? left_ms + 1 : 60000;
+	(void)poll(polled, (nfds_t)count, again && left_ms > 10 ? 10 : (int)left_ms);
 	return count;
 }
 
+/* At most ASKED_AT_ONCE connections are open at a time; the next process is asked when one has
+ * ended. One slow process delays only itself. */
 static void ask_all(struct asking *asking, size_t count, const char *directory, const char *line,
 		    struct pollfd *polled, struct asking **polled_asking, int64_t deadline)
 {

@@ -41,6 +41,7 @@ bool status_applied_all_usable(const json_t *status)
 	       (strcmp(verdict, "applied") == 0 || strcmp(verdict, "unchanged") == 0);
 }
 
+/* Does a process have this set live? */
 static bool any_has_digest(const struct peer *peers, size_t count, const char *digest)
 {
 	for (size_t i = 0; digest[0] != '\0' && i < count; i++) {
@@ -92,6 +93,7 @@ const char *reference_choose(const struct peer *peers, size_t count)
 	return best;
 }
 
+/* The number of leading digits that are equal. */
 static size_t common_digits(const char *a, const char *b)
 {
 	size_t same = 0;

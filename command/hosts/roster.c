@@ -57,6 +57,7 @@ static bool add(struct roster *roster, const char *name, size_t length, const ch
 	return true;
 }
 
+/* Empty lines and lines that begin with # are skipped. */
 static int read_file(struct roster *roster, FILE *file, const char *path)
 {
 	char line[512];

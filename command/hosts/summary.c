@@ -51,6 +51,8 @@ static bool last_went_wrong(const json_t *status)
 	       strcmp(verdict, "unchanged") != 0;
 }
 
+/* Why a process is behind, the most informative cause first: a lock that another process holds, a
+ * run in progress, then how the newest run ended. */
 static void format_reason(const json_t *status, char *words, size_t size)
 {
 	const json_t *last = json_object_get(status, "last"),
@@ -95,6 +97,7 @@ static enum trouble find_trouble(const struct peer *peer, const struct summary *
 		format_reason(status, words, size);
 		return TROUBLE_EMPTY;
 	}
+	/* It has applied another set than the one it should have, and a run would change that. */
 	bool underway =
 		!status_applied_all_usable(status) &&
 		member_text(status, "desired_digest")[0] != '\0' &&
@@ -104,6 +107,7 @@ static enum trouble find_trouble(const struct peer *peer, const struct summary *
 		format_reason(status, words, size);
 		return TROUBLE_BEHIND;
 	}
+	/* It should have the reference set, and has all of it but the quarantined nodes. */
 	bool left_out = quarantined > 0 &&
 			strcmp(member_text(status, "desired_digest"), summary->full) == 0;
 	if (status_has_set(status) && !left_out &&
@@ -269,6 +273,9 @@ static bool write_failing(FILE *to, const struct summary *summary, const struct 
 	return on > 0;
 }
 
+/* The line: refusal and cause, who has the reference set, missing processes, then groups of trouble
+ * from the worst to the least. The order is the order of importance, because a terminal cuts the
+ * end. */
 static bool write_line(struct summary *summary, const struct peer *peers, size_t count,
 		       unsigned expected)
 {
@@ -314,6 +321,8 @@ static bool write_line(struct summary *summary, const struct peer *peers, size_t
 
 /* ---- What to do ---- */
 
+/* The library names SAFESTART_FORCE in a refusal that a forced request would lift [P12]; any other
+ * refusal needs other nodes. */
 static void next_when_behind(struct summary *summary, const struct peer *peer)
 {
 	const json_t *status = peer_status(peer), *last = json_object_get(status, "last");
@@ -386,6 +395,8 @@ static void choose_next(struct summary *summary, const struct peer *peers, size_
 	}
 }
 
+/* A killed process is no failure by itself: its successor may be running. The roster notices if it
+ * is not. */
 static int exit_code_of(const struct peer *peer, enum trouble trouble)
 {
 	const char *verdict = member_text(json_object_get(peer_status(peer), "last"), "verdict");

@@ -30,6 +30,7 @@ enum byte {
 
 /* ---- Commands as text ---- */
 
+/* FNV-1a. Not against attackers: a collision only makes two commands share a name. */
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 {
 	for (size_t i = 0; i < size; i++)
@@ -98,6 +99,8 @@ static void quote(char *const *arguments, char *text, size_t size)
 
 /* ---- The file ---- */
 
+/* Never waits. Locks of the open file (OFD), so that the supervisor inherits them over fork(), and
+ * closing another descriptor of the file does not release them. */
 static bool lock_byte(int fd, enum byte byte, int type)
 {
 	struct flock lock = {.l_type = (short)type,
@@ -153,6 +156,7 @@ static int open_file(const char *path, char *why, size_t why_size)
 	return fd;
 }
 
+/* Another process may have removed and created the file between open() and the lock. */
 static bool is_current(int fd, const char *path)
 {
 	struct stat open_file_is, named;
@@ -211,6 +215,7 @@ static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 	return lock_byte(fd, INSIDE, F_RDLCK);
 }
 
+/* Both commands on lines of their own: they are often long, and differ in their ends. */
 static void format_other_command(const char *ours, const char *theirs, char *why, size_t why_size)
 {
 	const char *words = strchr(theirs, ' ');

@@ -63,6 +63,8 @@ struct caller {
 
 /* ---- The handle ---- */
 
+/* The library calls it when this caller leads the run; the command is started in wait_for_answer().
+ */
 static int on_restart(struct safestart_run *run, void *user_data)
 {
 	struct caller *caller = (struct caller *)user_data;
@@ -108,6 +110,8 @@ static int64_t lock_timeout(void)
 		       : FOREVER;
 }
 
+/* retry_min=0: a command that failed is not repeated; its exit code is the answer [P6]. The lock is
+ * held until the command has ended, also after --timeout [P1]. */
 static bool open_handle(struct caller *caller, const char *name, const char *lock)
 {
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
@@ -136,6 +140,7 @@ static bool open_handle(struct caller *caller, const char *name, const char *loc
 
 /* ---- The command ---- */
 
+/* Ends the run; the status becomes the outcome of every caller that it covers [P6]. */
 static void finish(struct caller *caller, int status, int error)
 {
 	struct safestart_run *run = caller->run;
@@ -171,6 +176,7 @@ static void start_command(struct caller *caller)
 	caller->started = true;
 }
 
+/* The command lock is released before the run ends, so that the next leader finds it free. */
 static void read_supervisor(struct caller *caller)
 {
 	int status;
@@ -212,6 +218,7 @@ static void read_signals(struct caller *caller)
 
 /* ---- Waiting ---- */
 
+/* Milliseconds until something is due that no descriptor announces; -1: nothing is. */
 static int poll_timeout(const struct caller *caller)
 {
 	if (caller->run != NULL && caller->supervisor.pid == 0)
@@ -283,6 +290,7 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 	}
 }
 
+/* Reports the outcome of the run that covered the request, led by this caller or another [P6]. */
 static int report_outcome(const struct caller *caller, const struct safestart_outcome *outcome)
 {
 	char who[96];
@@ -310,6 +318,7 @@ static int report_outcome(const struct caller *caller, const struct safestart_ou
 	return report(code, "%s: exit %d", outcome->message, code);
 }
 
+/* The run that answers begins after this request [P2]. A signal ends the wait, not the request. */
 static int ask_and_wait(struct caller *caller)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -365,6 +374,7 @@ static int command_begins(int argc, char **argv)
 	return argc;
 }
 
+/* SIGTERM, SIGINT and SIGHUP come through a descriptor; a signal that was ignored stays so. */
 static int catch_signals(struct caller *caller)
 {
 	const struct sigaction normal = {.sa_handler = SIG_DFL};
@@ -374,7 +384,7 @@ static int catch_signals(struct caller *caller)
 
 	sigemptyset(&caught);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		/* A signal that is ignored stays ignored, as nohup(1) wants it. */
+		/* nohup(1) */
 		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
 			sigaddset(&caught, numbers[i]);
 	}

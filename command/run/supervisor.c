@@ -72,6 +72,8 @@ static void send_pidfd(int fd, pid_t command)
 	close(pidfd);
 }
 
+/* Forks the command and lets it begin only after its pidfd is on its way to the caller: whichever
+ * process is killed, one is left that knows of the command [P1]. */
 static pid_t start_command(int fd, char *const *arguments, const sigset_t *mask,
 			   const struct sigaction *child)
 {
@@ -99,6 +101,8 @@ static pid_t start_command(int fd, char *const *arguments, const sigset_t *mask,
 	return command;
 }
 
+/* The supervisor's process. It keeps the command lock, which it inherited, until the command has
+ * ended [P18], and blocks every signal but SIGKILL and SIGSTOP. */
 static _Noreturn void supervise(int fd, char *const *arguments, const sigset_t *mask,
 				const struct sigaction *child)
 {
@@ -152,6 +156,7 @@ int supervisor_start(struct supervisor *supervisor, char *const *arguments, cons
 	return 0;
 }
 
+/* Without a supervisor the signal goes to the command directly, by its pidfd. */
 void supervisor_signal(const struct supervisor *supervisor, int number)
 {
 	if (supervisor->killed)
@@ -180,6 +185,7 @@ static ssize_t receive(struct supervisor *supervisor, int *status)
 	return size;
 }
 
+/* Three cases: the pidfd arrived, the supervisor was killed, or the command has ended. */
 bool supervisor_read(struct supervisor *supervisor, int *code)
 {
 	int status = 125 << 8, had = supervisor->command;

@@ -62,6 +62,8 @@ static void print_alarm_json(const struct alarm *alarm, const char *address, con
 			 0);
 }
 
+/* One line when an alarm begins and one when it ends, with the command that ends it. Only the begin
+ * names an announcement under another id. */
 static void print_alarm(const struct monitor *monitor, const struct alarm *alarm, int64_t now,
 			bool begins)
 {
@@ -113,6 +115,7 @@ static struct alarm *find_alarm(const struct monitor *monitor, const char *id)
 	return NULL;
 }
 
+/* An alarm that is not raised yet. NULL: no memory. */
 static struct alarm *new_alarm(struct monitor *monitor, const char *id)
 {
 	struct alarm *alarms =
@@ -129,6 +132,8 @@ static struct alarm *new_alarm(struct monitor *monitor, const char *id)
 	return &alarms[monitor->alarm_count++];
 }
 
+/* Decides for one expected node. An alarm is pending from the first evaluation that finds it, and
+ * raised after --after. Draining nodes are never unannounced. */
 static void evaluate_node(struct monitor *monitor, const char *id, int64_t now, time_t wall)
 {
 	struct probed probed;
@@ -275,6 +280,7 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		(long long)time(NULL));
 }
 
+/* Replaced as a whole, so that node_exporter never reads half a file. */
 int monitor_write_metrics(const struct monitor *monitor, const char *path)
 {
 	struct stat like = {.st_mode = 0644, .st_uid = geteuid(), .st_gid = getegid()};

@@ -170,6 +170,8 @@ static void print_announced(const struct file_sd *file_sd, const char *id, const
 	putchar('\n');
 }
 
+/* Reads, checks and writes under one lock. The check is the library's, so that a node which the
+ * servers would quarantine is not written. */
 static int announce(const char *id, const char *address, json_t *result)
 {
 	struct file_sd file_sd;

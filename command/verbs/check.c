@@ -303,6 +303,7 @@ static void print_quarantined(const json_t *one)
 	putchar('\n');
 }
 
+/* A line for the file, then one for each entry that would be left out. */
 static void print_verdict(const char *path, const struct verdict *verdict)
 {
 	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD),

@@ -41,6 +41,7 @@ static void offer_options(const struct verb *verb)
 	offer("--help", "explain the verb, with examples");
 }
 
+/* Each name once: the list is sorted by name. */
 static void offer_names(void)
 {
 	struct processes processes;

@@ -77,6 +77,7 @@ static unsigned count_available(const struct file_sd *file_sd, const char *but,
 	return available;
 }
 
+/* Under the lock of the node file, so that two drains cannot both count the same nodes. */
 static int check_available(const struct file_sd *file_sd, const char *id)
 {
 	struct roster roster;
@@ -126,6 +127,7 @@ static void print_drained(const struct file_sd *file_sd, const struct drains *dr
 	putchar('\n');
 }
 
+/* A node that is drained already may be drained again; then only the note changes. */
 static int drain_locked(struct file_sd *file_sd, struct drains *drains, const char *id,
 			json_t *result)
 {

@@ -65,6 +65,7 @@ static void request_readers(const char *path, const char *words)
 	processes_free(&processes);
 }
 
+/* The reason in the logs of the servers names the verb and the node. */
 int edit_wait(const struct barrier *what, const char *verb, json_t *result)
 {
 	char words[300];

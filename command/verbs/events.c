@@ -63,6 +63,7 @@ static enum colour colour_of(const json_t *event, const char *verdict)
 						   : COLOUR_BAD;
 }
 
+/* TIME NAME PROCESS MESSAGE; a kind of event that is not known is printed by its name. */
 static void print_event(const struct listener *listener, const json_t *event)
 {
 	const json_t *outcome = json_object_get(event, "outcome");
@@ -109,6 +110,7 @@ static bool is_repeated(struct listener *listener, const json_t *event)
 	       strcmp(message + length - last_message, listener->last_message) == 0;
 }
 
+/* False, with --no-follow: this process has sent all that it had. */
 static bool take_line(char *line, size_t length, void *user_data)
 {
 	struct listener *listener = user_data;

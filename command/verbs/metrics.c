@@ -25,6 +25,7 @@ struct exposition {
 	size_t count;
 };
 
+/* The family of that name, created if it is new. NULL: no memory. */
 static struct family *family(struct exposition *exposition, const char *name, size_t length)
 {
 	for (size_t i = 0; i < exposition->count; i++) {
@@ -100,6 +101,7 @@ static bool is_clean(const char *line, size_t length)
 	return true;
 }
 
+/* Sorts the lines of one process into families; lines with control characters are dropped. */
 static void take_text(struct exposition *exposition, const char *text, const char *process)
 {
 	while (*text != '\0') {

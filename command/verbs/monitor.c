@@ -199,6 +199,7 @@ static void report_unexpected(const struct monitor *monitor)
 			     count == 1 ? "is" : "are", count == 1 ? "it" : "them", inventory);
 }
 
+/* True: both files have been read at some time, and their nodes are being probed. */
 static bool reread_files(struct monitor *monitor)
 {
 	bool changed = reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL,
@@ -244,6 +245,8 @@ static bool pause_or_probe(struct monitor *monitor)
 	return true;
 }
 
+/* Re-reads, evaluates, writes metrics; with --once until every node was probed and --after has
+ * passed. */
 static int run_loop(struct monitor *monitor)
 {
 	const int64_t second = INT64_C(1000000000),

@@ -37,6 +37,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(((const struct entry *)a)->id, ((const struct entry *)b)->id);
 }
 
+/* The union of the nodes of all processes, sorted by id. False: no memory. */
 static bool collect_entries(struct entries *entries, const struct peer *peers, size_t count)
 {
 	const json_t *node;
@@ -263,6 +264,7 @@ static void print_reasons(const struct entries *entries, const struct column *co
 
 /* ---- One name ---- */
 
+/* The line above the table: how many nodes are proven in every process, and which have trouble. */
 static void print_line(const struct entries *entries, const struct column *columns, size_t count)
 {
 	size_t proven = 0, with_trouble = 0, answered = 0;
@@ -299,6 +301,7 @@ static void print_line(const struct entries *entries, const struct column *colum
 	}
 }
 
+/* The table with a column for each process if that fits the terminal, else with counts. */
 static bool print_name(const struct peer *peers, size_t count)
 {
 	struct column *columns = make_columns(peers, count);
@@ -414,7 +417,7 @@ const struct verb verb_nodes = {
 	.text = "Prints a row for each node and a column for each process. If there are too many "
 		"processes for columns, each row says how many processes report which state, and "
 		"names the few that differ. Below the table are the reasons for each node with "
-		"trouble.\n\nThe states: announced: in the desired set, not live yet. applied: "
+		"trouble.\n\nThe states:\n\nannounced: in the desired set, not live yet. applied: "
 		"live, but no request to it has been reported yet. proven: live, and the newest "
 		"request to it worked. failing: live, but the newest request to it failed. "
 		"quarantined: announced, but unusable or rejected. retired: removed from the set, "

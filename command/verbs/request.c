@@ -47,6 +47,7 @@ json_t *request_new(bool forced, bool at_once, const char *why, int64_t wait_ns)
 	return request;
 }
 
+/* Without --wait it is enough that the process has accepted the request. */
 static int exit_code_of(const struct peer *peer)
 {
 	const json_t *outcome = json_object_get(peer->answer, "outcome");

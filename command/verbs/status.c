@@ -184,6 +184,7 @@ static json_t *peer_json(const struct peer *peer, const struct summary *summary)
 			 words[0] != '\0' ? words : NULL, "status", status);
 }
 
+/* One name with its processes. Programs compare these members: never rename one. */
 static json_t *name_json(const char *called, const struct peer *peers, size_t count,
 			 unsigned expected, int *code)
 {
@@ -248,6 +249,7 @@ static int status_main(int argc, char **argv)
 	code = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
 	if (code != 0)
 		return code;
+	/* A roster that cannot be read is an error of its own; a missing one is not. */
 	int without = roster_read(&roster, &(struct option_list){0}, options_control(), false);
 	if (processes_ask(&processes, json_pack("{s:s}", "do", "status"), timeout) < 0)
 		code = report(EXIT_FAILED, "out of memory");

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-
 /* verbs: the table of all verbs, and the two verbs that read it, help and complete, which hand it
  * down as an argument. */
 #include "verbs/verbs.h"

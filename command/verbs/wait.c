@@ -39,6 +39,7 @@ static int wait_main(int argc, char **argv)
 		return report(EXIT_USAGE, "--available and --applied contradict each other: "
 					  "available means proven by a request");
 	barrier.node = argv[first];
+	/* Only "node" in it afterwards: nothing was asked, and the message is printed already. */
 	json_t *result = common.json ? json_pack("{s:s}", "node", barrier.node) : NULL;
 	code = barrier_wait(&barrier, result);
 	if (result != NULL && json_object_size(result) > 1)
