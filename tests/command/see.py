@@ -35,7 +35,7 @@ def test_a_process_that_is_behind_is_named_with_reason_and_remedy(scene):
     scene.write(document("n0"), old)
     told = eventually("it to be refused", lambda: (lambda told: told if told.code == 3 else None)(scene.safestart("status")))
     first = told.out.splitlines()[0]
-    assert re.search(rf"^api: REFUSED new nodes on 1 of 4, still serving the old 10: would lose 9 of 10 nodes, max_shrink is 50%; 4 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid} behind [\d.]+ s: refused what file:{old} holds. Next: to apply it anyway: safestart request --force api$", first), first
+    assert re.search(rf"^api: REFUSED new nodes on 1 of 4, still serving the old 10: would lose 9 of 10 nodes, max_shrink is 50%; 4 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid} behind [\d.]+ s: refused the nodes of file:{old}. Next: to apply it anyway: safestart request --force api$", first), first
     assert told.out.splitlines()[3].split()[1] == str(behind.pid), "those in trouble come first"
     scene.safestart("request", "--force", "--wait", "api").must(0, "generation 2 is live: 1 nodes")
     # Nothing is due there: it was started with another file.
@@ -88,7 +88,7 @@ def test_a_set_that_is_refused_everywhere_is_not_what_serves(scene):
     scene.write(document("n0"))
     scene.safestart("request", "--wait").must(3, "Next: to apply it anyway: safestart request --force api")
     first = scene.safestart("status").must(3).out.splitlines()[0]
-    assert re.match(r"api: REFUSED new nodes, still serving the old 10: would lose 9 of 10 nodes, max_shrink is 50%; 0 of 2 on generation [0-9a-f]{4}; \d+, \d+ behind up to [\d.]+ s: refused what file:.* holds; still serving [0-9a-f]{4} \(10 nodes\). Next: to apply it anyway: safestart request --force api$", first), first
+    assert re.match(r"api: REFUSED new nodes, still serving the old 10: would lose 9 of 10 nodes, max_shrink is 50%; 0 of 2 on generation [0-9a-f]{4}; \d+, \d+ behind up to [\d.]+ s: refused the nodes of file:.*; still serving [0-9a-f]{4} \(10 nodes\). Next: to apply it anyway: safestart request --force api$", first), first
 
 
 def test_a_malformed_file_leads_to_check(scene):
