@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# bash completion for safestart(1): the program itself knows what may stand next.
+# bash completion for safestart(1): the program itself says which words may come next.
 _safestart() {
 	local current=${COMP_WORDS[COMP_CWORD]} words word
 	words=$("${COMP_WORDS[0]}" complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null) || return
