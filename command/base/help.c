@@ -8,7 +8,7 @@
 #include "base/report.h"
 
 static const struct exit_row exits[] = {
-	{EXIT_DONE, "done; all is well"},
+	{EXIT_DONE, "done"},
 	{EXIT_NOT_YET, "not yet, or timed out"},
 	{EXIT_USAGE, "usage error"},
 	{EXIT_REFUSED, "refused: by a guard rail, or because the node set is malformed"},

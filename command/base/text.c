@@ -42,10 +42,9 @@ char *text_clean(const char *text)
 	while (clean != NULL && *text != '\0') {
 		const char *from = text;
 		wchar_t character = text_next(&text);
-		bool fine = is_printed(character) && character != 0xfffd;
-		to = fine ? mempcpy(to, from, (size_t)(text - from))
-			  : stpcpy(to,
-				   character == '\n' || character == '\t' ? " " : "\xef\xbf\xbd");
+		bool ok = is_printed(character) && character != 0xfffd;
+		to = ok ? mempcpy(to, from, (size_t)(text - from))
+			: stpcpy(to, character == '\n' || character == '\t' ? " " : "\xef\xbf\xbd");
 	}
 	if (clean != NULL)
 		*to = '\0';

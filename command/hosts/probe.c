@@ -277,8 +277,8 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 	struct target **targets = calloc(count + 1, sizeof(struct target *));
 
 	pthread_mutex_lock(&prober->lock);
-	bool fine = targets != NULL && collect_locked(prober, addresses, count, targets);
-	if (fine) {
+	bool ok = targets != NULL && collect_locked(prober, addresses, count, targets);
+	if (ok) {
 		drop_locked(prober, targets, count);
 		qsort(targets, count, sizeof(struct target *), compare_targets);
 		prober->targets = targets;
@@ -296,9 +296,9 @@ bool prober_watch(struct prober *prober, const char *const *addresses, size_t co
 		pthread_cond_broadcast(&prober->changed);
 	}
 	pthread_mutex_unlock(&prober->lock);
-	if (!fine)
+	if (!ok)
 		free(targets);
-	return fine;
+	return ok;
 }
 
 void prober_result(struct prober *prober, const char *address, struct probed *probed)

@@ -229,7 +229,7 @@ static void format_other_command(const char *ours, const char *theirs, char *why
 
 /* Is another command inside, and not only about to enter? A caller that writes its command holds
  * the file exclusively meanwhile; among many callers or on a slow disk that may take longer than
- * OTHER_COMMAND_MS. */
+ * OTHER_COMMAND_MS, and must turn no caller away [P5]. */
 static bool is_inside(int fd, const char *ours, const char *theirs)
 {
 	char again[TEXT_SIZE];

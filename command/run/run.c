@@ -110,8 +110,9 @@ static int64_t lock_timeout(void)
 		       : FOREVER;
 }
 
-/* retry_min=0: a command that failed is not repeated; its exit code is the answer [P6]. The lock is
- * held until the command has ended, also after --timeout [P1]. */
+/* The library keeps debounce and max_delay [P4]. retry_min=0: a command that failed is not
+ * repeated; its exit code is the answer [P6]. The lock is held until the command has ended, also
+ * after --timeout [P1]. */
 static bool open_handle(struct caller *caller, const char *name, const char *lock)
 {
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
@@ -123,19 +124,19 @@ static bool open_handle(struct caller *caller, const char *name, const char *loc
 			    : options.debounce > INT64_C(30000000000) ? options.debounce
 								      : INT64_C(30000000000);
 
-	bool fine = conf != NULL && set(conf, "name", name) && set(conf, "source", "none") &&
-		    set(conf, "thread", "no") && set(conf, "lock", lock) &&
-		    set(conf, "lock_share", "yes") && set_ns(conf, "debounce", options.debounce) &&
-		    set_ns(conf, "max_delay", max_delay) && set(conf, "retry_min", "0") &&
-		    set_ns(conf, "run_timeout", options.timeout > 0 ? options.timeout : FOREVER) &&
-		    set_ns(conf, "lock_timeout", lock_timeout()) &&
-		    safestart_conf_set_callbacks(conf, &callbacks, caller) == 0;
-	if (fine && safestart_open(&caller->ss, conf, why, sizeof(why)) < 0) {
+	bool ok = conf != NULL && set(conf, "name", name) && set(conf, "source", "none") &&
+		  set(conf, "thread", "no") && set(conf, "lock", lock) &&
+		  set(conf, "lock_share", "yes") && set_ns(conf, "debounce", options.debounce) &&
+		  set_ns(conf, "max_delay", max_delay) && set(conf, "retry_min", "0") &&
+		  set_ns(conf, "run_timeout", options.timeout > 0 ? options.timeout : FOREVER) &&
+		  set_ns(conf, "lock_timeout", lock_timeout()) &&
+		  safestart_conf_set_callbacks(conf, &callbacks, caller) == 0;
+	if (ok && safestart_open(&caller->ss, conf, why, sizeof(why)) < 0) {
 		report(EXIT_INTERNAL, "%s", why);
-		fine = false;
+		ok = false;
 	}
 	safestart_conf_free(conf);
-	return fine;
+	return ok;
 }
 
 /* ---- The command ---- */
@@ -463,7 +464,7 @@ static int run_main(int argc, char **argv)
 const struct verb verb_run = {
 	.name = "run",
 	.main = run_main,
-	.help = "run a command: never twice at a time, once for all who ask together",
+	.help = "run a command: never twice at a time, once for all callers together",
 	.arguments = "[--] COMMAND [ARGUMENT...]",
 	.text = "For what people use `flock FILE COMMAND`. Requests with the same name in close "
 		"succession, from any number of processes, become one run of COMMAND; requests "

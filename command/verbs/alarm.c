@@ -272,7 +272,7 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		"its notes of drained nodes could be read.\n# TYPE "
 		"safestart_monitor_files_readable gauge\n"
 		"safestart_monitor_files_readable %d\n",
-		monitor->inventory_fine && monitor->file_fine && monitor->drains_fine);
+		monitor->inventory_ok && monitor->file_ok && monitor->drains_ok);
 	fprintf(to,
 		"# HELP safestart_monitor_time_seconds When this was written; an old time means "
 		"that the monitor is not running.\n# TYPE safestart_monitor_time_seconds gauge\n"

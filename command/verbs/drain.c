@@ -42,14 +42,15 @@ static const struct option_row options[] = {
 	OPTION_END,
 };
 
-/* "; riak-1 is not: api 4312: applied, not proven: …" */
+/* "; riak-1 is not available: api 4312: applied, not proven: …" */
 static void format_lacking(const char *id, const json_t *lacking, char *words, size_t size)
 {
 	const json_t *one = json_array_get(lacking, 0);
 	const char *process = member_text(one, "process");
 
-	snprintf(words, size, "; %.100s is not: %.60s%s%s: %.300s", id, member_text(one, "name"),
-		 process[0] != '\0' ? " " : "", process, member_text(one, "why"));
+	snprintf(words, size, "; %.100s is not available: %.60s%s%s: %.300s", id,
+		 member_text(one, "name"), process[0] != '\0' ? " " : "", process,
+		 member_text(one, "why"));
 }
 
 /* Counts nodes that are announced and available as safestart wait defines it [P22], up to

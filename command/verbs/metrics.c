@@ -180,20 +180,20 @@ static int metrics_main(int argc, char **argv)
 	code = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
 	if (code != 0)
 		return code;
-	bool fine = processes_ask(&processes, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
+	bool ok = processes_ask(&processes, json_pack("{s:s}", "do", "metrics"), timeout) == 0;
 	bool any = false;
-	for (size_t i = 0; fine && i < processes.count; i++) {
+	for (size_t i = 0; ok && i < processes.count; i++) {
 		const struct peer *peer = &processes.peers[i];
 		any |= peer->state != PEER_GONE;
 		if (peer->state != PEER_ANSWERED && peer->state != PEER_GONE)
 			code = report(EXIT_FAILED, "%s %s: %s", peer->name, peer->process,
 				      peer->why);
 	}
-	if (fine && !any)
+	if (ok && !any)
 		code = report(EXIT_FAILED, "no process left to ask; are the servers running?");
 	metrics_print(stdout, &processes);
 	processes_free(&processes);
-	return fine ? code : report(EXIT_FAILED, "out of memory");
+	return ok ? code : report(EXIT_FAILED, "out of memory");
 }
 
 const struct verb verb_metrics = {

@@ -118,14 +118,14 @@ static bool watch(const struct monitor *monitor)
 		return false;
 	json_object_foreach(monitor->expected, id, address)
 		addresses[count++] = monitor_address(monitor, id);
-	bool fine = prober_watch(monitor->prober, addresses, count);
+	bool ok = prober_watch(monitor->prober, addresses, count);
 	free(addresses);
-	return fine;
+	return ok;
 }
 
 /* Reads a file that has changed. If it cannot be read, the old nodes stay, and that is reported
  * once [P9]. True: there are new nodes. */
-static bool reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *fine)
+static bool reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *ok)
 {
 	struct stat now;
 
@@ -133,7 +133,7 @@ static bool reread(const char *path, struct stat *seen, json_t **nodes, char **r
 		return false;
 	*seen = now;
 	json_t *new = read_nodes(path, real);
-	*fine = new != NULL;
+	*ok = new != NULL;
 	if (new == NULL)
 		return false;
 	json_decref(*nodes);
@@ -146,18 +146,18 @@ static void reread_drains(struct monitor *monitor)
 	struct drains drains;
 	char why[512] = "out of memory";
 
-	bool fine = drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0;
-	if (fine) {
+	bool ok = drains_read(&drains, monitor->file_real, why, sizeof(why)) == 0;
+	if (ok) {
 		drains_free(&monitor->drains);
 		monitor->drains = drains;
-	} else if (monitor->drains_fine) {
+	} else if (monitor->drains_ok) {
 		(void)report(0,
 			     "cannot read the notes of drained nodes; the notes read before, if "
 			     "any, stay in use: %s; correct the file, or a drained node may be "
 			     "reported as unannounced",
 			     why);
 	}
-	monitor->drains_fine = fine;
+	monitor->drains_ok = ok;
 }
 
 /* Reads the announced nodes, then the notes, again until the node file did not change meanwhile.
@@ -170,7 +170,7 @@ static bool reread_announced(struct monitor *monitor)
 
 	do {
 		changed |= reread(file, &monitor->file_seen, &monitor->announced,
-				  &monitor->file_real, &monitor->file_fine);
+				  &monitor->file_real, &monitor->file_ok);
 		if (monitor->announced != NULL)
 			reread_drains(monitor);
 	} while (!stopping && has_changed(file, &monitor->file_seen, &now));
@@ -203,7 +203,7 @@ static void report_unexpected(const struct monitor *monitor)
 static bool reread_files(struct monitor *monitor)
 {
 	bool changed = reread(inventory, &monitor->inventory_seen, &monitor->expected, NULL,
-			      &monitor->inventory_fine);
+			      &monitor->inventory_ok);
 
 	changed |= reread_announced(monitor);
 	if (monitor->expected == NULL || monitor->announced == NULL)
@@ -280,7 +280,7 @@ static int run_loop(struct monitor *monitor)
 static int monitor_main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
-	struct monitor monitor = {.drains_fine = true};
+	struct monitor monitor = {.drains_ok = true};
 	int first, code;
 
 	if (!options_parse(&verb_monitor, argc, argv, 0, 0, &first, &code))

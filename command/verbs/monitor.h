@@ -21,7 +21,7 @@ struct monitor {
 	json_t *expected, *announced; /* id → address */
 	struct drains drains;
 	struct stat inventory_seen, file_seen;
-	bool inventory_fine, file_fine, drains_fine; /* reported when it changes */
+	bool inventory_ok, file_ok, drains_ok; /* reported when it changes */
 	char *file_real;
 	bool watched; /* all of them are probed; false: no memory, the previous ones are */
 	int64_t after;

@@ -141,12 +141,11 @@ struct tally {
 static int compare_tallies(const void *a, const void *b)
 {
 	const struct tally *one = a, *other = b;
-	bool one_fine = strcmp(one->state, "proven") == 0 || strcmp(one->state, "applied") == 0,
-	     other_fine =
-		     strcmp(other->state, "proven") == 0 || strcmp(other->state, "applied") == 0;
+	bool one_ok = strcmp(one->state, "proven") == 0 || strcmp(one->state, "applied") == 0,
+	     other_ok = strcmp(other->state, "proven") == 0 || strcmp(other->state, "applied") == 0;
 
-	if (one_fine != other_fine)
-		return one_fine - other_fine;
+	if (one_ok != other_ok)
+		return one_ok - other_ok;
 	return one->count != other->count
 		       ? (one->count < other->count) - (one->count > other->count)
 		       : strcmp(one->state, other->state);
@@ -383,22 +382,22 @@ static int nodes_main(int argc, char **argv)
 	code = processes_find(&processes, options_control(), first < argc ? argv[first] : NULL);
 	if (code != 0)
 		return code;
-	bool fine =
+	bool ok =
 		processes_ask(&processes, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option),
 			      timeout) == 0;
 	code = exit_code_of(&processes);
-	if (fine && common.json) {
+	if (ok && common.json) {
 		code = print_for_programs(&processes, code);
-	} else if (fine) {
-		for (size_t i = 0, count; fine && i < processes.count; i += count) {
+	} else if (ok) {
+		for (size_t i = 0, count; ok && i < processes.count; i += count) {
 			count = summary_span(&processes, i);
 			if (i > 0)
 				putchar('\n');
-			fine = print_name(&processes.peers[i], count);
+			ok = print_name(&processes.peers[i], count);
 		}
 	}
 	processes_free(&processes);
-	return fine ? code : report(EXIT_FAILED, "out of memory");
+	return ok ? code : report(EXIT_FAILED, "out of memory");
 }
 
 static const struct option_row options[] = {

@@ -104,10 +104,10 @@ static void print_peers(struct table *table, const struct peer *peers, size_t co
 {
 	char words[400];
 
-	for (int fine = 0; fine < 2; fine++) {
+	for (int ok = 0; ok < 2; ok++) {
 		for (size_t i = 0; i < count; i++) {
 			if ((summary_peer(&peers[i], summary, words, sizeof(words)) ==
-			     TROUBLE_NONE) == (fine == 1))
+			     TROUBLE_NONE) == (ok == 1))
 				print_peer(table, &peers[i], summary);
 		}
 	}

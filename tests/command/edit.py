@@ -302,12 +302,12 @@ def test_a_drain_that_leaves_too_few_is_refused(scene):
     servers = scene.start_on_file(2)
     drain = ["drain", "a", "--for", "1m", "--reason", "x", "--min-available"]
     scene.safestart(*drain, 2).must(6, "--roster api=4")
-    scene.safestart(*drain, 2, "--roster", "api=2").must(3, "without a only 0 nodes would be available, but 2 are required; nothing was changed; b is not: api ", ": applied, not proven")
+    scene.safestart(*drain, 2, "--roster", "api=2").must(3, "without a only 0 nodes would be available, but 2 are required; nothing was changed; b is not available: api ", ": applied, not proven")
     for server in servers:
         for node in "ab":
             assert server.tell(f"report {node} 0") == "ok"
     scene.safestart(*drain, 2, "--roster", "api=2").must(3, "only 1 node would")
-    scene.safestart(*drain, 1, "--roster", "api=3").must(3, "only 0 nodes", "b is not: api: 2 of 3 processes of the roster are running")
+    scene.safestart(*drain, 1, "--roster", "api=3").must(3, "only 0 nodes", "b is not available: api: 2 of 3 processes of the roster are running")
     scene.safestart(*drain, 3, "--roster", "api=2", "--applied").must(3, "only 2 nodes")
     assert scene.read() == document("a", "b", "c")
     scene.safestart(*drain, 2, "--no-roster", "--applied").must(0)
