@@ -30,8 +30,8 @@ static void *allocate(size_t size)
 	void *memory = malloc(size);
 
 	if (memory == NULL && size > 0)
-		exit(report(without_memory, "out of memory")); /* no atexit handlers.
-								  NOLINT(concurrency-mt-unsafe) */
+		/* There are no atexit handlers. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+		exit(report(without_memory, "out of memory"));
 	return memory;
 }
 

@@ -20,9 +20,9 @@
 /* https://no-color.org, and terminals that have no colours. */
 static bool is_drawn_in_colour(void)
 {
-	const char *no_color = getenv("NO_COLOR"),
-		   *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nothing here sets the
-					      environment */
+	/* Nothing here sets the environment. NOLINTBEGIN(concurrency-mt-unsafe) */
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+	/* NOLINTEND(concurrency-mt-unsafe) */
 
 	return isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0') && term != NULL &&
 	       strcmp(term, "dumb") != 0;

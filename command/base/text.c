@@ -12,9 +12,8 @@ wchar_t text_next(const char **at)
 {
 	mbstate_t state = {0};
 	wchar_t character;
-	size_t bytes =
-		mbrtowc(&character, *at, strlen(*at),
-			&state); /* NOLINT(concurrency-mt-unsafe): it has a state of its own */
+	/* It has a state of its own. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+	size_t bytes = mbrtowc(&character, *at, strlen(*at), &state);
 
 	/* Invalid or incomplete: one byte is skipped, so that the walk always ends. */
 	if (bytes == 0 || bytes == (size_t)-1 || bytes == (size_t)-2) {

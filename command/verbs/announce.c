@@ -242,8 +242,7 @@ const struct verb verb_announce = {
 		     "Continue only when every server uses it",
 		     "safestart announce riak-3 10.0.0.3:8087 --wait --roster api=4",
 		     "From a playbook: repeating it changes nothing",
-		     "safestart announce riak-3 10.0.0.3:8087 --incarnation boot-8 --label zone=a "
-		     "--json"},
+		     "safestart announce riak-3 10.0.0.3:8087 --incarnation boot-8 --json"},
 	.exits = {{0, "announced; with --wait: and in use in every process"},
 		  {1, "announced, but not in use before the timeout; or the file is locked"},
 		  {2, "usage error, such as an address without a port"},
