@@ -109,7 +109,7 @@ static _Noreturn void supervise(int fd, char *const *arguments, const sigset_t *
 	sigset_t all, ended;
 	int status = 125 << 8;
 
-	prctl(PR_SET_NAME, "safestart-keep");
+	prctl(PR_SET_NAME, "safestart-super");
 	sigfillset(&all); /* ^C at the terminal is for the command and its caller */
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&ended);
