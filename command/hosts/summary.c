@@ -273,9 +273,9 @@ static bool write_failing(FILE *to, const struct summary *summary, const struct 
 	return on > 0;
 }
 
-/* The line: refusal and cause, who has the reference set, missing processes, then groups of trouble
- * from the worst to the least. The order is the order of importance, because a terminal cuts the
- * end. */
+/* The line: refusal and cause, how many have the reference set, missing processes, then groups of
+ * trouble from the worst to the least. The order is the order of importance, because a terminal
+ * cuts the end. */
 static bool write_line(struct summary *summary, const struct peer *peers, size_t count,
 		       unsigned expected)
 {
