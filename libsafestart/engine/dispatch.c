@@ -113,7 +113,7 @@ static void take_finished(struct safestart *ss)
 		if (ss->engine.run_deferred) { /* what was in the way has returned */
 			ss->engine.run_deferred = false;
 			ss->engine.cause = "a callback has returned";
-			gate_returned(&ss->gate, loop_now());
+			gate_callback_returned(&ss->gate, loop_now());
 			/* A run that waits for the worker already meets it. */
 			gate_due(&ss->gate, loop_now());
 		}
@@ -248,9 +248,9 @@ static int64_t look(struct safestart *ss)
 			start_run(ss, now);
 			verdict = gate_tick(&ss->gate, now);
 		}
-		/* Not deaf, yet a request slipped in between: look again. */
+		/* Wake-ups are on, yet a request slipped in between: look again. */
 		invariant(!verdict.start && verdict.wake_at >= 0);
-	} while (!verdict.deaf && request_listen(&ss->door));
+	} while (!verdict.wakeups_off && request_listen(&ss->door));
 	return verdict.wake_at;
 }
 

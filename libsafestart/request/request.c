@@ -31,7 +31,7 @@
 
 #define FLAGS UINT64_C(0x3f) /* of a batch */
 #define ONE_REQUEST (UINT64_C(1) << 8)
-#define REQUESTS REQUEST_MOST
+#define REQUESTS REQUEST_COUNT_MAX
 #define ONE_TICKET REQUEST_ONE_TICKET
 
 static uint64_t ticket_of(uint64_t word)

@@ -24,7 +24,7 @@ enum request_flag {
 };
 
 /* 65535 were counted: "at least" from there on. */
-#define REQUEST_MOST (UINT64_C(0xffff) << 8)
+#define REQUEST_COUNT_MAX (UINT64_C(0xffff) << 8)
 #define REQUEST_ONE_TICKET (UINT64_C(1) << 24)
 
 struct request_reason {
@@ -57,7 +57,7 @@ uint64_t request_join(struct request_door *door, uint32_t flags, const char *rea
 static inline uint64_t request_enter(struct request_door *door, uint32_t flags, const char *reason)
 {
 	const uint64_t joined =
-		REQUEST_MOST | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH | REQUEST_LOAD;
+		REQUEST_COUNT_MAX | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH | REQUEST_LOAD;
 
 	/* Joining would leave the word as it is, so a load is all it takes, and many threads don't
 	 * take it from each other. What was written before may still be on its way when the batch

@@ -25,7 +25,7 @@ struct state {
 	uint8_t failures;
 	bool running, pending, urgent;
 	/* The loop. */
-	bool deaf;
+	bool wakeups_off; /* as the last verdict said */
 	/* Overdue: steps since it ought to have looked; -1: it may sleep. */
 	int8_t wake_at, overdue;
 	/* The door: did somebody ask since the last look; is somebody in the batch in a hurry? */
@@ -168,8 +168,10 @@ static void wake_gate(struct step *step, bool rubbish)
 		gate->failures = UINT32_MAX;
 	gate->first =
 		time_at(step, state->first) - (state->first <= -grid->max_delay ? long_ago : 0);
-	gate->newest =
-		time_at(step, state->newest) - (state->newest <= -grid->debounce ? long_ago : 0);
+	gate->newest = /* never before the first */
+		time_at(step, state->newest) -
+		(state->newest <= -grid->debounce && state->first <= -grid->max_delay ? long_ago
+										      : 0);
 	gate->earliest =
 		rubbish && state->earliest == 0 ? INT64_MIN : time_at(step, state->earliest);
 	gate->due = time_at(step, state->due) - (state->due == 0 ? long_ago : 0);
@@ -302,7 +304,8 @@ static void wake_loop(struct state *state)
 	state->wake_at = NEVER;
 }
 
-/* As in request.c: a loop that is deaf finds it when it looks by itself, unless it is urgent. */
+/* As in request.c: a loop with its wake-ups off finds it when it looks by itself, unless it is
+ * urgent. */
 static void ask(struct step *step, bool urgently)
 {
 	struct state *state = &step->state;
@@ -314,7 +317,7 @@ static void ask(struct step *step, bool urgently)
 	if (urgently)
 		state->asked_urgently = (int8_t)least(state->asked_urgently, 0);
 	state->hurry = state->hurry || urgently;
-	if (!state->deaf || urgently)
+	if (!state->wakeups_off || urgently)
 		wake_loop(state);
 }
 
@@ -372,12 +375,13 @@ static bool look(struct step *step, bool in_vain)
 	}
 	HOLDS(step, !verdict.start, "P1, two at once");
 	HOLDS(step, verdict.wake_at > step->now, "the loop would spin");
-	HOLDS(step, verdict.deaf || !heard || !state->asked,
+	HOLDS(step, verdict.wakeups_off || !heard || !state->asked,
 	      "P3, each request of a storm wakes the loop");
-	HOLDS(step, !verdict.deaf || state->asked, "deaf with nobody waiting: nobody would look");
+	HOLDS(step, !verdict.wakeups_off || state->asked,
+	      "wake-ups are off although no request waits: nothing would look");
 	HOLDS(step, verdict.wake_at == GATE_NEVER || state->asked || state->owed != NEVER,
 	      "wakes for nothing");
-	state->deaf = verdict.deaf;
+	state->wakeups_off = verdict.wakeups_off;
 	state->wake_at = steps_until(step, verdict.wake_at, 0);
 	state->overdue = -1;
 	check_next_start(step);
@@ -419,7 +423,7 @@ static bool end(struct step *step, bool again, uint32_t random)
 
 static void come_back(struct step *step)
 {
-	gate_returned(&step->gate, step->now);
+	gate_callback_returned(&step->gate, step->now);
 	step->state.floor = (int8_t)step->grid->min_interval;
 	wake_loop(&step->state);
 }

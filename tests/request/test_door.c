@@ -124,7 +124,7 @@ END_TEST
 static void crowd(void)
 {
 	atomic_fetch_or_explicit(&door.word,
-				 REQUEST_MOST | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH,
+				 REQUEST_COUNT_MAX | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH,
 				 memory_order_relaxed);
 }
 
