@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One atomic word holds the open batch: its sequence, which is the ticket, how many asked, and its
- * flags.
+ * request: the door behind request.h. Requesters run on any thread and in any signal handler, the
+ * rest on the dispatching thread. No lock, no allocation, no system call but the wake-up and the
+ * barrier. [P5]
+ *
+ * One atomic word holds the open batch: its sequence, which is the ticket, how many requests it
+ * has, and its flags.
  *
  *   63            24 23        8 7      0
  *   [ sequence     ] [ requests ] [ flags ]
  *
- * Every change of it is a read-modify-write, so all of them have one order. A request is release,
- * closing is acquire: either a request is in the batch that is closed, and all its maker wrote
- * before is visible to the run, or it finds the next batch open. There is nothing in between. [P2]
+ * Every change of the word is a read-modify-write, so all changes have one order. A request is a
+ * release, closing is an acquire: either a request is in the batch that is closed, and all that its
+ * thread wrote before is visible to the run, or it finds the next batch open. There is nothing in
+ * between. [P2]
  *
- * A request that would change nothing, for the loop has seen the batch and 65535 were counted, is a
- * load (request_enter()). It releases nothing. Instead, whoever closes such a batch then makes
- * every thread pass a full barrier, each at some point between two of its instructions, and only
- * then looks at anything. A thread that loaded the closed batch's word
- *   - before its barrier: so was all written that it wrote before the load, and the run sees it;
- *   - after its barrier: cannot be, for by then the word was the next batch's.
+ * A request that would change nothing, because the loop has seen the batch and 65535 requests were
+ * counted, is only a load (request_enter()). It releases nothing. Instead, the thread that closes
+ * such a batch makes every thread pass a full barrier (membarrier()), and reads nothing before
+ * that. A thread that loaded the closed batch's word
+ *   - before its barrier: had also written what it wrote before the load, and the run sees it;
+ *   - after its barrier: cannot have, because by then the word was the next batch's.
  */
 #include "request/request.h"
 
@@ -25,6 +30,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/invariant.h"
 #include "base/loop.h"
 #include "base/message.h"
 #include "base/thread.h"
@@ -44,12 +50,24 @@ static uint64_t requests_of(uint64_t word)
 	return (word & REQUESTS) / ONE_REQUEST;
 }
 
-/* Every thread of the process passes a full barrier. False: it can't be had here. liburcu has
- * usually registered already, and a forked child inherits that. */
-static bool drain(void)
+/* What holds of every value the word ever has. Takes a value that was loaded once: the word itself
+ * may change at any moment. A batch without a request has nothing a request would leave behind. */
+static inline __attribute__((unused)) bool word_holds(uint64_t word)
+{
+	const uint64_t asked = REQUEST_PENDING | REQUEST_FRESH | REQUEST_FORCE | REQUEST_URGENT;
+
+	return ticket_of(word) > 0 && (word & 0x80) == 0 &&
+	       (word & REQUEST_PENDING ? requests_of(word) > 0
+				       : requests_of(word) == 0 && (word & asked) == 0);
+}
+
+/* Make every thread of the process pass a full barrier. False: the kernel does not offer it.
+ * liburcu has usually registered the process already, and a forked child inherits that. */
+static bool barrier_on_all_threads(void)
 {
 #ifdef HAVE_TSAN
-	/* It does not see this, and would call what was written before a load a race. */
+	/* The sanitizer does not see this barrier, and would report a race on what was written
+	 * before a load. */
 	return false;
 #endif
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 ||
@@ -61,20 +79,22 @@ void request_init(struct request_door *door, int wake_fd)
 {
 	memset(door, 0, sizeof(*door));
 	door->wake_fd = wake_fd;
-	atomic_init(&door->word, ONE_TICKET | (drain() ? REQUEST_LOAD : 0));
+	atomic_init(&door->word, ONE_TICKET | (barrier_on_all_threads() ? REQUEST_LOAD : 0));
+	invariant(word_holds(atomic_load_explicit(&door->word, memory_order_relaxed)));
 }
 
 /*
- * The reason is written before the batch is joined: once the word says that somebody is in, the
- * loop may close it and look. A slot is claimed by compare-and-swap; who finds it taken leaves it,
- * whether it is another requester or the thread this signal handler interrupted. Partner:
- * take_reason().
+ * The reason is written before the batch is joined: once the word has REQUEST_PENDING, the loop may
+ * close the batch and read it. A slot is claimed by compare-and-swap. A requester that finds it
+ * claimed leaves it alone: another requester is inside, or the thread that this signal handler
+ * interrupted. Partner: take_reason().
  */
-static bool leave_reason(struct request_door *door, uint64_t ticket, const char *text)
+static bool write_reason(struct request_door *door, uint64_t ticket, const char *text)
 {
 	struct request_reason *reason = &door->reasons[ticket & 1];
 	uint64_t free = 0;
 
+	invariant(ticket > 0); /* else the claim would read as free */
 	if (!atomic_compare_exchange_strong_explicit(&reason->owner, &free, ticket * 2,
 						     memory_order_acquire, memory_order_relaxed))
 		return false;
@@ -83,7 +103,7 @@ static bool leave_reason(struct request_door *door, uint64_t ticket, const char 
 	return true;
 }
 
-/* The batch was closed meanwhile: the reason belongs to the next one. */
+/* The batch was closed in the meantime: the reason belongs to the next one. */
 static void withdraw_reason(struct request_door *door, uint64_t ticket)
 {
 	uint64_t ready = ticket * 2 + 1;
@@ -96,25 +116,29 @@ uint64_t request_join(struct request_door *door, uint32_t flags, const char *rea
 {
 	uint64_t old = atomic_load_explicit(&door->word, memory_order_relaxed), new, wrote_for = 0;
 
+	invariant((flags & ~(uint32_t)(REQUEST_FORCE | REQUEST_URGENT)) == 0);
 	do {
+		invariant(word_holds(old));
 		if (old & REQUEST_SHUT)
 			return 0;
 		if (reason != NULL && wrote_for != ticket_of(old)) {
 			if (wrote_for != 0)
 				withdraw_reason(door, wrote_for);
-			wrote_for = leave_reason(door, ticket_of(old), reason) ? ticket_of(old) : 0;
+			wrote_for = write_reason(door, ticket_of(old), reason) ? ticket_of(old) : 0;
 			if (wrote_for == 0)
 				reason = NULL;
 		}
 		new = old | flags | REQUEST_PENDING | REQUEST_FRESH;
 		if ((old & REQUESTS) != REQUESTS)
 			new += ONE_REQUEST;
+		/* The count never runs over into the ticket. */
+		invariant(word_holds(new) && ticket_of(new) == ticket_of(old));
 	} while (!atomic_compare_exchange_weak_explicit(&door->word, &old, new,
 							memory_order_acq_rel,
 							memory_order_relaxed));
-	/* Whoever sets the flags may be preempted before this line; as long as the loop has not
-	 * seen them, everybody else wakes it as well. Urgent is not waited for, so it always wakes.
-	 */
+	/* The thread that set the flags may be preempted before this line, so every requester wakes
+	 * the loop until the loop has seen them. The loop does not look by itself soon enough for
+	 * an urgent request, so that one always wakes it. */
 	if (!(old & REQUEST_SEEN) || (flags & REQUEST_URGENT))
 		loop_wake(door->wake_fd);
 	return ticket_of(old);
@@ -129,6 +153,7 @@ bool request_look(struct request_door *door, uint32_t *flags)
 	} while (!atomic_compare_exchange_weak_explicit(&door->word, &old, new,
 							memory_order_acq_rel,
 							memory_order_relaxed));
+	invariant(word_holds(old) && word_holds(new));
 	*flags = (uint32_t)(old & FLAGS);
 	return (old & REQUEST_FRESH) != 0;
 }
@@ -138,7 +163,15 @@ bool request_listen(struct request_door *door)
 	uint64_t old = atomic_fetch_and_explicit(&door->word, ~(uint64_t)REQUEST_SEEN,
 						 memory_order_acq_rel);
 
+	invariant(word_holds(old));
 	return (old & REQUEST_FRESH) != 0;
+}
+
+/* A slot is used by every second batch, so what is in it is of this batch or of an earlier one:
+ * later ones open only after this thread has closed the batch in between. */
+static inline __attribute__((unused)) bool owner_holds(uint64_t owner, uint64_t ticket)
+{
+	return owner == 0 || ((owner / 2) % 2 == ticket % 2 && owner / 2 <= ticket);
 }
 
 static void take_reason(struct request_door *door, uint64_t ticket, char *text)
@@ -146,11 +179,12 @@ static void take_reason(struct request_door *door, uint64_t ticket, char *text)
 	struct request_reason *reason = &door->reasons[ticket & 1];
 	uint64_t owner = atomic_load_explicit(&reason->owner, memory_order_relaxed);
 
+	invariant(owner_holds(owner, ticket));
 	text[0] = '\0';
 	if (!(owner & 1))
-		return; /* nobody gave one, or is still writing: not worth waiting for */
-	/* Claimed like a writer's, for its maker may withdraw it this very moment and a writer come
-	 * after him. What an earlier batch left behind goes as well. */
+		return; /* no request gave one, or it is still being written: not worth a wait */
+	/* Claimed as a writer claims it, because its writer may withdraw it at this moment and
+	 * another writer may follow. What an earlier batch left behind is removed as well. */
 	if (!atomic_compare_exchange_strong_explicit(&reason->owner, &owner, ticket * 2,
 						     memory_order_acquire, memory_order_relaxed))
 		return;
@@ -165,29 +199,34 @@ bool request_close(struct request_door *door, struct request_batch *batch)
 	uint64_t old = atomic_load_explicit(&door->word, memory_order_relaxed), new;
 
 	do {
+		invariant(word_holds(old));
 		if (!(old & REQUEST_PENDING)) {
 			batch->ticket = ticket_of(old) - 1;
 			return false;
 		}
 		new = (ticket_of(old) + 1) * ONE_TICKET | (old & (REQUEST_SHUT | REQUEST_LOAD));
+		invariant(word_holds(new) && ticket_of(new) == ticket_of(old) + 1);
 	} while (!atomic_compare_exchange_weak_explicit(&door->word, &old, new,
 							memory_order_acq_rel,
 							memory_order_relaxed));
-	/* Some may have joined by a load. It only fails where a filter has forbidden it since;
-	 * liburcu aborts there as soon as a generation is replaced. This batch can't be helped, and
-	 * the next will do without. */
-	if ((old & REQUEST_LOAD) && (old & REQUESTS) == REQUESTS && !drain())
+	/* Requests may have joined by a load: the barrier is the partner of that load. It fails
+	 * only when a seccomp filter has forbidden membarrier() since request_init(); liburcu
+	 * aborts then as soon as a generation is replaced. It is too late for this batch; the next
+	 * ones do without loads. */
+	if ((old & REQUEST_LOAD) && (old & REQUESTS) == REQUESTS && !barrier_on_all_threads())
 		atomic_fetch_and_explicit(&door->word, ~(uint64_t)REQUEST_LOAD,
 					  memory_order_relaxed);
 	batch->ticket = ticket_of(old);
 	batch->requests = requests_of(old);
 	batch->flags = (uint32_t)(old & FLAGS);
 	take_reason(door, batch->ticket, batch->reason);
+	invariant(batch->ticket > 0 && batch->requests > 0);
 	return true;
 }
 
 static uint64_t last_issued(uint64_t word)
 {
+	invariant(word_holds(word));
 	return word & REQUEST_PENDING ? ticket_of(word) : ticket_of(word) - 1;
 }
 
@@ -214,7 +253,7 @@ uint64_t request_issued(const struct request_door *door, uint64_t *open_requests
 void request_after_fork(struct request_door *door)
 {
 	atomic_fetch_and_explicit(&door->word, ~(uint64_t)REQUEST_SEEN, memory_order_relaxed);
-	for (int i = 0; i < 2; i++) { /* whoever was writing does not exist here */
+	for (int i = 0; i < 2; i++) { /* a thread that was writing does not exist here */
 		if (!(atomic_load_explicit(&door->reasons[i].owner, memory_order_relaxed) & 1))
 			atomic_store_explicit(&door->reasons[i].owner, 0, memory_order_relaxed);
 	}

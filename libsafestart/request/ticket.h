@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ticket: which tickets are answered, and how. All of it is guarded by the handle's lock. */
+/* ticket: which tickets are answered, and with which outcome. Any thread; the handle's lock guards
+ * all of it. It must not know the door or the run. */
 #ifndef SAFESTART_TICKET_H
 #define SAFESTART_TICKET_H
 
@@ -8,24 +9,26 @@
 
 #define TICKETS_KEPT 1024
 
+/* Guarded by the handle's lock. */
 struct ticket_book {
-	uint64_t answered;                  /* every ticket up to this one */
+	uint64_t answered;                  /* the newest ticket that has its outcome [P6] */
 	struct safestart_outcome *outcomes; /* by ticket, the newest TICKETS_KEPT */
 	struct safestart_outcome last;      /* of the newest run, asked for or not */
-	bool any;
+	bool any;                           /* there was a run: `last` is valid */
 };
 
 int ticket_init(struct ticket_book *book); /* 0 or -ENOMEM */
 void ticket_clear(struct ticket_book *book);
 
-/* Answer every open ticket up to outcome->ticket. */
+/* Give this outcome to every open ticket up to outcome->ticket. Those that have one keep it. [P6]
+ */
 void ticket_answer(struct ticket_book *book, const struct safestart_outcome *outcome);
 
-/* 0; -EAGAIN not answered yet; -ENODATA no longer kept. */
+/* Returns: 0; -EAGAIN not answered yet; -ENODATA no longer kept. */
 int ticket_find(const struct ticket_book *book, uint64_t ticket, struct safestart_outcome *outcome);
 
-/* Into the caller's struct, as much of it as its size says; NULL is fine. 0; -EINVAL smaller
- * than 1.0's. */
+/* Copy into the caller's struct, whose size stays as it was; NULL is fine. Returns: 0; -EINVAL when
+ * it is smaller than that of version 1.0. */
 int ticket_copy(struct safestart_outcome *to, const struct safestart_outcome *from);
 int ticket_check_size(const struct safestart_outcome *outcome);
 

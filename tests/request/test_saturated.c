@@ -36,7 +36,8 @@ static bool woken(void)
 /* As if 65535 requests were made and the loop had seen it. */
 static void crowd(struct request_door *it)
 {
-	atomic_fetch_or(&it->word, REQUEST_COUNT_MAX | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH);
+	atomic_fetch_or(&it->word,
+			REQUEST_COUNT_MAX | REQUEST_PENDING | REQUEST_SEEN | REQUEST_FRESH);
 }
 
 static bool loads_do(const struct request_door *it)
