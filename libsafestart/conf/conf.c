@@ -352,7 +352,7 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 	if (error == 0)
 		error = nodeset_usable(set, why, why_size);
 	if (error == 0)
-		error = nodeset_judge(&settings->rails, 0, set->count, false, why, why_size);
+		error = nodeset_check_rails(&settings->rails, 0, set->count, false, why, why_size);
 	if (error == 0 && set->fault_count > 0) {
 		error = set->fault_count > INT32_MAX ? INT32_MAX : (int)set->fault_count;
 		message_set(why, why_size, 0, "%zu of %zu entries would be left out: %s",

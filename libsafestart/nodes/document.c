@@ -1,56 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* nodeset, continued: sets to and from file_sd documents. The only place that knows JSON as input;
- * as pure as the rest of nodeset. A document is refused whole when its structure is wrong, an entry
- * alone when only the entry is. */
+/* document: a set from the text of a file_sd document, and back. The document as a whole is here,
+ * its groups are in entries.c. Any thread; no I/O, no clock, no lock. A document whose structure is
+ * wrong is refused whole, and nothing comes of it. [P9] */
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/json.h"
 #include "base/message.h"
-#include "nodes/nodeset.h"
-
-/* A node or a fault, in the order of the document, until both are sorted by id. */
-struct entry {
-	struct safestart_node *node; /* NULL: a fault */
-	char *id;                    /* of a fault */
-	char *reason;
-	bool unnamed; /* its id is a name we gave it; somebody else's may read the same */
-	size_t position;
-};
-
-struct reading {
-	struct entry *entries;
-	size_t text_size; /* of all nodes */
-	size_t count;
-	size_t capacity;
-	const struct nodeset_limits *limits;
-	char *why;
-	size_t why_size;
-};
-
-static int no_memory(const struct reading *reading)
-{
-	return message_set(reading->why, reading->why_size, -ENOMEM,
-			   "out of memory while reading the nodes");
-}
-
-static const char *entry_id(const struct entry *entry)
-{
-	return entry->node != NULL ? safestart_node_id(entry->node) : entry->id;
-}
-
-static int by_id_then_position(const void *a, const void *b)
-{
-	const struct entry *left = a, *right = b;
-	int order = strcmp(entry_id(left), entry_id(right));
-
-	if (order == 0)
-		order = left->unnamed - right->unnamed;
-	return order != 0 ? order : left->position < right->position ? -1 : 1;
-}
+#include "nodes/entries.h"
 
 static bool only_white_space(const char *text, size_t length)
 {
@@ -61,24 +20,9 @@ static bool only_white_space(const char *text, size_t length)
 	return true;
 }
 
-static const char *type_name(const json_t *value)
-{
-	if (value == NULL)
-		return "missing";
-	switch (json_typeof(value)) {
-	case JSON_OBJECT: return "an object";
-	case JSON_ARRAY: return "an array";
-	case JSON_STRING: return "a string";
-	case JSON_NULL: return "null";
-	case JSON_TRUE:
-	case JSON_FALSE: return "a boolean";
-	default: return "a number";
-	}
-}
-
-/* jansson 2.14 says out of memory by saying nothing, or that a string, read up to its closing
- * quote, is no token. */
-static bool wanted_memory(const json_error_t *error, const char *text, size_t length)
+/* When it runs out of memory, jansson 2.14 either gives no message, or reports a string that it has
+ * read up to its closing quote as an invalid token. */
+static bool is_out_of_memory(const json_error_t *error, const char *text, size_t length)
 {
 	if (error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory)
 		return true;
@@ -89,24 +33,23 @@ static bool wanted_memory(const json_error_t *error, const char *text, size_t le
 	       strncmp(error->text, "string or '}' expected", 22) == 0;
 }
 
-/* What needs no parser to be wrong. */
-static int look_at(const char *text, size_t length, const struct reading *reading)
+/* What can be seen to be wrong without a parser. Returns: 0; -E2BIG or -EINVAL and the reason. */
+static int check_text(const char *text, size_t length, const struct entries *entries)
 {
-	char *why = reading->why;
-	size_t size = reading->why_size;
+	char *why = entries->why;
+	size_t size = entries->why_size;
 
-	if (length > reading->limits->max_bytes)
+	if (length > entries->limits->max_bytes)
 		return message_set(why, size, -E2BIG,
-				   "the document has more than max_bytes (%zu); raise the setting "
-				   "if that is meant",
-				   reading->limits->max_bytes);
+				   "the document has more than max_bytes (%zu); to allow that, "
+				   "raise the setting",
+				   entries->limits->max_bytes);
 	if (length == 0)
 		return message_set(why, size, -EINVAL,
 				   "the document is empty; a set without nodes is []");
 	if (only_white_space(text, length))
 		return message_set(why, size, -EINVAL,
-				   "the document is nothing but white space; a set without nodes "
-				   "is []");
+				   "the document is only white space; a set without nodes is []");
 	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
 		return message_set(why, size, -EINVAL,
 				   "the document begins with a byte order mark; write UTF-8 "
@@ -118,24 +61,25 @@ static int look_at(const char *text, size_t length, const struct reading *readin
 	return 0;
 }
 
-/* The text as JSON, or what is wrong with it in words. */
-static int load(json_t **out, const char *text, size_t length, const struct reading *reading)
+/* Parse the whole text as JSON. Returns: 0; -EINVAL or -ENOMEM and the reason. */
+static int load(json_t **out, const char *text, size_t length, const struct entries *entries)
 {
 	json_error_t error;
-	char *why = reading->why;
-	size_t size = reading->why_size;
+	char *why = entries->why;
+	size_t size = entries->why_size;
 
-	/* jansson 2.14 leaves out the byte of a string for which its buffer could not grow, and
-	 * goes on: malloc() alone knows. */
+	/* When the buffer of a string cannot grow, jansson 2.14 drops a byte and carries on. Only
+	 * errno, set by malloc(), shows it. */
 	errno = 0;
 	*out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-	if (errno == ENOMEM || (*out == NULL && wanted_memory(&error, text, length))) {
+	if (errno == ENOMEM || (*out == NULL && is_out_of_memory(&error, text, length))) {
 		json_decref(*out);
 		*out = NULL;
-		return no_memory(reading);
+		return entries_no_memory(entries);
 	}
 	if (*out != NULL)
 		return 0;
+	invariant(error.text[0] != '\0'); /* else it was taken for a lack of memory */
 	switch (json_error_code(&error)) {
 	case json_error_premature_end_of_input:
 		return message_set(why, size, -EINVAL,
@@ -157,158 +101,28 @@ static int load(json_t **out, const char *text, size_t length, const struct read
 	}
 }
 
-static struct entry *next_entry(struct reading *reading)
-{
-	if (reading->count == reading->capacity) {
-		size_t capacity = reading->capacity * 2 + 16;
-		struct entry *grown = realloc(reading->entries, capacity * sizeof(*grown));
-		if (grown == NULL)
-			return NULL;
-		reading->entries = grown;
-		reading->capacity = capacity;
-	}
-	struct entry *entry = &reading->entries[reading->count];
-	*entry = (struct entry){.position = reading->count};
-	reading->count++;
-	return entry;
-}
-
-static bool describe_fault(struct entry *entry, const char *id, const char *reason)
-{
-	entry->id = strdup(id);
-	entry->reason = strdup(reason);
-	return entry->id != NULL && entry->reason != NULL;
-}
-
-/* A fault is named by its id where it has a usable one, so that the live node with this id is known
- * to stay. */
-static bool make_fault(struct entry *entry, const char *id, const char *address, const char *reason)
-{
-	char name[64];
-
-	snprintf(name, sizeof(name), "entry %zu", entry->position + 1);
-	entry->unnamed = node_check_id(id != NULL ? id : address, NULL, 0) < 0;
-	return describe_fault(entry, entry->unnamed ? name : id != NULL ? id : address, reason);
-}
-
-static int read_target(struct reading *reading, const char *address, const char *id,
-		       const struct node_label *labels, size_t label_count)
-{
-	char reason[256];
-	struct entry *entry = next_entry(reading);
-
-	if (entry == NULL)
-		return no_memory(reading);
-	int error =
-		node_new(&entry->node, id, address, labels, label_count, reason, sizeof(reason));
-	if (error == -ENOMEM || (error < 0 && !make_fault(entry, id, address, reason))) {
-		free(entry->id);
-		free(entry->reason);
-		reading->count--;
-		return no_memory(reading);
-	}
-	/* A group's labels are repeated for each of its targets: a small document can mean a huge
-	 * set. */
-	reading->text_size += error == 0 ? entry->node->text_size : 0;
-	if (reading->text_size > reading->limits->max_bytes)
-		return message_set(reading->why, reading->why_size, -E2BIG,
-				   "the nodes with their labels have more than max_bytes (%zu); "
-				   "raise the setting if that is meant",
-				   reading->limits->max_bytes);
-	return 0;
-}
-
-static int read_labels(struct reading *reading, const json_t *object, size_t group,
-		       struct node_label **out, size_t *count)
-{
-	const char *name;
-	json_t *value;
-
-	*out = NULL;
-	*count = 0;
-	if (object == NULL)
-		return 0;
-	if (!json_is_object(object))
-		return message_set(reading->why, reading->why_size, -EINVAL,
-				   "group %zu: labels is %s, not an object", group,
-				   type_name(object));
-	*out = calloc(json_object_size(object) + 1, sizeof(**out));
-	if (*out == NULL)
-		return no_memory(reading);
-	json_object_foreach((json_t *)(uintptr_t)object, name, value) {
-		if (!json_is_string(value))
-			return message_set(reading->why, reading->why_size, -EINVAL,
-					   "group %zu: the label \"%.40s\" is %s, not a string",
-					   group, name, type_name(value));
-		(*out)[(*count)++] =
-			(struct node_label){.name = name, .value = json_string_value(value)};
-	}
-	return 0;
-}
-
-static int read_group(struct reading *reading, const json_t *object, size_t group)
-{
-	struct node_label *labels = NULL;
-	size_t label_count, target_count;
-
-	if (!json_is_object(object))
-		return message_set(reading->why, reading->why_size, -EINVAL,
-				   "group %zu is %s, not an object with targets and labels", group,
-				   type_name(object));
-	const json_t *targets = json_object_get(object, "targets");
-	if (!json_is_array(targets))
-		return message_set(reading->why, reading->why_size, -EINVAL,
-				   "group %zu: targets is %s, not an array of strings", group,
-				   type_name(targets));
-	target_count = json_array_size(targets);
-	if (target_count > reading->limits->max_nodes - reading->count)
-		return message_set(reading->why, reading->why_size, -E2BIG,
-				   "the set has more than max_nodes (%zu) entries; raise the "
-				   "setting if that is meant",
-				   reading->limits->max_nodes);
-	int error = read_labels(reading, json_object_get(object, "labels"), group, &labels,
-				&label_count);
-	/* With several targets an id label can't mean one of them. */
-	const char *id = target_count == 1
-				 ? json_string_value(
-					   json_object_get(json_object_get(object, "labels"), "id"))
-				 : NULL;
-	for (size_t i = 0; error == 0 && i < target_count; i++) {
-		const json_t *target = json_array_get(targets, i);
-		if (!json_is_string(target))
-			error = message_set(reading->why, reading->why_size, -EINVAL,
-					    "group %zu: target %zu is %s, not a string", group,
-					    i + 1, type_name(target));
-		else
-			error = read_target(reading, json_string_value(target), id, labels,
-					    label_count);
-	}
-	free(labels);
-	return error;
-}
-
-static int read_document(struct reading *reading, const json_t *root)
+static int read_document(struct entries *entries, const json_t *root)
 {
 	if (!json_is_array(root))
-		return message_set(reading->why, reading->why_size, -EINVAL,
+		return message_set(entries->why, entries->why_size, -EINVAL,
 				   "the document is %s, not an array of groups; a set without "
 				   "nodes is []",
-				   type_name(root));
+				   entries_type_name(root));
 	for (size_t i = 0; i < json_array_size(root); i++) {
-		int error = read_group(reading, json_array_get(root, i), i + 1);
+		int error = entries_read_group(entries, json_array_get(root, i), i + 1);
 		if (error < 0)
 			return error;
 	}
 	return 0;
 }
 
-static int read_as_a_whole(struct reading *reading, const char *text, size_t length)
+static int read_whole(struct entries *entries, const char *text, size_t length)
 {
 	json_t *root = NULL;
-	int error = load(&root, text, length, reading);
+	int error = load(&root, text, length, entries);
 
 	if (error == 0)
-		error = read_document(reading, root);
+		error = read_document(entries, root);
 	json_decref(root);
 	return error;
 }
@@ -321,10 +135,10 @@ static size_t skip_space(const char *text, size_t at, size_t length)
 	return at;
 }
 
-#define AS_A_WHOLE 1 /* find out in one piece what is wrong with it */
+#define READ_WHOLE 1 /* parse the document in one piece, to find out what is wrong with it */
 
-/* One group, from its brace on. Where it ends; AS_A_WHOLE, -ENOMEM. */
-static int read_next_group(struct reading *reading, const char *text, size_t length, size_t group,
+/* One group, from its brace on. Returns: 0, and in *end where it ends; READ_WHOLE; -ENOMEM. */
+static int read_next_group(struct entries *entries, const char *text, size_t length, size_t group,
 			   size_t *end)
 {
 	json_error_t error;
@@ -332,25 +146,26 @@ static int read_next_group(struct reading *reading, const char *text, size_t len
 	errno = 0;
 	json_t *object =
 		json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
-	/* As in load(). */
-	if (errno == ENOMEM || (object == NULL && wanted_memory(&error, text, length))) {
+	/* As in load(): errno shows what jansson does not. */
+	if (errno == ENOMEM || (object == NULL && is_out_of_memory(&error, text, length))) {
 		json_decref(object);
-		return no_memory(reading);
+		return entries_no_memory(entries);
 	}
-	if (object == NULL || error.position < 0) { /* what is beyond an int is negative */
+	if (object == NULL || error.position < 0) { /* a position beyond an int turns negative */
 		json_decref(object);
-		return AS_A_WHOLE;
+		return READ_WHOLE;
 	}
 	*end = (size_t)error.position;
-	int result = read_group(reading, object, group);
+	invariant(*end > 0 && *end <= length);
+	int result = entries_read_group(entries, object, group);
 	json_decref(object);
-	return result < 0 && result != -ENOMEM ? AS_A_WHOLE : result;
+	return result < 0 && result != -ENOMEM ? READ_WHOLE : result;
 }
 
-/* Group by group: the tree of a whole document takes many times the memory of its nodes, and most
- * of the time goes into making it and taking it down. Only what is right gets through here, so that
- * all words about what is wrong come from one place. */
-static int read_by_group(struct reading *reading, const char *text, size_t length)
+/* Group by group: the JSON tree of a whole document takes many times the memory of its nodes, and
+ * most of the time is spent on building and freeing it. Only valid documents get through here; for
+ * any other one read_whole() gives the reason, so that all reasons come from one place. */
+static int read_by_group(struct entries *entries, const char *text, size_t length)
 {
 	size_t at = skip_space(text, 0, length), end = 0;
 	char before = '[';
@@ -358,8 +173,8 @@ static int read_by_group(struct reading *reading, const char *text, size_t lengt
 	for (size_t group = 1; at < length && text[at] == before; group++) {
 		at = skip_space(text, at + 1, length);
 		if (at == length || text[at] != '{')
-			return AS_A_WHOLE;
-		int result = read_next_group(reading, text + at, length - at, group, &end);
+			return READ_WHOLE;
+		int result = read_next_group(entries, text + at, length - at, group, &end);
 		if (result != 0)
 			return result;
 		at = skip_space(text, at + end, length);
@@ -367,136 +182,32 @@ static int read_by_group(struct reading *reading, const char *text, size_t lengt
 	}
 	bool complete = before == ',' && at < length && text[at] == ']' &&
 			skip_space(text, at + 1, length) == length;
-	return complete ? 0 : AS_A_WHOLE;
-}
-
-/* Two entries with one id, and they differ: the second is the fault of both. */
-static bool make_contradiction(const struct entry *first, struct entry *second)
-{
-	char one[NODE_ADDRESS_SIZE], other[NODE_ADDRESS_SIZE], reason[3 * NODE_ADDRESS_SIZE];
-
-	node_address(first->node, one);
-	node_address(second->node, other);
-	snprintf(reason, sizeof(reason),
-		 "the id is given to differing entries (%s and %s); none of them is used", one,
-		 other);
-	return describe_fault(second, entry_id(second), reason);
-}
-
-/* Of entries that share an id: the one that is unusable, or that contradicts the first. NULL: they
- * are one node. */
-static struct entry *find_fault(struct entry *entries, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (entries[i].node == NULL)
-			return &entries[i];
-	}
-	for (size_t i = 1; i < count; i++) {
-		if (!node_same(entries[0].node, entries[i].node))
-			return &entries[i];
-	}
-	return NULL;
-}
-
-/* These entries share an id: one node, or one fault. */
-static bool settle(struct nodeset *set, struct entry *entries, size_t count)
-{
-	struct entry *fault = find_fault(entries, count);
-
-	if (fault == NULL) {
-		set->nodes[set->count++] = node_ref(entries[0].node);
-		return true;
-	}
-	if (fault->node != NULL && !make_contradiction(&entries[0], fault))
-		return false;
-	set->faults[set->fault_count++] = (struct nodeset_fault){.id = fault->id,
-								 .reason = fault->reason,
-								 .unnamed = fault->unnamed};
-	fault->id = fault->reason = NULL; /* the set's now */
-	return true;
-}
-
-/* Most documents are written by programs, in order. */
-static bool is_sorted(const struct reading *reading)
-{
-	for (size_t i = 1; i < reading->count; i++) {
-		if (by_id_then_position(&reading->entries[i - 1], &reading->entries[i]) > 0)
-			return false;
-	}
-	return true;
-}
-
-static struct nodeset *make_set(struct reading *reading)
-{
-	struct nodeset *set = calloc(1, sizeof(*set));
-	size_t first_position = SIZE_MAX;
-
-	if (set == NULL)
-		return NULL;
-	atomic_init(&set->refs, 1);
-	set->nodes = calloc(reading->count + 1, sizeof(*set->nodes));
-	set->faults = calloc(reading->count + 1, sizeof(*set->faults));
-	if (set->nodes == NULL || set->faults == NULL)
-		goto fail;
-	if (!is_sorted(reading))
-		qsort(reading->entries, reading->count, sizeof(*reading->entries),
-		      by_id_then_position);
-	for (size_t from = 0, to; from < reading->count; from = to) {
-		size_t faults = set->fault_count;
-		const char *id = entry_id(&reading->entries[from]);
-		for (to = from + 1; to < reading->count && !reading->entries[to].unnamed &&
-				    strcmp(id, entry_id(&reading->entries[to])) == 0;)
-			to++;
-		if (!settle(set, &reading->entries[from], to - from))
-			goto fail;
-		if (set->fault_count > faults && reading->entries[from].position < first_position) {
-			first_position = reading->entries[from].position;
-			set->first_reason = set->faults[faults].reason;
-		}
-	}
-	/* As a rule: none. */
-	struct nodeset_fault *few = realloc(set->faults, (set->fault_count + 1) * sizeof(*few));
-	if (few != NULL)
-		set->faults = few;
-	return set;
-fail:
-	nodeset_unref(set);
-	return NULL;
-}
-
-static void forget_entries(struct reading *reading)
-{
-	for (size_t i = 0; i < reading->count; i++) {
-		if (reading->entries[i].node != NULL && node_unref(reading->entries[i].node))
-			node_free(reading->entries[i].node);
-		free(reading->entries[i].id);
-		free(reading->entries[i].reason);
-	}
-	reading->count = reading->text_size = 0;
+	return complete ? 0 : READ_WHOLE;
 }
 
 int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 		  const struct nodeset_limits *limits, char *why, size_t why_size)
 {
-	struct reading reading = {.limits = limits, .why = why, .why_size = why_size};
+	struct entries entries = {.limits = limits, .why = why, .why_size = why_size};
 
 	*out = NULL;
-	int error = look_at(json, length, &reading);
+	int error = check_text(json, length, &entries);
 	if (error < 0)
 		return error;
-	error = read_by_group(&reading, json, length);
-	if (error == AS_A_WHOLE) {
-		forget_entries(&reading);
-		error = read_as_a_whole(&reading, json, length);
+	error = read_by_group(&entries, json, length);
+	if (error == READ_WHOLE) {
+		entries_clear(&entries);
+		error = read_whole(&entries, json, length);
 	}
-	if (error == 0 && (*out = make_set(&reading)) == NULL)
-		error = no_memory(&reading);
-	forget_entries(&reading);
-	free(reading.entries);
+	if (error == 0 && (*out = entries_make_set(&entries)) == NULL)
+		error = entries_no_memory(&entries);
+	entries_clear(&entries);
+	free(entries.all);
+	invariant(error <= 0 && (error == 0) == (*out != NULL)); /* a set or a reason [P9] */
 	return error;
 }
 
-/* One group: its target, its labels and, where the address does not say it, its id. */
+/* One group: its target, its labels and its id, unless that is the address. */
 static json_t *node_to_json(const struct safestart_node *node)
 {
 	char address[NODE_ADDRESS_SIZE];
@@ -521,6 +232,7 @@ char *nodeset_json(struct safestart_node *const *nodes, size_t count)
 	json_t *root = json_array();
 	bool complete = root != NULL;
 
+	invariant(nodeset_nodes_hold(nodes, count));
 	for (size_t i = 0; complete && i < count; i++)
 		complete = json_array_append_new(root, node_to_json(nodes[i])) == 0;
 	char *text = complete ? json_text(root) : NULL;

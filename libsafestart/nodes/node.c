@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* node: what an entry must look like to be a node, and the memory of one: a single block with all
+ * its text. Any thread; no I/O, no clock, no lock, no locale. */
 #include "nodes/node.h"
 
 #include <arpa/inet.h>
@@ -7,16 +9,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 
 #define HOST_MAX 255
+
+/* What is cheap to check: the three parts of the text are where the fields say, and each ends
+ * inside the block. */
+static inline __attribute__((unused)) bool node_holds(const struct safestart_node *node)
+{
+	return node->port > 0 && node->label_count <= NODE_LABELS_MAX && node->host_at > 1 &&
+	       node->host_at <= NODE_ID_MAX + 1 && node->host_at + 1 < node->labels_at &&
+	       node->labels_at + 2 * (uint32_t)node->label_count <= node->text_size &&
+	       node->text[node->host_at - 1] == '\0' && node->text[node->labels_at - 1] == '\0' &&
+	       node->text[node->text_size - 1] == '\0';
+}
+
+/* All of it: the labels fill the rest of the text, in the order of names, without one named "id".
+ */
+static inline __attribute__((unused)) bool labels_hold(const struct safestart_node *node)
+{
+	const char *at = node->text + node->labels_at, *before = NULL;
+
+	for (size_t i = 0; i < node->label_count; i++) {
+		if (strcmp(at, "id") == 0 || (before != NULL && strcmp(before, at) > 0))
+			return false;
+		before = at;
+		at += strlen(at) + 1;
+		at += strlen(at) + 1;
+	}
+	return at == node->text + node->text_size;
+}
 
 struct address {
 	char host[HOST_MAX + 1];
 	uint16_t port;
 };
 
-/* ctype.h asks the locale, and the locale is the host's. */
+/* Not ctype.h: it depends on the locale, which belongs to the application. */
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
@@ -43,17 +73,18 @@ static int parse_port(const char *text, uint16_t *port, char *why, size_t why_si
 		return message_set(why, why_size, -EINVAL,
 				   "the port \"%.20s\" is not a number from 1 to 65535", text);
 	*port = (uint16_t)value;
+	invariant(*port > 0);
 	return 0;
 }
 
-/* "[::1]:8087" → the part between the brackets; a zone ("%eth0") is kept. */
+/* "[::1]:8087": takes the part between the brackets. A zone ("%eth0") is kept. */
 static int parse_bracketed(const char *text, struct address *to, const char **rest, char *why,
 			   size_t why_size)
 {
 	const char *end = strchr(text, ']');
 	struct in6_addr ignored;
 	char bare[INET6_ADDRSTRLEN];
-	bool zone_is_fine = true;
+	bool zone_valid = true;
 
 	if (end == NULL || (size_t)(end - text - 1) > HOST_MAX)
 		return message_set(why, why_size, -EINVAL,
@@ -65,11 +96,11 @@ static int parse_bracketed(const char *text, struct address *to, const char **re
 	if (length < sizeof(bare))
 		bare[length] = '\0';
 	if (to->host[length] == '%') {
-		zone_is_fine = to->host[length + 1] != '\0';
+		zone_valid = to->host[length + 1] != '\0';
 		for (const char *c = to->host + length + 1; *c != '\0'; c++)
-			zone_is_fine = zone_is_fine && is_host_character(*c);
+			zone_valid = zone_valid && is_host_character(*c);
 	}
-	if (length >= sizeof(bare) || !zone_is_fine || inet_pton(AF_INET6, bare, &ignored) != 1)
+	if (length >= sizeof(bare) || !zone_valid || inet_pton(AF_INET6, bare, &ignored) != 1)
 		return message_set(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address",
 				   to->host);
 	*rest = end + 1;
@@ -125,14 +156,14 @@ int node_check_id(const char *id, char *why, size_t why_size)
 		return message_set(why, why_size, -EINVAL, "the id is empty");
 	if (length > NODE_ID_MAX)
 		return message_set(why, why_size, -EINVAL,
-				   "the id \"%.40s...\" is %zu bytes long; at most %d are taken",
+				   "the id \"%.40s...\" is %zu bytes long; at most %d are allowed",
 				   id, length, NODE_ID_MAX);
 	if (!message_is_utf8(id))
 		return message_set(why, why_size, -EINVAL, "the id \"%.40s\" is not UTF-8", id);
 	for (const char *c = id; *c != '\0'; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			return message_set(why, why_size, -EINVAL,
-					   "the id has a control character in it (byte %zu)",
+					   "the id contains a control character (byte %zu)",
 					   (size_t)(c - id));
 	}
 	return 0;
@@ -143,7 +174,7 @@ static int compare_labels(const void *a, const void *b)
 	return strcmp(((const struct node_label *)a)->name, ((const struct node_label *)b)->name);
 }
 
-static char *put(char *at, const char *text)
+static char *append(char *at, const char *text)
 {
 	size_t size = strlen(text) + 1;
 
@@ -163,16 +194,18 @@ static struct safestart_node *allocate(const char *id, const struct address *add
 		return NULL;
 	atomic_init(&node->refs, 1);
 	atomic_init(&node->report, NODE_REPORT_NONE);
-	node->held = NULL;
+	node->payload = NULL;
 	node->text_size = (uint32_t)size;
 	node->label_count = (uint16_t)label_count;
 	node->port = address->port;
-	char *at = put(node->text, id);
+	char *at = append(node->text, id);
 	node->host_at = (uint32_t)(at - node->text);
-	at = put(at, address->host);
+	at = append(at, address->host);
 	node->labels_at = (uint32_t)(at - node->text);
 	for (size_t i = 0; i < label_count; i++)
-		at = put(put(at, labels[i].name), labels[i].value);
+		at = append(append(at, labels[i].name), labels[i].value);
+	invariant(at == node->text + size);
+	invariant(node_holds(node) && labels_hold(node));
 	return node;
 }
 
@@ -190,7 +223,7 @@ int node_new(struct safestart_node **out, const char *id, const char *address,
 		return error;
 	if (label_count > NODE_LABELS_MAX)
 		return message_set(why, why_size, -EINVAL,
-				   "it has %zu labels; at most %d are taken", label_count,
+				   "it has %zu labels; at most %d are allowed", label_count,
 				   NODE_LABELS_MAX);
 	if (label_count > 0 && (sorted = malloc(label_count * sizeof(*sorted))) == NULL)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
@@ -214,33 +247,44 @@ struct safestart_node *node_copy(const struct safestart_node *node)
 {
 	struct safestart_node *copy = malloc(sizeof(*copy) + node->text_size);
 
+	invariant(node_holds(node));
 	if (copy == NULL)
 		return NULL;
 	atomic_init(&copy->refs, 1);
 	atomic_init(&copy->report, NODE_REPORT_NONE);
-	copy->held = NULL;
+	copy->payload = NULL;
 	copy->text_size = node->text_size;
 	copy->host_at = node->host_at;
 	copy->labels_at = node->labels_at;
 	copy->label_count = node->label_count;
 	copy->port = node->port;
 	memcpy(copy->text, node->text, node->text_size);
+	invariant(node_same(copy, node) && labels_hold(copy));
 	return copy;
 }
 
 struct safestart_node *node_ref(struct safestart_node *node)
 {
-	atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
+	uint32_t before = atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
+
+	invariant(before > 0 && before < UINT32_MAX); /* only an owner adds one */
 	return node;
 }
 
 bool node_unref(struct safestart_node *node)
 {
-	return atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) == 1;
+	/* acq_rel: all that others did with the node comes before the last one frees it. */
+	uint32_t before = atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel);
+
+	invariant(before > 0);
+	return before == 1;
 }
 
 void node_free(struct safestart_node *node)
 {
+	/* 1: its maker never shared it. */
+	invariant(atomic_load_explicit(&node->refs, memory_order_relaxed) <= 1);
+	invariant(node_holds(node));
 	free(node);
 }
 
@@ -283,6 +327,7 @@ const char *safestart_node_label_at(const struct safestart_node *node, size_t in
 		return NULL;
 	for (size_t i = 0; i < 2 * index; i++)
 		at += strlen(at) + 1;
+	invariant(at < node->text + node->text_size);
 	if (name != NULL)
 		*name = at;
 	return at + strlen(at) + 1;
@@ -311,8 +356,8 @@ int safestart_node_report(const struct safestart_node *node, int error)
 
 	if (node == NULL)
 		return 0;
-	/* The one mutable field of an immutable object. Looking first keeps its cache line shared.
-	 */
+	/* The only field that changes after publication. Loading it first keeps the cache line
+	 * shared between processors as long as nothing changes. */
 	_Atomic int32_t *newest = &((struct safestart_node *)(uintptr_t)node)->report;
 	if (atomic_load_explicit(newest, memory_order_relaxed) != report)
 		atomic_store_explicit(newest, report, memory_order_relaxed);

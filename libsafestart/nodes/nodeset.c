@@ -1,11 +1,56 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* nodeset: the sets behind nodeset.h, kept in the order of ids so that finding, comparing and
+ * planning need no other index. Any thread; no I/O, no clock, no lock. Documents are read and
+ * written in document.c. */
 #include "nodes/nodeset.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
+
+#ifdef SAFESTART_INVARIANTS
+/* In the order of ids, byte by byte, and each id once. [P7] */
+bool nodeset_nodes_hold(struct safestart_node *const *nodes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (nodes[i] == NULL || nodes[i]->port == 0 ||
+		    (i > 0 && strcmp(nodes[i - 1]->text, nodes[i]->text) >= 0))
+			return false;
+	}
+	return true;
+}
+
+/* In the order of ids, an unnamed one after the one with that id, and no other twice. */
+static bool faults_hold(const struct nodeset *set)
+{
+	bool first_known = set->fault_count == 0 && set->first_reason == NULL;
+
+	for (size_t i = 0; i < set->fault_count; i++) {
+		const struct nodeset_fault *fault = &set->faults[i];
+		int order = i == 0 ? -1 : strcmp(fault[-1].id, fault->id);
+		if (order > 0 || (order == 0 && fault[-1].unnamed >= fault->unnamed))
+			return false;
+		first_known = first_known || set->first_reason == fault->reason;
+		/* An id is usable or it is quarantined. [P11] */
+		if (!fault->unnamed && nodeset_find(set->nodes, set->count, fault->id, NULL))
+			return false;
+	}
+	return first_known;
+}
+
+bool nodeset_holds(const struct nodeset *set)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		if (set->nodes[i]->payload != NULL)
+			return false;
+	}
+	return atomic_load_explicit(&set->refs, memory_order_relaxed) > 0 &&
+	       nodeset_nodes_hold(set->nodes, set->count) && faults_hold(set);
+}
+#endif
 
 static struct nodeset *allocate(size_t nodes, size_t faults)
 {
@@ -24,13 +69,20 @@ static struct nodeset *allocate(size_t nodes, size_t faults)
 
 struct nodeset *nodeset_ref(struct nodeset *set)
 {
-	atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+	uint32_t before = atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+
+	invariant(before > 0 && before < UINT32_MAX);
 	return set;
 }
 
 void nodeset_unref(struct nodeset *set)
 {
-	if (set == NULL || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+	if (set == NULL)
+		return;
+	/* acq_rel: all that others did with the set comes before the last one frees it. */
+	uint32_t before = atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel);
+	invariant(before > 0);
+	if (before != 1)
 		return;
 	for (size_t i = 0; i < set->count; i++) {
 		if (node_unref(set->nodes[i]))
@@ -57,6 +109,7 @@ struct nodeset *nodeset_new(struct safestart_node *const *nodes, size_t count)
 		}
 		set->nodes[set->count++] = copy;
 	}
+	invariant(set == NULL || (set->count == count && nodeset_holds(set)));
 	return set;
 }
 
@@ -78,6 +131,9 @@ struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t 
 		else
 			high = middle;
 	}
+	/* Its neighbours are on their sides: the nodes were in order, at least here. */
+	invariant(low == 0 || strcmp(nodes[low - 1]->text, id) < 0);
+	invariant(low == count || strcmp(nodes[low]->text, id) > 0);
 	if (index != NULL)
 		*index = low; /* where it would be */
 	return NULL;
@@ -94,6 +150,7 @@ const struct nodeset_fault *nodeset_find_fault(const struct nodeset *set, const 
 		else
 			high = middle; /* the first of two is the one with the id */
 	}
+	invariant(low == 0 || strcmp(set->faults[low - 1].id, id) < 0);
 	return low < set->fault_count && strcmp(set->faults[low].id, id) == 0 ? &set->faults[low]
 									      : NULL;
 }
@@ -114,15 +171,15 @@ bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)
 			return false;
 	}
 	for (size_t i = 0; i < a->fault_count; i++) {
-		/* The words may name positions, which do not count. */
+		/* The reasons may name positions in the document, which do not count. [P7] */
 		if (strcmp(a->faults[i].id, b->faults[i].id) != 0)
 			return false;
 	}
 	return true;
 }
 
-/* FNV-1a, 64 bits: no key, no byte order, no alignment, so that a digest means the same everywhere.
- */
+/* FNV-1a, 64 bits. It has no key and depends on neither byte order nor alignment, so a digest means
+ * the same everywhere. */
 static uint64_t digest_bytes(uint64_t digest, const void *bytes, size_t size)
 {
 	const unsigned char *at = bytes;
@@ -137,8 +194,9 @@ uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count,
 {
 	uint64_t digest = UINT64_C(0xcbf29ce484222325);
 
-	/* Sorted by id, labels by name: the order they were given in is gone. Every text ends in a
-	 * NUL byte, none has one inside. */
+	invariant(nodeset_nodes_hold(nodes, count));
+	/* Nodes are in the order of ids, labels in that of names: the order in the document does
+	 * not matter. [P7] Every text ends in a NUL byte and has none inside. */
 	for (size_t i = 0; i < count; i++) {
 		const unsigned char port[] = {(unsigned char)(nodes[i]->port >> 8),
 					      (unsigned char)nodes[i]->port,
@@ -167,13 +225,13 @@ static bool add_fault(struct nodeset *set, const struct nodeset_fault *from)
 	return true;
 }
 
-/* All faults but the one with this id. */
-static bool copy_faults(struct nodeset *to, const struct nodeset *from, const char *but)
+/* All faults except the one with this id. */
+static bool copy_faults(struct nodeset *to, const struct nodeset *from, const char *except)
 {
 	for (size_t i = 0; i < from->fault_count; i++) {
 		const struct nodeset_fault *fault = &from->faults[i];
-		bool is_that = !fault->unnamed && strcmp(fault->id, but) == 0;
-		if (!is_that && !add_fault(to, fault))
+		bool excepted = !fault->unnamed && strcmp(fault->id, except) == 0;
+		if (!excepted && !add_fault(to, fault))
 			return false;
 	}
 	if (to->fault_count > 0)
@@ -181,7 +239,7 @@ static bool copy_faults(struct nodeset *to, const struct nodeset *from, const ch
 	return true;
 }
 
-/* `node` NULL: only without `id`. */
+/* A copy with `node` in the place of the entry with this id; `node` NULL: only without it. */
 static struct nodeset *edit(const struct nodeset *set, const char *id, struct safestart_node *node)
 {
 	struct nodeset *copy = allocate(set->count + 1, set->fault_count);
@@ -189,17 +247,20 @@ static struct nodeset *edit(const struct nodeset *set, const char *id, struct sa
 
 	if (copy == NULL)
 		return NULL;
-	bool there = nodeset_find(set->nodes, set->count, id, &at) != NULL;
+	invariant(nodeset_holds(set));
+	bool found = nodeset_find(set->nodes, set->count, id, &at) != NULL;
 	for (size_t i = 0; i < at; i++)
 		copy->nodes[copy->count++] = node_ref(set->nodes[i]);
 	if (node != NULL)
 		copy->nodes[copy->count++] = node_ref(node);
-	for (size_t i = at + there; i < set->count; i++)
+	for (size_t i = at + found; i < set->count; i++)
 		copy->nodes[copy->count++] = node_ref(set->nodes[i]);
-	if (copy_faults(copy, set, id))
-		return copy;
-	nodeset_unref(copy);
-	return NULL;
+	if (!copy_faults(copy, set, id)) {
+		nodeset_unref(copy);
+		return NULL;
+	}
+	invariant(nodeset_holds(copy) && copy->count == set->count - found + (node != NULL));
+	return copy;
 }
 
 struct nodeset *nodeset_with(const struct nodeset *set, struct safestart_node *node)
@@ -221,6 +282,38 @@ void nodeset_plan_clear(struct nodeset_plan *plan)
 	*plan = (struct nodeset_plan){0};
 }
 
+/* The id that a change is about: a removed node is one of the live ones. */
+static inline __attribute__((unused)) const char *id_of_change(const struct nodeset_plan *plan,
+							       struct safestart_node *const *live,
+							       const struct nodeset_change *change)
+{
+	return change->kind == SAFESTART_REMOVED ? live[change->index]->text
+						 : plan->nodes[change->index]->text;
+}
+
+/* The nodes are a set, the changes are in the order of ids, and no more goes or comes than there
+ * is. */
+static inline __attribute__((unused)) bool plan_holds(const struct nodeset_plan *plan,
+						      struct safestart_node *const *live,
+						      size_t live_count, bool all_added)
+{
+	size_t added = 0, removed = 0;
+
+	for (size_t i = 0; i < plan->change_count; i++) {
+		const struct nodeset_change *change = &plan->changes[i];
+		bool removal = change->kind == SAFESTART_REMOVED;
+		added += change->kind == SAFESTART_ADDED;
+		removed += removal;
+		if (change->rejected || change->index >= (removal ? live_count : plan->count) ||
+		    (i > 0 && strcmp(id_of_change(plan, live, change - 1),
+				     id_of_change(plan, live, change)) >= 0))
+			return false;
+	}
+	return nodeset_nodes_hold(plan->nodes, plan->count) &&
+	       (all_added ? added == plan->count : plan->count == live_count - removed + added);
+}
+
+/* `kind` 0: the live node stays as it is. */
 static void plan_node(struct nodeset_plan *plan, struct safestart_node *node, int kind)
 {
 	if (kind != 0)
@@ -230,9 +323,9 @@ static void plan_node(struct nodeset_plan *plan, struct safestart_node *node, in
 }
 
 static void plan_both(struct nodeset_plan *plan, struct safestart_node *live,
-		      struct safestart_node *wanted, bool anew)
+		      struct safestart_node *wanted, bool all_added)
 {
-	if (anew)
+	if (all_added)
 		plan_node(plan, wanted, SAFESTART_ADDED);
 	else if (node_same(live, wanted))
 		plan_node(plan, live, 0);
@@ -240,19 +333,22 @@ static void plan_both(struct nodeset_plan *plan, struct safestart_node *live,
 		plan_node(plan, wanted, SAFESTART_CHANGED);
 }
 
-/* Live and not wanted: nothing to tell those for whom it never was live. */
-static void plan_removal(struct nodeset_plan *plan, size_t index, bool anew)
+/* Live and not wanted. With all_added the node was never live in this process, so there is nothing
+ * to report. */
+static void plan_removal(struct nodeset_plan *plan, size_t index, bool all_added)
 {
-	if (!anew)
+	if (!all_added)
 		plan->changes[plan->change_count++] =
 			(struct nodeset_change){.kind = SAFESTART_REMOVED, .index = index};
 }
 
 int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, size_t live_count,
-		 const struct nodeset *wanted, bool anew)
+		 const struct nodeset *wanted, bool all_added)
 {
 	size_t l = 0, w = 0;
 
+	invariant(nodeset_nodes_hold(live, live_count) &&
+		  nodeset_nodes_hold(wanted->nodes, wanted->count));
 	*plan = (struct nodeset_plan){0};
 	plan->nodes = calloc(live_count + wanted->count + 1, sizeof(*plan->nodes));
 	plan->changes = calloc(live_count + wanted->count + 1, sizeof(*plan->changes));
@@ -267,53 +363,57 @@ int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, 
 		if (order > 0)
 			plan_node(plan, wanted->nodes[w++], SAFESTART_ADDED);
 		else if (order == 0)
-			plan_both(plan, live[l++], wanted->nodes[w++], anew);
-		else if (nodeset_has_fault(wanted, live[l]->text))
-			plan_node(plan, live[l++], anew ? SAFESTART_ADDED : 0);
+			plan_both(plan, live[l++], wanted->nodes[w++], all_added);
+		else if (nodeset_has_fault(wanted, live[l]->text)) /* stays as it is [P11] */
+			plan_node(plan, live[l++], all_added ? SAFESTART_ADDED : 0);
 		else
-			plan_removal(plan, l++, anew);
+			plan_removal(plan, l++, all_added);
 	}
+	invariant(plan_holds(plan, live, live_count, all_added));
 	return 0;
 }
 
 /* ---- Guard rails ---- */
 
+/* The flag comes first: the command finds it even where the end of a long message was cut, and then
+ * prints the line with the handle's own name. */
+#define TO_FORCE "to apply it anyway: SAFESTART_FORCE (safestart request --force NAME)"
+
 int nodeset_usable(const struct nodeset *set, char *why, size_t why_size)
 {
 	if (set->count > 0 || set->fault_count == 0)
 		return 0;
+	invariant(set->first_reason != NULL);
 	return message_set(why, why_size, -EINVAL,
-			   "nothing in the set is usable: %zu of %zu entries are faulty, the "
-			   "first: %s",
+			   "no entry of the set is usable: %zu of %zu are faulty; the first: %s",
 			   set->fault_count, set->fault_count, set->first_reason);
 }
 
-int nodeset_judge(const struct nodeset_rails *rails, size_t live, size_t count, bool forced,
-		  char *why, size_t why_size)
+int nodeset_check_rails(const struct nodeset_rails *rails, size_t live, size_t count, bool forced,
+			char *why, size_t why_size)
 {
+	/* [P12] An empty set is never forced: only the setting allows it. */
 	if (count == 0) {
 		if (rails->allow_empty)
 			return 0;
 		if (live == 0)
 			return message_set(why, why_size, -ERANGE,
-					   "the set is empty; if that is meant, set "
-					   "allow_empty=yes (force does not empty)");
+					   "the set is empty; to allow that, set allow_empty=yes "
+					   "(--force does not)");
 		return message_set(why, why_size, -ERANGE,
-				   "the set is empty: would lose all %zu nodes; if that is meant, "
-				   "set allow_empty=yes (force does not empty)",
+				   "the set is empty: would lose all %zu nodes; to allow that, set "
+				   "allow_empty=yes (--force does not)",
 				   live);
 	}
 	if (forced)
 		return 0;
 	if (count < live && (double)(live - count) * 100 > (double)live * rails->max_shrink)
 		return message_set(why, why_size, -ERANGE,
-				   "would lose %zu of %zu nodes, max_shrink is %u%%; if that is "
-				   "meant, ask with SAFESTART_FORCE",
+				   "would lose %zu of %zu nodes, max_shrink is %u%%; " TO_FORCE,
 				   live - count, live, rails->max_shrink);
 	if (count < rails->min_nodes)
 		return message_set(why, why_size, -ERANGE,
-				   "would leave %zu nodes, min_nodes is %zu; if that is meant, ask "
-				   "with SAFESTART_FORCE",
-				   count, rails->min_nodes);
+				   "would leave %zu nodes, min_nodes is %zu; " TO_FORCE, count,
+				   rails->min_nodes);
 	return 0;
 }

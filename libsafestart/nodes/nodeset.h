@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* nodeset: immutable, counted sets of nodes: edit, compare, guard rails, to and from documents.
- * Pure: no I/O, no clock, no lock; of the rooms it knows only node. */
+ * Any thread. It must not touch I/O, a clock or a lock; of the rooms it knows only node. */
 #ifndef SAFESTART_NODESET_H
 #define SAFESTART_NODESET_H
 
 #include "nodes/node.h"
 
-/* An entry left out as unusable. */
+/* An entry that is quarantined: left out because it is unusable. [P11] */
 struct nodeset_fault {
-	char *id; /* or "entry 7", when the id is what is wrong with it */
+	char *id; /* or "entry 7", when it has no usable id */
 	char *reason;
-	bool unnamed; /* so: a node may have that as its id and is another */
+	bool unnamed; /* it has no usable id; a node whose id reads "entry 7" is another one */
 };
 
+/* Constant once it is made, but for refs. */
 struct nodeset {
-	_Atomic uint32_t refs;
+	_Atomic uint32_t refs; /* release and acquire by the last */
 	size_t count;
-	struct safestart_node **nodes; /* by id, each id once */
+	struct safestart_node **nodes; /* by id, each id once, byte by byte */
 	size_t fault_count;
-	struct nodeset_fault *faults; /* by id */
+	struct nodeset_fault *faults; /* by id, the unnamed one after the one with that id */
 	const char *first_reason;     /* of the first fault in the document; NULL without one */
 };
 
@@ -27,36 +28,44 @@ struct nodeset_limits {
 	size_t max_nodes;
 };
 
-/* Parse a file_sd document. 0; -EINVAL malformed, -E2BIG, -ENOMEM: `why` has the words. Unusable
- * entries are faults of the set. */
+/* Parse a file_sd document. Returns: 0; -EINVAL malformed, -E2BIG, -ENOMEM, with the reason in
+ * `why`. Unusable entries become faults of the set. */
 int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 		  const struct nodeset_limits *limits, char *why, size_t why_size);
 
-/* Nodes as a file_sd document; NULL: no memory. free() it. */
+/* Returns: the nodes as a file_sd document, freed with free(); NULL when out of memory. */
 char *nodeset_json(struct safestart_node *const *nodes, size_t count);
+
+/* For invariants only, so not in a release: in the order of ids and each id once; for a set also
+ * every node without payload, and no id both usable and a fault. In time proportional to the set.
+ */
+bool nodeset_nodes_hold(struct safestart_node *const *nodes, size_t count);
+bool nodeset_holds(const struct nodeset *set);
 
 struct nodeset *nodeset_ref(struct nodeset *set);
 void nodeset_unref(struct nodeset *set); /* NULL is fine */
 
-/* Of copies of `count` nodes in the order of ids: a snapshot's nodes never enter a set, for who
- * drops the last reference to one has to retire what hangs on it. NULL: no memory. */
+/* A set of copies of `count` nodes, which are in the order of ids. Copies, because the last
+ * reference to a snapshot's node has to retire its payload, and a set cannot. Returns: NULL when
+ * out of memory. */
 struct nodeset *nodeset_new(struct safestart_node *const *nodes, size_t count);
 
-/* A copy in which `node` (referenced) takes the place of the node or fault with its id; without the
- * entry with that id. NULL: no memory. */
+/* A copy of the set in which `node` (a reference is added) replaces the node or fault with its id;
+ * or a copy without the entry with that id. Returns: NULL when out of memory. */
 struct nodeset *nodeset_with(const struct nodeset *set, struct safestart_node *node);
 struct nodeset *nodeset_without(const struct nodeset *set, const char *id);
 
+/* Returns: the node with that id; NULL: none. *index (may be NULL) is where it is or would be. */
 struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t count,
 				    const char *id, size_t *index);
-/* The fault that is called so: the one with this id before one that was only given the name. / Has
- * one this id? */
+/* Returns: the fault listed under `id`; one with that id comes before an unnamed one. */
 const struct nodeset_fault *nodeset_find_fault(const struct nodeset *set, const char *id);
+/* Is there a fault that really has that id? */
 bool nodeset_has_fault(const struct nodeset *set, const char *id);
 bool nodeset_equal(const struct nodeset *a, const struct nodeset *b); /* NULL equals nothing */
 
-/* Of everything in them: equal sets have equal digests, in every process and on every host. For
- * comparing at a glance. */
+/* A digest of everything in a set: equal sets have equal digests, in every process and on every
+ * host, so that people can compare them at a glance. */
 uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count,
 			const struct nodeset_fault *faults, size_t fault_count);
 
@@ -64,8 +73,8 @@ uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count,
 
 struct nodeset_change {
 	int kind;      /* enum safestart_change */
-	bool rejected; /* by the application; run's */
-	size_t index;  /* in the plan's nodes; of a removed one in the live nodes */
+	bool rejected; /* by the application; set by run/ */
+	size_t index;  /* in the plan's nodes; for a removed node in the live nodes */
 };
 
 struct nodeset_plan {
@@ -76,10 +85,11 @@ struct nodeset_plan {
 	struct nodeset_change *changes; /* by id */
 };
 
-/* What has to become of the live nodes. A live node whose id is a fault of `wanted` stays. `anew`:
- * every node counts as added (the live ones are another process's). 0 or -ENOMEM. */
+/* What the live nodes have to become. A live node whose id is a fault of `wanted` stays. [P11]
+ * `all_added`: every node counts as added, because the live ones are another process's.
+ * Returns: 0 or -ENOMEM. */
 int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, size_t live_count,
-		 const struct nodeset *wanted, bool anew);
+		 const struct nodeset *wanted, bool all_added);
 void nodeset_plan_clear(struct nodeset_plan *plan);
 
 /* ---- Guard rails ---- */
@@ -90,11 +100,13 @@ struct nodeset_rails {
 	bool allow_empty;
 };
 
-/* Is there anything to use in it? 0; -EINVAL when every entry is a fault. */
+/* Does the set have a usable entry, or none at all? Returns: 0; -EINVAL when every entry is a
+ * fault, with the reason in `why`. */
 int nodeset_usable(const struct nodeset *set, char *why, size_t why_size);
 
-/* May a live set of `live` nodes become one of `count`? 0 or -ERANGE and what would be lost. */
-int nodeset_judge(const struct nodeset_rails *rails, size_t live, size_t count, bool forced,
-		  char *why, size_t why_size);
+/* May a live set of `live` nodes become one of `count`? [P12] Returns: 0; -ERANGE and what would be
+ * lost in `why`. */
+int nodeset_check_rails(const struct nodeset_rails *rails, size_t live, size_t count, bool forced,
+			char *why, size_t why_size);
 
 #endif

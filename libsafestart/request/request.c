@@ -24,7 +24,6 @@
  */
 #include "request/request.h"
 
-#include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/syscall.h>

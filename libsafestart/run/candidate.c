@@ -271,7 +271,7 @@ static struct safestart_node *own_node_locked(struct safestart_run *run, size_t 
 	struct safestart_node *copy = node_copy(live);
 	if (copy == NULL)
 		return NULL;
-	copy->held = snapshot_share(live->held);
+	copy->payload = snapshot_share_payload(live->payload);
 	run->copied = true;
 	(void)node_unref(*slot); /* not the last: the live generation has it */
 	*slot = copy;
@@ -292,8 +292,9 @@ int safestart_run_set_node_data(struct safestart_run *run, const struct safestar
 	if (nodeset_find(run->candidate->nodes, run->candidate->count, node->text, &index) !=
 	    NULL) {
 		struct safestart_node *own = own_node_locked(run, index, live);
-		error = own != NULL ? snapshot_hold(&own->held, live != NULL ? live->held : NULL,
-						    true, data, &run->to_retire)
+		error = own != NULL ? snapshot_set_payload(&own->payload,
+							   live != NULL ? live->payload : NULL,
+							   true, data, &run->to_retire)
 				    : -ENOMEM;
 	}
 	pthread_mutex_unlock(&run->lock);
@@ -305,8 +306,8 @@ void safestart_run_set_data(struct safestart_run *run, void *data)
 	if (run == NULL || !is_preparing(run))
 		return;
 	pthread_mutex_lock(&run->lock);
-	if (snapshot_hold(&run->candidate->held, run->current->held, false, data, &run->to_retire) <
-	    0) {
+	if (snapshot_set_payload(&run->candidate->payload, run->current->payload, false, data,
+				 &run->to_retire) < 0) {
 		/* A generation without the data it was meant to have must not go live. */
 		run->data_lost = true;
 		run->stray = data;

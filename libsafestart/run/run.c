@@ -72,8 +72,8 @@ static enum run_phase commit(struct safestart_run *run)
 /* By the guard rails. [P12] */
 static int judge(struct safestart_run *run, size_t live, size_t count, char *why, size_t why_size)
 {
-	return nodeset_judge(&handle_settings(run->ss)->rails, live, count, run->forced, why,
-			     why_size);
+	return nodeset_check_rails(&handle_settings(run->ss)->rails, live, count, run->forced, why,
+				   why_size);
 }
 
 /* How many runs in a row have tried this set, and was it forced? The force belongs to the set, not

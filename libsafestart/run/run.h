@@ -76,7 +76,7 @@ struct safestart_run {
 	size_t rejection_count;
 	bool copied; /* unchanged nodes that got data are copies of the live ones */
 	/* Data that was replaced or rejected: retired when the run is torn down. */
-	struct held *to_retire;
+	struct payload *to_retire;
 	bool data_lost; /* set_data had no memory: the run fails */
 	void *stray;    /* the data then; retired with the rest */
 

@@ -200,12 +200,12 @@ const struct safestart_node *safestart_snapshot_find(const struct safestart_snap
 
 void *safestart_snapshot_data(const struct safestart_snapshot *snapshot)
 {
-	return snapshot_held_data(snapshot->held);
+	return snapshot_payload_data(snapshot->payload);
 }
 
 void *safestart_node_data(const struct safestart_node *node)
 {
-	return snapshot_held_data(node->held);
+	return snapshot_payload_data(node->payload);
 }
 
 char *safestart_snapshot_json(const struct safestart_snapshot *snapshot)
@@ -215,19 +215,19 @@ char *safestart_snapshot_json(const struct safestart_snapshot *snapshot)
 
 /* ---- Data ---- */
 
-void *snapshot_held_data(const struct held *held)
+void *snapshot_payload_data(const struct payload *held)
 {
 	return held != NULL && held->epoch == snapshot_epoch() ? held->data : NULL;
 }
 
-struct held *snapshot_share(struct held *held)
+struct payload *snapshot_share_payload(struct payload *held)
 {
 	if (held != NULL)
 		atomic_fetch_add_explicit(&held->refs, 1, memory_order_relaxed);
 	return held;
 }
 
-static void held_drop(struct held *held, struct held **to_retire)
+static void drop_payload(struct payload *held, struct payload **to_retire)
 {
 	if (held == NULL || atomic_fetch_sub_explicit(&held->refs, 1, memory_order_acq_rel) != 1)
 		return;
@@ -236,10 +236,10 @@ static void held_drop(struct held *held, struct held **to_retire)
 }
 
 /* The application's callbacks: no lock is held here. */
-void snapshot_retire(const struct snapshot_home *home, struct held *to_retire)
+void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire)
 {
 	while (to_retire != NULL) {
-		struct held *held = to_retire;
+		struct payload *held = to_retire;
 		void (*retire)(void *, void *) = held->of_node ? home->retire_node : home->retire;
 		to_retire = held->next;
 		if (retire != NULL && held->data != NULL && held->epoch == snapshot_epoch())
@@ -248,15 +248,15 @@ void snapshot_retire(const struct snapshot_home *home, struct held *to_retire)
 	}
 }
 
-int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data,
-		  struct held **to_retire)
+int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node, void *data,
+			 struct payload **to_retire)
 {
-	struct held *held = NULL;
+	struct payload *held = NULL;
 
-	if (snapshot_held_data(*slot) == data)
+	if (snapshot_payload_data(*slot) == data)
 		return 0;
-	if (data != NULL && snapshot_held_data(inherited) == data) {
-		held = snapshot_share(inherited);
+	if (data != NULL && snapshot_payload_data(inherited) == data) {
+		held = snapshot_share_payload(inherited);
 	} else if (data != NULL) {
 		held = calloc(1, sizeof(*held));
 		if (held == NULL)
@@ -266,7 +266,7 @@ int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void
 		held->of_node = of_node;
 		held->data = data;
 	}
-	held_drop(*slot, to_retire);
+	drop_payload(*slot, to_retire);
 	*slot = held;
 	return 0;
 }
@@ -290,26 +290,26 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 	return snapshot;
 }
 
-void snapshot_drop_node(struct safestart_node *node, struct held **to_retire)
+void snapshot_drop_node(struct safestart_node *node, struct payload **to_retire)
 {
 	if (!node_unref(node))
 		return;
-	held_drop(node->held, to_retire);
+	drop_payload(node->payload, to_retire);
 	node_free(node);
 }
 
-static void free_snapshot(struct safestart_snapshot *snapshot, struct held **to_retire)
+static void free_snapshot(struct safestart_snapshot *snapshot, struct payload **to_retire)
 {
 	for (size_t i = 0; i < snapshot->count; i++)
 		snapshot_drop_node(snapshot->nodes[i], to_retire);
-	held_drop(snapshot->held, to_retire);
+	drop_payload(snapshot->payload, to_retire);
 	free(snapshot);
 }
 
 void snapshot_dispose(struct safestart_snapshot *snapshot)
 {
 	struct snapshot_home *home = snapshot->home;
-	struct held *to_retire = NULL;
+	struct payload *to_retire = NULL;
 
 	free_snapshot(snapshot, &to_retire);
 	snapshot_retire(home, to_retire);

@@ -21,13 +21,14 @@ struct snapshot_view {
 
 /* Data of the application's, counted apart from what it hangs on: generations and nodes may pass it
  * on. */
-struct held {
+struct payload {
 	_Atomic uint32_t refs;
 	/* Of the process that made it: inherited data is not ours to show or to retire. */
 	uint32_t epoch;
 	bool of_node; /* which callback retires it */
 	void *data;
-	struct held *next; /* in a list of those to be retired, owned by whoever holds the list */
+	struct payload
+		*next; /* in a list of those to be retired, owned by whoever holds the list */
 };
 
 enum snapshot_stage {
@@ -48,8 +49,8 @@ struct safestart_snapshot {
 	/* Of refs: who only looks for status, and is no reader; guarded by home->lock. */
 	uint32_t lookers;
 	uint64_t generation;
-	uint32_t epoch;    /* of the process that made it */
-	struct held *held; /* the generation's data; written before it is published */
+	uint32_t epoch;          /* of the process that made it */
+	struct payload *payload; /* the generation's data; written before it is published */
 	size_t count;
 	struct safestart_node *nodes[]; /* by id */
 };
@@ -91,16 +92,16 @@ void snapshot_discard(struct safestart_snapshot *candidate);
 
 /* Give back one node; what it alone held joins the list. Call the callbacks for a list: as above.
  */
-void snapshot_drop_node(struct safestart_node *node, struct held **to_retire);
-void snapshot_retire(const struct snapshot_home *home, struct held *to_retire);
+void snapshot_drop_node(struct safestart_node *node, struct payload **to_retire);
+void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire);
 
 /* Hang data on a slot; what the slot had joins the list `to_retire` if nobody else holds it. The
  * pointer `inherited` holds, if it is the same, is shared instead of owned twice. 0 or -ENOMEM.
  * Guarded by the caller. */
-int snapshot_hold(struct held **slot, struct held *inherited, bool of_node, void *data,
-		  struct held **to_retire);
-void *snapshot_held_data(const struct held *held);
-struct held *snapshot_share(struct held *held); /* NULL is fine */
+int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node, void *data,
+			 struct payload **to_retire);
+void *snapshot_payload_data(const struct payload *held);
+struct payload *snapshot_share_payload(struct payload *held); /* NULL is fine */
 
 /* Nobody refers to it any more: free it, retire what was only its own. Worker, or the last owner
  * after close. */

@@ -569,7 +569,7 @@ START_TEST(check_judges_a_document_as_the_library_would)
 		{NULL, NULL, NULL, -EINVAL, "NULL"},
 		{NULL, NULL, "", -EINVAL, "empty"},
 		{NULL, NULL, "[{", -EINVAL, "too early"},
-		{NULL, NULL, "[{\"targets\":[\"b:0\"]}]", -EINVAL, "nothing in the set is usable"},
+		{NULL, NULL, "[{\"targets\":[\"b:0\"]}]", -EINVAL, "no entry of the set is usable"},
 		{NULL, NULL, "[]", -ERANGE, "allow_empty"},
 		{"allow_empty", "yes", "[]", 0, ""},
 		{"allow_empty", "yes", "[{\"targets\":[\"b:0\"]}]", -EINVAL, "usable"},

@@ -231,8 +231,8 @@ START_TEST(p12_rails_are_judged_to_the_node)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		why[0] = '\0';
-		int error = nodeset_judge(&rows[i].rails, rows[i].live, rows[i].count,
-					  rows[i].forced, why, sizeof(why));
+		int error = nodeset_check_rails(&rows[i].rails, rows[i].live, rows[i].count,
+						rows[i].forced, why, sizeof(why));
 		ck_assert_msg(error == (rows[i].words != NULL ? -ERANGE : 0), "row %zu: %d %s", i,
 			      error, why);
 		ck_assert_msg(rows[i].words == NULL || strstr(why, rows[i].words) != NULL,
@@ -251,8 +251,8 @@ START_TEST(p12_the_shrink_rail_is_exact_for_every_small_set)
 		for (size_t live = 1; live <= 60; live++) {
 			for (size_t count = 1; count <= live; count++) {
 				bool refuse = (live - count) * 100 > live * percent;
-				ck_assert_msg((nodeset_judge(&rails, live, count, false, NULL, 0) ==
-					       -ERANGE) == refuse,
+				ck_assert_msg((nodeset_check_rails(&rails, live, count, false, NULL,
+								   0) == -ERANGE) == refuse,
 					      "%zu of %zu at %u", count, live, percent);
 			}
 		}

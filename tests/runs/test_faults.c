@@ -84,7 +84,7 @@ static const struct bad {
 	bool only_in_a_file, only_by_a_run; /* a run alone judges what is well formed */
 } bad[] = {
 	{.text = "", .error = -EINVAL, .words = "is empty"},
-	{.text = " \n\t\r\n", .error = -EINVAL, .words = "nothing but white space"},
+	{.text = " \n\t\r\n", .error = -EINVAL, .words = "only white space"},
 	{.text = "null", .error = -EINVAL, .words = "is null, not an array"},
 	{.text = "{}", .error = -EINVAL, .words = "is an object, not an array"},
 	{.text = "\"a\"", .error = -EINVAL, .words = "is a string, not an array"},
@@ -131,7 +131,7 @@ static const struct bad {
 	 .only_by_a_run = true},
 	{.text = "[{\"targets\":[\"\"]}]",
 	 .error = -EINVAL,
-	 .words = "nothing in the set is usable: 1 of 1",
+	 .words = "no entry of the set is usable: 1 of 1",
 	 .only_by_a_run = true},
 	{.text = "[" NODE("a", "h:0") "," NODE("b", "h:1") "," NODE("b", "h:2") "]",
 	 .error = -EINVAL,

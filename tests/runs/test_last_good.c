@@ -83,7 +83,7 @@ START_TEST(p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is)
 		{"[]", SAFESTART_REFUSED, -ERANGE, "would lose all 3 nodes"},
 		{A, SAFESTART_REFUSED, -ERANGE, "would lose 2 of 3 nodes"},
 		{"[{\"targets\":[\"bad\"]}]", SAFESTART_REFUSED, -EINVAL,
-		 "nothing in the set is usable"},
+		 "no entry of the set is usable"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
