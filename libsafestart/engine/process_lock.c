@@ -132,7 +132,7 @@ enum process_lock_verdict process_lock_begin(struct safestart *ss, int64_t now)
 	lock->failures = 0;
 	invariant(lock->file.fd >= 0 && lock->held < UINT_MAX);
 	if (lock->held++ == 0) {
-		lock_file_sign(&lock->file, handle_settings(ss)->name, true, now);
+		lock_file_write_holder(&lock->file, handle_settings(ss)->name, true, now);
 		process_lock_show(ss, PROCESS_LOCK_HELD, now, "");
 	}
 	return PROCESS_LOCK_BEGIN;
@@ -264,7 +264,7 @@ void process_lock_undo(struct safestart *ss)
 	if (handle_settings(ss)->lock == NULL || --lock->held > 0)
 		return;
 	lock->ended = loop_now();
-	lock_file_sign(&lock->file, handle_settings(ss)->name, false, lock->ended);
+	lock_file_write_holder(&lock->file, handle_settings(ss)->name, false, lock->ended);
 	lock_file_release(&lock->file, LOCK_RUN);
 	process_lock_show(ss, PROCESS_LOCK_FREE, 0, "");
 }

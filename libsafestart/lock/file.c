@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* lock/file: opens, checks, locks, reads and writes the lock file of file.h. Dispatching thread,
+ * and the fork handlers. Every open, lock, read and write may fail or find any content: that is an
+ * error for the caller, never an invariant. */
 #include "lock/file.h"
 
 #include <errno.h>
@@ -11,19 +14,37 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 
 static const char magic[] = "safestart lock 1\n";
+
+/* Only an open file can have room reserved. */
+static inline __attribute__((unused)) bool file_holds(const struct lock_file *file)
+{
+	return file->fd >= -1 && (file->fd >= 0 || !file->allocated);
+}
+
+/* The bytes lie inside their part. */
+static inline __attribute__((unused)) bool part_holds(enum lock_part part, size_t size)
+{
+	return size > 0 && ((part == LOCK_HEAD && size <= LOCK_HEAD_SIZE) ||
+			    (part == LOCK_DONE && size <= LOCK_OPEN - LOCK_DONE) ||
+			    (part == LOCK_OPEN && size <= LOCK_END - LOCK_OPEN));
+}
 
 void lock_file_init(struct lock_file *file, const char *path)
 {
 	*file = (struct lock_file){.path = path, .fd = -1};
 	pthread_mutex_init(&file->opening, NULL);
+	invariant(file_holds(file));
 }
 
-static void forget(struct lock_file *file)
+/* Closing the file gives up its locks. */
+static void close_file(struct lock_file *file)
 {
 	pthread_mutex_lock(&file->opening);
+	invariant(file_holds(file));
 	if (file->fd >= 0)
 		close(file->fd);
 	file->fd = -1;
@@ -33,7 +54,8 @@ static void forget(struct lock_file *file)
 
 void lock_file_clear(struct lock_file *file)
 {
-	forget(file);
+	close_file(file);
+	invariant(file->fd == -1 && !file->allocated);
 	pthread_mutex_destroy(&file->opening);
 }
 
@@ -46,17 +68,18 @@ int lock_file_check_path(const char *path, char *why, size_t why_size)
 				   "lock=%.60s names a directory; name a file in it", path);
 	if (strlen(base) > NAME_MAX || strlen(path) >= PATH_MAX)
 		return message_set(why, why_size, -EINVAL,
-				   "lock=%.60s… is longer than a path can be", path);
+				   "lock=%.60s… is longer than a path may be", path);
 	return 0;
 }
 
 /* ---- Which file may be a lock ---- */
 
-/* Any user may put anything under our path in a directory like /tmp: nothing is followed, waited
- * for or trusted. */
+/* In a directory like /tmp any user may put anything at our path: no link is followed, no device or
+ * FIFO is waited for, no content is trusted. */
 #define FLAGS (O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
 
-static int say_cannot_open(int error, char *why, size_t why_size)
+/* The cause with its remedy. */
+static int cannot_open(int error, char *why, size_t why_size)
 {
 	const char *remedy =
 		error == -ELOOP
@@ -65,21 +88,22 @@ static int say_cannot_open(int error, char *why, size_t why_size)
 		: error == -ENOENT || error == -ENOTDIR
 			? "there is no such directory; create it, or name another"
 		: error == -EACCES || error == -EPERM
-			? "Permission denied: let this user write the file (and its directory, to "
-			  "create it), or name another"
-		: error == -EROFS ? "the file system is read-only; name one that can be written, "
+			? "permission denied; allow this user to write the file (and its "
+			  "directory, to create it), or name another"
+		: error == -EROFS ? "the file system is read-only; name a file on another one, "
 				    "such as in /run"
 				  : safestart_strerror(error);
 
 	return message_set(why, why_size, error, "%s", remedy);
 }
 
-/* Not O_CREAT at once: the kernel refuses that for files of others in a directory with the sticky
- * bit. */
+/* First without O_CREAT: in a directory with the sticky bit the kernel refuses O_CREAT for a file
+ * that exists and belongs to another user, such as root. */
 static int open_or_create(struct lock_file *file)
 {
 	int error = -EAGAIN;
 
+	invariant(file->fd == -1 && !file->allocated);
 	pthread_mutex_lock(&file->opening);
 	for (int tries = 0; tries < 8 && file->fd < 0 && (error == -EAGAIN || error == -EINTR);
 	     tries++) {
@@ -89,6 +113,7 @@ static int open_or_create(struct lock_file *file)
 		error = file->fd >= 0 ? 0 : errno == EEXIST ? -EAGAIN : -errno;
 	}
 	pthread_mutex_unlock(&file->opening);
+	invariant((error == 0) == (file->fd >= 0));
 	return error;
 }
 
@@ -96,23 +121,23 @@ static int check_file(const struct stat *status, char *why, size_t why_size)
 {
 	if (!S_ISREG(status->st_mode))
 		return message_set(why, why_size, -EINVAL,
-				   "it is not a regular file, and is left alone; name another");
+				   "it is not a regular file; it was not changed; name another");
 	if (status->st_uid != geteuid() && status->st_uid != 0)
 		return message_set(why, why_size, -EPERM,
-				   "it belongs to user %u, who could replace or hold it as he "
-				   "likes: only our own and root's are used; remove it, or name "
-				   "another in a directory that nobody else can write",
+				   "it belongs to user %u, who could replace it or keep it locked; "
+				   "only a file of this user or root is used; remove it, or name "
+				   "one in a directory that no other user can write",
 				   (unsigned)status->st_uid);
 	if (status->st_nlink > 1)
 		return message_set(why, why_size, -EPERM,
-				   "the file has %lu names (hard links), so it may be somebody's "
-				   "data, and is left alone; remove this one, or name another",
+				   "it has %lu hard links, so it may be other data; it was not "
+				   "changed; remove this link, or name another file",
 				   (unsigned long)status->st_nlink);
 	return 0;
 }
 
-/* An empty file is nobody's; so is one that lost its bytes with the power. Everything else has to
- * say that it is a lock. */
+/* An empty file is taken, and so is one of NUL bytes, as a power failure can leave. Everything else
+ * has to begin with the magic line. */
 static int check_content(const struct lock_file *file, char *why, size_t why_size)
 {
 	char head[LOCK_HEAD_SIZE];
@@ -120,7 +145,7 @@ static int check_content(const struct lock_file *file, char *why, size_t why_siz
 
 	int error = lock_file_read(file, LOCK_HEAD, head, sizeof(head));
 	if (error < 0)
-		return message_set(why, why_size, error, "it can't be read: %s",
+		return message_set(why, why_size, error, "it cannot be read: %s",
 				   safestart_strerror(error));
 	while (empty < sizeof(head) && head[empty] == '\0')
 		empty++;
@@ -128,20 +153,21 @@ static int check_content(const struct lock_file *file, char *why, size_t why_siz
 		return 0;
 	if (memcmp(head, magic, length - 2) == 0)
 		return message_set(why, why_size, -EINVAL,
-				   "another version of libsafestart has made it, and it can't be "
-				   "shared with that; name another file");
+				   "another version of libsafestart made it and cannot share it "
+				   "with this one; name another file");
 	if (head[0] != '\0' && memcmp(head, magic, strnlen(head, length)) == 0)
 		return message_set(why, why_size, -EINVAL,
-				   "it was cut off; remove it when nothing uses it");
+				   "it is truncated; remove it when no process uses it");
 	return message_set(why, why_size, -EINVAL,
-			   "what it holds is not a lock of libsafestart's, and is left alone; name "
-			   "another file, or remove it if it is not needed");
+			   "its content is not a lock of libsafestart; it was not changed; name "
+			   "another file, or remove this one if it is not needed");
 }
 
 bool lock_file_is_current(const struct lock_file *file)
 {
 	struct stat open_file, named;
 
+	invariant(file->fd >= 0);
 	return fstat(file->fd, &open_file) == 0 &&
 	       fstatat(AT_FDCWD, file->path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       open_file.st_dev == named.st_dev && open_file.st_ino == named.st_ino;
@@ -152,11 +178,11 @@ static int prepare(struct lock_file *file, char *why, size_t why_size)
 	struct stat status;
 
 	if (file->fd >= 0 && !lock_file_is_current(file))
-		forget(file);
+		close_file(file);
 	if (file->fd < 0) {
 		int error = open_or_create(file);
 		if (error < 0)
-			return say_cannot_open(error, why, why_size);
+			return cannot_open(error, why, why_size);
 	}
 	if (fstat(file->fd, &status) < 0)
 		return message_set(why, why_size, -errno, "%s", safestart_strerror(errno));
@@ -169,14 +195,16 @@ int lock_file_ready(struct lock_file *file, char *why, size_t why_size)
 	int error = prepare(file, why, why_size);
 
 	if (error < 0)
-		forget(file);
+		close_file(file);
+	invariant(error <= 0 && (error == 0) == (file->fd >= 0) && file_holds(file));
 	return error;
 }
 
 /* ---- Locks ---- */
 
-static struct flock whole(enum lock_byte byte, int type)
+static struct flock flock_of(enum lock_byte byte, int type)
 {
+	invariant(byte == LOCK_RUN || byte == LOCK_STATE);
 	return (struct flock){.l_type = (short)type,
 			      .l_whence = SEEK_SET,
 			      .l_start = (off_t)byte,
@@ -185,33 +213,37 @@ static struct flock whole(enum lock_byte byte, int type)
 
 int lock_file_try(struct lock_file *file, enum lock_byte byte)
 {
-	struct flock lock = whole(byte, F_WRLCK);
+	struct flock lock = flock_of(byte, F_WRLCK);
 
+	invariant(file->fd >= 0);
 	if (fcntl(file->fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
 	return errno == EACCES || errno == EINTR ? -EAGAIN : -errno;
 }
 
-/* In so many words, not by closing: a child between fork and exec has the descriptor, too. */
+/* Unlocked explicitly, not by closing: a child between fork and exec has the descriptor as well,
+ * and would keep the lock. [P18] */
 void lock_file_release(struct lock_file *file, enum lock_byte byte)
 {
-	struct flock lock = whole(byte, F_UNLCK);
+	struct flock lock = flock_of(byte, F_UNLCK);
 
 	if (fcntl(file->fd, F_OFD_SETLK, &lock) < 0)
-		forget(file);
+		close_file(file);
+	invariant(file_holds(file));
 }
 
 bool lock_file_is_free(struct lock_file *file, enum lock_byte byte)
 {
-	struct flock lock = whole(byte, F_WRLCK);
+	struct flock lock = flock_of(byte, F_WRLCK);
 
+	invariant(file->fd >= 0);
 	return fcntl(file->fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK;
 }
 
 /* ---- Bytes ---- */
 
-/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which with thread=no kills a host that has not
- * thought of it. */
+/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ. With thread=no that would kill an application that
+ * does not handle the signal. [P16] */
 static bool is_beyond_limit(off_t end)
 {
 	struct rlimit limit;
@@ -222,10 +254,12 @@ static bool is_beyond_limit(off_t end)
 
 int lock_file_allocate(struct lock_file *file)
 {
+	invariant(file_holds(file));
 	if (file->allocated)
 		return 0;
 	int error = is_beyond_limit(LOCK_END) ? EFBIG : posix_fallocate(file->fd, 0, LOCK_END);
 	file->allocated = error == 0;
+	invariant(file_holds(file));
 	return -error;
 }
 
@@ -233,11 +267,13 @@ int lock_file_read(const struct lock_file *file, enum lock_part part, char *byte
 {
 	ssize_t n;
 
+	invariant(part_holds(part, size));
 	do {
 		n = pread(file->fd, bytes, size, (off_t)part);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
+	invariant((size_t)n <= size);
 	memset(bytes + n, 0, size - (size_t)n);
 	return 0;
 }
@@ -247,6 +283,7 @@ int lock_file_write(const struct lock_file *file, enum lock_part part, const cha
 {
 	ssize_t n;
 
+	invariant(part_holds(part, size));
 	if (is_beyond_limit((off_t)part + (off_t)size))
 		return -EFBIG;
 	do {
@@ -255,13 +292,13 @@ int lock_file_write(const struct lock_file *file, enum lock_part part, const cha
 	return n < 0 ? -errno : (size_t)n < size ? -ENOSPC : 0;
 }
 
-/* ---- Who holds it ---- */
+/* ---- The holder's name ---- */
 
 #define HELD "held by "
 #define SINCE " since "
 
-/* As dmesg has it: seconds since boot, so that no step of the wall clock matters. */
-void lock_file_sign(const struct lock_file *file, const char *name, bool holds, int64_t now)
+/* Times are seconds since boot, as in dmesg, so a step of the wall clock changes nothing. [P8] */
+void lock_file_write_holder(const struct lock_file *file, const char *name, bool holds, int64_t now)
 {
 	char head[LOCK_HEAD_SIZE] = "", clean[80];
 
@@ -270,10 +307,10 @@ void lock_file_sign(const struct lock_file *file, const char *name, bool holds, 
 	snprintf(head, sizeof(head), "%s%s%s (pid %ld)%s%lld.%03lld s after boot\n", magic,
 		 holds ? HELD : "free; was " HELD, clean, (long)getpid(), holds ? SINCE : " until ",
 		 (long long)(now / 1000000000), (long long)(now / 1000000 % 1000));
-	(void)lock_file_write(file, LOCK_HEAD, head, sizeof(head)); /* the lock does without */
+	(void)lock_file_write(file, LOCK_HEAD, head, sizeof(head)); /* the lock works without it */
 }
 
-/* " since 12.345 s after boot" */
+/* How long ago is " since 12.345 s after boot"? 0: it makes no sense. */
 static int64_t held_for(const char *since, int64_t now)
 {
 	int64_t ms = 0;
@@ -291,14 +328,14 @@ int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder
 	const size_t skip = sizeof(magic) - 1 + strlen(HELD);
 	int64_t since = 0;
 
-	message_copy(holder, size, "a process that has left no name");
+	message_copy(holder, size, "an unknown process");
 	if (file->fd < 0 || lock_file_read(file, LOCK_HEAD, head, LOCK_HEAD_SIZE) < 0 ||
 	    strncmp(head, magic, sizeof(magic) - 1) != 0 ||
 	    strncmp(head + sizeof(magic) - 1, HELD, strlen(HELD)) != 0)
 		return 0;
 	head[skip + strcspn(head + skip, "\n")] = '\0';
 	char *at = strstr(head + skip, SINCE), *next = at;
-	/* A name may hold the word, too. */
+	/* The last one: a name may have the word in it, too. */
 	while (next != NULL && (next = strstr(at + 1, SINCE)) != NULL)
 		at = next;
 	if (at != NULL) {
@@ -307,6 +344,7 @@ int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder
 	}
 	message_copy(holder, size, head + skip);
 	message_clean(holder);
+	invariant(since >= 0 && strlen(holder) < size);
 	return since;
 }
 
@@ -324,7 +362,9 @@ void lock_file_after_fork_parent(struct lock_file *file)
 
 void lock_file_after_fork_child(struct lock_file *file)
 {
-	/* Not unlocked: that would be the parent's lock. */
+	invariant(file_holds(file));
+	/* Closed, not unlocked: the lock belongs to the description that parent and child share, so
+	 * unlocking would take it from the parent. [P17] */
 	if (file->fd >= 0)
 		close(file->fd);
 	file->fd = -1;

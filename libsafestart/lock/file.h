@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* lock/file: the lock file shared between processes: which file may be one, its two locks, and
- * bytes of it. The locks belong to the open file description: they die with the process, and a
- * forked child closes its copy. Nothing here waits. Dispatching thread; a fork may come at any
- * time. */
+/* lock/file: the lock file that processes share: which file may be one, its two locks, and its
+ * bytes. The locks belong to the open file description: they end with the process, and a forked
+ * child closes its copy. [P18] Dispatching thread; a fork may come at any time. It must not wait
+ * for a lock. */
 #ifndef SAFESTART_LOCK_FILE_H
 #define SAFESTART_LOCK_FILE_H
 
@@ -11,18 +11,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which byte of the file is locked. They need not exist. */
+/* Which byte of the file is locked. The byte need not exist. */
 enum lock_byte {
-	LOCK_RUN,  /* a run is in progress */
-	LOCK_STATE /* lock_share: somebody changes the batch that is open */
+	LOCK_RUN,  /* a run is in progress [P1] */
+	LOCK_STATE /* lock_share: a process changes the open batch */
 };
 
-/* What is where. Each part is written by one process at a time, and lies within a page: a write
- * that is cut short by a SIGKILL is cut between pages. */
+/* Where each part begins. A part is written by one process at a time and lies within a page: a
+ * write that SIGKILL interrupts is cut between pages, so a part is old or new, never half. [P18] */
 enum lock_part {
-	LOCK_HEAD = 0,    /* what this file is, and who holds LOCK_RUN, who writes it */
-	LOCK_DONE = 4096, /* how the last runs ended: whoever holds LOCK_RUN */
-	LOCK_OPEN = 8192, /* the batch that is open: whoever holds LOCK_STATE */
+	LOCK_HEAD = 0,    /* what this file is, and its holder; written by the holder of LOCK_RUN */
+	LOCK_DONE = 4096, /* how the last runs ended; written by the holder of LOCK_RUN */
+	LOCK_OPEN = 8192, /* the open batch; written by the holder of LOCK_STATE */
 	LOCK_END = 12288
 };
 
@@ -30,48 +30,51 @@ enum lock_part {
 #define LOCK_HOLDER_SIZE 160
 
 struct lock_file {
-	const char *path; /* conf's */
-	/* So that a fork never comes between having a descriptor and knowing it; last in the order.
-	 */
+	const char *path; /* owned by conf */
+	/* Held while the descriptor is opened or closed, so that a forked child always knows the
+	 * descriptor it has to close. The last of the library's locks in the lock order. */
 	pthread_mutex_t opening;
 	int fd;         /* -1: not open; changed under `opening` */
-	bool allocated; /* it has room for everything, even when the disk is full */
+	bool allocated; /* the file has room for all parts, even when the disk is full later */
 };
 
 void lock_file_init(struct lock_file *file, const char *path);
 void lock_file_clear(struct lock_file *file);
 
-/* Can this ever be the path of a lock? 0 or -EINVAL and why. */
+/* Can this ever be the path of a lock? Returns: 0; -EINVAL and the reason in `why`. */
 int lock_file_check_path(const char *path, char *why, size_t why_size);
 
-/* Open it, create it, or make sure that what is open is still what the path names; and that it is a
- * lock's file. 0 or -errno and why, with the remedy. Not while LOCK_RUN is held. */
+/* Open or create the file, or make sure that the open one is still the one at the path, and that it
+ * is a lock file. Not while LOCK_RUN is held: it may close the file. Returns: 0; -errno and in
+ * `why` the reason with the remedy. */
 int lock_file_ready(struct lock_file *file, char *why, size_t why_size);
 
-/* 0; -EAGAIN: somebody else holds it; -errno. */
+/* Returns: 0; -EAGAIN: another process holds it; -errno. */
 int lock_file_try(struct lock_file *file, enum lock_byte byte);
 void lock_file_release(struct lock_file *file, enum lock_byte byte);
 bool lock_file_is_free(struct lock_file *file, enum lock_byte byte);
 
-/* Does the path still name it? After LOCK_RUN was got: before, somebody may have replaced the file.
- */
+/* Is the open file still the one at the path? Ask after LOCK_RUN was acquired: the file may have
+ * been replaced before that. */
 bool lock_file_is_current(const struct lock_file *file);
 
-/* Make sure that nothing written from here on needs the disk to have room. 0 or -errno. */
+/* Reserve the room for all parts, so that later writes do not fail on a full disk. Returns: 0 or
+ * -errno. */
 int lock_file_allocate(struct lock_file *file);
 
-/* 0 or -errno. What is missing is read as NUL bytes. */
+/* Returns: 0 or -errno. Bytes beyond the end of the file are read as NUL bytes. */
 int lock_file_read(const struct lock_file *file, enum lock_part part, char *bytes, size_t size);
 int lock_file_write(const struct lock_file *file, enum lock_part part, const char *bytes,
 		    size_t size);
 
-/* Who holds LOCK_RUN, for people: written by the holder, who may have failed to; trusted for
- * nothing. The text is "api (pid 4711)"; returned is how long it has been so, in nanoseconds, 0:
- * not known. */
-void lock_file_sign(const struct lock_file *file, const char *name, bool holds, int64_t now);
+/* Which process holds LOCK_RUN, for people only: the holder writes it, writing may fail, and no
+ * decision depends on it. The text is "api (pid 4711)". lock_file_holder() returns how long it has
+ * been so in nanoseconds; 0: not known. */
+void lock_file_write_holder(const struct lock_file *file, const char *name, bool holds,
+			    int64_t now);
 int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder, size_t size);
 
-/* Around fork. The child's copy is closed, so that the lock is the parent's alone. */
+/* Around fork. The child closes its copy, so that the lock stays with the parent alone. [P17] */
 void lock_file_before_fork(struct lock_file *file);
 void lock_file_after_fork_parent(struct lock_file *file);
 void lock_file_after_fork_child(struct lock_file *file);

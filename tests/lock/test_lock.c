@@ -349,13 +349,13 @@ START_TEST(p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is)
 		const char *words;
 		int error;
 	} rows[] = {
-		{make_garbage, "not a lock of libsafestart's", -EINVAL},
-		{make_cut_off, "cut off", -EINVAL},
+		{make_garbage, "not a lock of libsafestart", -EINVAL},
+		{make_cut_off, "truncated", -EINVAL},
 		{make_newer, "another version", -EINVAL},
 		{make_directory, "is a directory", -EISDIR},
 		{make_fifo, "not a regular file", -EINVAL},
 		{make_link, "symbolic link", -ELOOP},
-		{make_second_name, "2 names", -EPERM},
+		{make_second_name, "2 hard links", -EPERM},
 		{make_other_owner, "belongs to user 65534", -EPERM},
 	};
 	struct stat before, after;
@@ -453,7 +453,7 @@ static void as_nobody(struct guest *guest)
 	struct safestart_outcome outcome = guest_asks(guest);
 
 	guest->failed = outcome.verdict != SAFESTART_FAILED || outcome.error != -EACCES ||
-			strstr(outcome.message, "let this user write") == NULL;
+			strstr(outcome.message, "allow this user to write") == NULL;
 }
 
 START_TEST(p9_another_users_lock_is_refused_and_roots_can_be_shared)
@@ -500,7 +500,7 @@ START_TEST(p18_a_full_disk_does_not_keep_it_from_working)
 	uint64_t first = safestart_request_restart(one->ss);
 	EVENTUALLY(is_inside());
 	uint64_t second = safestart_request_restart(two->ss);
-	EVENTUALLY(status_says(two->ss, "a process that has left no name"));
+	EVENTUALLY(status_says(two->ss, "an unknown process"));
 	atomic_store(&one->hold, false);
 	answer(one->ss, first);
 	answer(two->ss, second);
