@@ -1,34 +1,57 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* lock/share: the decisions behind share.h, then the bytes. Dispatching thread; no system call, no
+ * clock. What was read from the file may be anything: only what this process makes of it is an
+ * invariant. */
 #include "lock/share.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/message.h"
 #include "request/ticket.h"
 
+/* A process in a batch knows the batch's state. */
+static inline __attribute__((unused)) bool me_holds(const struct share_me *me)
+{
+	return me->sequence == 0 || me->id != 0;
+}
+
+/* Reading makes sure of this as well. */
+static inline __attribute__((unused)) bool done_holds(const struct share_done *done)
+{
+	for (size_t i = 1; i < done->count && i < SHARE_KEPT; i++) {
+		if (done->outcomes[i].sequence >= done->outcomes[i - 1].sequence)
+			return false;
+	}
+	return done->count <= SHARE_KEPT && done->ended >= 0;
+}
+
 /* ---- What to do ---- */
 
+/* Saturates: a sum must not wrap around into the past. */
 static int64_t later(int64_t time, int64_t delay)
 {
+	invariant(delay >= 0);
 	return time > INT64_MAX - delay ? INT64_MAX : time + delay;
 }
 
-static bool is_known(const struct share_open *open, const struct share_done *done)
+/* Is there an outcome of this state? */
+static bool has_outcome(const struct share_open *open, const struct share_done *done)
 {
 	return done->id != 0 && done->id == open->id && done->count > 0;
 }
 
-/* Is it the state of a system that is still up, and does it make sense? */
+/* Does the state make sense, and is it of this boot, as far as that is known? */
 static bool is_sound(const struct share_open *open, const struct share_done *done, uint64_t boot)
 {
 	return open->id != 0 && (open->boot == boot || open->boot == 0 || boot == 0) &&
 	       open->sequence > 0 &&
-	       !(is_known(open, done) && done->outcomes[0].sequence >= open->sequence);
+	       !(has_outcome(open, done) && done->outcomes[0].sequence >= open->sequence);
 }
 
-/* When the open batch has been quiet, or open, for long enough. A time to come is another clock's
- * (a time namespace), and past. */
+/* When the open batch has been quiet, or open, for long enough. [P4] A time in the future is of
+ * another clock (a time namespace) and counts as past, so that it delays nothing. [P8] */
 static int64_t window_end(const struct share_open *open, const struct share_conf *conf, int64_t now)
 {
 	int64_t quiet = open->newest <= now ? later(open->newest, conf->debounce) : INT64_MIN;
@@ -42,8 +65,28 @@ static int64_t window_end(const struct share_open *open, const struct share_conf
 static int64_t earliest(const struct share_open *open, const struct share_done *done,
 			const struct share_conf *conf, int64_t now)
 {
-	return is_known(open, done) && done->ended <= now ? later(done->ended, conf->min_interval)
-							  : INT64_MIN;
+	return has_outcome(open, done) && done->ended <= now
+		       ? later(done->ended, conf->min_interval)
+		       : INT64_MIN;
+}
+
+/* The outcome this process may leave with; NULL: none yet. */
+static const struct share_outcome *find_outcome(const struct share_done *done,
+						const struct share_me *me)
+{
+	const struct share_outcome *found = NULL;
+
+	if (done->id != me->id)
+		return NULL;
+	if (me->sequence == 0)
+		return me->retries && done->count > 0 && done->outcomes[0].sequence > me->seen
+			       ? &done->outcomes[0]
+			       : NULL;
+	/* The first run that covered its batch, or the first one still kept: that one began after
+	 * the batch was closed, too. [P6] */
+	for (size_t i = 0; i < done->count && done->outcomes[i].sequence >= me->sequence; i++)
+		found = &done->outcomes[i];
+	return found;
 }
 
 struct share_verdict share_decide(const struct share_open *open, const struct share_done *done,
@@ -52,20 +95,13 @@ struct share_verdict share_decide(const struct share_open *open, const struct sh
 {
 	struct share_verdict verdict = {.action = SHARE_ENTER};
 
-	if (me->sequence != 0 && done->id == me->id) {
-		/* The first run that covered it, or the first that is still known: it began after
-		 * the batch was closed, too. */
-		for (size_t i = 0; i < done->count && done->outcomes[i].sequence >= me->sequence;
-		     i++) {
-			verdict.action = SHARE_LEAVE;
-			verdict.outcome = &done->outcomes[i];
-		}
-		if (verdict.action == SHARE_LEAVE)
-			return verdict;
+	invariant(me_holds(me) && done_holds(done));
+	verdict.outcome = find_outcome(done, me);
+	if (verdict.outcome != NULL) {
+		invariant(verdict.outcome->sequence >= me->sequence);
+		verdict.action = SHARE_LEAVE;
+		return verdict;
 	}
-	if (me->sequence == 0 && me->retries && done->id == me->id && done->count > 0 &&
-	    done->outcomes[0].sequence > me->seen)
-		return (struct share_verdict){.action = SHARE_LEAVE, .outcome = &done->outcomes[0]};
 	if (me->sequence == 0 || !is_sound(open, done, me->boot) || open->id != me->id ||
 	    me->sequence > open->sequence)
 		return verdict;
@@ -77,21 +113,25 @@ struct share_verdict share_decide(const struct share_open *open, const struct sh
 	}
 	if (verdict.at > now)
 		verdict.action = SHARE_WAIT;
+	/* In the open batch, or in a closed one whose leader died. */
+	invariant(me->id == open->id && me->sequence > 0 && me->sequence <= open->sequence);
 	return verdict;
 }
 
 void share_enter(struct share_open *open, const struct share_done *done, struct share_me *me,
-		 uint64_t requests, bool urgent, int64_t now, uint64_t fresh)
+		 uint64_t requests, bool urgent, int64_t now, uint64_t new_id)
 {
+	invariant(new_id != 0 && me_holds(me));
 	if (!is_sound(open, done, me->boot) ||
 	    (me->id == open->id && me->sequence > open->sequence))
-		*open = (struct share_open){.id = fresh, .boot = me->boot, .sequence = 1};
+		*open = (struct share_open){.id = new_id, .boot = me->boot, .sequence = 1};
 	if (me->sequence == 0)
 		me->since = now;
+	invariant(me->since <= now);
 	if (open->requests == 0 || open->first == 0)
 		open->first = now;
-	/* Where it is lost again and again, as by two kernels over one file, who waits must not
-	 * begin to wait anew each time. */
+	/* When the state is lost again and again, for example by two kernels that share one file, a
+	 * process must not start to wait from the beginning each time. [P4] */
 	if (me->since < open->first)
 		open->first = me->since;
 	open->newest = now;
@@ -99,24 +139,31 @@ void share_enter(struct share_open *open, const struct share_done *done, struct 
 	open->urgent = open->urgent || urgent;
 	me->id = open->id;
 	me->sequence = open->sequence;
+	invariant(me_holds(me) && me->sequence > 0);
+	invariant(open->first <= open->newest && open->requests >= requests);
 }
 
 uint64_t share_close(struct share_open *open, const struct share_done *done, uint64_t *requests)
 {
-	bool answered = open->sequence == 1 ||
-			(is_known(open, done) && done->outcomes[0].sequence == open->sequence - 1);
+	/* The decision to lead had a state that makes sense. */
+	invariant(open->id != 0 && open->sequence > 0 && done_holds(done));
+	bool answered = open->sequence == 1 || (has_outcome(open, done) &&
+						done->outcomes[0].sequence == open->sequence - 1);
 
 	open->carried = (answered ? 0 : open->carried) + open->requests;
 	*requests = open->carried;
 	open->requests = 0;
 	open->first = open->newest = 0;
 	open->urgent = false;
-	return open->sequence++;
+	uint64_t closed = open->sequence++;
+	invariant(open->sequence == closed + 1); /* never the same batch twice [P2] */
+	return closed;
 }
 
 void share_publish(struct share_done *done, uint64_t id, const struct share_outcome *outcome,
 		   int64_t now)
 {
+	invariant(id != 0 && outcome->sequence > 0 && done->count <= SHARE_KEPT);
 	if (done->id != id) {
 		done->id = id;
 		done->count = 0;
@@ -127,6 +174,7 @@ void share_publish(struct share_done *done, uint64_t id, const struct share_outc
 	done->outcomes[0] = *outcome;
 	done->count++;
 	done->ended = now;
+	invariant(done->count <= SHARE_KEPT && done->outcomes[0].sequence == outcome->sequence);
 }
 
 /* ---- Bytes ---- */
@@ -140,18 +188,21 @@ uint64_t share_hash(const char *bytes, size_t size)
 	return hash;
 }
 
-/* The text comes first, so that a person sees it; its checksum ends it, NUL bytes fill up. */
+/* The text comes first, so that people can read it; its checksum ends it, NUL bytes fill the rest.
+ */
 #define SEAL "checksum "
 #define SEAL_SIZE (sizeof(SEAL) - 1 + 16 + 1)
 
 static void seal(char *bytes, size_t length, size_t size)
 {
+	invariant(length + SEAL_SIZE < size);
 	length += (size_t)snprintf(bytes + length, size - length, SEAL "%016llx\n",
 				   (unsigned long long)share_hash(bytes, length));
 	memset(bytes + length, 0, size - length);
 }
 
-/* The text without its seal, in a buffer of the same size; false: it is not what was written. */
+/* The text without its checksum, in a buffer of the same size. False: it is not as it was written.
+ */
 static bool unseal(char *text, const char *bytes, size_t size)
 {
 	char sealed[SEAL_SIZE + 1];
@@ -169,7 +220,7 @@ static bool unseal(char *text, const char *bytes, size_t size)
 	return true;
 }
 
-/* One after another from a text; once something is not there, nothing more is. */
+/* Takes one thing after another from a text. Once one is missing, all that follow fail as well. */
 struct cursor {
 	const char *at;
 	bool failed;
@@ -192,7 +243,7 @@ static int digit_of(char character)
 						      : 16;
 }
 
-/* Digits of that base, at most `most`. */
+/* Digits of that base; a number above `most` fails. */
 static uint64_t take_number(struct cursor *cursor, unsigned base, uint64_t most)
 {
 	uint64_t number = 0, digit;
@@ -216,7 +267,7 @@ static int64_t take_time(struct cursor *cursor, const char *word)
 static uint64_t take_count(struct cursor *cursor, const char *word)
 {
 	take_word(cursor, word);
-	return take_number(cursor, 10, INT64_MAX); /* so that adding to it has room */
+	return take_number(cursor, 10, INT64_MAX); /* leaves room to add to it */
 }
 
 static int32_t take_signed(struct cursor *cursor, const char *word)
@@ -278,6 +329,8 @@ static size_t print_outcome(const struct share_outcome *outcome, char *line, siz
 void share_print_done(struct share_done *done, char bytes[SHARE_DONE_SIZE])
 {
 	char line[512];
+
+	invariant(done->count <= SHARE_KEPT);
 	size_t length = (size_t)snprintf(bytes, SHARE_DONE_SIZE,
 					 "\nstate %llx, the last run ended at %lld\n",
 					 (unsigned long long)done->id, (long long)done->ended);
@@ -354,11 +407,12 @@ void share_read_done(struct share_done *done, const char bytes[SHARE_DONE_SIZE])
 			break;
 		}
 		take_outcome(&cursor, &done->outcomes[i]);
-		/* Each older than the one before. */
+		/* Each is older than the one before. */
 		cursor.failed = cursor.failed || (i > 0 && done->outcomes[i].sequence >=
 								   done->outcomes[i - 1].sequence);
 		done->count = i + 1;
 	}
 	if (cursor.failed)
 		memset(done, 0, offsetof(struct share_done, outcomes));
+	invariant(done_holds(done));
 }
