@@ -1,17 +1,49 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* snapshot, continued: giving back what no reader needs any more. Replaced generations wait for a
- * grace period on a thread of their own; then the worker retires what nobody owns. */
+/* reclaim: retires what no reader needs any more. A thread of its own waits for grace periods and
+ * calls nothing of the application; after that the worker retires what no owner keeps. Status views
+ * read the list of old generations, which home->lock guards. [P13] */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/invariant.h"
 #include "base/loop.h"
 #include "base/thread.h"
 #include "snapshot/snapshot.h"
 
+#ifdef SAFESTART_INVARIANTS
+/* References are dropped without a lock, so each count is read once, and it is a lower bound that
+ * is checked: the live reference until the grace period is over, and the status views'. */
+static bool old_one_holds(const struct snapshot_home *home, const struct safestart_snapshot *s)
+{
+	uint32_t least = s->status_refs + (s->stage < SNAPSHOT_OWNED);
+
+	return s->home == home && s->stage >= SNAPSHOT_REPLACED &&
+	       atomic_load_explicit(&s->refs, memory_order_relaxed) >= least;
+}
+
+bool snapshot_old_holds(const struct snapshot_home *home)
+{
+	for (const struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
+		const struct safestart_snapshot *older = s->older;
+		if (!old_one_holds(home, s))
+			return false;
+		/* Newest first; what is older is further on its way, as far as grace periods go. */
+		if (older != NULL &&
+		    (older->generation >= s->generation ||
+		     (older->stage < s->stage && older->stage < SNAPSHOT_GRACE_OVER)))
+			return false;
+	}
+	/* One grace period is in progress at most, and one more requested. */
+	return home->graces_over <= home->graces_wanted &&
+	       home->graces_wanted <= home->graces_over + 2 &&
+	       (home->thread_started || home->graces_over == home->graces_wanted);
+}
+#endif
+
 static bool is_collectable(struct safestart_snapshot *snapshot)
 {
-	return snapshot->stage == SNAPSHOT_PASSED ||
+	return snapshot->stage == SNAPSHOT_GRACE_OVER ||
 	       (snapshot->stage == SNAPSHOT_OWNED && atomic_load(&snapshot->refs) == 0);
 }
 
@@ -26,16 +58,18 @@ bool snapshot_collectable(struct snapshot_home *home)
 	return found;
 }
 
-/* Take one snapshot out of the list that nobody refers to; drops live references on the way. */
+/* Take out of the list one snapshot that nothing refers to. On the way it drops the live reference
+ * of each whose grace period is over. */
 static struct safestart_snapshot *take_collectable(struct snapshot_home *home)
 {
 	struct safestart_snapshot *found = NULL;
 
 	pthread_mutex_lock(&home->lock);
+	invariant(snapshot_old_holds(home));
 	for (struct safestart_snapshot **at = &home->old; *at != NULL && found == NULL;) {
 		struct safestart_snapshot *s = *at;
 		bool unowned = false;
-		if (s->stage == SNAPSHOT_PASSED) {
+		if (s->stage == SNAPSHOT_GRACE_OVER) {
 			s->stage = SNAPSHOT_OWNED;
 			unowned = atomic_fetch_sub(&s->refs, 1) == 1;
 		} else if (s->stage == SNAPSHOT_OWNED) {
@@ -48,6 +82,8 @@ static struct safestart_snapshot *take_collectable(struct snapshot_home *home)
 			at = &s->older;
 		}
 	}
+	invariant(snapshot_old_holds(home));
+	invariant(found == NULL || (found->stage == SNAPSHOT_OWNED && found->status_refs == 0));
 	pthread_mutex_unlock(&home->lock);
 	return found;
 }
@@ -63,13 +99,17 @@ void snapshot_collect(struct snapshot_home *home)
 static void advance_stage(struct snapshot_home *home, enum snapshot_stage from,
 			  enum snapshot_stage to)
 {
+	/* Forward by one, or back in a child that has no thread waiting. */
+	invariant(to == from + 1 || (from == SNAPSHOT_GRACE && !home->thread_started));
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
 		if (s->stage == from)
 			s->stage = to;
 	}
+	invariant(snapshot_old_holds(home));
 }
 
-/* The thread that waits for grace periods. Calls nothing of the application's. */
+/* The thread that waits for grace periods. No lock is held meanwhile, and it calls nothing of the
+ * application. */
 static void *grace_thread(void *argument)
 {
 	struct snapshot_home *home = argument;
@@ -81,11 +121,12 @@ static void *grace_thread(void *argument)
 			continue;
 		}
 		uint64_t wanted = home->graces_wanted;
-		advance_stage(home, SNAPSHOT_REPLACED, SNAPSHOT_WAITING);
+		advance_stage(home, SNAPSHOT_REPLACED, SNAPSHOT_GRACE);
 		pthread_mutex_unlock(&home->lock);
 		snapshot_wait_for_readers();
 		pthread_mutex_lock(&home->lock);
-		advance_stage(home, SNAPSHOT_WAITING, SNAPSHOT_PASSED);
+		advance_stage(home, SNAPSHOT_GRACE, SNAPSHOT_GRACE_OVER);
+		invariant(home->graces_over < wanted); /* only this thread counts them */
 		home->graces_over = wanted;
 		loop_wake(home->wake_fd);
 	}
@@ -102,6 +143,7 @@ static int begin_locked(struct snapshot_home *home)
 		home->thread_started = true;
 	}
 	home->graces_wanted++;
+	invariant(snapshot_old_holds(home));
 	pthread_cond_signal(&home->work);
 	return 0;
 }
@@ -125,26 +167,27 @@ int snapshot_reclaim(struct snapshot_home *home)
 	bool waiting = home->graces_over != home->graces_wanted, replaced = false;
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older)
 		replaced = replaced || s->stage == SNAPSHOT_REPLACED;
-	/* One that has begun may have begun before the newest was replaced: always one more. */
+	/* A grace period that has begun may have begun before the newest generation was replaced,
+	 * so there is always one more after it, and never two. */
 	if (replaced && (!waiting || home->graces_wanted == home->graces_over + 1))
 		error = begin_locked(home);
 	pthread_mutex_unlock(&home->lock);
 	return error;
 }
 
-/* Held by the run or a thread of the process we were forked from: nobody here can give it back, or
- * is in it. */
+/* Kept by a run or a thread of the process that this one was forked from: nothing in this process
+ * can release it or is inside it. [P17] */
 static bool is_inherited(const struct safestart_snapshot *snapshot)
 {
 	return snapshot->stage == SNAPSHOT_OWNED && snapshot->epoch != snapshot_epoch();
 }
 
-/* Nobody holds it: it only waits to be collected. */
+/* Nothing uses it: it only waits to be collected. */
 static bool is_free(struct safestart_snapshot *snapshot)
 {
-	return snapshot->stage >= SNAPSHOT_PASSED &&
+	return snapshot->stage >= SNAPSHOT_GRACE_OVER &&
 	       atomic_load(&snapshot->refs) ==
-		       (snapshot->stage == SNAPSHOT_PASSED ? 1 : 0) + snapshot->lookers;
+		       (snapshot->stage == SNAPSHOT_GRACE_OVER ? 1 : 0) + snapshot->status_refs;
 }
 
 int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation,
@@ -155,11 +198,12 @@ int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t
 	*borrowed = false;
 	pthread_mutex_lock(&home->lock);
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
-		if ((borrowed_only && s->stage >= SNAPSHOT_PASSED) || is_inherited(s) || is_free(s))
+		if ((borrowed_only && s->stage >= SNAPSHOT_GRACE_OVER) || is_inherited(s) ||
+		    is_free(s))
 			continue;
 		since = s->replaced_at; /* the list is newest first */
 		*generation = s->generation;
-		*borrowed = s->stage < SNAPSHOT_PASSED;
+		*borrowed = s->stage < SNAPSHOT_GRACE_OVER;
 	}
 	pthread_mutex_unlock(&home->lock);
 	return since;
@@ -171,9 +215,9 @@ static int by_id(const void *a, const void *b)
 		      (*(struct safestart_node *const *)b)->text);
 }
 
-/* The replaced generations that are held, with a reference of ours to each, so that what takes its
- * time need not hold up who publishes the next. NULL: no memory. */
-static struct safestart_snapshot **own_held(struct snapshot_home *home, size_t *count)
+/* The replaced generations in use, each with a reference for this status view, so that the slow
+ * part runs without the lock and does not delay the next publication. NULL: out of memory. */
+static struct safestart_snapshot **own_used(struct snapshot_home *home, size_t *count)
 {
 	size_t room = 0;
 
@@ -181,34 +225,36 @@ static struct safestart_snapshot **own_held(struct snapshot_home *home, size_t *
 	pthread_mutex_lock(&home->lock);
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older)
 		room++;
-	struct safestart_snapshot **held = calloc(room + 1, sizeof(struct safestart_snapshot *));
-	for (struct safestart_snapshot *s = home->old; held != NULL && s != NULL; s = s->older) {
+	struct safestart_snapshot **used = calloc(room + 1, sizeof(struct safestart_snapshot *));
+	for (struct safestart_snapshot *s = home->old; used != NULL && s != NULL; s = s->older) {
 		if (is_inherited(s) || is_free(s))
 			continue;
-		/* Should its last owner leave just now: it is collected under this lock only, and
-		 * when we have left. */
+		/* Its last owner may leave at this moment, and the count may have been 0: it is
+		 * taken out of the list only under this lock, so not before this reference is
+		 * released. */
 		atomic_fetch_add(&s->refs, 1);
-		s->lookers++;
-		held[(*count)++] = s;
+		s->status_refs++;
+		used[(*count)++] = s;
 	}
+	invariant(*count <= room && snapshot_old_holds(home));
 	pthread_mutex_unlock(&home->lock);
-	return held;
+	return used;
 }
 
-static struct nodeset *retiring_of(struct safestart_snapshot *const *held, size_t held_count,
+static struct nodeset *retiring_of(struct safestart_snapshot *const *used, size_t used_count,
 				   const struct safestart_snapshot *live)
 {
 	size_t room = 0, count = 0, unique = 0;
 	struct nodeset *set = NULL;
 
-	for (size_t i = 0; i < held_count; i++)
-		room += held[i]->count;
+	for (size_t i = 0; i < used_count; i++)
+		room += used[i]->count;
 	struct safestart_node **nodes = calloc(room + 1, sizeof(struct safestart_node *));
-	for (size_t i = 0; nodes != NULL && i < held_count; i++) {
-		for (size_t j = 0; j < held[i]->count; j++) {
-			if (nodeset_find(live->nodes, live->count, held[i]->nodes[j]->text, NULL) ==
+	for (size_t i = 0; nodes != NULL && i < used_count; i++) {
+		for (size_t j = 0; j < used[i]->count; j++) {
+			if (nodeset_find(live->nodes, live->count, used[i]->nodes[j]->text, NULL) ==
 			    NULL)
-				nodes[count++] = held[i]->nodes[j];
+				nodes[count++] = used[i]->nodes[j];
 		}
 	}
 	if (count > 1)
@@ -226,19 +272,20 @@ static struct nodeset *retiring_of(struct safestart_snapshot *const *held, size_
 struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safestart_snapshot *live)
 {
 	size_t count;
-	struct safestart_snapshot **held = own_held(home, &count);
+	struct safestart_snapshot **used = own_used(home, &count);
 
-	if (held == NULL)
+	if (used == NULL)
 		return NULL;
-	struct nodeset *set = retiring_of(held, count, live);
+	struct nodeset *set = retiring_of(used, count, live);
 	pthread_mutex_lock(&home->lock);
 	for (size_t i = 0; i < count; i++) {
-		held[i]->lookers--;
-		/* The handle is open: at most the loop is woken. */
-		safestart_snapshot_release(held[i]);
+		invariant(used[i]->status_refs > 0);
+		used[i]->status_refs--;
+		/* The handle is open: at most this wakes the loop. */
+		safestart_snapshot_release(used[i]);
 	}
 	pthread_mutex_unlock(&home->lock);
-	free(held);
+	free(used);
 	return set;
 }
 
@@ -264,8 +311,13 @@ struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_call
 
 void snapshot_home_unref(struct snapshot_home *home)
 {
-	if (home == NULL || atomic_fetch_sub_explicit(&home->refs, 1, memory_order_acq_rel) != 1)
+	if (home == NULL)
 		return;
+	uint32_t before = atomic_fetch_sub_explicit(&home->refs, 1, memory_order_acq_rel);
+	invariant(before > 0);
+	if (before != 1)
+		return;
+	invariant(home->old == NULL);
 	pthread_cond_destroy(&home->work);
 	pthread_mutex_destroy(&home->lock);
 	free(home);
@@ -289,11 +341,13 @@ void snapshot_close(struct snapshot_view *view)
 	struct snapshot_home *home = live->home;
 
 	stop_thread(home);
-	/* From here on nobody takes the lock: callbacks are over, the thread has gone. The live
-	 * snapshot joins the old ones; a reference of our own keeps the owned ones in place while
-	 * we look. */
+	/* From here on no other thread takes the lock: callbacks are over, the thread has ended.
+	 * The live snapshot joins the old ones. Each old one keeps its live reference or gets one
+	 * more here, so that none is freed by its owner before the loop below has passed it. */
+	invariant(!atomic_load_explicit(&home->orphaned, memory_order_relaxed));
+	invariant(snapshot_old_holds(home));
 	live->older = home->old;
-	live->stage = SNAPSHOT_OWNED; /* its live reference is the one of our own */
+	live->stage = SNAPSHOT_OWNED; /* its live reference is the one kept here */
 	home->old = live;
 	for (s = live->older; s != NULL; s = s->older) {
 		if (s->stage == SNAPSHOT_OWNED)
@@ -303,7 +357,9 @@ void snapshot_close(struct snapshot_view *view)
 	snapshot_wait_for_readers(); /* for borrowers, and for releases that saw it not orphaned */
 	while ((s = home->old) != NULL) {
 		home->old = s->older;
-		if (atomic_fetch_sub(&s->refs, 1) == 1)
+		uint32_t before = atomic_fetch_sub(&s->refs, 1);
+		invariant(before > 0);
+		if (before == 1)
 			snapshot_dispose(s);
 	}
 	atomic_store_explicit(&view->live, NULL, memory_order_relaxed);
@@ -326,7 +382,7 @@ void snapshot_after_fork_child(struct snapshot_home *home)
 {
 	home->thread_started = false;
 	home->graces_wanted = home->graces_over;
-	pthread_cond_init(&home->work, NULL); /* its waiters do not exist here */
-	advance_stage(home, SNAPSHOT_WAITING, SNAPSHOT_REPLACED);
+	pthread_cond_init(&home->work, NULL); /* the thread that waited does not exist here */
+	advance_stage(home, SNAPSHOT_GRACE, SNAPSHOT_REPLACED);
 	pthread_mutex_unlock(&home->lock);
 }

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* snapshot: reading, the application's data, publication, and RCU around fork. Readers are any
+ * thread and any signal handler; the worker publishes. What readers pass takes no lock and
+ * allocates nothing, but for a thread's first read. [P5] [P10] */
 #define _LGPL_SOURCE
 #define URCU_INLINE_SMALL_FUNCTIONS
 #include "snapshot/snapshot.h"
@@ -8,21 +11,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* liburcu 0.13 lays its readers' records out 32 bytes past the alignment it declares for them,
- * which the undefined behaviour sanitizer reports at every access. These inlined functions are all
- * that touches them here. */
+/* liburcu 0.13 places its readers' records 32 bytes past the alignment that it declares for them,
+ * which the undefined behaviour sanitizer reports at every access. Only these inlined functions
+ * touch them here. */
 #define TOUCHES_RECORD __attribute__((no_sanitize("alignment")))
 static inline void _urcu_bp_read_lock_update(unsigned long tmp) TOUCHES_RECORD;
 static inline void _urcu_bp_read_lock(void) TOUCHES_RECORD;
 #include <urcu-bp.h>
 
+#include "base/invariant.h"
 #include "base/loop.h"
 #include "base/thread.h"
 #include "nodes/nodeset.h"
 #include "request/request.h"
 
-/* liburcu 0.13 tells the thread sanitizer nothing: what a reader did happens before the end of the
- * grace period that waited for it. */
+/* liburcu 0.13 does not tell the thread sanitizer that what a reader did happens before the end of
+ * the grace period that waited for it. */
 #ifdef HAVE_TSAN
 #include <sanitizer/tsan_interface.h>
 static char grace_period;
@@ -33,8 +37,9 @@ static char grace_period;
 #define READERS_HAVE_LEFT() ((void)0)
 #endif
 
-/* Counts forks on the way from the first process to this one. The only global that changes (`entry`
- * below is settled once): data made by another process must turn NULL for every handle at once. */
+/* Counts the forks from the first process to this one. Relaxed: it changes only in a child that has
+ * one thread. Global, because data made by another process must become NULL for every handle at
+ * once; no other global changes (`entry` below is set once). [P17] */
 static _Atomic uint32_t fork_epoch;
 
 uint32_t snapshot_epoch(void)
@@ -42,8 +47,8 @@ uint32_t snapshot_epoch(void)
 	return atomic_load_explicit(&fork_epoch, memory_order_relaxed);
 }
 
-/* Held during every grace period of ours, so that a fork can wait for its end before it takes the
- * locks that everybody else needs. */
+/* Held during every grace period of the library, so that a fork can wait for its end before it
+ * takes the locks that other threads need. */
 static pthread_mutex_t grace_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void snapshot_wait_for_readers(void)
@@ -56,17 +61,17 @@ void snapshot_wait_for_readers(void)
 
 /* ---- Reading: any thread, any signal handler ---- */
 
-/* liburcu registers a thread at its first read, under a lock that its own fork handlers leave out:
- * a child forked at that moment would wait for it for ever. So it is done under one of ours, which
- * fork takes. (A thread that ends while another forks passes the same lock, and nobody but liburcu
- * can help that.) */
+/* liburcu registers a thread at its first read, under a lock that its own fork handlers do not
+ * take: a child forked at that moment would wait for it forever. So registration is done under a
+ * lock of the library, which fork takes. (A thread that ends while another one forks takes
+ * liburcu's lock as well; only liburcu could change that.) */
 static pthread_mutex_t registration = PTHREAD_MUTEX_INITIALIZER;
 
 static void __attribute__((noinline, cold)) register_thread(void)
 {
 	sigset_t all, before;
 
-	sigfillset(&all); /* a handler on this thread may read, too */
+	sigfillset(&all); /* a signal handler on this thread may read as well */
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	pthread_mutex_lock(&registration);
 	urcu_bp_register();
@@ -74,20 +79,20 @@ static void __attribute__((noinline, cold)) register_thread(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* What an outermost reader writes into its record is found here: liburcu's counter, or, where the
- * kernel has no membarrier() and readers need a fence (and as long as nobody has looked), a zero,
- * which lets nobody in at once. */
+/* What an outermost reader writes into its record is found here: liburcu's counter. Until it is
+ * known that the kernel has membarrier(), and if it has not, so that readers need a fence, it is a
+ * zero, with which no reader enters at once. */
 static const unsigned long no_entry;
 static _Atomic(const unsigned long *) entry = &no_entry;
 
-/* Record and counter count nested readers in their lower half; the counter's is 1. */
+/* Record and counter have the number of nested readers in their lower half; the counter's is 1. */
 static inline uint32_t nested(unsigned long ctr)
 {
 	return (uint32_t)(ctr & URCU_BP_GP_CTR_NEST_MASK);
 }
 
-/* Registered, outermost, no fence needed: with fewer instructions than liburcu's own, for it is
- * most of what a read costs. */
+/* For a registered thread, outermost, that needs no fence: fewer instructions than liburcu's own
+ * function, because this is most of what a read costs. */
 static inline TOUCHES_RECORD bool reader_enters_at_once(void)
 {
 	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
@@ -96,7 +101,7 @@ static inline TOUCHES_RECORD bool reader_enters_at_once(void)
 	if (caa_unlikely(reader == NULL || nested(CMM_LOAD_SHARED(reader->ctr)) >= nested(ctr)))
 		return false;
 	_CMM_STORE_SHARED(reader->ctr, ctr);
-	cmm_barrier(); /* whoever waits for readers makes it one for the processor */
+	cmm_barrier(); /* the thread that waits for readers makes it one for the processor */
 	return true;
 }
 
@@ -105,9 +110,10 @@ static void __attribute__((noinline, cold)) reader_enters_slowly(void)
 	if (URCU_TLS(urcu_bp_reader) == NULL) {
 		register_thread();
 		if (URCU_TLS(urcu_bp_reader) == NULL)
-			__builtin_unreachable(); /* static analysis can't know */
+			__builtin_unreachable(); /* for static analysis: registration aborts */
 	}
-	/* Settled since somebody registered. Not stored again: every reader loads it. */
+	/* Known since the first thread registered. Stored only once: every reader loads it, and a
+	 * store would take the cache line from all of them. */
 	if (urcu_bp_has_sys_membarrier &&
 	    atomic_load_explicit(&entry, memory_order_relaxed) == &no_entry)
 		atomic_store_explicit(&entry, &urcu_bp_gp.ctr, memory_order_relaxed);
@@ -120,8 +126,9 @@ static inline void reader_enters(void)
 		reader_enters_slowly();
 }
 
-/* What the reader did is over before its record says so: that is all that whoever waits for it
- * relies on, and needs no fence here (liburcu has one where there is no membarrier()). */
+/* Release: what the reader did comes before its record says that it has left. The thread that waits
+ * for readers relies on nothing else, so no fence is needed here (liburcu has one where there is no
+ * membarrier()). */
 static inline TOUCHES_RECORD void reader_leaves(void)
 {
 	struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
@@ -136,7 +143,7 @@ static struct snapshot_view *view_of(struct safestart *ss)
 	return (struct snapshot_view *)(void *)ss;
 }
 
-/* Called last, so that the way everybody goes needs no stack frame. */
+/* A tail call, so that the usual path needs no stack frame. */
 static const struct safestart_snapshot *__attribute__((noinline, cold))
 read_lock_slowly(struct safestart *ss)
 {
@@ -162,8 +169,9 @@ struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
 	reader_enters();
 	struct safestart_snapshot *live =
 		atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
-	/* Not zero: the live reference goes only after a grace period, which waits for us. */
-	atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
+	/* The live reference is dropped only after a grace period, which waits for this reader. */
+	uint32_t before = atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
+	invariant(before > 0 && before < UINT32_MAX);
 	reader_leaves();
 	return live;
 }
@@ -215,59 +223,71 @@ char *safestart_snapshot_json(const struct safestart_snapshot *snapshot)
 
 /* ---- Data ---- */
 
-void *snapshot_payload_data(const struct payload *held)
+void *snapshot_payload_data(const struct payload *payload)
 {
-	return held != NULL && held->epoch == snapshot_epoch() ? held->data : NULL;
+	return payload != NULL && payload->epoch == snapshot_epoch() ? payload->data : NULL;
 }
 
-struct payload *snapshot_share_payload(struct payload *held)
+struct payload *snapshot_share_payload(struct payload *payload)
 {
-	if (held != NULL)
-		atomic_fetch_add_explicit(&held->refs, 1, memory_order_relaxed);
-	return held;
+	if (payload == NULL)
+		return NULL;
+	uint32_t before = atomic_fetch_add_explicit(&payload->refs, 1, memory_order_relaxed);
+	invariant(before > 0 && before < UINT32_MAX);
+	return payload;
 }
 
-static void drop_payload(struct payload *held, struct payload **to_retire)
+/* The last reference puts it on the list: it is retired once. [P13] */
+static void drop_payload(struct payload *payload, struct payload **to_retire)
 {
-	if (held == NULL || atomic_fetch_sub_explicit(&held->refs, 1, memory_order_acq_rel) != 1)
+	if (payload == NULL)
 		return;
-	held->next = *to_retire;
-	*to_retire = held;
+	uint32_t before = atomic_fetch_sub_explicit(&payload->refs, 1, memory_order_acq_rel);
+	invariant(before > 0);
+	if (before != 1)
+		return;
+	invariant(payload->next == NULL && payload->data != NULL);
+	payload->next = *to_retire;
+	*to_retire = payload;
 }
 
-/* The application's callbacks: no lock is held here. */
+/* Calls the application: no lock is held here. */
 void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire)
 {
 	while (to_retire != NULL) {
-		struct payload *held = to_retire;
-		void (*retire)(void *, void *) = held->of_node ? home->retire_node : home->retire;
-		to_retire = held->next;
-		if (retire != NULL && held->data != NULL && held->epoch == snapshot_epoch())
-			retire(held->data, home->user_data);
-		free(held);
+		struct payload *payload = to_retire;
+		void (*retire)(void *, void *) =
+			payload->of_node ? home->retire_node : home->retire;
+		to_retire = payload->next;
+		invariant(atomic_load_explicit(&payload->refs, memory_order_relaxed) == 0);
+		if (retire != NULL && payload->data != NULL && payload->epoch == snapshot_epoch())
+			retire(payload->data, home->user_data);
+		free(payload);
 	}
 }
 
 int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node, void *data,
 			 struct payload **to_retire)
 {
-	struct payload *held = NULL;
+	struct payload *payload = NULL;
 
 	if (snapshot_payload_data(*slot) == data)
 		return 0;
 	if (data != NULL && snapshot_payload_data(inherited) == data) {
-		held = snapshot_share_payload(inherited);
+		invariant(inherited->of_node == of_node);
+		payload = snapshot_share_payload(inherited);
 	} else if (data != NULL) {
-		held = calloc(1, sizeof(*held));
-		if (held == NULL)
+		payload = calloc(1, sizeof(*payload));
+		if (payload == NULL)
 			return -ENOMEM;
-		atomic_init(&held->refs, 1);
-		held->epoch = snapshot_epoch();
-		held->of_node = of_node;
-		held->data = data;
+		atomic_init(&payload->refs, 1);
+		payload->epoch = snapshot_epoch();
+		payload->of_node = of_node;
+		payload->data = data;
 	}
 	drop_payload(*slot, to_retire);
-	*slot = held;
+	*slot = payload;
+	invariant(snapshot_payload_data(*slot) == data);
 	return 0;
 }
 
@@ -284,7 +304,8 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 	atomic_init(&snapshot->refs, 1);
 	snapshot->stage = SNAPSHOT_CANDIDATE;
 	snapshot->home = home;
-	atomic_fetch_add_explicit(&home->refs, 1, memory_order_relaxed);
+	uint32_t before = atomic_fetch_add_explicit(&home->refs, 1, memory_order_relaxed);
+	invariant(before > 0 && !atomic_load_explicit(&home->orphaned, memory_order_relaxed));
 	snapshot->generation = generation;
 	snapshot->epoch = snapshot_epoch();
 	return snapshot;
@@ -300,6 +321,7 @@ void snapshot_drop_node(struct safestart_node *node, struct payload **to_retire)
 
 static void free_snapshot(struct safestart_snapshot *snapshot, struct payload **to_retire)
 {
+	invariant(nodeset_nodes_hold(snapshot->nodes, snapshot->count));
 	for (size_t i = 0; i < snapshot->count; i++)
 		snapshot_drop_node(snapshot->nodes[i], to_retire);
 	drop_payload(snapshot->payload, to_retire);
@@ -311,6 +333,10 @@ void snapshot_dispose(struct safestart_snapshot *snapshot)
 	struct snapshot_home *home = snapshot->home;
 	struct payload *to_retire = NULL;
 
+	/* Nothing refers to it but the run that discards its candidate. */
+	invariant(snapshot->stage != SNAPSHOT_LIVE && snapshot->status_refs == 0);
+	invariant(atomic_load_explicit(&snapshot->refs, memory_order_relaxed) ==
+		  (snapshot->stage == SNAPSHOT_CANDIDATE));
 	free_snapshot(snapshot, &to_retire);
 	snapshot_retire(home, to_retire);
 	snapshot_home_unref(home);
@@ -318,8 +344,10 @@ void snapshot_dispose(struct safestart_snapshot *snapshot)
 
 void snapshot_discard(struct safestart_snapshot *candidate)
 {
-	if (candidate != NULL)
-		snapshot_dispose(candidate);
+	if (candidate == NULL)
+		return;
+	invariant(candidate->stage == SNAPSHOT_CANDIDATE);
+	snapshot_dispose(candidate);
 }
 
 void safestart_snapshot_release(struct safestart_snapshot *snapshot)
@@ -328,9 +356,9 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 		return;
 	struct snapshot_home *home = snapshot->home;
 	bool last_after_close = false;
-	/* snapshot_close() sets orphaned and waits for a grace period before wake_fd is closed and
-	 * before it looks who is left: inside this section either the loop or we are responsible,
-	 * never both. */
+	/* snapshot_close() sets orphaned and then waits for a grace period, before wake_fd is
+	 * closed and before it drops its references: inside this section either the loop or this
+	 * thread retires the snapshot, never both. [P13] */
 	reader_enters();
 	bool orphaned = atomic_load(&home->orphaned);
 	if (atomic_fetch_sub(&snapshot->refs, 1) == 1) {
@@ -348,15 +376,20 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 {
 	struct snapshot_home *home = candidate->home;
 
+	invariant(candidate->stage == SNAPSHOT_CANDIDATE);
+	invariant(nodeset_nodes_hold(candidate->nodes, candidate->count));
 	candidate->stage = SNAPSHOT_LIVE;
 	struct safestart_snapshot *old =
 		atomic_exchange_explicit(&view->live, candidate, memory_order_acq_rel);
 	atomic_store_explicit(&view->generation, candidate->generation, memory_order_release);
 	pthread_mutex_lock(&home->lock);
+	invariant(old->stage == SNAPSHOT_LIVE && old->home == home);
+	invariant(old->generation <= candidate->generation); /* never backwards [P10] */
 	old->stage = SNAPSHOT_REPLACED;
 	old->replaced_at = now;
 	old->older = home->old;
 	home->old = old;
+	invariant(snapshot_old_holds(home));
 	pthread_mutex_unlock(&home->lock);
 }
 
@@ -364,14 +397,16 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 
 void snapshot_pause_graces(void)
 {
-	/* A signal handler on this thread must not want to register it while we hold that lock. */
+	/* Registers this thread: a signal handler on it must not have to do that later, while the
+	 * locks of fork are held. */
 	reader_enters();
 	reader_leaves();
 	pthread_mutex_lock(&grace_lock);
 }
 
-/* liburcu's own handlers: they wait for the grace period in progress and block signals meanwhile.
- * Without them a grace period in the child would wait for readers that do not exist there. */
+/* liburcu's own fork handlers: they wait for the grace period in progress and block signals until
+ * after the fork. Without them a grace period in the child would wait for readers that do not exist
+ * there. [P17] */
 void snapshot_rcu_before_fork(void)
 {
 	pthread_mutex_lock(&registration);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* snapshot: publication to readers, and giving back what no reader needs any more. The only room
- * that knows RCU. Readers come from any thread and any signal handler; publishing and collecting
- * are the worker's; one thread of its own waits for grace periods and calls nothing of the
- * application's. */
+/* snapshot: publishes generations to readers, and retires them when no reader needs them any more.
+ * The only room that knows RCU. Readers are any thread and any signal handler; the worker publishes
+ * and collects; one thread of its own waits for grace periods. It must not call the application
+ * while a lock is held, nor from that thread. */
 #ifndef SAFESTART_SNAPSHOT_H
 #define SAFESTART_SNAPSHOT_H
 
@@ -16,38 +16,44 @@
 /* What readers load. Every handle begins with it. */
 struct snapshot_view {
 	_Atomic(struct safestart_snapshot *) live; /* release by publish, acquire by readers */
-	_Atomic uint64_t generation; /* stored after live, so that a read after it is not older */
+	/* Stored with release after live, loaded with acquire: a read after it is not older. [P10]
+	 */
+	_Atomic uint64_t generation;
 };
 
-/* Data of the application's, counted apart from what it hangs on: generations and nodes may pass it
- * on. */
+/* The application's data on a node or a generation. Counted by itself, because several nodes or
+ * generations may share it. [P13] */
 struct payload {
 	_Atomic uint32_t refs;
-	/* Of the process that made it: inherited data is not ours to show or to retire. */
+	/* Of the process that made it. A forked child must neither show nor retire data that it
+	 * has inherited. [P17] */
 	uint32_t epoch;
-	bool of_node; /* which callback retires it */
+	bool of_node; /* retire_node() retires it, else retire() */
 	void *data;
 	struct payload
 		*next; /* in a list of those to be retired, owned by whoever holds the list */
 };
 
+/* Each stage follows the one before; only a forked child goes back from GRACE to REPLACED, because
+ * the thread that waited does not exist there. */
 enum snapshot_stage {
 	SNAPSHOT_CANDIDATE, /* being built by a run */
 	SNAPSHOT_LIVE,
-	SNAPSHOT_REPLACED, /* a borrower may still be inside */
-	SNAPSHOT_WAITING,  /* its grace period has begun */
-	SNAPSHOT_PASSED,   /* no borrower can be inside; the live reference is still held */
-	SNAPSHOT_OWNED     /* only owners keep it */
+	SNAPSHOT_REPLACED,   /* a borrower may still be inside */
+	SNAPSHOT_GRACE,      /* its grace period has begun */
+	SNAPSHOT_GRACE_OVER, /* no borrower can be inside; the live reference is still held */
+	SNAPSHOT_OWNED       /* only owners keep it */
 };
 
 struct safestart_snapshot {
-	_Atomic uint32_t refs;     /* one while live or unpublished, one an owner */
-	enum snapshot_stage stage; /* guarded by home->lock once live */
+	/* One until its grace period is over (the live reference), one for each owner. */
+	_Atomic uint32_t refs;
+	enum snapshot_stage stage; /* the worker's until it is live, then guarded by home->lock */
 	struct snapshot_home *home;
 	struct safestart_snapshot *older; /* in home->old, guarded by home->lock */
 	int64_t replaced_at;              /* guarded by home->lock */
-	/* Of refs: who only looks for status, and is no reader; guarded by home->lock. */
-	uint32_t lookers;
+	/* How many of refs are status views, which are not readers; guarded by home->lock. */
+	uint32_t status_refs;
 	uint64_t generation;
 	uint32_t epoch;          /* of the process that made it */
 	struct payload *payload; /* the generation's data; written before it is published */
@@ -55,11 +61,13 @@ struct safestart_snapshot {
 	struct safestart_node *nodes[]; /* by id */
 };
 
-/* What outlives the handle while somebody owns a snapshot. Counted by the handle and by every
+/* What outlives the handle as long as a snapshot is owned. Counted by the handle and by every
  * snapshot. */
 struct snapshot_home {
 	_Atomic uint32_t refs;
-	/* Closed: whoever drops the last reference of a snapshot retires it. */
+	/* The handle is closed: the owner that drops a snapshot's last reference retires it.
+	 * Sequentially consistent, with a grace period after the store:
+	 * safestart_snapshot_release() is the partner. */
 	_Atomic bool orphaned;
 	int wake_fd; /* the loop's; not used once orphaned */
 	void (*retire)(void *data, void *user_data);
@@ -69,7 +77,7 @@ struct snapshot_home {
 	pthread_mutex_t lock;
 	pthread_cond_t work;            /* for the thread below */
 	struct safestart_snapshot *old; /* replaced and not yet freed, newest first */
-	/* Counts grace periods that were asked for, and those that are over. */
+	/* Guarded by lock, as all below: grace periods that were requested, and those over. */
 	uint64_t graces_wanted;
 	uint64_t graces_over;
 	bool thread_started;
@@ -81,62 +89,69 @@ struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_call
 					void *user_data);
 void snapshot_home_unref(struct snapshot_home *home);
 
-/* A snapshot of `count` nodes, filled in by the caller with references of its own. NULL: no memory.
- */
+/* A candidate with room for `count` nodes; the caller adds them in the order of ids, each with a
+ * reference. Returns: NULL when out of memory. */
 struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t generation,
 					size_t count);
 
-/* Give back a candidate that was never published; NULL is fine. What was only its own is retired
+/* Free a candidate that was never published; NULL is fine. What nothing else refers to is retired
  * here: on the worker, no lock held. */
 void snapshot_discard(struct safestart_snapshot *candidate);
 
-/* Give back one node; what it alone held joins the list. Call the callbacks for a list: as above.
- */
+/* Drop one reference to a node; if it was the last, its payload may join the list. / Call the
+ * retire callbacks for the list: worker, no lock held. */
 void snapshot_drop_node(struct safestart_node *node, struct payload **to_retire);
 void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire);
 
-/* Hang data on a slot; what the slot had joins the list `to_retire` if nobody else holds it. The
- * pointer `inherited` holds, if it is the same, is shared instead of owned twice. 0 or -ENOMEM.
- * Guarded by the caller. */
+/* Put data into a slot. What the slot had joins the list `to_retire` if nothing else shares it. If
+ * `inherited` has the same data, it is shared, so that it is retired once. [P13] The caller guards
+ * the slot. Returns: 0 or -ENOMEM. */
 int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node, void *data,
 			 struct payload **to_retire);
 void *snapshot_payload_data(const struct payload *held);
 struct payload *snapshot_share_payload(struct payload *held); /* NULL is fine */
 
-/* Nobody refers to it any more: free it, retire what was only its own. Worker, or the last owner
- * after close. */
+/* Nothing refers to it any more: free it, and retire what nothing else refers to. Worker; after
+ * close the last owner. No lock held. */
 void snapshot_dispose(struct safestart_snapshot *snapshot);
 
 /* Wait for a grace period: every borrower that is inside now has left. */
 void snapshot_wait_for_readers(void);
 
-/* Put `candidate` (one reference, consumed) live. Worker. The caller may hold the handle's lock. */
+/* Make `candidate` live; its one reference becomes the live one. Worker. The caller may hold the
+ * handle's lock. */
 void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *candidate,
 		      int64_t now);
 
-/* Is there something that snapshot_collect() can give back? / Give it back: calls retire callbacks.
- * Worker, no lock held. */
+/* Is there anything to collect? Any thread. / Dispose of it: calls the retire callbacks. Worker, no
+ * lock held. */
 bool snapshot_collectable(struct snapshot_home *home);
 void snapshot_collect(struct snapshot_home *home);
 
-/* Begin a grace period for the replaced generations that none was begun for; the loop is woken when
- * it is over. Starts the thread if need be. 0; -errno: it can't be had now, call again later. */
+/* Begin a grace period for replaced generations that have none yet; the loop is woken when it is
+ * over. Starts the thread if there is none. Returns: 0; -errno: no thread could be started, call
+ * again later. */
 int snapshot_reclaim(struct snapshot_home *home);
 
-/* Only owners keep what is left of the old generations. */
+/* Is everything retired, but for generations that owners keep? */
 bool snapshot_is_settled(struct snapshot_home *home);
 
-/* Since when the oldest replaced generation is held, 0: none is; by a borrower, or by an owner.
- * `borrowed_only`: the oldest that a borrower holds. */
+/* Since when the oldest replaced generation is in use, by a borrower or by an owner (*borrowed says
+ * which); 0: none is. `borrowed_only`: the oldest that a borrower uses. */
 int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation,
 			bool *borrowed);
 
-/* Nodes of replaced generations that `live` does not have, as a set. NULL: no memory. */
+/* Returns: the nodes of replaced generations that `live` does not have, as a set; NULL when out of
+ * memory. */
 struct nodeset *snapshot_retiring(struct snapshot_home *home,
 				  const struct safestart_snapshot *live);
 
-/* Close: the thread ends; the live generation goes; what is owned is left to its owners. Nobody
- * reads any more. */
+/* For invariants only, so not in a release: the old generations are in order, and each has the
+ * references its stage says. home->lock is held. In time proportional to their number. */
+bool snapshot_old_holds(const struct snapshot_home *home);
+
+/* Close: ends the thread, retires the live generation, and leaves what is owned to its owners. No
+ * thread reads any more. */
 void snapshot_close(struct snapshot_view *view);
 
 /* Around fork; the caller holds every lock above this room's. */
@@ -144,8 +159,8 @@ void snapshot_before_fork(struct snapshot_home *home);
 void snapshot_after_fork_parent(struct snapshot_home *home);
 void snapshot_after_fork_child(struct snapshot_home *home);
 
-/* Once per fork: before any lock is taken, waits for the grace period in progress, and so for its
- * readers; after the handles' own. */
+/* Once per fork. snapshot_pause_graces() comes before any lock is taken: it waits for the grace
+ * period in progress, and so for its readers. The others come after those of the handles. */
 void snapshot_pause_graces(void);
 void snapshot_rcu_before_fork(void);
 void snapshot_rcu_after_fork_parent(void);

@@ -114,7 +114,7 @@ int __wrap_snapshot_reclaim(struct snapshot_home *home)
 	pthread_mutex_lock(&home->lock);
 	for (struct safestart_snapshot *s = home->old; s != NULL && !borrowed; s = s->older) {
 		if (s->stage == SNAPSHOT_REPLACED) {
-			s->stage = SNAPSHOT_PASSED;
+			s->stage = SNAPSHOT_GRACE_OVER;
 			passed = true;
 		}
 	}
