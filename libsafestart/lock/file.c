@@ -124,8 +124,10 @@ static int check_file(const struct stat *status, char *why, size_t why_size)
 				   "it is not a regular file; it was not changed; name another");
 	if (status->st_uid != geteuid() && status->st_uid != 0)
 		return message_set(why, why_size, -EPERM,
-				   "it belongs to user %u, who could replace it or keep it locked; "
-				   "only a file of this user or root is used; remove it, or name "
+				   "it belongs to user %u, and that user could replace it or keep "
+				   "it "
+				   "locked; only a file of this user or root is used; remove it, "
+				   "or name "
 				   "one in a directory that no other user can write",
 				   (unsigned)status->st_uid);
 	if (status->st_nlink > 1)

@@ -31,7 +31,7 @@ struct payload {
 	bool of_node; /* retire_node() retires it, else retire() */
 	void *data;
 	struct payload
-		*next; /* in a list of those to be retired, owned by whoever holds the list */
+		*next; /* in a list of those to be retired, owned by the holder of the list */
 };
 
 /* Each stage follows the one before; only a forked child goes back from GRACE to REPLACED, because
