@@ -412,7 +412,7 @@ void share_read_done(struct share_done *done, const char bytes[SHARE_DONE_SIZE])
 								   done->outcomes[i - 1].sequence);
 		done->count = i + 1;
 	}
-	if (cursor.failed)
+	if (cursor.failed || done->id == 0)
 		memset(done, 0, offsetof(struct share_done, outcomes));
-	invariant(done_holds(done));
+	invariant(done_holds(done) && (done->id != 0 || done->count == 0));
 }

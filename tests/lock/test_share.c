@@ -305,6 +305,23 @@ START_TEST(p4_a_state_that_is_lost_again_and_again_delays_no_longer_than_max_del
 }
 END_TEST
 
+START_TEST(p18_outcomes_of_no_state_answer_nobody)
+{
+	struct share_me me = {.retries = true};
+	struct share_open open = {0};
+	struct share_outcome outcome = {.sequence = 7, .verdict = SAFESTART_APPLIED};
+	struct share_done done = {.ended = 5, .count = 1}; /* id 0: not valid */
+	char bytes[SHARE_DONE_SIZE];
+
+	done.outcomes[0] = outcome;
+	share_print_done(&done, bytes);
+	share_read_done(&done, bytes);
+	ck_assert_uint_eq(done.count, 0);
+	/* It has never entered, so its own id is 0, too. */
+	ck_assert_int_eq(share_decide(&open, &done, &me, &conf, 1000).action, SHARE_ENTER);
+}
+END_TEST
+
 START_TEST(words_survive_as_they_are_and_never_forge_a_line)
 {
 	struct share_done done = {.id = 1, .ended = 5}, back;
@@ -344,4 +361,4 @@ SUITE("share", p3_requests_of_two_processes_are_one_batch,
       p18_whatever_happens_to_the_bytes_a_waiting_process_enters_again,
       p8_a_state_of_another_boot_or_another_clock_delays_no_run,
       p4_a_state_that_is_lost_again_and_again_delays_no_longer_than_max_delay,
-      words_survive_as_they_are_and_never_forge_a_line)
+      p18_outcomes_of_no_state_answer_nobody, words_survive_as_they_are_and_never_forge_a_line)
