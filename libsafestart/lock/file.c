@@ -55,7 +55,8 @@ static void close_file(struct lock_file *file)
 void lock_file_clear(struct lock_file *file)
 {
 	close_file(file);
-	invariant(file->fd == -1 && !file->allocated);
+	invariant(file->fd == -1);
+	invariant(!file->allocated);
 	pthread_mutex_destroy(&file->opening);
 }
 
@@ -103,7 +104,8 @@ static int open_or_create(struct lock_file *file)
 {
 	int error = -EAGAIN;
 
-	invariant(file->fd == -1 && !file->allocated);
+	invariant(file->fd == -1);
+	invariant(!file->allocated);
 	pthread_mutex_lock(&file->opening);
 	for (int tries = 0; tries < 8 && file->fd < 0 && (error == -EAGAIN || error == -EINTR);
 	     tries++) {
@@ -198,7 +200,9 @@ int lock_file_ready(struct lock_file *file, char *why, size_t why_size)
 
 	if (error < 0)
 		close_file(file);
-	invariant(error <= 0 && (error == 0) == (file->fd >= 0) && file_holds(file));
+	invariant(error <= 0);
+	invariant((error == 0) == (file->fd >= 0));
+	invariant(file_holds(file));
 	return error;
 }
 
@@ -346,7 +350,8 @@ int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder
 	}
 	message_copy(holder, size, head + skip);
 	message_clean(holder);
-	invariant(since >= 0 && strlen(holder) < size);
+	invariant(since >= 0);
+	invariant(strlen(holder) < size);
 	return since;
 }
 

@@ -95,7 +95,8 @@ struct share_verdict share_decide(const struct share_open *open, const struct sh
 {
 	struct share_verdict verdict = {.action = SHARE_ENTER};
 
-	invariant(me_holds(me) && done_holds(done));
+	invariant(me_holds(me));
+	invariant(done_holds(done));
 	verdict.outcome = find_outcome(done, me);
 	if (verdict.outcome != NULL) {
 		invariant(verdict.outcome->sequence >= me->sequence);
@@ -114,14 +115,17 @@ struct share_verdict share_decide(const struct share_open *open, const struct sh
 	if (verdict.at > now)
 		verdict.action = SHARE_WAIT;
 	/* In the open batch, or in a closed one whose leader died. */
-	invariant(me->id == open->id && me->sequence > 0 && me->sequence <= open->sequence);
+	invariant(me->id == open->id);
+	invariant(me->sequence > 0);
+	invariant(me->sequence <= open->sequence);
 	return verdict;
 }
 
 void share_enter(struct share_open *open, const struct share_done *done, struct share_me *me,
 		 uint64_t requests, bool urgent, int64_t now, uint64_t new_id)
 {
-	invariant(new_id != 0 && me_holds(me));
+	invariant(new_id != 0);
+	invariant(me_holds(me));
 	if (!is_sound(open, done, me->boot) ||
 	    (me->id == open->id && me->sequence > open->sequence))
 		*open = (struct share_open){.id = new_id, .boot = me->boot, .sequence = 1};
@@ -139,14 +143,18 @@ void share_enter(struct share_open *open, const struct share_done *done, struct 
 	open->urgent = open->urgent || urgent;
 	me->id = open->id;
 	me->sequence = open->sequence;
-	invariant(me_holds(me) && me->sequence > 0);
-	invariant(open->first <= open->newest && open->requests >= requests);
+	invariant(me_holds(me));
+	invariant(me->sequence > 0);
+	invariant(open->first <= open->newest);
+	invariant(open->requests >= requests);
 }
 
 uint64_t share_close(struct share_open *open, const struct share_done *done, uint64_t *requests)
 {
 	/* The decision to lead had a state that makes sense. */
-	invariant(open->id != 0 && open->sequence > 0 && done_holds(done));
+	invariant(open->id != 0);
+	invariant(open->sequence > 0);
+	invariant(done_holds(done));
 	bool answered = open->sequence == 1 || (has_outcome(open, done) &&
 						done->outcomes[0].sequence == open->sequence - 1);
 
@@ -163,7 +171,9 @@ uint64_t share_close(struct share_open *open, const struct share_done *done, uin
 void share_publish(struct share_done *done, uint64_t id, const struct share_outcome *outcome,
 		   int64_t now)
 {
-	invariant(id != 0 && outcome->sequence > 0 && done->count <= SHARE_KEPT);
+	invariant(id != 0);
+	invariant(outcome->sequence > 0);
+	invariant(done->count <= SHARE_KEPT);
 	if (done->id != id) {
 		done->id = id;
 		done->count = 0;
@@ -174,7 +184,8 @@ void share_publish(struct share_done *done, uint64_t id, const struct share_outc
 	done->outcomes[0] = *outcome;
 	done->count++;
 	done->ended = now;
-	invariant(done->count <= SHARE_KEPT && done->outcomes[0].sequence == outcome->sequence);
+	invariant(done->count <= SHARE_KEPT);
+	invariant(done->outcomes[0].sequence == outcome->sequence);
 }
 
 /* ---- Bytes ---- */
@@ -414,5 +425,6 @@ void share_read_done(struct share_done *done, const char bytes[SHARE_DONE_SIZE])
 	}
 	if (cursor.failed || done->id == 0)
 		memset(done, 0, offsetof(struct share_done, outcomes));
-	invariant(done_holds(done) && (done->id != 0 || done->count == 0));
+	invariant(done_holds(done));
+	invariant(done->id != 0 || done->count == 0);
 }

@@ -156,7 +156,8 @@ static int read_next_group(struct entries *entries, const char *text, size_t len
 		return READ_WHOLE;
 	}
 	*end = (size_t)error.position;
-	invariant(*end > 0 && *end <= length);
+	invariant(*end > 0);
+	invariant(*end <= length);
 	int result = entries_read_group(entries, object, group);
 	json_decref(object);
 	return result < 0 && result != -ENOMEM ? READ_WHOLE : result;
@@ -203,7 +204,8 @@ int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 		error = entries_no_memory(&entries);
 	entries_clear(&entries);
 	free(entries.all);
-	invariant(error <= 0 && (error == 0) == (*out != NULL)); /* a set or a reason [P9] */
+	invariant(error <= 0);
+	invariant((error == 0) == (*out != NULL)); /* a set or a reason [P9] */
 	return error;
 }
 

@@ -80,7 +80,9 @@ static struct entry *next_entry(struct entries *entries)
 
 static bool describe_fault(struct entry *entry, const char *id, const char *reason)
 {
-	invariant(entry->id == NULL && entry->reason == NULL && reason[0] != '\0');
+	invariant(entry->id == NULL);
+	invariant(entry->reason == NULL);
+	invariant(reason[0] != '\0');
 	entry->id = strdup(id);
 	entry->reason = strdup(reason);
 	return entry->id != NULL && entry->reason != NULL;
@@ -159,7 +161,8 @@ int entries_read_group(struct entries *entries, const json_t *object, size_t gro
 	struct node_label *labels = NULL;
 	size_t label_count, target_count;
 
-	invariant(group > 0 && entries_hold(entries));
+	invariant(group > 0);
+	invariant(entries_hold(entries));
 	if (!json_is_object(object))
 		return message_set(entries->why, entries->why_size, -EINVAL,
 				   "group %zu is %s, not an object with targets and labels", group,
@@ -244,7 +247,8 @@ static bool add_to_set(struct nodeset *set, struct entry *entries, size_t count)
 {
 	struct entry *fault = find_fault(entries, count);
 
-	invariant(count > 0 && strcmp(entry_id(entries), entry_id(entries + count - 1)) == 0);
+	invariant(count > 0);
+	invariant(strcmp(entry_id(entries), entry_id(entries + count - 1)) == 0);
 	if (fault == NULL) {
 		set->nodes[set->count++] = node_ref(entries[0].node);
 		return true;
@@ -332,6 +336,7 @@ struct nodeset *entries_make_set(struct entries *entries)
 	struct nodeset_fault *few = realloc(set->faults, (set->fault_count + 1) * sizeof(*few));
 	if (few != NULL)
 		set->faults = few;
-	invariant(nodeset_holds(set) && set->count + set->fault_count <= entries->count);
+	invariant(nodeset_holds(set));
+	invariant(set->count + set->fault_count <= entries->count);
 	return set;
 }

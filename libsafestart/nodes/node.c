@@ -145,6 +145,8 @@ static int parse_address(const char *text, struct address *to, char *why, size_t
 	if (*rest != ':')
 		return message_set(why, why_size, -EINVAL,
 				   "the address \"%.60s\" has no port; write host:port", text);
+	invariant(to->host[0] != '\0');
+	invariant(rest > text);
 	return parse_port(rest + 1, &to->port, why, why_size);
 }
 
@@ -205,7 +207,8 @@ static struct safestart_node *allocate(const char *id, const struct address *add
 	for (size_t i = 0; i < label_count; i++)
 		at = append(append(at, labels[i].name), labels[i].value);
 	invariant(at == node->text + size);
-	invariant(node_holds(node) && labels_hold(node));
+	invariant(node_holds(node));
+	invariant(labels_hold(node));
 	return node;
 }
 
@@ -259,7 +262,8 @@ struct safestart_node *node_copy(const struct safestart_node *node)
 	copy->label_count = node->label_count;
 	copy->port = node->port;
 	memcpy(copy->text, node->text, node->text_size);
-	invariant(node_same(copy, node) && labels_hold(copy));
+	invariant(node_same(copy, node));
+	invariant(labels_hold(copy));
 	return copy;
 }
 
@@ -267,7 +271,8 @@ struct safestart_node *node_ref(struct safestart_node *node)
 {
 	uint32_t before = atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
 
-	invariant(before > 0 && before < UINT32_MAX); /* only an owner adds one */
+	invariant(before > 0);
+	invariant(before < UINT32_MAX); /* only an owner adds one */
 	return node;
 }
 
@@ -299,6 +304,7 @@ void node_address(const struct safestart_node *node, char address[NODE_ADDRESS_S
 {
 	const char *host = node->text + node->host_at;
 
+	invariant(node_holds(node));
 	snprintf(address, NODE_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
 		 (unsigned)node->port);
 }
@@ -347,6 +353,7 @@ const char *safestart_node_label(const struct safestart_node *node, const char *
 			return value;
 		at = value + strlen(value) + 1;
 	}
+	invariant(at == node->text + node->text_size);
 	return NULL;
 }
 

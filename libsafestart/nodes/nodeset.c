@@ -71,7 +71,8 @@ struct nodeset *nodeset_ref(struct nodeset *set)
 {
 	uint32_t before = atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
 
-	invariant(before > 0 && before < UINT32_MAX);
+	invariant(before > 0);
+	invariant(before < UINT32_MAX);
 	return set;
 }
 
@@ -259,7 +260,8 @@ static struct nodeset *edit(const struct nodeset *set, const char *id, struct sa
 		nodeset_unref(copy);
 		return NULL;
 	}
-	invariant(nodeset_holds(copy) && copy->count == set->count - found + (node != NULL));
+	invariant(nodeset_holds(copy));
+	invariant(copy->count == set->count - found + (node != NULL));
 	return copy;
 }
 
@@ -347,8 +349,8 @@ int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, 
 {
 	size_t l = 0, w = 0;
 
-	invariant(nodeset_nodes_hold(live, live_count) &&
-		  nodeset_nodes_hold(wanted->nodes, wanted->count));
+	invariant(nodeset_nodes_hold(live, live_count));
+	invariant(nodeset_nodes_hold(wanted->nodes, wanted->count));
 	*plan = (struct nodeset_plan){0};
 	plan->nodes = calloc(live_count + wanted->count + 1, sizeof(*plan->nodes));
 	plan->changes = calloc(live_count + wanted->count + 1, sizeof(*plan->changes));

@@ -156,7 +156,8 @@ int64_t gate_ended(struct gate *gate, int64_t now, bool retry, uint32_t random)
 		return GATE_NEVER;
 	}
 	int64_t full = backoff(gate), pause = full;
-	invariant(full >= gate->conf.retry_min && full <= gate->conf.retry_max);
+	invariant(full >= gate->conf.retry_min);
+	invariant(full <= gate->conf.retry_max);
 	/* Up to half of it is cut off at random: processes that failed together must not all come
 	 * back at the same moment. */
 	pause -= (int64_t)((double)pause / 2 * ((double)random / UINT32_MAX));
@@ -164,8 +165,10 @@ int64_t gate_ended(struct gate *gate, int64_t now, bool retry, uint32_t random)
 		gate->failures++;
 	gate_due(gate, later(now, pause));
 	/* At most half, but for the rounding of a double. */
-	invariant(pause <= full && full - pause <= full / 2 + 1024);
-	invariant(gate_holds(gate) && gate->due <= later(now, pause));
+	invariant(pause <= full);
+	invariant(full - pause <= full / 2 + 1024);
+	invariant(gate_holds(gate));
+	invariant(gate->due <= later(now, pause));
 	return pause;
 }
 

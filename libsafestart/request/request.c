@@ -131,7 +131,8 @@ uint64_t request_join(struct request_door *door, uint32_t flags, const char *rea
 		if ((old & REQUESTS) != REQUESTS)
 			new += ONE_REQUEST;
 		/* The count never runs over into the ticket. */
-		invariant(word_holds(new) && ticket_of(new) == ticket_of(old));
+		invariant(word_holds(new));
+		invariant(ticket_of(new) == ticket_of(old));
 	} while (!atomic_compare_exchange_weak_explicit(&door->word, &old, new,
 							memory_order_acq_rel,
 							memory_order_relaxed));
@@ -152,7 +153,8 @@ bool request_look(struct request_door *door, uint32_t *flags)
 	} while (!atomic_compare_exchange_weak_explicit(&door->word, &old, new,
 							memory_order_acq_rel,
 							memory_order_relaxed));
-	invariant(word_holds(old) && word_holds(new));
+	invariant(word_holds(old));
+	invariant(word_holds(new));
 	*flags = (uint32_t)(old & FLAGS);
 	return (old & REQUEST_FRESH) != 0;
 }
@@ -204,7 +206,8 @@ bool request_close(struct request_door *door, struct request_batch *batch)
 			return false;
 		}
 		new = (ticket_of(old) + 1) * ONE_TICKET | (old & (REQUEST_SHUT | REQUEST_LOAD));
-		invariant(word_holds(new) && ticket_of(new) == ticket_of(old) + 1);
+		invariant(word_holds(new));
+		invariant(ticket_of(new) == ticket_of(old) + 1);
 	} while (!atomic_compare_exchange_weak_explicit(&door->word, &old, new,
 							memory_order_acq_rel,
 							memory_order_relaxed));
@@ -219,7 +222,8 @@ bool request_close(struct request_door *door, struct request_batch *batch)
 	batch->requests = requests_of(old);
 	batch->flags = (uint32_t)(old & FLAGS);
 	take_reason(door, batch->ticket, batch->reason);
-	invariant(batch->ticket > 0 && batch->requests > 0);
+	invariant(batch->ticket > 0);
+	invariant(batch->requests > 0);
 	return true;
 }
 

@@ -39,7 +39,8 @@ void ticket_answer(struct ticket_book *book, const struct safestart_outcome *out
 		book->answered++;
 		book->outcomes[book->answered % TICKETS_KEPT] = *outcome;
 	}
-	invariant(book_holds(book) && book->answered >= outcome->ticket);
+	invariant(book_holds(book));
+	invariant(book->answered >= outcome->ticket);
 }
 
 int ticket_find(const struct ticket_book *book, uint64_t ticket, struct safestart_outcome *outcome)

@@ -236,7 +236,8 @@ static struct safestart_snapshot **own_used(struct snapshot_home *home, size_t *
 		s->status_refs++;
 		used[(*count)++] = s;
 	}
-	invariant(*count <= room && snapshot_old_holds(home));
+	invariant(*count <= room);
+	invariant(snapshot_old_holds(home));
 	pthread_mutex_unlock(&home->lock);
 	return used;
 }

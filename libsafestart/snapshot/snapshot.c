@@ -171,7 +171,8 @@ struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
 		atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
 	/* The live reference is dropped only after a grace period, which waits for this reader. */
 	uint32_t before = atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
-	invariant(before > 0 && before < UINT32_MAX);
+	invariant(before > 0);
+	invariant(before < UINT32_MAX);
 	reader_leaves();
 	return live;
 }
@@ -233,7 +234,8 @@ struct payload *snapshot_share_payload(struct payload *payload)
 	if (payload == NULL)
 		return NULL;
 	uint32_t before = atomic_fetch_add_explicit(&payload->refs, 1, memory_order_relaxed);
-	invariant(before > 0 && before < UINT32_MAX);
+	invariant(before > 0);
+	invariant(before < UINT32_MAX);
 	return payload;
 }
 
@@ -246,7 +248,8 @@ static void drop_payload(struct payload *payload, struct payload **to_retire)
 	invariant(before > 0);
 	if (before != 1)
 		return;
-	invariant(payload->next == NULL && payload->data != NULL);
+	invariant(payload->next == NULL);
+	invariant(payload->data != NULL);
 	payload->next = *to_retire;
 	*to_retire = payload;
 }
@@ -305,7 +308,8 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 	snapshot->stage = SNAPSHOT_CANDIDATE;
 	snapshot->home = home;
 	uint32_t before = atomic_fetch_add_explicit(&home->refs, 1, memory_order_relaxed);
-	invariant(before > 0 && !atomic_load_explicit(&home->orphaned, memory_order_relaxed));
+	invariant(before > 0);
+	invariant(!atomic_load_explicit(&home->orphaned, memory_order_relaxed));
 	snapshot->generation = generation;
 	snapshot->epoch = snapshot_epoch();
 	return snapshot;
@@ -334,7 +338,8 @@ void snapshot_dispose(struct safestart_snapshot *snapshot)
 	struct payload *to_retire = NULL;
 
 	/* Nothing refers to it but the run that discards its candidate. */
-	invariant(snapshot->stage != SNAPSHOT_LIVE && snapshot->status_refs == 0);
+	invariant(snapshot->stage != SNAPSHOT_LIVE);
+	invariant(snapshot->status_refs == 0);
 	invariant(atomic_load_explicit(&snapshot->refs, memory_order_relaxed) ==
 		  (snapshot->stage == SNAPSHOT_CANDIDATE));
 	free_snapshot(snapshot, &to_retire);
@@ -383,7 +388,8 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 		atomic_exchange_explicit(&view->live, candidate, memory_order_acq_rel);
 	atomic_store_explicit(&view->generation, candidate->generation, memory_order_release);
 	pthread_mutex_lock(&home->lock);
-	invariant(old->stage == SNAPSHOT_LIVE && old->home == home);
+	invariant(old->stage == SNAPSHOT_LIVE);
+	invariant(old->home == home);
 	invariant(old->generation <= candidate->generation); /* never backwards [P10] */
 	old->stage = SNAPSHOT_REPLACED;
 	old->replaced_at = now;
