@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 /* NAME.PID-N.sock: short enough for a socket's address together with /proc/self/fd/N/. */
-#define SOCKET_NAME_SIZE 96
+#define SOCKET_NAME_SIZE 82
 /* Stale sockets kept for each name, so that `safestart status` can report the dead processes. */
 #define SOCKET_STALE_KEPT 8
 
