@@ -2,8 +2,8 @@
 /* supervisor: a process between `safestart run` and its command. It starts the command, waits for
  * it, and reports how it ended. If the caller is killed, the supervisor stays until the command
  * ends, and keeps the command lock, so that the next caller does not start the command a second
- * time [P1, P18]. If the supervisor is killed, the caller waits for the command itself. The command
- * inherits no descriptor of ours. */
+ * time [P1] [P18]. If the supervisor is killed, the caller waits for the command itself. The
+ * command inherits no descriptor of ours. */
 #ifndef SAFESTART_COMMAND_SUPERVISOR_H
 #define SAFESTART_COMMAND_SUPERVISOR_H
 

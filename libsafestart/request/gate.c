@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* gate: the state machine behind gate.h. Dispatching thread only; no clock, no lock, no system
- * call. Two times decide when a run starts: the end of the request window (or the time a run is due
- * without a request), and the earliest start that min_interval allows. The later one wins. */
+ * call. Two times decide when a run starts: the end of the request window (or, while none is open,
+ * the time a run is due without a request), and the earliest start that min_interval allows. The
+ * later one wins. */
 #include "request/gate.h"
 
 #include "base/invariant.h"
@@ -36,7 +37,7 @@ static inline bool conf_holds(const struct gate_conf *conf)
 static inline __attribute__((unused)) bool gate_holds(const struct gate *gate)
 {
 	return conf_holds(&gate->conf) && (!gate->pending || gate->first <= gate->newest) &&
-	       (!gate->urgent || gate->pending) &&
+	       (!gate->urgent || gate->pending) && (!gate->due_anyway || gate->due != GATE_NEVER) &&
 	       (gate->failures == 0 || gate->conf.retry_min > 0);
 }
 
@@ -83,8 +84,10 @@ static int64_t window_end(const struct gate *gate)
 
 int64_t gate_next_start(const struct gate *gate)
 {
-	int64_t wanted = min(window_end(gate), gate->due);
+	int64_t wanted = gate->due;
 
+	if (gate->pending)
+		wanted = gate->due_anyway ? min(window_end(gate), gate->due) : window_end(gate);
 	return gate->running || wanted == GATE_NEVER ? GATE_NEVER : max(wanted, gate->earliest);
 }
 
@@ -105,6 +108,7 @@ static struct gate_verdict start_run(struct gate *gate, int64_t now)
 	gate->pending = false;
 	gate->urgent = false;
 	gate->due = GATE_NEVER;
+	gate->due_anyway = false;
 	invariant(gate_holds(gate));
 	invariant(gate_next_start(gate) == GATE_NEVER);
 	return (struct gate_verdict){.start = true, .wake_at = GATE_NEVER};
@@ -178,6 +182,9 @@ void gate_not_started(struct gate *gate, int64_t at)
 	invariant(gate->running);
 	gate->running = false;
 	gate_due(gate, at);
+	/* Its window is over. Requests that come until then join it, and do not delay it. */
+	gate->due_anyway = gate->due != GATE_NEVER;
+	invariant(gate_holds(gate));
 	invariant(gate_next_start(gate) != GATE_NEVER || at == GATE_NEVER);
 }
 

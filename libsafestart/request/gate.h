@@ -28,6 +28,7 @@ struct gate {
 	int64_t newest;    /* when its newest request came */
 	int64_t earliest;  /* no run starts before: end of the last run + min_interval */
 	int64_t due;       /* when a run starts without a request: first load, retry, reconcile */
+	bool due_anyway;   /* also while a window is open: it was about to start, and could not */
 	uint32_t failures; /* runs in a row that asked for a retry */
 };
 
@@ -46,7 +47,8 @@ void gate_init(struct gate *gate, const struct gate_conf *conf);
 void gate_request(struct gate *gate, int64_t now, bool urgent);
 
 /* Start a run at `at` even without a request. The earliest such time counts, and any run that
- * starts before it satisfies it. */
+ * starts before it satisfies it. While a window of requests is open the run waits for its end,
+ * which max_delay bounds: a run in the middle of a change would apply half of it. [P4] */
 void gate_due(struct gate *gate, int64_t at);
 
 /* Time has passed: may a run start? */

@@ -23,7 +23,7 @@ struct state {
 	/* The gate: its times as steps from now. */
 	int8_t first, newest, earliest, due;
 	uint8_t failures;
-	bool running, pending, urgent;
+	bool running, pending, urgent, due_anyway;
 	/* The loop. */
 	bool wakeups_off; /* as the last verdict said */
 	/* Overdue: steps since it ought to have looked; -1: it may sleep. */
@@ -33,8 +33,9 @@ struct state {
 	/* What has happened, seen from outside. asked_*: requests that no run has covered yet. */
 	bool in_run, asked;
 	int8_t asked_first, asked_newest, asked_urgently;
-	int8_t floor; /* end of the last run, or return of its callback, + min_interval */
-	int8_t owed;  /* a run that was announced: retry, reconcile, first load */
+	int8_t floor;         /* end of the last run, or return of its callback, + min_interval */
+	int8_t owed;          /* a run that was announced: retry, reconcile, first load */
+	bool failed_to_start; /* what is owed was let through before: no request delays it again */
 	uint8_t failed;
 };
 
@@ -163,6 +164,7 @@ static void wake_gate(struct step *step, bool rubbish)
 	gate->running = state->running;
 	gate->pending = state->pending;
 	gate->urgent = state->urgent;
+	gate->due_anyway = state->due_anyway;
 	gate->failures = state->failures;
 	if (rubbish && state->failures > 0 && state->failures == bounded_failures(grid, UINT32_MAX))
 		gate->failures = UINT32_MAX;
@@ -188,6 +190,7 @@ static void lay_down_gate(struct step *step)
 	state->running = gate->running;
 	state->pending = gate->pending;
 	state->urgent = gate->urgent;
+	state->due_anyway = gate->due_anyway;
 	state->failures = bounded_failures(grid, gate->failures);
 	state->first = gate->pending ? steps_until(step, gate->first, -grid->max_delay) : 0;
 	state->newest = gate->pending ? steps_until(step, gate->newest, -grid->debounce) : 0;
@@ -212,11 +215,13 @@ static void check_start(struct step *step)
 	const struct state *state = &step->state;
 	bool quiet = state->asked_newest + grid->debounce <= 0 ||
 		     state->asked_first + grid->max_delay <= 0;
+	bool let_through = state->failed_to_start && state->owed <= 0;
 
 	HOLDS(step, !state->in_run, "P1, one at a time");
 	HOLDS(step, state->floor <= 0, "P4, min_interval");
 	HOLDS(step, state->asked || state->owed <= 0, "P3, a run for nothing");
-	HOLDS(step, state->owed <= 0 || state->hurry || quiet, "P4, debounce");
+	HOLDS(step, !state->asked || state->hurry || quiet || let_through,
+	      "P4, debounce: the run is in the middle of a change");
 }
 
 /* In every state. As the loop always may look, and a look lets time pass, `not too late` means `in
@@ -230,7 +235,13 @@ static void check_state(struct step *step)
 		return;
 	HOLDS(step, !state->asked || latest_start(grid, state) + 2 * grid->late >= 0,
 	      "P2, P4: the run came too late, or never");
-	HOLDS(step, state->owed == NEVER || most(state->owed, state->floor) + grid->late >= 0,
+	/* It may have to wait for the window that is open: see above. */
+	int latest = state->asked && !state->failed_to_start
+			     ? latest_start(grid, state) + grid->late
+			     : -NEVER;
+	HOLDS(step,
+	      state->owed == NEVER ||
+		      most(latest, most(state->owed, state->floor)) + grid->late >= 0,
 	      "P15, a run that was owed came too late, or never");
 }
 
@@ -351,7 +362,9 @@ static void start(struct step *step, bool in_vain)
 	if (in_vain) { /* the batch stays open: it is covered by the next attempt */
 		gate_not_started(&step->gate, step->now + TRY_AGAIN_STEPS * step->grid->unit);
 		state->owed = TRY_AGAIN_STEPS;
+		state->failed_to_start = true;
 	} else {
+		state->failed_to_start = false;
 		state->in_run = true;
 		state->hurry = false;
 	}

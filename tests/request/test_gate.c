@@ -349,7 +349,7 @@ START_TEST(success_resets_the_backoff)
 }
 END_TEST
 
-START_TEST(p3_a_due_run_takes_pending_requests_along)
+START_TEST(p3_p4_a_due_run_waits_for_the_open_window_and_takes_its_requests_along)
 {
 	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
 
@@ -357,9 +357,35 @@ START_TEST(p3_a_due_run_takes_pending_requests_along)
 	gate_due(&gate, 50 * MS); /* the earliest one wins */
 	gate_due(&gate, 70 * MS);
 	gate_request(&gate, 0, false);
-	ck_assert_int_eq(start_after(&gate, 0), 50 * MS);
-	gate_ended(&gate, 60 * MS, false, 0);
-	ck_assert_int_eq(start_after(&gate, 60 * MS), GATE_NEVER);
+	gate_request(&gate, 60 * MS, false); /* the second half of a change */
+	ck_assert_int_eq(start_after(&gate, 60 * MS), 160 * MS);
+	gate_ended(&gate, 170 * MS, false, 0);
+	ck_assert_int_eq(start_after(&gate, 170 * MS), GATE_NEVER);
+}
+END_TEST
+
+START_TEST(p4_a_due_run_waits_no_longer_than_max_delay)
+{
+	struct gate gate = gate_with(100 * MS, 300 * MS, 0);
+
+	gate_due(&gate, 50 * MS);
+	for (int64_t now = 0; now < 300 * MS; now += 20 * MS) {
+		ck_assert(!gate_tick(&gate, now).start);
+		gate_request(&gate, now, false);
+	}
+	ck_assert(gate_tick(&gate, 300 * MS).start);
+}
+END_TEST
+
+START_TEST(p4_a_start_that_failed_is_not_delayed_by_further_requests)
+{
+	struct gate gate = gate_with(100 * MS, 1000 * MS, 0);
+
+	gate_request(&gate, 0, false);
+	ck_assert_int_eq(start_after(&gate, 0), 100 * MS);
+	gate_not_started(&gate, 120 * MS); /* the process lock is held elsewhere, say */
+	gate_request(&gate, 110 * MS, false);
+	ck_assert_int_eq(start_after(&gate, 110 * MS), 120 * MS);
 }
 END_TEST
 
@@ -435,7 +461,10 @@ SUITE("gate", nothing_asked_for_never_starts, p4_starts_debounce_after_the_newes
       urgent_skips_debounce_for_the_window_it_is_in, urgent_skips_backoff_but_not_min_interval,
       p15_backoff_doubles_up_to_retry_max, p15_jitter_takes_at_most_half_and_adds_nothing,
       without_retry_min_nothing_is_tried_again, p15_a_request_cuts_the_backoff_short,
-      success_resets_the_backoff, p3_a_due_run_takes_pending_requests_along,
+      success_resets_the_backoff,
+      p3_p4_a_due_run_waits_for_the_open_window_and_takes_its_requests_along,
+      p4_a_due_run_waits_no_longer_than_max_delay,
+      p4_a_start_that_failed_is_not_delayed_by_further_requests,
       a_run_that_becomes_due_during_a_run_follows_it, durations_of_centuries_do_not_wrap,
       p4_min_interval_counts_from_the_return_of_a_callback_that_outlasted_its_run,
       a_run_that_could_not_start_is_retried_unchanged)
