@@ -8,6 +8,25 @@
 
 #include "base/invariant.h"
 
+size_t json_too_deep(const char *text, size_t length)
+{
+	size_t depth = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < length; i++) {
+		char c = text[i];
+		if (in_string && c == '\\')
+			i++; /* what is escaped does not end the string */
+		else if (c == '"')
+			in_string = !in_string;
+		else if (!in_string && (c == '[' || c == '{') && ++depth > JSON_DEPTH_MAX)
+			return i;
+		else if (!in_string && (c == ']' || c == '}') && depth > 0)
+			depth--;
+	}
+	return length;
+}
+
 char *json_text(const json_t *root)
 {
 	size_t size = root != NULL ? json_dumpb(root, NULL, 0, JSON_COMPACT) : 0;

@@ -10,37 +10,14 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "base/json.h"
 #include "base/message.h"
-
-/* Nesting of arrays and objects: far more than a request needs, far less than what would overflow a
- * thread's stack in jansson's recursive parser. */
-#define DEPTH_MAX 32
 
 static const char *const verbs[] = {[PROTOCOL_STATUS] = "status",
 				    [PROTOCOL_NODES] = "nodes",
 				    [PROTOCOL_METRICS] = "metrics",
 				    [PROTOCOL_REQUEST] = "request",
 				    [PROTOCOL_EVENTS] = "events"};
-
-/* How deeply arrays and objects are nested. Exact for valid JSON; for anything else the value does
- * not matter, because the parser refuses it. */
-static size_t depth_of(const char *line, size_t length)
-{
-	size_t depth = 0, deepest = 0;
-	bool quoted = false;
-
-	for (size_t i = 0; i < length; i++) {
-		if (quoted && line[i] == '\\')
-			i++;
-		else if (line[i] == '"')
-			quoted = !quoted;
-		else if (!quoted && (line[i] == '[' || line[i] == '{'))
-			deepest = ++depth > deepest ? depth : deepest;
-		else if (!quoted && (line[i] == ']' || line[i] == '}') && depth > 0)
-			depth--;
-	}
-	return deepest;
-}
 
 /* Parse the line to a JSON object. On error *root is NULL. */
 static int load_object(json_t **root, const char *line, size_t length, char *why, size_t why_size)
@@ -50,7 +27,7 @@ static int load_object(json_t **root, const char *line, size_t length, char *why
 	*root = NULL;
 	if (memchr(line, '\0', length) != NULL)
 		return message_set(why, why_size, -EINVAL, "the line contains a NUL byte");
-	if (depth_of(line, length) > DEPTH_MAX)
+	if (json_too_deep(line, length) < length)
 		return message_set(why, why_size, -EINVAL, "the line is nested too deeply");
 	/* When jansson 2.14 runs out of memory inside a string, it drops a byte and continues
 	 * without an error. Only errno, set by malloc(), shows it. */

@@ -33,6 +33,26 @@ static bool is_out_of_memory(const json_error_t *error, const char *text, size_t
 	       strncmp(error->text, "string or '}' expected", 22) == 0;
 }
 
+/* Before jansson sees it: a parser that recurses must not meet what the stack does not survive. */
+static int check_depth(const char *text, size_t length, const struct entries *entries)
+{
+	size_t at = json_too_deep(text, length), line = 1, column = 1;
+
+	if (at == length)
+		return 0;
+	for (size_t i = 0; i < at; i++) {
+		column++;
+		if (text[i] == '\n') {
+			line++;
+			column = 1;
+		}
+	}
+	return message_set(entries->why, entries->why_size, -EINVAL,
+			   "the document is nested too deeply (line %zu, column %zu): arrays and "
+			   "objects may be nested %d deep",
+			   line, column, JSON_DEPTH_MAX);
+}
+
 /* What can be seen to be wrong without a parser. Returns: 0; -E2BIG or -EINVAL and the reason. */
 static int check_text(const char *text, size_t length, const struct entries *entries)
 {
@@ -58,7 +78,7 @@ static int check_text(const char *text, size_t length, const struct entries *ent
 	if (nul != NULL)
 		return message_set(why, size, -EINVAL, "the document has a NUL byte at offset %zu",
 				   (size_t)(nul - text));
-	return 0;
+	return check_depth(text, length, entries);
 }
 
 /* Parse the whole text as JSON. Returns: 0; -EINVAL or -ENOMEM and the reason. */
@@ -86,10 +106,6 @@ static int load(json_t **out, const char *text, size_t length, const struct entr
 				   "the document ends too early at line %d, column %d: %s (is it "
 				   "still being written?)",
 				   error.line, error.column, error.text);
-	case json_error_stack_overflow:
-		return message_set(why, size, -EINVAL,
-				   "the document is nested too deeply (line %d, column %d)",
-				   error.line, error.column);
 	case json_error_invalid_utf8:
 		return message_set(why, size, -EINVAL,
 				   "the document is not UTF-8: line %d, column %d: %s", error.line,

@@ -3,12 +3,20 @@
 #include "nodes/nodeset.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "nodes/sets.h"
+
+/* The sanitizers' frames are larger than any server's. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SMALL_STACK (1024 * 1024)
+#else
+#define SMALL_STACK (64 * 1024)
+#endif
 
 #define GROUP "{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}}"
 
@@ -335,6 +343,56 @@ START_TEST(p9_monstrous_documents_are_refused)
 }
 END_TEST
 
+/* An unknown member nested `levels` deep, in a group: `[{` are two levels more. */
+static char *nested(int levels)
+{
+	char *inner =
+		repeated("[{\"targets\":[\"a:1\"],\n \"x\":", "[", (size_t)levels, "\"[[[\\\"[\"");
+	char *whole = repeated(inner, "]", (size_t)levels, "}]");
+
+	free(inner);
+	return whole;
+}
+
+struct nested {
+	int levels, error; /* what came of it */
+	char why[256];
+};
+
+static void *parse_nested(void *argument)
+{
+	struct nested *nested_by = argument;
+	char *json = nested(nested_by->levels);
+	struct nodeset *set;
+
+	nested_by->error = nodeset_parse(&set, json, strlen(json), &usual, nested_by->why,
+					 sizeof(nested_by->why));
+	nodeset_unref(set);
+	free(json);
+	return NULL;
+}
+
+/* A server may give its threads little stack, and the library's own are made with its default. */
+START_TEST(p16_a_deep_document_does_not_overflow_a_small_stack)
+{
+	struct nested all[] = {{.levels = 30}, {.levels = 31}, {.levels = 2038}};
+	pthread_attr_t small;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_attr_init(&small), 0);
+	ck_assert_int_eq(pthread_attr_setstacksize(&small, SMALL_STACK), 0);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		ck_assert_int_eq(pthread_create(&thread, &small, parse_nested, &all[i]), 0);
+		ck_assert_int_eq(pthread_join(thread, NULL), 0);
+		ck_assert_int_eq(all[i].error, i == 0 ? 0 : -EINVAL);
+	}
+	ck_assert_str_eq(all[1].why,
+			 "the document is nested too deeply (line 2, column 36): arrays "
+			 "and objects may be nested 32 deep");
+	pthread_attr_destroy(&small);
+}
+END_TEST
+
 START_TEST(p9_more_than_max_nodes_or_max_bytes_is_refused)
 {
 	struct nodeset_limits two = {.max_bytes = 1000, .max_nodes = 2};
@@ -528,7 +586,8 @@ SUITE("document", a_target_without_an_id_has_its_address_as_id,
       p7_every_difference_is_one, what_is_written_reads_the_same,
       p9_a_broken_document_is_refused_whole_with_its_reason,
       p9_a_document_cut_at_any_byte_is_refused, p9_a_document_is_judged_as_a_whole,
-      p9_monstrous_documents_are_refused, p9_more_than_max_nodes_or_max_bytes_is_refused,
+      p16_a_deep_document_does_not_overflow_a_small_stack, p9_monstrous_documents_are_refused,
+      p9_more_than_max_nodes_or_max_bytes_is_refused,
       p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay,
       p11_the_name_of_an_entry_without_an_id_names_no_other_node,
       p9_labels_repeated_for_many_targets_do_not_multiply_memory,
