@@ -17,7 +17,7 @@ static struct safestart_run *run_of(const struct safestart_gather *gather)
 
 static bool is_cancelled(const struct safestart_gather *gather)
 {
-	return run_gave_up(run_of(gather));
+	return step_is_pointless(run_of(gather));
 }
 
 static int finish(struct safestart_gather *gather, int error)

@@ -44,7 +44,7 @@ struct safestart_run {
 	/* The batch of all processes that it answers; 0: there is none, or it is answered. */
 	uint64_t shared, shared_id;
 	int64_t started;
-	int64_t deadline; /* guarded by the handle's lock */
+	_Atomic int64_t deadline; /* changed under the handle's lock */
 	_Atomic uint32_t bits;
 	_Atomic int phase; /* enum run_phase; written by the worker */
 	int finish_error;  /* written before RUN_CALLED, under the handle's lock */
@@ -126,6 +126,9 @@ bool step_settle(struct safestart_run *run);
 bool step_expire_locked(struct safestart_run *run, int64_t now);
 bool step_cancel_locked(struct safestart_run *run);
 void step_set_locked(struct safestart_run *run, uint32_t bits);
+
+/* Is it pointless to go on? For the callback that is inside. Any thread; signal-safe. */
+bool step_is_pointless(const struct safestart_run *run);
 
 /* It answered LATER and finish has not been called / has been. */
 bool step_is_parked(const struct safestart_run *run);

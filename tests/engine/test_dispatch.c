@@ -220,6 +220,83 @@ START_TEST(p14_a_gather_that_returns_late_is_too_late_even_unnoticed)
 }
 END_TEST
 
+/* Both go on until they are told that it is pointless, as the header asks them to. */
+static int gather_until_cancelled(void *state, struct safestart_gather *gather)
+{
+	bool *told = state;
+
+	for (int64_t until = now_ms() + 20000; !*told && now_ms() < until;) {
+		*told = safestart_gather_cancelled(gather);
+		pause_a_moment();
+	}
+	return safestart_gather_fail(gather, -ETIMEDOUT, "given up");
+}
+
+static int open_with_user_data(void **state, const struct safestart_source_conf *conf, char *why,
+			       size_t why_size, void *user_data)
+{
+	(void)conf, (void)why, (void)why_size;
+	*state = user_data;
+	return 0;
+}
+
+static int prepare_until_cancelled(struct safestart_run *run, void *user_data)
+{
+	bool *told = user_data;
+
+	for (int64_t until = now_ms() + 20000; !*told && now_ms() < until;) {
+		*told = safestart_run_cancelled(run);
+		pause_a_moment();
+	}
+	return 0;
+}
+
+START_TEST(p14_a_callback_inside_dispatch_is_told_of_its_deadline)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = prepare_until_cancelled};
+	struct safestart_conf *conf =
+		conf_with("thread=no", "debounce=0", "run_timeout=50ms", "retry_min=0", NULL);
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct safestart *ss;
+	bool told = false;
+	uint64_t ticket;
+
+	safestart_conf_set_callbacks(conf, &callbacks, &told);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 30000, &outcome), 0);
+	ck_assert(told);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
+	EVENTUALLY(safestart_close(ss) == 0);
+}
+END_TEST
+
+START_TEST(p14_a_source_inside_dispatch_is_told_of_its_deadline)
+{
+	static const struct safestart_source patient = {.size = sizeof(patient),
+							.scheme = "patient",
+							.open = open_with_user_data,
+							.gather = gather_until_cancelled,
+							.close = lingering_close};
+	struct safestart_conf *conf =
+		conf_with("thread=no", "debounce=0", "run_timeout=50ms", "retry_min=0", NULL);
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct safestart *ss;
+	bool told = false;
+
+	ck_assert_int_eq(safestart_conf_add_source(conf, &patient, &told), 0);
+	ck_assert_int_eq(safestart_conf_set(conf, "source", "patient:", NULL, 0), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 30000, &outcome), 0);
+	ck_assert(told);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
+	EVENTUALLY(safestart_close(ss) == 0);
+}
+END_TEST
+
 /* Its log is slow, and asks for the next run at the end of the first one's line. */
 struct slow_log {
 	struct safestart *ss;
@@ -377,6 +454,8 @@ SUITE("dispatch", thread_no_starts_no_thread_and_calls_back_only_from_dispatch,
       p6_waiting_for_a_later_run_on_the_thread_that_has_to_finish_it_is_refused,
       p14_a_blocking_prepare_is_judged_when_it_returns,
       p14_a_gather_that_returns_late_is_too_late_even_unnoticed,
+      p14_a_callback_inside_dispatch_is_told_of_its_deadline,
+      p14_a_source_inside_dispatch_is_told_of_its_deadline,
       p4_the_debounce_counts_from_the_request_also_behind_a_slow_log,
       p14_dispatch_and_wait_return_though_every_run_asks_for_the_next,
       a_second_thread_in_dispatch_gets_ebusy, p6_close_waits_for_the_thread_that_drives_inside_wait)

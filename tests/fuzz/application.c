@@ -281,7 +281,8 @@ static struct model_run *expected_run(const struct safestart_run *handle, enum m
 	struct model_run *run = model_find(safestart_run_number(handle));
 
 	HOLD(run != NULL && run == model.current && run->run == handle && run->at == at);
-	HOLD(!run->expired && !run->cancelled && safestart_run_cancelled(handle) == 0);
+	HOLD(!run->expired && !run->cancelled);
+	HOLD(safestart_run_cancelled(handle) == (virtual_now() >= run->deadline));
 	return run;
 }
 
@@ -369,7 +370,7 @@ static int app_gather(void *state, struct safestart_gather *gather)
 
 	HOLD(state == &application && run != NULL && run->at == AT_GATHER);
 	HOLD(safestart_gather_forced(gather) == run->forced &&
-	     safestart_gather_cancelled(gather) == 0);
+	     safestart_gather_cancelled(gather) == (virtual_now() >= run->deadline));
 	int handed = hand_over(run, gather), result = act(run, &application.gather);
 	return handed < 0 ? handed : result;
 }
