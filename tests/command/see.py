@@ -401,7 +401,7 @@ def test_check_judges_as_the_library_does(scene):
 
 def test_check_names_everything_that_would_be_left_out(scene):
     bad = '[{"targets": ["a:1", "b:99999"]}, {"targets": ["c:1"], "labels": {"id": "x"}}, {"targets": ["c:2"], "labels": {"id": "x"}}, {"targets": ["d:1"], "labels": {"id": ""}}]'
-    scene.safestart("check", "-", text=bad).must(7, "would be accepted without 3 entries", "b:99999: the port", "x: the id is given to differing", "entry 5: the id is empty")
+    scene.safestart("check", "-", text=bad).must(7, "would be accepted without 3 entries", "b:99999: the port", "x: several entries have this id and differ", "entry 5: the id is empty")
     told = scene.safestart("check", "--json", "-", text=bad).must(7).json()
     assert [entry["id"] for entry in told[0]["quarantined"]] == ["b:99999", "entry 5", "x"]
     scene.safestart("check", "-", text='[{"targets": ["b:99999"]}]').must(3, "b:99999: the port")
@@ -440,7 +440,7 @@ def test_check_says_where_everything_is_that_would_be_left_out(scene):
   {"targets": ["e:1"], "labels": {"id": "y"}}, {"targets": ["e"], "labels": {"id": "y"}}, {"targets": ["e:3"], "labels": {"id": "y"}},
   {"targets": []}, {"targets": ["z:1"]}, {"targets": ["e"], "labels": {"id": "w"}}]"""
     told = scene.safestart("check", "-", text=text).must(7, "\n  line 2, column 23: é: ", "\n  line 2, column 28: b:99999: the port", "\n  line 4, column 16: entry 6: the id is empty",
-                                                         "\n  line 3, column 39 (and 1 more with this id): x: the id is given to differing",
+                                                         "\n  line 3, column 39 (and 1 more with this id): x: several entries have this id and differ",
                                                          "\n  line 5, column 61 (and 2 more with this id): y: the address \"e\" has no port")
     assert told.out.count("\n  line ") == 6, told.out
     assert places_of(scene, text) == {"é": (2, 23, 0), "b:99999": (2, 28, 0), "entry 6": (4, 16, 0), "x": (3, 39, 1), "y": (5, 61, 2), "w": (6, 55, 0)}
