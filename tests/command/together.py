@@ -250,15 +250,17 @@ def test_p1_a_command_that_stays_when_its_callers_group_is_killed_is_waited_for(
 
 def test_p18_what_a_command_leaves_behind_holds_no_lock(scene):
     world = World(scene)
-    script = 'ls -l /proc/self/fd >"$WORLD/descriptors"; setsid sleep 600 >/dev/null 2>&1 & echo $! >"$WORLD/daemon"'
+    script = 'ls -l /proc/self/fd >"$WORLD/descriptors"; setsid sleep 600 >/dev/null 2>&1 & echo $! >>"$WORLD/daemons"'
     before = subprocess.run(["sh", "-c", "ls -l /proc/self/fd"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
     for _ in range(2):
         assert world.call("--debounce", "0", command=["sh", "-c", script]).wait() == 0
     with open(os.path.join(world.path, "descriptors"), encoding="utf-8") as f:
         assert len(f.readlines()) == len(before.splitlines())
-    for line in subprocess.run(["pgrep", "-x", "-f", "sleep 600"], capture_output=True, text=True, check=False).stdout.split():
-        if os.path.samefile(f"/proc/{line}/cwd", os.getcwd()) and world.path in open(f"/proc/{line}/environ", encoding="utf-8", errors="replace").read():
-            os.kill(int(line), signal.SIGKILL)
+    with open(os.path.join(world.path, "daemons"), encoding="utf-8") as f:
+        daemons = [int(line) for line in f]
+    assert len(daemons) == 2
+    for daemon in daemons:
+        os.kill(daemon, signal.SIGKILL)
 
 
 def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
