@@ -65,7 +65,8 @@ struct safestart_source {
 	int (*fd)(void *state);
 
 	/* The descriptor is readable: empty it. Must not be NULL if fd is not NULL.
-	 * Returns: positive: a change, run soon; 0: nothing of interest. */
+	 * Returns: positive: a change, run soon; 0: nothing of interest. While such hints keep
+	 * coming the descriptor is looked at ten times a second at most. */
 	int (*hint)(void *state);
 };
 

@@ -340,6 +340,7 @@ static void turn(struct safestart *ss, unsigned events)
 	int64_t wake_at = look(ss);
 	wake_at = earlier(wake_at, collect(ss, now));
 	wake_at = earlier(wake_at, housekeeping_retry_last_good(ss, now));
+	wake_at = earlier(wake_at, housekeeping_listen(ss, now));
 	housekeeping_log(ss);
 	settle_down(ss, wake_at);
 	invariant(has_turn(ss));

@@ -44,6 +44,8 @@ int housekeeping_post(struct safestart *ss, struct job *job, const char *what);
 void housekeeping_write_last_good(struct safestart *ss);
 /* The same, if the last time failed; returns when to come again. */
 int64_t housekeeping_retry_last_good(struct safestart *ss, int64_t now);
+/* Listen to the source's descriptor again, if that is due; returns when to come again. */
+int64_t housekeeping_listen(struct safestart *ss, int64_t now);
 /* What the control thread wants in the log. */
 void housekeeping_log(struct safestart *ss);
 

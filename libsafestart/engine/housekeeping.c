@@ -10,6 +10,10 @@
 #include "engine/engine.h"
 #include "run/last_good.h"
 
+#define IDLE_HINTS_APART_NS INT64_C(1000000000)
+#define LISTEN_PAUSE_MIN_NS INT64_C(1000000)
+#define LISTEN_PAUSE_MAX_NS INT64_C(100000000)
+
 int housekeeping_post(struct safestart *ss, struct job *job, const char *what)
 {
 	int error = job->posted ? 0 : threads_post(ss, job);
@@ -77,16 +81,42 @@ static void hint(struct job *job)
 	callback_leave(&frame, &ss->worker);
 }
 
+/* Hints of no interest cost the host's processor time: a file in a directory where other programs
+ * make and remove files all the time is hinted at for each of them. While such hints keep coming
+ * the descriptor is listened to only now and then; a change among them is noticed that much later.
+ */
+static int64_t pause_after_idle_hint(struct safestart *ss, int64_t now)
+{
+	int64_t pause = 0;
+
+	if (now - ss->engine.idle_hint < IDLE_HINTS_APART_NS)
+		pause = 2 * ss->engine.listen_pause + LISTEN_PAUSE_MIN_NS;
+	ss->engine.idle_hint = now;
+	return pause < LISTEN_PAUSE_MAX_NS ? pause : LISTEN_PAUSE_MAX_NS;
+}
+
 /* The descriptor is listened to again only now: it stays readable until the source has looked. */
 static void hint_done(struct job *job)
 {
 	struct safestart *ss = handle_of(job, offsetof(struct safestart, engine.hint_job));
+	int64_t now = loop_now();
 
-	loop_listen(&ss->loop);
 	if (ss->engine.hinted) {
-		gate_request(&ss->gate, loop_now(), false);
+		gate_request(&ss->gate, now, false);
 		ss->engine.cause = "the source has changed";
 	}
+	ss->engine.listen_pause = ss->engine.hinted ? 0 : pause_after_idle_hint(ss, now);
+	ss->engine.listen_at = now + ss->engine.listen_pause;
+	(void)housekeeping_listen(ss, now);
+}
+
+int64_t housekeeping_listen(struct safestart *ss, int64_t now)
+{
+	if (ss->engine.listen_at > now)
+		return ss->engine.listen_at;
+	loop_listen(&ss->loop);
+	ss->engine.listen_at = LOOP_NEVER;
+	return LOOP_NEVER;
 }
 
 static void last_good(struct job *job)
@@ -122,4 +152,7 @@ void housekeeping_init(struct safestart *ss)
 	ss->engine.last_good_job = (struct job){.execute = last_good, .done = last_good_done};
 	ss->engine.last_good_wanted = false;
 	ss->engine.last_good_at = LOOP_NEVER;
+	ss->engine.listen_at = LOOP_NEVER;
+	ss->engine.listen_pause = 0;
+	ss->engine.idle_hint = INT64_MIN / 2;
 }

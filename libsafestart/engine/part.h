@@ -66,6 +66,10 @@ struct engine_part {
 	bool hinted;           /* the last hint was of interest; written inside hint_job */
 	bool hint_ended;       /* nothing more will come from the source's descriptor */
 	bool hint_warned;      /* that it cannot be watched */
+	int64_t listen_at;     /* when the source's descriptor is listened to again; LOOP_NEVER: it
+				  is, or hint_job is posted */
+	int64_t listen_pause;  /* before that, while hints of no interest keep coming */
+	int64_t idle_hint;     /* when the last of those came */
 	bool last_good_wanted; /* last_good is older than what is live */
 	int64_t last_good_at;  /* when it is tried again; LOOP_NEVER: nothing is due */
 	uint32_t starved;      /* times in a row that a thread, or memory for a run, was missing */

@@ -30,6 +30,7 @@ enum manner {
 struct fake {
 	_Atomic enum manner manner;
 	const char *_Atomic document;
+	_Atomic bool noisy; /* its descriptor stays readable */
 	_Atomic int opens, closes, gathers, hints, open_error, hint_result, late, unchanged, forced;
 	_Atomic int inside, overlaps; /* its functions are called one at a time */
 	_Atomic bool hang;
@@ -168,7 +169,8 @@ static int fake_hint(void *state)
 	eventfd_t count;
 
 	enter(fake);
-	(void)eventfd_read(fake->fd, &count);
+	if (!atomic_load(&fake->noisy))
+		(void)eventfd_read(fake->fd, &count);
 	int result = atomic_load(&fake->hint_result);
 	atomic_fetch_add(&fake->hints, 1);
 	atomic_fetch_sub(&fake->inside, 1);
@@ -479,6 +481,31 @@ START_TEST(a_hint_of_zero_leads_to_no_run_and_a_positive_one_to_a_run)
 }
 END_TEST
 
+/* A directory in which other programs make and remove files all the time: ten looks a second are
+ * enough, and a change among them is noticed. */
+START_TEST(p16_hints_of_no_interest_do_not_keep_the_processor_busy)
+{
+	struct app app;
+	struct fake fake;
+	struct safestart_conf *conf = conf_of(&app, &fake);
+
+	fake.fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	atomic_store(&fake.noisy, true);
+	struct safestart *ss = open_conf(conf, "debounce", "0");
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	EVENTUALLY(fake.hints > 0);
+	int64_t begun = now_ms();
+	EVENTUALLY(fake.hints >= 12);
+	ck_assert_int_ge(now_ms() - begun, 400);
+	atomic_store(&fake.document, AB);
+	atomic_store(&fake.hint_result, 1);
+	EVENTUALLY(safestart_generation(ss) == 2);
+	atomic_store(&fake.noisy, false);
+	close_both(ss, &fake);
+	close(fake.fd);
+}
+END_TEST
+
 /* ---- Close ---- */
 
 START_TEST(a_handle_that_is_closed_before_its_first_load_closes_the_source_once)
@@ -517,5 +544,6 @@ SUITE("source", a_source_has_settings_of_its_own_with_defaults,
       p9_after_a_gather_that_was_too_late_unchanged_does_not_mean_the_set_before_it,
       p7_unchanged_is_taken_once_there_is_something_it_can_mean,
       a_hint_of_zero_leads_to_no_run_and_a_positive_one_to_a_run,
+      p16_hints_of_no_interest_do_not_keep_the_processor_busy,
       a_handle_that_is_closed_before_its_first_load_closes_the_source_once,
       close_waits_for_a_gather_that_is_still_open)
