@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* json: text of jansson values without jansson's allocator: the text is counted first, or handed
- * over piece by piece. Any thread; pure. */
+/* json: text to jansson values, read again where the first reading may have lost a byte; and text
+ * of them without jansson's allocator: it is counted first, or handed over piece by piece. Any
+ * thread; pure. */
 #include "base/json.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +27,49 @@ size_t json_too_deep(const char *text, size_t length)
 			depth--;
 	}
 	return length;
+}
+
+/* When it runs out of memory, jansson 2.14 either gives no message, or reports a string that it has
+ * read up to its closing quote as an invalid token. */
+static bool is_out_of_memory(const json_error_t *error, const char *text, size_t length)
+{
+	if (error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory)
+		return true;
+	if (error->position < 1 || (size_t)error->position > length ||
+	    text[error->position - 1] != '"')
+		return false;
+	return strncmp(error->text, "invalid token", 13) == 0 ||
+	       strncmp(error->text, "string or '}' expected", 22) == 0;
+}
+
+static bool says_the_same(const json_t *root, const json_error_t *error, const char *text,
+			  size_t length, size_t flags)
+{
+	json_error_t other_error;
+	json_t *other = json_loadb(text, length, flags, &other_error);
+
+	bool same = root != NULL ? json_equal(root, other)
+				 : other == NULL && other_error.position == error->position &&
+					   strcmp(other_error.text, error->text) == 0;
+	json_decref(other);
+	return same;
+}
+
+/* When the buffer of a string cannot grow, jansson 2.14 drops a byte and carries on: only errno
+ * shows it. But errno proves nothing: malloc() sets it to ENOMEM also where it then finds memory
+ * elsewhere, for example when the heap ends at something mapped. So a doubtful text is read once
+ * more: what both readings say is what it says. [P9] */
+json_t *json_read(const char *text, size_t length, size_t flags, json_error_t *error,
+		  bool *no_memory)
+{
+	errno = 0;
+	json_t *root = json_loadb(text, length, flags, error);
+	*no_memory = (errno == ENOMEM && !says_the_same(root, error, text, length, flags)) ||
+		     (root == NULL && is_out_of_memory(error, text, length));
+	if (!*no_memory)
+		return root;
+	json_decref(root);
+	return NULL;
 }
 
 char *json_text(const json_t *root)

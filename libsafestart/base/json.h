@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* json: JSON text in memory from malloc(), whatever allocator the application has given to jansson,
- * and text that grows. Any thread; pure, knows nothing of what it writes. */
+/* json: reading text and knowing whether memory was enough; JSON text in memory from malloc(),
+ * whatever allocator the application has given to jansson; text that grows. Any thread; pure, knows
+ * nothing of what it reads and writes. */
 #ifndef SAFESTART_BASE_JSON_H
 #define SAFESTART_BASE_JSON_H
 
@@ -14,6 +15,11 @@
 /* Where the text is nested deeper than that: the offset of the first bracket too many. `length`: it
  * is not. The text need not be JSON; what stands in strings does not count. */
 size_t json_too_deep(const char *text, size_t length);
+
+/* Parse; `flags` are json_loadb()'s. NULL: *no_memory says whether memory was short; if not, the
+ * text is at fault, and `error` says how. */
+json_t *json_read(const char *text, size_t length, size_t flags, json_error_t *error,
+		  bool *no_memory);
 
 /* `root` as compact text, to be freed with free(). NULL: root is NULL, or out of memory. */
 char *json_text(const json_t *root);

@@ -4,7 +4,6 @@
 #include "control/protocol.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,23 +22,16 @@ static const char *const verbs[] = {[PROTOCOL_STATUS] = "status",
 static int load_object(json_t **root, const char *line, size_t length, char *why, size_t why_size)
 {
 	json_error_t error;
+	bool no_memory;
 
 	*root = NULL;
 	if (memchr(line, '\0', length) != NULL)
 		return message_set(why, why_size, -EINVAL, "the line contains a NUL byte");
 	if (json_too_deep(line, length) < length)
 		return message_set(why, why_size, -EINVAL, "the line is nested too deeply");
-	/* When jansson 2.14 runs out of memory inside a string, it drops a byte and continues
-	 * without an error. Only errno, set by malloc(), shows it. */
-	errno = 0;
-	*root = json_loadb(line, length, JSON_REJECT_DUPLICATES, &error);
-	if (errno == ENOMEM ||
-	    (*root == NULL &&
-	     (error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory))) {
-		json_decref(*root);
-		*root = NULL;
+	*root = json_read(line, length, JSON_REJECT_DUPLICATES, &error, &no_memory);
+	if (no_memory)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
-	}
 	if (*root == NULL)
 		return message_set(why, why_size, -EINVAL, "the line is not JSON: column %d: %s",
 				   error.column, error.text);

@@ -20,19 +20,6 @@ static bool only_white_space(const char *text, size_t length)
 	return true;
 }
 
-/* When it runs out of memory, jansson 2.14 either gives no message, or reports a string that it has
- * read up to its closing quote as an invalid token. */
-static bool is_out_of_memory(const json_error_t *error, const char *text, size_t length)
-{
-	if (error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory)
-		return true;
-	if (error->position < 1 || (size_t)error->position > length ||
-	    text[error->position - 1] != '"')
-		return false;
-	return strncmp(error->text, "invalid token", 13) == 0 ||
-	       strncmp(error->text, "string or '}' expected", 22) == 0;
-}
-
 /* Before jansson sees it: a parser that recurses must not meet what the stack does not survive. */
 static int check_depth(const char *text, size_t length, const struct entries *entries)
 {
@@ -87,16 +74,12 @@ static int load(json_t **out, const char *text, size_t length, const struct entr
 	json_error_t error;
 	char *why = entries->why;
 	size_t size = entries->why_size;
+	bool no_memory;
 
-	/* When the buffer of a string cannot grow, jansson 2.14 drops a byte and carries on. Only
-	 * errno, set by malloc(), shows it. */
-	errno = 0;
-	*out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-	if (errno == ENOMEM || (*out == NULL && is_out_of_memory(&error, text, length))) {
-		json_decref(*out);
-		*out = NULL;
+	*out = json_read(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error,
+			 &no_memory);
+	if (no_memory)
 		return entries_no_memory(entries);
-	}
 	if (*out != NULL)
 		return 0;
 	invariant(error.text[0] != '\0'); /* else it was taken for a lack of memory */
@@ -158,15 +141,12 @@ static int read_next_group(struct entries *entries, const char *text, size_t len
 			   size_t *end)
 {
 	json_error_t error;
+	bool no_memory;
 
-	errno = 0;
-	json_t *object =
-		json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
-	/* As in load(): errno shows what jansson does not. */
-	if (errno == ENOMEM || (object == NULL && is_out_of_memory(&error, text, length))) {
-		json_decref(object);
+	json_t *object = json_read(text, length, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK,
+				   &error, &no_memory);
+	if (no_memory)
 		return entries_no_memory(entries);
-	}
 	if (object == NULL || error.position < 0) { /* a position beyond an int turns negative */
 		json_decref(object);
 		return READ_WHOLE;
