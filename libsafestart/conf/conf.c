@@ -53,6 +53,10 @@ static const struct row table[] = {
 	{"max_shrink", "50%",
 	 "refuse a set that would lose more than this share of the live nodes, unless forced",
 	 value_percent, FIELD(rails.max_shrink)},
+	{"shrink_window", "1m",
+	 "max_shrink counts from the largest set that was live within this time; 0: from the live "
+	 "one",
+	 value_duration, FIELD(rails.shrink_window)},
 	{"min_nodes", "1", "refuse a set with fewer nodes than this, unless forced", value_count,
 	 FIELD(rails.min_nodes)},
 	{"allow_empty", "no", "yes: accept a set without nodes; no: refuse it", value_bool,
@@ -352,7 +356,8 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 	if (error == 0)
 		error = nodeset_usable(set, why, why_size);
 	if (error == 0)
-		error = nodeset_check_rails(&settings->rails, 0, set->count, false, why, why_size);
+		error = nodeset_check_rails(&settings->rails, &(struct nodeset_before){0},
+					    set->count, false, why, why_size);
 	if (error == 0 && set->fault_count > 0) {
 		error = set->fault_count > INT32_MAX ? INT32_MAX : (int)set->fault_count;
 		message_set(why, why_size, 0, "%zu of %zu entries would be left out: %s",

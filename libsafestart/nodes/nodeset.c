@@ -391,31 +391,47 @@ int nodeset_usable(const struct nodeset *set, char *why, size_t why_size)
 			   set->fault_count, set->fault_count, set->first_reason);
 }
 
-int nodeset_check_rails(const struct nodeset_rails *rails, size_t live, size_t count, bool forced,
-			char *why, size_t why_size)
+static int check_shrinking(const struct nodeset_rails *rails, const struct nodeset_before *before,
+			   size_t count, char *why, size_t why_size)
+{
+	bool recent = before->largest > before->live;
+	size_t most = recent ? before->largest : before->live;
+	char which[128] = "";
+
+	if (count >= before->live ||
+	    (double)(most - count) * 100 <= (double)most * rails->max_shrink)
+		return 0;
+	if (recent)
+		message_set(which, sizeof(which), 0,
+			    " that were live within the last %s (%zu are live now)",
+			    message_duration(rails->shrink_window).text, before->live);
+	return message_set(why, why_size, -ERANGE,
+			   "would lose %zu of %zu nodes%s, max_shrink is %u%%; " TO_FORCE,
+			   most - count, most, which, rails->max_shrink);
+}
+
+int nodeset_check_rails(const struct nodeset_rails *rails, const struct nodeset_before *before,
+			size_t count, bool forced, char *why, size_t why_size)
 {
 	/* [P12] An empty set is never forced: only the setting allows it. */
 	if (count == 0) {
 		if (rails->allow_empty)
 			return 0;
-		if (live == 0)
+		if (before->live == 0)
 			return message_set(why, why_size, -ERANGE,
 					   "the set is empty; to allow that, set allow_empty=yes "
 					   "(--force does not)");
 		return message_set(why, why_size, -ERANGE,
 				   "the set is empty: would lose all %zu nodes; to allow that, set "
 				   "allow_empty=yes (--force does not)",
-				   live);
+				   before->live);
 	}
 	if (forced)
 		return 0;
-	if (count < live && (double)(live - count) * 100 > (double)live * rails->max_shrink)
-		return message_set(why, why_size, -ERANGE,
-				   "would lose %zu of %zu nodes, max_shrink is %u%%; " TO_FORCE,
-				   live - count, live, rails->max_shrink);
-	if (count < rails->min_nodes)
-		return message_set(why, why_size, -ERANGE,
-				   "would leave %zu nodes, min_nodes is %zu; " TO_FORCE, count,
-				   rails->min_nodes);
-	return 0;
+	int error = check_shrinking(rails, before, count, why, why_size);
+	if (error == 0 && count < rails->min_nodes)
+		error = message_set(why, why_size, -ERANGE,
+				    "would leave %zu nodes, min_nodes is %zu; " TO_FORCE, count,
+				    rails->min_nodes);
+	return error;
 }

@@ -98,15 +98,23 @@ struct nodeset_rails {
 	unsigned max_shrink; /* percent */
 	size_t min_nodes;
 	bool allow_empty;
+	int64_t shrink_window; /* how long a larger set counts that was live; 0: not at all */
 };
 
 /* Does the set have a usable entry, or none at all? Returns: 0; -EINVAL when every entry is a
  * fault, with the reason in `why`. */
 int nodeset_usable(const struct nodeset *set, char *why, size_t why_size);
 
-/* May a live set of `live` nodes become one of `count`? [P12] Returns: 0; -ERANGE and what would be
- * lost in `why`. */
-int nodeset_check_rails(const struct nodeset_rails *rails, size_t live, size_t count, bool forced,
-			char *why, size_t why_size);
+/* What a set is judged against. */
+struct nodeset_before {
+	size_t live;    /* nodes that are live now */
+	size_t largest; /* of the sets that were live within shrink_window; 0: none was */
+};
+
+/* May a set of `count` nodes take the place of the live one? Only a set that is smaller than the
+ * live one loses nodes; how many, the largest recent one says. [P12] Returns: 0; -ERANGE and what
+ * would be lost in `why`. */
+int nodeset_check_rails(const struct nodeset_rails *rails, const struct nodeset_before *before,
+			size_t count, bool forced, char *why, size_t why_size);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "nodes/nodeset.h"
+#include "nodes/recent.h"
 
 /* A node that prepare rejected. */
 struct rejection {
@@ -39,8 +40,11 @@ struct run_part {
 	/* Guarded by the handle's lock. */
 	struct safestart_run *current; /* in progress and not answered */
 	uint64_t count;                /* numbers given */
-	bool inherited;                /* live is another process's: all its nodes count as added */
-	struct nodeset *desired;       /* what the newest run was to apply */
+	/* What was live before; written by the worker only, which may read it without the lock. A
+	 * forked child keeps it, as it keeps what is live. */
+	struct recent recent;
+	bool inherited;          /* live is another process's: all its nodes count as added */
+	struct nodeset *desired; /* what the newest run was to apply */
 	struct rejection *rejections;
 	char last_good_error[160]; /* why it is not up to date; "": it is */
 	unsigned later_open;   /* LATER runs without a finish, a deadline or a shutdown so far */

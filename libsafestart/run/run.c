@@ -35,6 +35,19 @@ static enum run_phase to_restart(struct safestart_run *run)
 	return RUN_RESTART;
 }
 
+/* What was live until now is remembered, unless it was meant to go: a forced set starts from the
+ * beginning. [P12] */
+static void remember_size_locked(struct safestart_run *run)
+{
+	struct recent *recent = &run->ss->run.recent;
+
+	if (run->forced)
+		*recent = (struct recent){0};
+	else
+		recent_add(recent, run->before, loop_now(),
+			   handle_settings(run->ss)->rails.shrink_window);
+}
+
 /* Put the candidate live: one pointer store, under the handle's lock, so that it either comes
  * before the deadline and the shutdown or does not happen. Readers see the old generation whole or
  * the new one whole. [P10] */
@@ -57,6 +70,7 @@ static enum run_phase commit(struct safestart_run *run)
 		atomic_fetch_add_explicit(&run->candidate->refs, 1, memory_order_relaxed);
 		snapshot_publish(&ss->view, run->candidate, loop_now());
 		run->committed = true;
+		remember_size_locked(run);
 		run->keep = !run->from_kept && handle_settings(ss)->last_good != NULL;
 		ss->run.inherited = false;
 		rejections = ss->run.rejections;
@@ -72,8 +86,13 @@ static enum run_phase commit(struct safestart_run *run)
 /* By the guard rails. [P12] */
 static int judge(struct safestart_run *run, size_t live, size_t count, char *why, size_t why_size)
 {
-	return nodeset_check_rails(&handle_settings(run->ss)->rails, live, count, run->forced, why,
-				   why_size);
+	const struct nodeset_rails *rails = &handle_settings(run->ss)->rails;
+	const struct nodeset_before before = {.live = live,
+					      .largest = recent_largest(&run->ss->run.recent,
+									loop_now(),
+									rails->shrink_window)};
+
+	return nodeset_check_rails(rails, &before, count, run->forced, why, why_size);
 }
 
 /* How many runs in a row have tried this set, and was it forced? The force belongs to the set, not
@@ -154,9 +173,8 @@ static void remember_unchanged(struct safestart_run *run)
 	memory->unchanged_from = run->current->generation;
 }
 
-/* Is what was gathered fit to be tried? `kept_count`: a set that last_good holds counts as live for
- * the guard rails, or a first, broken document would pass them. 0 or -errno and the words. */
-static int check(struct safestart_run *run, int result, size_t kept_count)
+/* Is what was gathered fit to be tried? 0 or -errno and the words. */
+static int check(struct safestart_run *run, int result)
 {
 	int error = gather_result(run, result);
 
@@ -172,8 +190,7 @@ static int check(struct safestart_run *run, int result, size_t kept_count)
 			message_set(run->words, sizeof(run->words), 0, "out of memory");
 	}
 	if (error == 0)
-		error = judge(run,
-			      run->current->count > kept_count ? run->current->count : kept_count,
+		error = judge(run, run->before,
 			      run->candidate != NULL ? run->candidate->count : run->current->count,
 			      run->words, sizeof(run->words));
 	if (error == -ERANGE)
@@ -223,7 +240,11 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 {
 	struct nodeset *kept = last_good_stand_in(run->ss, &run->kept_later);
 
-	run->gather_error = check(run, result, kept != NULL ? kept->count : 0);
+	/* What last_good holds counts as live for the guard rails, or a first, broken document
+	 * would pass them. [P12] */
+	run->before = kept != NULL && kept->count > run->current->count ? kept->count
+									: run->current->count;
+	run->gather_error = check(run, result);
 	if (run->gather_error < 0 && run->wanted == NULL)
 		recall(run);
 	int verdict = run_is_refusal(run->gather_error) ? SAFESTART_REFUSED : SAFESTART_FAILED;

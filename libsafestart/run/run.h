@@ -63,6 +63,7 @@ struct safestart_run {
 	struct safestart_snapshot *candidate; /* until commit; afterwards the live one, owned */
 	struct nodeset_plan plan;
 	bool committed;
+	size_t before;  /* nodes that count as live: those of last_good too, when none are */
 	bool from_kept; /* the source failed, last_good steps in */
 	int kept_verdict;
 	bool kept_later; /* last_good is there, and could not be read now */

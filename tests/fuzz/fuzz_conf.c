@@ -54,14 +54,15 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 	const char *own = values != NULL ? *values : NULL;
 
 	snprintf(text, size,
-		 "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %zu %d|%zu %zu|%d %d|%d|%s",
+		 "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %lld %zu %d|%zu %zu|%d "
+		 "%d|%d|%s",
 		 s->name != NULL ? s->name : "", s->source,
 		 s->last_good != NULL ? s->last_good : "", s->control != NULL ? s->control : "",
 		 (long long)g->debounce, (long long)g->max_delay, (long long)g->min_interval,
 		 (long long)g->retry_min, (long long)g->retry_max, (long long)s->run_timeout,
-		 (long long)s->reconcile, s->rails.max_shrink, s->rails.min_nodes,
-		 s->rails.allow_empty, s->limits.max_nodes, s->limits.max_bytes, s->serves,
-		 s->thread, conf->max_delay_set, own != NULL ? own : "(default)");
+		 (long long)s->reconcile, s->rails.max_shrink, (long long)s->rails.shrink_window,
+		 s->rails.min_nodes, s->rails.allow_empty, s->limits.max_nodes, s->limits.max_bytes,
+		 s->serves, s->thread, conf->max_delay_set, own != NULL ? own : "(default)");
 }
 
 /* The value of a setting in its smallest unit; false: it is not a number. */
@@ -81,6 +82,7 @@ static bool in_smallest_unit(const struct safestart_conf *conf, const char *key,
 		       {"run_timeout", s->run_timeout, "ns"},
 		       {"reconcile", s->reconcile, "ns"},
 		       {"max_shrink", s->rails.max_shrink, "%"},
+		       {"shrink_window", s->rails.shrink_window, "ns"},
 		       {"min_nodes", (long long)s->rails.min_nodes, ""},
 		       {"max_nodes", (long long)s->limits.max_nodes, ""},
 		       {"max_bytes", (long long)s->limits.max_bytes, ""}};

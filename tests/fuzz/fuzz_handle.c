@@ -429,6 +429,7 @@ static void open_handle(struct input *input)
 	model.has_restart = one & 4;
 	model.allow_empty = one & 8;
 	model.max_shrink = shrinks[one >> 4 & 3];
+	model.shrink_window = two & 128 ? 0 : 60 * SECOND;
 	model.min_nodes = one >> 6;
 	model.max_nodes = two & 1 ? 6 : 100000;
 	model.retries = !(two & 2);
@@ -441,6 +442,7 @@ static void open_handle(struct input *input)
 		keep(input, conf);
 	snprintf(text, sizeof(text), "%u%%", model.max_shrink);
 	set(conf, "max_shrink", text);
+	set(conf, "shrink_window", two & 128 ? "0" : "1m");
 	snprintf(text, sizeof(text), "%zu", model.min_nodes);
 	set(conf, "min_nodes", text);
 	snprintf(text, sizeof(text), "%zu", model.max_nodes);

@@ -73,13 +73,24 @@ void model_shutdown(void)
 
 /* ---- Guard rails, as the README words them ---- */
 
+static size_t more(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 static int judge(size_t live, size_t count, bool forced)
 {
+	size_t most = live;
+
 	if (count == 0)
 		return model.allow_empty ? 0 : -ERANGE;
 	if (forced)
 		return 0;
-	if (live > count && (live - count) * 100 > live * model.max_shrink)
+	for (size_t i = 0; i < model.pasts; i++) {
+		if (virtual_now() - model.past[i].until < model.shrink_window)
+			most = more(most, model.past[i].nodes);
+	}
+	if (live > count && (most - count) * 100 > most * model.max_shrink)
 		return -ERANGE;
 	return count < model.min_nodes ? -ERANGE : 0;
 }
@@ -110,6 +121,13 @@ static void commit(struct model_run *run, uint16_t rejected)
 	for (int id = 0; id < IDS; id++) {
 		if (run->changed >> id & 1 || run->candidate[id] == 0)
 			model.report[id] = 0;
+	}
+	if (run->forced)
+		model.pasts = 0;
+	HOLD(model.pasts < PAST);
+	if (!run->forced) {
+		model.past[model.pasts].nodes = run->before;
+		model.past[model.pasts++].until = virtual_now();
 	}
 	memcpy(model.live, run->candidate, IDS);
 	model.generation++;
@@ -161,16 +179,12 @@ static int gathered(struct model_run *run, int result)
 	return result;
 }
 
-static size_t more(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 static void after_gather(struct model_run *run, int result)
 {
 	bool kept = model.last_good && model.generation == 0 && model.kept_any;
 	int error = gathered(run, result);
 
+	run->before = more(model_count(model.live), kept ? model_count(model.kept.node) : 0);
 	if (error == 0 && run->any) {
 		model.shown = run->wanted;
 		model.shown_any = true;
@@ -179,9 +193,7 @@ static void after_gather(struct model_run *run, int result)
 		if (model_count(run->wanted.node) == 0 && model_faults(&run->wanted) > 0)
 			error = -EINVAL;
 		else
-			error = judge(more(model_count(model.live),
-					   kept ? model_count(model.kept.node) : 0),
-				      model_count(run->candidate), run->forced);
+			error = judge(run->before, model_count(run->candidate), run->forced);
 	}
 	int verdict = error == -EINVAL || error == -E2BIG || error == -ERANGE ? SAFESTART_REFUSED
 									      : SAFESTART_FAILED;

@@ -15,6 +15,7 @@
 #define ID_OF_ENTRY_2 4 /* is called like the second entry, if that has no usable id */
 #define RUNS 8
 #define TICKETS 1024
+#define PAST 1024
 
 /* By id: 0 absent, FAULT, or a value that says address and labels. */
 struct model_set {
@@ -45,6 +46,7 @@ struct model_run {
 	 * the verdict. */
 	bool from_kept;
 	int kept_verdict, kept_error;
+	size_t before; /* nodes that count as live */
 	uint8_t candidate[IDS];
 	uint16_t changed, rejected; /* by id; changed: added and changed ones */
 	bool removes;
@@ -56,6 +58,7 @@ struct model {
 	bool push, last_good, has_prepare, has_restart, allow_empty, retries, reconciles;
 	int64_t run_timeout, min_interval;
 	unsigned max_shrink;
+	int64_t shrink_window;
 	size_t min_nodes, max_nodes;
 
 	struct model_set kept; /* what last_good had at the start */
@@ -69,6 +72,12 @@ struct model {
 	uint8_t live[IDS];
 	uint8_t report[IDS];
 	uint64_t generation;
+	/* Sets that were live, and until when; since the last forced one. */
+	struct {
+		size_t nodes;
+		int64_t until;
+	} past[PAST];
+	size_t pasts;
 	bool anew; /* what is live is the parent's */
 	bool shut;
 

@@ -195,43 +195,61 @@ START_TEST(p11_a_node_called_like_an_entry_without_an_id_is_another)
 }
 END_TEST
 
+#define SECOND INT64_C(1000000000)
+
 START_TEST(p12_rails_are_judged_to_the_node)
 {
 	static const struct {
 		struct nodeset_rails rails;
-		size_t live, count;
+		struct nodeset_before before;
+		size_t count;
 		bool forced;
 		const char *words; /* NULL: may pass */
 	} rows[] = {
-		{{50, 1, false}, 10, 5, false, NULL},
-		{{50, 1, false}, 10, 4, false, "6 of 10"},
-		{{50, 1, false}, 10, 4, true, NULL},
-		{{50, 1, false}, 3, 2, false, NULL},
-		{{50, 1, false}, 3, 1, false, "2 of 3"},
-		{{50, 1, false}, 2, 1, false, NULL},
-		{{50, 1, false}, 0, 1, false, NULL},
-		{{0, 1, false}, 100, 100, false, NULL},
-		{{0, 1, false}, 100, 99, false, "max_shrink is 0%"},
-		{{33, 1, false}, 100, 67, false, NULL},
-		{{33, 1, false}, 100, 66, false, "34 of 100"},
-		{{33, 1, false}, 3, 2, false, "1 of 3"},
-		{{100, 1, false}, 100, 1, false, NULL},
-		{{100, 3, false}, 100, 3, false, NULL},
-		{{100, 3, false}, 100, 2, false, "min_nodes is 3"},
-		{{100, 3, false}, 0, 2, false, "min_nodes is 3"},
-		{{100, 3, false}, 100, 2, true, NULL},
-		{{100, 0, false}, 1, 0, false, "allow_empty"},
-		{{100, 0, false}, 5, 0, true, "all 5"},
-		{{100, 0, false}, 0, 0, true, "allow_empty"},
-		{{0, 3, true}, 5, 0, false, NULL},
-		{{0, 3, true}, 5, 1, false, "4 of 5"},
-		{{50, 0, false}, SIZE_MAX / 2, SIZE_MAX / 8, false, "max_shrink"},
+		{{50, 1, false, 0}, {10, 0}, 5, false, NULL},
+		{{50, 1, false, 0}, {10, 0}, 4, false, "6 of 10"},
+		{{50, 1, false, 0}, {10, 0}, 4, true, NULL},
+		{{50, 1, false, 0}, {3, 0}, 2, false, NULL},
+		{{50, 1, false, 0}, {3, 0}, 1, false, "2 of 3"},
+		{{50, 1, false, 0}, {2, 0}, 1, false, NULL},
+		{{50, 1, false, 0}, {0, 0}, 1, false, NULL},
+		{{0, 1, false, 0}, {100, 0}, 100, false, NULL},
+		{{0, 1, false, 0}, {100, 0}, 99, false, "max_shrink is 0%"},
+		{{33, 1, false, 0}, {100, 0}, 67, false, NULL},
+		{{33, 1, false, 0}, {100, 0}, 66, false, "34 of 100"},
+		{{33, 1, false, 0}, {3, 0}, 2, false, "1 of 3"},
+		{{100, 1, false, 0}, {100, 0}, 1, false, NULL},
+		{{100, 3, false, 0}, {100, 0}, 3, false, NULL},
+		{{100, 3, false, 0}, {100, 0}, 2, false, "min_nodes is 3"},
+		{{100, 3, false, 0}, {0, 0}, 2, false, "min_nodes is 3"},
+		{{100, 3, false, 0}, {100, 0}, 2, true, NULL},
+		{{100, 0, false, 0}, {1, 0}, 0, false, "allow_empty"},
+		{{100, 0, false, 0}, {5, 0}, 0, true, "all 5"},
+		{{100, 0, false, 0}, {0, 0}, 0, true, "allow_empty"},
+		{{0, 3, true, 0}, {5, 0}, 0, false, NULL},
+		{{0, 3, true, 0}, {5, 0}, 1, false, "4 of 5"},
+		/* Shrinking is counted from the largest recent set. */
+		{{50, 1, false, 60 * SECOND},
+		 {50, 100},
+		 49,
+		 false,
+		 "51 of 100 nodes that were live within the last 60 s (50 are live now)"},
+		{{50, 1, false, 60 * SECOND}, {51, 100}, 50, false, NULL},
+		{{50, 1, false, 60 * SECOND}, {50, 100}, 25, true, NULL},
+		{{50, 1, false, 60 * SECOND}, {50, 50}, 24, false, "26 of 50 nodes, max"},
+		{{50, 1, false, 60 * SECOND}, {50, 20}, 24, false, "26 of 50 nodes, max"},
+		/* What does not lose a live node cannot be too small. */
+		{{50, 1, false, 60 * SECOND}, {10, 100}, 10, false, NULL},
+		{{50, 1, false, 60 * SECOND}, {10, 100}, 11, false, NULL},
+		{{50, 1, true, 60 * SECOND}, {0, 100}, 1, false, NULL},
+		{{50, 1, false, 60 * SECOND}, {10, 100}, 9, false, "91 of 100"},
+		{{50, 0, false, 0}, {SIZE_MAX / 2, 0}, SIZE_MAX / 8, false, "max_shrink"},
 	};
 	char why[256];
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		why[0] = '\0';
-		int error = nodeset_check_rails(&rows[i].rails, rows[i].live, rows[i].count,
+		int error = nodeset_check_rails(&rows[i].rails, &rows[i].before, rows[i].count,
 						rows[i].forced, why, sizeof(why));
 		ck_assert_msg(error == (rows[i].words != NULL ? -ERANGE : 0), "row %zu: %d %s", i,
 			      error, why);
@@ -251,8 +269,9 @@ START_TEST(p12_the_shrink_rail_is_exact_for_every_small_set)
 		for (size_t live = 1; live <= 60; live++) {
 			for (size_t count = 1; count <= live; count++) {
 				bool refuse = (live - count) * 100 > live * percent;
-				ck_assert_msg((nodeset_check_rails(&rails, live, count, false, NULL,
-								   0) == -ERANGE) == refuse,
+				struct nodeset_before before = {.live = live};
+				ck_assert_msg((nodeset_check_rails(&rails, &before, count, false,
+								   NULL, 0) == -ERANGE) == refuse,
 					      "%zu of %zu at %u", count, live, percent);
 			}
 		}

@@ -78,6 +78,31 @@ START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
 }
 END_TEST
 
+START_TEST(p12_the_child_remembers_what_was_live_in_the_parent)
+{
+	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
+	char *ten = document_of(10), *five = document_of(5), *three = document_of(3);
+
+	push_and_wait(ss, ten);
+	push_and_wait(ss, five);
+	pid_t child = fork();
+	if (child == 0) {
+		struct safestart_outcome outcome = {.size = sizeof(outcome)};
+		uint64_t ticket = 0;
+		alarm(60);
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		CHILD_CHECK(safestart_nodes_replace(ss, three, &ticket, NULL, 0) == 0);
+		CHILD_CHECK(safestart_wait(ss, ticket, 30000, &outcome) == 0);
+		CHILD_CHECK(outcome.error == -ERANGE && strstr(outcome.message, "7 of 10"));
+		CHILD_CHECK(safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await(child);
+	close_now(ss);
+	free(ten), free(five), free(three);
+}
+END_TEST
+
 START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
 {
 	struct app app;
@@ -375,6 +400,7 @@ START_TEST(p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)
 END_TEST
 
 SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
+      p12_the_child_remembers_what_was_live_in_the_parent,
       p17_a_child_that_never_asks_may_close_or_exit,
       p17_four_forked_workers_each_follow_later_changes, p17_forking_a_busy_process_hangs_no_child,
       p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own,
