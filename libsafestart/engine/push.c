@@ -72,11 +72,12 @@ static struct nodeset *kept_base(struct safestart *ss)
 {
 	THREAD_NOT_CANCELLED;
 	struct nodeset *kept = NULL, *desired = push_desired(&ss->source.push);
+	size_t unread;
 
-	/* The first run says what is wrong with it. */
+	/* The first run says what is wrong with it, and refuses what is smaller. [P9] */
 	if (desired == NULL && safestart_generation(ss) == 0 &&
 	    handle_settings(ss)->last_good != NULL)
-		(void)last_good_load(&kept, handle_settings(ss), NULL, 0);
+		(void)last_good_load(&kept, &unread, handle_settings(ss), NULL, 0);
 	nodeset_unref(desired);
 	return kept;
 }

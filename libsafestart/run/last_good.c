@@ -4,23 +4,27 @@
 #include "run/last_good.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/message.h"
 
-struct nodeset *last_good_stand_in(struct safestart *ss, bool *later)
+struct nodeset *last_good_stand_in(struct safestart_run *run)
 {
+	struct safestart *ss = run->ss;
 	const struct settings *settings = handle_settings(ss);
 	struct nodeset *kept = NULL;
-	char why[256];
 
-	*later = false;
 	if (settings->last_good == NULL || safestart_generation(ss) > 0)
 		return NULL;
-	int error = last_good_load(&kept, settings, why, sizeof(why));
-	*later = error < 0 && error != -ENOENT && !run_is_refusal(error);
+	int error = last_good_load(&kept, &run->kept_unread, settings, run->kept_why,
+				   sizeof(run->kept_why));
+	run->kept_error = error;
+	run->kept_later = error < 0 && error != -ENOENT && !run_is_refusal(error);
 	if (error < 0 && error != -ENOENT && !ss->run.memory.kept_tried)
-		log_line(&ss->log, LOG_WARNING, "cannot use last_good: %s (last_good=%s)", why,
-			 settings->last_good);
+		log_line(&ss->log, LOG_ERR,
+			 "cannot use last_good: %s; a set that is smaller than it is applied only "
+			 "when forced (last_good=%s)",
+			 run->kept_why, settings->last_good);
 	ss->run.memory.kept_tried = true;
 	return kept;
 }
@@ -58,8 +62,16 @@ void last_good_write(struct safestart *ss)
 	callback_enter(&frame, ss, &ss->worker, "writing last_good", 0, loop_now());
 	struct safestart_snapshot *live = safestart_snapshot_acquire(ss);
 	char *json = safestart_snapshot_json(live);
-	int error = json != NULL ? last_good_save(path, json, why, sizeof(why))
-				 : message_set(why, sizeof(why), -ENOMEM, "out of memory");
+	int error;
+	if (json == NULL)
+		error = message_set(why, sizeof(why), -ENOMEM, "out of memory");
+	else if (strlen(json) > last_good_max_bytes(handle_settings(ss)))
+		error = message_set(why, sizeof(why), -E2BIG,
+				    "it would have %zu bytes, too many to be read again; raise "
+				    "max_bytes",
+				    strlen(json));
+	else
+		error = last_good_save(path, json, why, sizeof(why));
 	safestart_free(json);
 	safestart_snapshot_release(live);
 	callback_leave(&frame, &ss->worker);

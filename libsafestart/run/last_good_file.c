@@ -40,28 +40,66 @@ static int check(const struct settings *settings, const struct nodeset *set, cha
 	return nodeset_usable(set, why, why_size);
 }
 
-/* Whatever is in the file: an error in words, never a crash. It is opened without waiting, for a
- * FIFO in its place must not stop a server from starting. */
-int last_good_load(struct nodeset **out, const struct settings *settings, char *why,
-		   size_t why_size)
+/* A byte of text becomes six at most ("\\u0001"), and the text of a live set is no more than that
+ * of two documents: entries that are faulty now stay as they were. Then some 60 bytes for each
+ * node. */
+size_t last_good_max_bytes(const struct settings *settings)
 {
-	const char *path = settings->last_good;
 	const struct nodeset_limits *limits = &settings->limits;
+	size_t bytes, groups, sum;
+
+	return __builtin_mul_overflow(limits->max_bytes, 16, &bytes) ||
+			       __builtin_mul_overflow(limits->max_nodes, 128, &groups) ||
+			       __builtin_add_overflow(bytes, groups, &sum)
+		       ? SIZE_MAX
+		       : sum;
+}
+
+/* How many groups it has, however broken it is: one for each node. Block by block, for it may be
+ * too large for memory. */
+static size_t count_groups(int fd)
+{
+	static const char key[] = "\"targets\"";
+	char block[4096];
+	size_t kept = 0, length, count = 0;
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = pread(fd, block + kept, sizeof(block) - kept, at)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return LAST_GOOD_UNKNOWN;
+		at += n;
+		length = kept + (size_t)n;
+		for (size_t i = 0; i + sizeof(key) - 1 <= length; i++)
+			count += memcmp(block + i, key, sizeof(key) - 1) == 0;
+		/* The end of this block may be the beginning of a key, and never a whole one. */
+		kept = length < sizeof(key) - 2 ? length : sizeof(key) - 2;
+		memmove(block, block + length - kept, kept);
+	}
+	return count;
+}
+
+/* The set in an open file. */
+static int load(struct nodeset **out, int fd, const struct settings *settings, char *why,
+		size_t why_size)
+{
+	const struct nodeset_limits limits = {.max_bytes = last_good_max_bytes(settings),
+					      .max_nodes = settings->limits.max_nodes};
 	struct stat status;
 	char *buffer = NULL;
 	size_t length;
 	int error = 0;
 
-	*out = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return message_set(why, why_size, -errno, "%s", safestart_strerror(errno));
 	if (fstat(fd, &status) < 0)
 		error = message_set(why, why_size, -errno, "%s", safestart_strerror(errno));
 	else if (!S_ISREG(status.st_mode))
 		error = message_set(why, why_size, -EINVAL, "it is not a regular file");
-	else if (status.st_size > 0 && (size_t)status.st_size > limits->max_bytes)
-		error = message_set(why, why_size, -E2BIG, "it has more than max_bytes");
+	else if (status.st_size > 0 && (size_t)status.st_size > limits.max_bytes)
+		error = message_set(why, why_size, -E2BIG,
+				    "it has %zu bytes, too many for max_bytes",
+				    (size_t)status.st_size);
 	else if ((buffer = malloc((size_t)status.st_size + 1)) == NULL)
 		error = message_set(why, why_size, -ENOMEM, "out of memory");
 	if (error == 0) {
@@ -69,9 +107,8 @@ int last_good_load(struct nodeset **out, const struct settings *settings, char *
 		if (error < 0)
 			message_set(why, why_size, error, "%s", safestart_strerror(error));
 	}
-	close(fd);
 	if (error == 0)
-		error = nodeset_parse(out, buffer, length, limits, why, why_size);
+		error = nodeset_parse(out, buffer, length, &limits, why, why_size);
 	if (error == 0)
 		error = check(settings, *out, why, why_size);
 	if (error < 0) {
@@ -79,6 +116,29 @@ int last_good_load(struct nodeset **out, const struct settings *settings, char *
 		*out = NULL;
 	}
 	free(buffer);
+	return error;
+}
+
+/* Whatever is in the file: an error in words, never a crash. It is opened without waiting, for a
+ * FIFO in its place must not stop a server from starting. */
+int last_good_load(struct nodeset **out, size_t *unread, const struct settings *settings, char *why,
+		   size_t why_size)
+{
+	struct stat status;
+
+	*out = NULL;
+	*unread = 0;
+	int fd = open(settings->last_good, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0) {
+		int error = -errno;
+		*unread = error == -ENOENT ? 0 : LAST_GOOD_UNKNOWN;
+		return message_set(why, why_size, error, "%s", safestart_strerror(error));
+	}
+	int error = load(out, fd, settings, why, why_size);
+	/* What is no file at all was not kept by this library: nothing can be lost. */
+	if (error < 0 && !(fstat(fd, &status) == 0 && !S_ISREG(status.st_mode)))
+		*unread = count_groups(fd);
+	close(fd);
 	return error;
 }
 

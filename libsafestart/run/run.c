@@ -83,8 +83,28 @@ static enum run_phase commit(struct safestart_run *run)
 	return in_time ? to_restart(run) : RUN_END;
 }
 
+/* A last_good that cannot be used still counts: what it keeps must not be replaced by less, or one
+ * announcement could replace thousands of nodes. [P9] */
+static int judge_by_unread(const struct safestart_run *run, size_t count, char *why,
+			   size_t why_size)
+{
+	char than[48] = "may be fewer than it has";
+
+	if (count >= run->kept_unread || run->forced)
+		return 0;
+	if (run->kept_unread != LAST_GOOD_UNKNOWN)
+		message_set(than, sizeof(than), 0, "are fewer than its %zu", run->kept_unread);
+	/* One that may be readable soon is a failure, which is retried. [P15] */
+	return message_set(why, why_size, run->kept_later ? run->kept_error : -ERANGE,
+			   "cannot use last_good (%s), and these %zu nodes %s; to apply them "
+			   "anyway: "
+			   "SAFESTART_FORCE (safestart request --force NAME)",
+			   run->kept_why, count, than);
+}
+
 /* By the guard rails. [P12] */
-static int judge(struct safestart_run *run, size_t live, size_t count, char *why, size_t why_size)
+static int judge(const struct safestart_run *run, size_t live, size_t count, char *why,
+		 size_t why_size)
 {
 	const struct nodeset_rails *rails = &handle_settings(run->ss)->rails;
 	const struct nodeset_before before = {.live = live,
@@ -92,7 +112,8 @@ static int judge(struct safestart_run *run, size_t live, size_t count, char *why
 									loop_now(),
 									rails->shrink_window)};
 
-	return nodeset_check_rails(rails, &before, count, run->forced, why, why_size);
+	int error = nodeset_check_rails(rails, &before, count, run->forced, why, why_size);
+	return error == 0 ? judge_by_unread(run, count, why, why_size) : error;
 }
 
 /* How many runs in a row have tried this set, and was it forced? The force belongs to the set, not
@@ -189,10 +210,9 @@ static int check(struct safestart_run *run, int result)
 		if (error < 0)
 			message_set(run->words, sizeof(run->words), 0, "out of memory");
 	}
+	size_t count = run->candidate != NULL ? run->candidate->count : run->current->count;
 	if (error == 0)
-		error = judge(run, run->before,
-			      run->candidate != NULL ? run->candidate->count : run->current->count,
-			      run->words, sizeof(run->words));
+		error = judge(run, run->before, count, run->words, sizeof(run->words));
 	if (error == -ERANGE)
 		add_lost(run, run->words, sizeof(run->words));
 	return error;
@@ -238,7 +258,7 @@ static void show_rejections(struct safestart_run *run)
  * goes live, the verdict stays the source's. [P9] */
 static enum run_phase after_gather(struct safestart_run *run, int result)
 {
-	struct nodeset *kept = last_good_stand_in(run->ss, &run->kept_later);
+	struct nodeset *kept = last_good_stand_in(run);
 
 	/* What last_good holds counts as live for the guard rails, or a first, broken document
 	 * would pass them. [P12] */

@@ -66,9 +66,12 @@ struct safestart_run {
 	size_t before;  /* nodes that count as live: those of last_good too, when none are */
 	bool from_kept; /* the source failed, last_good steps in */
 	int kept_verdict;
-	bool kept_later; /* last_good is there, and could not be read now */
-	bool again;      /* to be retried */
-	bool keep;       /* last_good is to be written for it */
+	bool kept_later;    /* last_good is there, and could not be read now */
+	size_t kept_unread; /* entries of a last_good that cannot be used */
+	int kept_error;     /* why not, and in words */
+	char kept_why[100];
+	bool again; /* to be retried */
+	bool keep;  /* last_good is to be written for it */
 	uint32_t attempts;
 
 	/* Guarded by `lock`: what prepare says, from any thread after LATER. */

@@ -396,14 +396,15 @@ int __wrap_gather_call(struct safestart_run *handle)
 
 /* ---- last_good: a file without a disk ---- */
 
-int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why,
-			  size_t why_size);
+int __wrap_last_good_load(struct nodeset **out, size_t *unread, const struct settings *settings,
+			  char *why, size_t why_size);
 int __wrap_last_good_save(const char *path, const char *json, char *why, size_t why_size);
 
-int __wrap_last_good_load(struct nodeset **out, const struct settings *settings, char *why,
-			  size_t why_size)
+int __wrap_last_good_load(struct nodeset **out, size_t *unread, const struct settings *settings,
+			  char *why, size_t why_size)
 {
 	*out = NULL;
+	*unread = 0;
 	if (application.kept[0] == '\0')
 		return message_set(why, why_size, -ENOENT, "nothing was kept");
 	return nodeset_parse(out, application.kept, strlen(application.kept), &settings->limits,
