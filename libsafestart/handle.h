@@ -28,7 +28,7 @@
 
 /* open/'s part. */
 struct open_part {
-	_Atomic uint32_t epoch; /* snapshot_epoch() of the process that drives it; changed under
+	_Atomic uint32_t epoch; /* epoch_now() of the process that drives it; changed under
 				   the handle's lock */
 	int fork_error;         /* descriptors could not be made in the child; guarded by it */
 	struct safestart_snapshot *closing; /* takes the live one's place when closing */

@@ -451,12 +451,12 @@ int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *tick
 /**
  * Report how a real request to a node went. 0: it worked. Anything else: it failed, with
  * this errno or -errno, which is then shown with the node's state (1 and -1 only say that
- * it failed). The newest report makes the node proven or failing. Costs one load when it
+ * it failed). The newest report makes the node proven or failing. Costs two loads when it
  * changes nothing. The node has to be from a snapshot that is borrowed or owned; NULL is
  * allowed.
  * Returns: 0.
- * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: counts for the child's own
- * process only.  Since: 1.0
+ * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: counts for the process that
+ * made it only; a child knows none of its parent's reports.  Since: 1.0
  */
 int safestart_node_report(const struct safestart_node *node, int error);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/message.h"
 #include "base/thread.h"
@@ -72,7 +73,7 @@ void dispatch_init(struct safestart *ss)
 	ss->engine.hint_ended = ss->engine.hint_warned = false;
 	ss->engine.warned_about = UINT64_MAX;
 	ss->engine.random =
-		(uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ snapshot_epoch() * 2654435761u;
+		(uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ epoch_now() * 2654435761u;
 	if (ss->engine.random == 0)
 		ss->engine.random = 1;
 	struct gate_conf gate = handle_settings(ss)->gate;

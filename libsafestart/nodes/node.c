@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/message.h"
 
@@ -195,7 +196,7 @@ static struct safestart_node *allocate(const char *id, const struct address *add
 	if (size > UINT32_MAX || (node = malloc(sizeof(*node) + size)) == NULL)
 		return NULL;
 	atomic_init(&node->refs, 1);
-	atomic_init(&node->report, NODE_REPORT_NONE);
+	atomic_init(&node->newest, NODE_REPORT_NONE);
 	node->payload = NULL;
 	node->text_size = (uint32_t)size;
 	node->label_count = (uint16_t)label_count;
@@ -254,7 +255,7 @@ struct safestart_node *node_copy(const struct safestart_node *node)
 	if (copy == NULL)
 		return NULL;
 	atomic_init(&copy->refs, 1);
-	atomic_init(&copy->report, NODE_REPORT_NONE);
+	atomic_init(&copy->newest, NODE_REPORT_NONE);
 	copy->payload = NULL;
 	copy->text_size = node->text_size;
 	copy->host_at = node->host_at;
@@ -357,16 +358,32 @@ const char *safestart_node_label(const struct safestart_node *node, const char *
 	return NULL;
 }
 
+int32_t node_report(const struct safestart_node *node)
+{
+	uint64_t newest = atomic_load_explicit(&node->newest, memory_order_relaxed);
+
+	return newest >> 32 == epoch_now() ? (int32_t)(uint32_t)newest : NODE_REPORT_NONE;
+}
+
+void node_carry_report(struct safestart_node *to, const struct safestart_node *from)
+{
+	invariant(node_same(to, from));
+	atomic_store_explicit(&to->newest,
+			      atomic_load_explicit(&from->newest, memory_order_relaxed),
+			      memory_order_relaxed);
+}
+
 int safestart_node_report(const struct safestart_node *node, int error)
 {
 	int32_t report = error == 0 ? NODE_REPORT_WORKED : error > 0 ? -error : error;
+	uint64_t value = (uint64_t)epoch_now() << 32 | (uint32_t)report;
 
 	if (node == NULL)
 		return 0;
 	/* The only field that changes after publication. Loading it first keeps the cache line
 	 * shared between processors as long as nothing changes. */
-	_Atomic int32_t *newest = &((struct safestart_node *)(uintptr_t)node)->report;
-	if (atomic_load_explicit(newest, memory_order_relaxed) != report)
-		atomic_store_explicit(newest, report, memory_order_relaxed);
+	node_newest *newest = &((struct safestart_node *)(uintptr_t)node)->newest;
+	if (atomic_load_explicit(newest, memory_order_relaxed) != value)
+		atomic_store_explicit(newest, value, memory_order_relaxed);
 	return 0;
 }

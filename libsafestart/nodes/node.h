@@ -23,13 +23,17 @@ enum node_report { /* below 0: how it failed, -errno */
 	NODE_REPORT_WORKED
 };
 
+/* The newest report in the low half, epoch_now() of the process that made it in the high half: what
+ * a forked child inherits is not its own. One number, so that a reader never sees the one without
+ * the other. Written by any thread and any signal handler, relaxed: it orders nothing. [P22] */
+typedef _Atomic uint64_t node_newest;
+
 struct payload; /* the application's data; snapshot/ owns it */
 
 struct safestart_node {
+	node_newest newest;
 	_Atomic uint32_t
 		refs; /* sets and snapshots that have it; release and acquire by the last */
-	/* enum node_report, the newest; written by any thread, relaxed: it orders nothing. */
-	_Atomic int32_t report;
 	/* Written before the node is published, constant after; NULL in a set. */
 	struct payload *payload;
 	/* All below is constant. `text` is the id, the host, then name and value of each label in
@@ -60,6 +64,11 @@ void node_free(struct safestart_node *node);
 
 /* Same id, address and labels? */
 bool node_same(const struct safestart_node *a, const struct safestart_node *b);
+
+/* The newest report that was made in this process: enum node_report. / Give `to` the report of
+ * `from`, a copy of which it is. */
+int32_t node_report(const struct safestart_node *node);
+void node_carry_report(struct safestart_node *to, const struct safestart_node *from);
 
 /* "host:port", an IPv6 address in brackets. */
 #define NODE_ADDRESS_SIZE 272

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/thread.h"
 #include "control/control.h"
@@ -125,7 +126,7 @@ void fork_unregister(struct safestart *ss)
  * lock. */
 int fork_revive(struct safestart *ss)
 {
-	uint32_t epoch = snapshot_epoch();
+	uint32_t epoch = epoch_now();
 	int error = 0;
 
 	if (atomic_load_explicit(&ss->open.epoch, memory_order_acquire) == epoch)

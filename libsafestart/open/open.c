@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/message.h"
 #include "base/thread.h"
@@ -88,7 +89,7 @@ static struct safestart *new_handle(void)
 	worker_init(&ss->worker);
 	push_init(&ss->source.push);
 	lock_file_init(&ss->engine.process_lock.file, NULL);
-	atomic_init(&ss->open.epoch, snapshot_epoch());
+	atomic_init(&ss->open.epoch, epoch_now());
 	ss->revive = fork_revive;
 	atomic_init(&ss->engine.stop, false);
 	ss->engine.dispatcher = pthread_self();
@@ -280,7 +281,7 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 /* Is this a forked child that has not made it its own? */
 static bool is_inherited(const struct safestart *ss)
 {
-	return atomic_load(&ss->open.epoch) != snapshot_epoch();
+	return atomic_load(&ss->open.epoch) != epoch_now();
 }
 
 int safestart_close(struct safestart *ss)

@@ -86,9 +86,7 @@ void candidate_carry_reports(struct safestart_run *run)
 		}
 		const struct safestart_node *live =
 			nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
-		atomic_store_explicit(&node->report,
-				      atomic_load_explicit(&live->report, memory_order_relaxed),
-				      memory_order_relaxed);
+		node_carry_report(node, live);
 	}
 }
 

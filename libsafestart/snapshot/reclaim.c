@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/loop.h"
 #include "base/thread.h"
@@ -179,7 +180,7 @@ int snapshot_reclaim(struct snapshot_home *home)
  * can release it or is inside it. [P17] */
 static bool is_inherited(const struct safestart_snapshot *snapshot)
 {
-	return snapshot->stage == SNAPSHOT_OWNED && snapshot->epoch != snapshot_epoch();
+	return snapshot->stage == SNAPSHOT_OWNED && snapshot->epoch != epoch_now();
 }
 
 /* Nothing uses it: it only waits to be collected. */

@@ -19,6 +19,7 @@ static inline void _urcu_bp_read_lock_update(unsigned long tmp) TOUCHES_RECORD;
 static inline void _urcu_bp_read_lock(void) TOUCHES_RECORD;
 #include <urcu-bp.h>
 
+#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/loop.h"
 #include "base/thread.h"
@@ -36,16 +37,6 @@ static char grace_period;
 #define READER_LEAVES() ((void)0)
 #define READERS_HAVE_LEFT() ((void)0)
 #endif
-
-/* Counts the forks from the first process to this one. Relaxed: it changes only in a child that has
- * one thread. Global, because data made by another process must become NULL for every handle at
- * once; no other global changes (`entry` below is set once). [P17] */
-static _Atomic uint32_t fork_epoch;
-
-uint32_t snapshot_epoch(void)
-{
-	return atomic_load_explicit(&fork_epoch, memory_order_relaxed);
-}
 
 /* Held during every grace period of the library, so that a fork can wait for its end before it
  * takes the locks that other threads need. */
@@ -226,7 +217,7 @@ char *safestart_snapshot_json(const struct safestart_snapshot *snapshot)
 
 void *snapshot_payload_data(const struct payload *payload)
 {
-	return payload != NULL && payload->epoch == snapshot_epoch() ? payload->data : NULL;
+	return payload != NULL && payload->epoch == epoch_now() ? payload->data : NULL;
 }
 
 struct payload *snapshot_share_payload(struct payload *payload)
@@ -263,7 +254,7 @@ void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire
 			payload->of_node ? home->retire_node : home->retire;
 		to_retire = payload->next;
 		invariant(atomic_load_explicit(&payload->refs, memory_order_relaxed) == 0);
-		if (retire != NULL && payload->data != NULL && payload->epoch == snapshot_epoch())
+		if (retire != NULL && payload->data != NULL && payload->epoch == epoch_now())
 			retire(payload->data, home->user_data);
 		free(payload);
 	}
@@ -284,7 +275,7 @@ int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool 
 		if (payload == NULL)
 			return -ENOMEM;
 		atomic_init(&payload->refs, 1);
-		payload->epoch = snapshot_epoch();
+		payload->epoch = epoch_now();
 		payload->of_node = of_node;
 		payload->data = data;
 	}
@@ -311,7 +302,7 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 	invariant(before > 0);
 	invariant(!atomic_load_explicit(&home->orphaned, memory_order_relaxed));
 	snapshot->generation = generation;
-	snapshot->epoch = snapshot_epoch();
+	snapshot->epoch = epoch_now();
 	return snapshot;
 }
 
@@ -431,5 +422,5 @@ void snapshot_rcu_after_fork_child(void)
 	urcu_bp_after_fork_child();
 	pthread_mutex_unlock(&registration);
 	pthread_mutex_unlock(&grace_lock);
-	atomic_fetch_add_explicit(&fork_epoch, 1, memory_order_relaxed);
+	epoch_begin();
 }

@@ -165,6 +165,5 @@ void snapshot_pause_graces(void);
 void snapshot_rcu_before_fork(void);
 void snapshot_rcu_after_fork_parent(void);
 void snapshot_rcu_after_fork_child(void); /* a new epoch begins */
-uint32_t snapshot_epoch(void);
 
 #endif

@@ -110,7 +110,7 @@ static const struct rejection *find_rejection(const struct status_view *view, co
 	return NULL;
 }
 
-/* Whether it works is what the application has reported last. [P22] */
+/* Whether it works is what the application has reported last, in this process. [P22] */
 static int live_state(const struct safestart_node *live, const struct safestart_node *wanted,
 		      char *why, size_t why_size)
 {
@@ -118,7 +118,7 @@ static int live_state(const struct safestart_node *live, const struct safestart_
 				   ? "; a changed entry for it is announced, but not live yet"
 				   : "";
 
-	int32_t report = atomic_load_explicit(&live->report, memory_order_relaxed);
+	int32_t report = node_report(live);
 
 	if (report == NODE_REPORT_WORKED) {
 		message_set(why, why_size, 0, "live, and the newest request to it succeeded%s",

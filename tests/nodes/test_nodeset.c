@@ -32,13 +32,13 @@ START_TEST(a_copy_is_the_same_node_without_report)
 	struct safestart_node *node = node_of("x", "[::1]:1");
 
 	ck_assert_int_eq(safestart_node_report(node, -EIO), 0);
-	ck_assert_int_eq(node->report, -EIO);
+	ck_assert_int_eq(node_report(node), -EIO);
 	ck_assert_int_eq(safestart_node_report(node, 0), 0);
-	ck_assert_int_eq(node->report, NODE_REPORT_WORKED);
+	ck_assert_int_eq(node_report(node), NODE_REPORT_WORKED);
 	ck_assert_int_eq(safestart_node_report(NULL, 0), 0);
 	struct safestart_node *copy = node_copy(node_ref(node));
 	ck_assert(node_same(node, copy) && node != copy);
-	ck_assert_int_eq(copy->report, NODE_REPORT_NONE);
+	ck_assert_int_eq(node_report(copy), NODE_REPORT_NONE);
 	ck_assert_uint_eq(copy->refs, 1);
 	ck_assert(!node_unref(node));
 	drop(node);

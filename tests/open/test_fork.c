@@ -399,6 +399,72 @@ START_TEST(p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)
 }
 END_TEST
 
+/* Only this process has no connection to it. */
+static int refuse_in_child(struct safestart_run *run, void *user_data)
+{
+	(void)run;
+	return getpid() == *(const pid_t *)user_data ? 0 : -ECONNREFUSED;
+}
+
+static void report_all(struct safestart *ss, int error)
+{
+	const struct safestart_snapshot *live = safestart_read_lock(ss);
+
+	for (size_t i = 0; i < safestart_snapshot_size(live); i++)
+		safestart_node_report(safestart_snapshot_at(live, i), error);
+	safestart_read_unlock(ss);
+}
+
+/* Whatever the parent reported, also while the child's own `prepare` fails and the nodes are those
+ * that it inherited. */
+static void is_unproven_until_it_reports(struct safestart *ss)
+{
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+
+	CHILD_CHECK(safestart_node_state(ss, "a", NULL, 0) == SAFESTART_NODE_APPLIED);
+	CHILD_CHECK(safestart_wait(ss, safestart_request_restart(ss), 30000, &outcome) == 0 &&
+		    outcome.verdict == SAFESTART_FAILED);
+	CHILD_CHECK(safestart_node_state(ss, "a", NULL, 0) == SAFESTART_NODE_APPLIED);
+	report_all(ss, 0);
+	CHILD_CHECK(safestart_node_state(ss, "a", NULL, 0) == SAFESTART_NODE_PROVEN);
+	report_all(ss, EIO);
+	CHILD_CHECK(safestart_node_state(ss, "a", NULL, 0) == SAFESTART_NODE_FAILING);
+}
+
+START_TEST(p22_a_child_is_proven_by_its_own_reports_only)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = refuse_in_child};
+	struct safestart_conf *conf = safestart_conf_new();
+	pid_t parent = getpid();
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_set(conf, "debounce", "0", NULL, 0), 0);
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, &parent), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	push_and_wait(ss, TWO);
+	for (int error = 0; error <= EIO; error += EIO) {
+		report_all(ss, error);
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			CHILD_CHECK(safestart_after_fork(ss) == 0);
+			is_unproven_until_it_reports(ss);
+			pid_t grandchild = fork();
+			if (grandchild == 0)
+				is_unproven_until_it_reports(ss);
+			else
+				await(grandchild);
+			leave_child(0);
+		}
+		await(child);
+	}
+	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_FAILING);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p12_the_child_remembers_what_was_live_in_the_parent,
       p17_a_child_that_never_asks_may_close_or_exit,
@@ -406,4 +472,5 @@ SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own,
       p17_the_childs_first_run_answers_the_parents_open_tickets,
       p17_a_child_that_serves_last_good_prepares_it_again,
+      p22_a_child_is_proven_by_its_own_reports_only,
       p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)
