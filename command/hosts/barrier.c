@@ -42,6 +42,41 @@ static void add_lacking(json_t *lacking, const char *name, const char *process, 
 
 /* ---- Available ---- */
 
+/* Another entry under the id of the announced one does not make it available: the address or a
+ * label may differ, for as long as the change was not read, or cannot be applied [P22]. A process
+ * that does not say which entry is live is not taken at its word. "": it is live, or nothing is. */
+static void check_entry(const struct barrier *barrier, const struct peer *peer, const json_t *node,
+			char *why, size_t size)
+{
+	const json_t *live = json_object_get(node, "entry_digest");
+	const char *desired = member_text(node, "desired_entry_digest"),
+		   *wanted = barrier->entry != NULL ? barrier->entry : desired;
+
+	why[0] = '\0';
+	if (live == NULL)
+		snprintf(why, size,
+			 "cannot tell whether the announced entry is live: its libsafestart is "
+			 "older than this command; restart it with the new one");
+	else if (!json_is_string(live))
+		return;
+	else if (member_text(peer->answer, "desired_digest")[0] == '\0')
+		snprintf(why, size,
+			 "live at %.272s, but no node set has been read yet that announces it",
+			 member_text(node, "address"));
+	else if (desired[0] == '\0')
+		snprintf(why, size, "live at %.272s, but not announced any more",
+			 member_text(node, "address"));
+	else if (strcmp(desired, wanted) != 0)
+		snprintf(why, size,
+			 "has not read the announced entry yet, or was given another one; live at "
+			 "%.272s (%.20s)",
+			 member_text(node, "address"), member_text(node, "state"));
+	else if (strcmp(json_string_value(live), wanted) != 0)
+		snprintf(why, size,
+			 "the announced entry is not live yet, the old one is: at %.272s (%.20s)",
+			 member_text(node, "address"), member_text(node, "state"));
+}
+
 /* Whether one process has the node as wanted: 0 and "" in `why`, or an exit code and the reason. */
 static int check_peer(const struct barrier *barrier, const struct peer *peer, char *why,
 		      size_t size)
@@ -71,6 +106,9 @@ static int check_peer(const struct barrier *barrier, const struct peer *peer, ch
 			 incarnation, barrier->incarnation, state);
 		return EXIT_NOT_YET;
 	}
+	check_entry(barrier, peer, node, why, size);
+	if (why[0] != '\0')
+		return EXIT_NOT_YET;
 	if (strcmp(state, "proven") == 0 || (barrier->applied && strcmp(state, "applied") == 0))
 		return 0;
 	snprintf(why, size, "%.20s%s: %.300s", state,

@@ -11,6 +11,7 @@
 struct barrier {
 	const char *node;
 	const char *incarnation; /* NULL: any */
+	const char *entry;       /* digest of the announced entry; NULL: as each process has it */
 	bool gone;               /* wait until no process has it; else until all have it */
 	bool applied;            /* live is enough, it need not be proven */
 	bool no_roster;

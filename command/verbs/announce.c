@@ -8,10 +8,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json.h"
 #include "base/options.h"
 #include "base/report.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "files/digests.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
@@ -170,6 +172,19 @@ static void print_announced(const struct file_sd *file_sd, const char *id, const
 	putchar('\n');
 }
 
+/* For --wait: the barrier holds for this entry, not for what was announced before. */
+static int keep_entry(const struct file_sd *file_sd, const char *id)
+{
+	size_t length;
+	char *text = file_sd_text(file_sd, &length);
+	json_t *digests = text != NULL ? digests_of(text) : NULL;
+
+	free(text);
+	barrier.entry = digests != NULL ? strdup(member_text(digests, id)) : NULL;
+	json_decref(digests);
+	return barrier.entry != NULL ? 0 : report(EXIT_FAILED, "out of memory");
+}
+
 /* Reads, checks and writes under one lock. The check is the library's, so that a node which the
  * servers would quarantine is not written. */
 static int announce(const char *id, const char *address, json_t *result)
@@ -187,6 +202,8 @@ static int announce(const char *id, const char *address, json_t *result)
 		       : check_group(group);
 	if (code == 0 && !file_sd_put(&file_sd, id, group))
 		code = report(EXIT_FAILED, "out of memory");
+	if (code == 0 && wait)
+		code = keep_entry(&file_sd, id);
 	const char *its =
 		json_string_value(json_object_get(json_object_get(group, "labels"), "incarnation"));
 	if (its != NULL)

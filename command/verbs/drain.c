@@ -13,6 +13,7 @@
 #include "base/report.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "files/digests.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
@@ -58,14 +59,16 @@ static void format_lacking(const char *id, const json_t *lacking, char *words, s
  * of the file meanwhile, and then finds one node less in it. */
 static unsigned count_available(const struct file_sd *file_sd, const char *but,
 				const struct roster *roster, const struct processes *processes,
-				char *words, size_t size)
+				const json_t *digests, char *words, size_t size)
 {
 	struct file_sd_entry entry = {0};
 	unsigned available = 0;
 
 	words[0] = '\0';
 	while (available < min_available && file_sd_next(file_sd, &entry)) {
-		struct barrier one = {.node = entry.id, .applied = barrier.applied};
+		struct barrier one = {.node = entry.id,
+				      .entry = member_text(digests, entry.id),
+				      .applied = barrier.applied};
 		if (strcmp(entry.id, but) == 0)
 			continue;
 		json_t *lacking = json_array();
@@ -83,6 +86,7 @@ static int check_available(const struct file_sd *file_sd, const char *id)
 {
 	struct roster roster;
 	struct processes processes;
+	size_t length;
 	int code = roster_read(&roster, &barrier.roster, options_control(), !barrier.no_roster);
 
 	if (code == EXIT_ROSTER && barrier.no_roster)
@@ -93,12 +97,16 @@ static int check_available(const struct file_sd *file_sd, const char *id)
 		roster_free(&roster);
 		return code;
 	}
-	if (processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PROCESSES_TIMEOUT) < 0) {
+	char *text = file_sd_text(file_sd, &length);
+	json_t *digests = text != NULL ? digests_of(text) : NULL;
+	free(text);
+	if (digests == NULL ||
+	    processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PROCESSES_TIMEOUT) < 0) {
 		code = report(EXIT_FAILED, "out of memory");
 	} else {
 		char words[600];
-		unsigned available =
-			count_available(file_sd, id, &roster, &processes, words, sizeof(words));
+		unsigned available = count_available(file_sd, id, &roster, &processes, digests,
+						     words, sizeof(words));
 		if (available < min_available)
 			code = report(EXIT_REFUSED,
 				      "without %s only %u node%s would be available, but %u are "
@@ -106,6 +114,7 @@ static int check_available(const struct file_sd *file_sd, const char *id)
 				      id, available, available == 1 ? "" : "s", min_available,
 				      words);
 	}
+	json_decref(digests);
 	processes_free(&processes);
 	roster_free(&roster);
 	return code;

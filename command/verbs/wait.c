@@ -2,15 +2,19 @@
 /* wait: the barrier of a playbook [P22]. Only the options; the barrier itself is in
  * hosts/barrier.c. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/options.h"
 #include "base/report.h"
+#include "files/digests.h"
+#include "files/file_sd.h"
 #include "hosts/barrier.h"
 #include "verbs/verbs.h"
 
 static struct barrier barrier = {.timeout = BARRIER_TIMEOUT};
+static const char *file;
 static bool available;
 
 static const struct option_row options[] = {
@@ -22,9 +26,36 @@ static const struct option_row options[] = {
 	 "until no process has the node, or holds an old set with it"},
 	{"incarnation", "X", OPTION_TEXT, &barrier.incarnation,
 	 "wait for this incarnation (boot) of the node, as announced"},
+	{"announced-in", "FILE", OPTION_TEXT, &file,
+	 "wait for the entry in this file_sd file, also where it has not been read yet"},
 	OPTION_BARRIER(barrier),
 	OPTION_END,
 };
+
+/* The digest of the entry as the file has it, so that a process that has not read the file yet does
+ * not pass [P22]. 0 or an exit code, the message printed. */
+static int find_entry(const char *id)
+{
+	struct file_sd file_sd;
+	size_t length;
+	int code = file_sd_open(&file_sd, file, false);
+
+	if (code != 0)
+		return code;
+	char *text = file_sd_text(&file_sd, &length);
+	json_t *digests = text != NULL ? digests_of(text) : NULL;
+	const char *digest = member_text(digests, id);
+	if (digests == NULL)
+		code = report(EXIT_FAILED, "out of memory");
+	else if (digest[0] == '\0')
+		code = report(EXIT_NOT_YET, "there is no usable node \"%s\" in %s", id, file);
+	else if ((barrier.entry = strdup(digest)) == NULL)
+		code = report(EXIT_FAILED, "out of memory");
+	json_decref(digests);
+	free(text);
+	file_sd_close(&file_sd);
+	return code;
+}
 
 static int wait_main(int argc, char **argv)
 {
@@ -32,13 +63,16 @@ static int wait_main(int argc, char **argv)
 
 	if (!options_parse(&verb_wait, argc, argv, 1, 1, &first, &code))
 		return code;
-	if (barrier.gone && (available || barrier.applied || barrier.incarnation != NULL))
-		return report(EXIT_USAGE, "--gone cannot be combined with --available, --applied "
-					  "or --incarnation");
+	if (barrier.gone &&
+	    (available || barrier.applied || barrier.incarnation != NULL || file != NULL))
+		return report(EXIT_USAGE, "--gone cannot be combined with --available, --applied, "
+					  "--incarnation or --announced-in");
 	if (available && barrier.applied)
 		return report(EXIT_USAGE, "--available and --applied contradict each other: "
 					  "available means proven by a request");
 	barrier.node = argv[first];
+	if (file != NULL && (code = find_entry(barrier.node)) != 0)
+		return code;
 	/* Only "node" in it afterwards: nothing was asked, and the message is printed already. */
 	json_t *result = common.json ? json_pack("{s:s}", "node", barrier.node) : NULL;
 	code = barrier_wait(&barrier, result);
@@ -59,8 +93,10 @@ const struct verb verb_wait = {
 		"reason.\n\nThe roster says how many processes of each name there must be, so that "
 		"one that is down is noticed: --roster api=4, or a file `roster` in the control "
 		"directory with lines such as: api 4. Processes with serves=no do not "
-		"count.\n\nAfter a reboot give the incarnation that was announced; otherwise the "
-		"node as it was before the reboot may still be the one in use.",
+		"count.\n\nThe entry in use must be the announced one, with its address and all "
+		"labels, as each process has last read it. Right after a change give the "
+		"incarnation that was announced, or --announced-in with the file: a process that "
+		"has not read it yet may still use the node as it was.",
 	.options = options,
 	.examples = {"After riak-3 was announced",
 		     "safestart wait riak-3 --incarnation boot-8 --roster api=4 --timeout 2m",

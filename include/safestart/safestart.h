@@ -682,7 +682,9 @@ int safestart_dispatch(struct safestart *ss, int timeout_ms);
  * in progress, the last outcome, counters. Never waits for a callback. "digest" is that of the
  * live set, "desired_digest" that of the desired set: equal sets (nodes, addresses, labels)
  * have equal digests, in every process and on every host. A digest is 16 hexadecimal digits,
- * or null before any set was desired.
+ * or null before any set was desired. Of each node, "entry_digest" is that of the live entry and
+ * "desired_entry_digest" that of the announced one, each as of a set with this entry alone; null:
+ * there is none.
  * Returns: a string, freed with safestart_free(); NULL when out of memory or ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: revives.  Since: 1.0
  */

@@ -256,18 +256,36 @@ void status_view_digests(const struct status_view *view, char live[STATUS_VIEW_D
 					    view->desired->faults, view->desired->fault_count));
 }
 
-/* An entry without an incarnation has no such member; a fault has an empty address. */
+/* The digest of a set of this entry alone, so that a client can compute it, too; NULL: no entry. */
+static const char *entry_digest(struct safestart_node *const *nodes, size_t count, const char *id,
+				char text[STATUS_VIEW_DIGEST_SIZE])
+{
+	struct safestart_node *entry = nodeset_find(nodes, count, id, NULL);
+
+	if (entry == NULL)
+		return NULL;
+	print_digest(text, nodeset_digest(&entry, 1, NULL, 0));
+	return text;
+}
+
+/* An entry without an incarnation has no such member; a fault has an empty address. The digests say
+ * whether the live entry is the announced one: the id and the state do not. [P22] */
 json_t *status_view_node_json(const struct status_view *view, const char *id,
 			      const struct safestart_node *node)
 {
-	char why[256], address[NODE_ADDRESS_SIZE] = "";
+	char why[256], address[NODE_ADDRESS_SIZE] = "", live[STATUS_VIEW_DIGEST_SIZE],
+		       desired[STATUS_VIEW_DIGEST_SIZE];
 	const char *incarnation = node != NULL ? safestart_node_label(node, "incarnation") : NULL;
 
 	if (node != NULL)
 		node_address(node, address);
 	int state = status_view_node_state(view, id, why, sizeof(why));
-	return json_pack("{s:s,s:s,s:s*,s:s,s:s}", "id", id, "address", address, "incarnation",
-			 incarnation, "state", state_names[state], "why", why);
+	const struct nodeset *set = view->desired;
+	const char *its = entry_digest(view->live->nodes, view->live->count, id, live),
+		   *wanted = set != NULL ? entry_digest(set->nodes, set->count, id, desired) : NULL;
+	return json_pack("{s:s,s:s,s:s*,s:s,s:s,s:s?,s:s?}", "id", id, "address", address,
+			 "incarnation", incarnation, "state", state_names[state], "why", why,
+			 "entry_digest", its, "desired_entry_digest", wanted);
 }
 
 json_t *status_view_outcome_json(const struct safestart_outcome *outcome)

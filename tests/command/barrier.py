@@ -126,6 +126,69 @@ def test_the_incarnation_that_is_asked_for_is_the_one(scene):
     scene.safestart(*wait, "boot-8").must(0)
 
 
+def test_p22_another_entry_under_the_id_is_not_available(scene):
+    """The old address, or the old labels, are live and proven, and the incarnation is the same."""
+    scene.write(document("a", "b"))
+    server, = scene.start_on_file(1)
+    server.tell("report a 0")
+    server.tell("report b 0")
+    wait = ["wait", "a", "--roster", "api=1", "--timeout", "0"]
+    scene.safestart(*wait).must(0)
+    server.tell("prepare fail 111")
+    announce = ["announce", "a", "10.0.0.99:80", "--no-incarnation", "--roster", "api=1", "--wait", "--timeout", "300ms"]
+    scene.safestart(*announce).must(1, "a is not available")
+    eventually("it to be read", lambda: "the announced entry is not live yet, the old one is: at 10.0.0.1:8087 (proven)" in scene.safestart(*wait).must(1).err)
+    scene.safestart(*wait, "--applied").must(1, "the announced entry is not live yet")
+    scene.safestart("drain", "b", "--for", "1m", "--reason", "x", "--min-available", "1", "--roster", "api=1").must(3, "a is not available", "the announced entry is not live yet")
+    server.tell("prepare ok")
+    scene.safestart("request", "--wait").must(0)
+    scene.safestart(*wait).must(1, "applied, not proven")
+    server.tell("report a 0")
+    scene.safestart(*wait).must(0)
+    scene.safestart(*announce).must(0, "already announced", "a is available")
+    server.tell("prepare fail 111")
+    scene.safestart(*announce, "--label", "zone=c").must(1, "a is not available")
+    eventually("it to be read", lambda: "the announced entry is not live yet" in scene.safestart(*wait).must(1).err)
+
+
+def test_p22_what_is_no_longer_announced_is_not_available(scene):
+    """Withdrawing it was refused, so it is still live and proven."""
+    server = scene.start("api", max_shrink="10%")
+    server.push(document("a", "b"))
+    server.tell("report a 0")
+    wait = ["wait", "a", "--roster", "api=1", "--timeout", "0"]
+    scene.safestart(*wait).must(0)
+    server.push(document("b"))
+    scene.safestart(*wait).must(1, f"api {server.pid}: live at 10.0.0.1:8087, but not announced any more")
+
+
+def test_p22_a_process_that_has_not_read_the_change_does_not_have_it(scene):
+    scene.write(document("a"))
+    scene.fake("api.1.sock", answers(nodes_answer({"a": "proven"})))
+    wait = ["wait", "a", "--roster", "api=1", "--timeout", "0"]
+    scene.safestart(*wait).must(0)
+    scene.safestart(*wait, "--announced-in", scene.nodes).must(1, "api 1: has not read the announced entry yet, or was given another one; live at 10.0.0.1:1 (proven)")
+    scene.safestart("announce", "a", "b:1", "--no-incarnation", "--wait", "--roster", "api=1", "--timeout", "0").must(1, "has not read the announced entry yet")
+    scene.safestart("drain", "x", "--for", "1m", "--reason", "x").must(4)
+    scene.safestart("wait", "x", "--roster", "api=1", "--announced-in", scene.nodes).must(1, 'there is no usable node "x" in')
+    scene.safestart("wait", "a", "--gone", "--announced-in", scene.nodes).must(2, "--gone cannot be combined")
+    scene.write("[")
+    scene.safestart(*wait, "--announced-in", scene.nodes).must(3, "malformed")
+
+
+def test_p22_an_older_server_cannot_tell(scene):
+    scene.fake("api.1.sock", answers(nodes_answer({"a": "proven"}, old=True)))
+    for more in [], ["--applied"]:
+        scene.safestart("wait", "a", "--roster", "api=1", "--timeout", "0", *more).must(1, "api 1: cannot tell whether the announced entry is live", "older than this command")
+
+
+def test_the_file_says_which_entry_is_waited_for(scene):
+    scene.write(document("a"))
+    server, = scene.start_on_file(1)
+    server.tell("report a 0")
+    scene.safestart("wait", "a", "--roster", "api=1", "--announced-in", scene.nodes).must(0, "a is available")
+
+
 def test_a_process_that_reads_another_file_is_named(scene):
     """Otherwise the node is announced, no process has it, and everything looks right."""
     scene.write(document("a"))

@@ -140,14 +140,15 @@ def answers(reply):
     return act
 
 
-def nodes_answer(states, name="api", pid=1, serves=True, incarnation=None):
-    """For Fake: the answer of a server with these nodes, {id: state}."""
-    nodes = [{"id": node, "address": "10.0.0.1:1", "state": state, "why": f"because {state}", "held": False, **({"incarnation": incarnation} if incarnation else {})}
+def nodes_answer(states, name="api", pid=1, serves=True, incarnation=None, old=False):
+    """For Fake: the answer of a server with these nodes, {id: state}, of a version that says which entry is live, or an old one."""
+    entry = {} if old else {"entry_digest": "e1" * 8, "desired_entry_digest": "e1" * 8}
+    nodes = [{"id": node, "address": "10.0.0.1:1", "state": state, "why": f"because {state}", "held": False, **entry, **({"incarnation": incarnation} if incarnation else {})}
              for node, state in states.items()]
 
     def reply(request):
         if request["do"] == "nodes":
-            return {"ok": True, "pid": pid, "name": name, "serves": serves, "generation": 1, "digest": "a1b2" * 4, "nodes": [n for n in nodes if request.get("id") in (None, n["id"])]}
+            return {"ok": True, "pid": pid, "name": name, "serves": serves, "generation": 1, "digest": "a1b2" * 4, "desired_digest": "a1b2" * 4, "nodes": [n for n in nodes if request.get("id") in (None, n["id"])]}
         return {"ok": True, "pid": pid, "name": name, "ticket": 1}
     return reply
 
