@@ -8,15 +8,21 @@
  * handle its own with safestart_after_fork(): from then on it has its own threads and its own
  * generations. Edit the file (or send SIGHUP to the master), and every worker prints its new nodes.
  * Kill a worker, and the master starts another one. SIGTERM ends all of them.
+ *
+ * With $SAFESTART_CONTROL each process has a control socket there. The master opens with serves=no:
+ * it is no worker, but the children that it forks are. A worker tries its nodes and reports how
+ * that went, so `safestart wait NODE --roster prefork=3` says when every worker uses a node.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,6 +70,39 @@ static void print_nodes(int number)
 	safestart_read_unlock(handle);
 }
 
+/* Where a real worker sends a request. Returns: 0 or the errno. */
+static int try_node(const struct safestart_node *node)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	const struct timeval patience = {.tv_sec = 1};
+	struct addrinfo *found;
+	char port[8];
+	int error = 0;
+
+	snprintf(port, sizeof(port), "%u", (unsigned)safestart_node_port(node));
+	if (getaddrinfo(safestart_node_host(node), port, &hints, &found) != 0)
+		return EHOSTUNREACH;
+	int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+	    connect(fd, found->ai_addr, found->ai_addrlen) < 0)
+		error = errno;
+	if (fd >= 0)
+		close(fd);
+	freeaddrinfo(found);
+	return error;
+}
+
+/* Owned, not borrowed: connecting takes its time. */
+static void try_nodes(void)
+{
+	struct safestart_snapshot *nodes = safestart_snapshot_acquire(handle);
+	const struct safestart_node *node;
+
+	for (size_t i = 0; (node = safestart_snapshot_at(nodes, i)) != NULL; i++)
+		safestart_node_report(node, try_node(node));
+	safestart_snapshot_release(nodes);
+}
+
 /* Never returns: a worker must not come back into the master's code. */
 static void work(int number, const sigset_t *stop)
 {
@@ -71,7 +110,7 @@ static void work(int number, const sigset_t *stop)
 	struct sigaction hangup = {.sa_handler = on_hangup};
 	uint64_t seen = 0;
 	sigset_t hup;
-	int r;
+	int r, idle = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM); /* no orphans when the master is killed */
 	while ((r = safestart_after_fork(handle)) == -EAGAIN)
@@ -92,6 +131,8 @@ static void work(int number, const sigset_t *stop)
 
 		if (generation != seen)
 			print_nodes(number);
+		if (generation != seen || idle++ % 20 == 0) /* every second */
+			try_nodes();
 		seen = generation;
 	}
 	while (safestart_close(handle) == -ETIMEDOUT)
@@ -166,10 +207,15 @@ static int open_handle(const char *path)
 {
 	struct safestart_conf *conf = safestart_conf_new();
 	char source[4096], why[256] = "out of memory";
+	const char *control = getenv("SAFESTART_CONTROL");
 	int r;
 
 	snprintf(source, sizeof(source), "file:%s", path);
 	r = safestart_conf_set(conf, "source", source, why, sizeof(why));
+	if (r >= 0 && control != NULL)
+		r = safestart_conf_set(conf, "control", control, why, sizeof(why));
+	if (r >= 0) /* the master does not; a child that is revived does */
+		r = safestart_conf_set(conf, "serves", "no", why, sizeof(why));
 	if (r >= 0)
 		r = safestart_open(&handle, conf, why, sizeof(why));
 	safestart_conf_free(conf);

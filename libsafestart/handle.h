@@ -41,7 +41,7 @@ struct safestart {
 	struct request_door door;    /* lock-free */
 	struct gate gate;            /* the dispatching thread's */
 	struct ticket_book tickets;  /* guarded by lock */
-	struct safestart_conf *conf; /* constant after open */
+	struct safestart_conf *conf; /* constant, but for a forked child that is not revived yet */
 	struct loop loop;
 	struct worker worker;
 	struct log log;        /* constant after open */

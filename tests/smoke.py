@@ -152,6 +152,7 @@ assert call("request_restart", handle) == 2 and call("request", handle, 2, b"why
 fine("node_announce", handle, b"a", b"10.0.0.1:1", None, None)
 fine("node_withdraw", handle, b"b", None)
 fine("after_fork", handle)
+assert call("after_fork_set", handle, b"name", b"x", why, c.c_size_t(256)) == -16 and b"forked child" in why.value
 fine("shutdown", handle)
 fine("close", handle)
 call("conf_free", conf)

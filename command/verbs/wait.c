@@ -92,8 +92,9 @@ const struct verb verb_wait = {
 		"Otherwise it prints a line for each process that does not have the node, with the "
 		"reason.\n\nThe roster says how many processes of each name there must be, so that "
 		"one that is down is noticed: --roster api=4, or a file `roster` in the control "
-		"directory with lines such as: api 4. Processes with serves=no do not "
-		"count.\n\nThe entry in use must be the announced one, with its address and all "
+		"directory with lines such as: api 4. A process that opened its handle "
+		"with serves=no does not count, its forked children do.\n\nThe entry in use must "
+		"be the announced one, with its address and all "
 		"labels, as each process has last read it. Right after a change give the "
 		"incarnation that was announced, or --announced-in with the file: a process that "
 		"has not read it yet may still use the node as it was.",

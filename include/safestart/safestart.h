@@ -337,6 +337,21 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
 int safestart_after_fork(struct safestart *ss);
 
 /**
+ * In a forked child, before safestart_after_fork(): give this process another `name`, its
+ * own `control` directory (also when the parent has none), or `serves`. The other settings
+ * are as the handle was opened. Without this call a child has its parent's name and
+ * directory, and it serves: `serves=no` is of the process that set it, such as a master.
+ * Returns: 0; -EBUSY: this process has not been forked since it opened the handle, or the
+ *   handle is its own already; -EINVAL for another key, a bad value or a NULL argument;
+ *   -ENOTDIR when `control` is not a directory; -ENOMEM. `why` has the text. On error
+ *   nothing changed.
+ * Threads: any, while no other thread uses ss.  Signals: no.  Callbacks: no.  Fork: for the
+ * child.  Since: 1.0
+ */
+int safestart_after_fork_set(struct safestart *ss, const char *key, const char *value, char *why,
+			     size_t why_size);
+
+/**
  * Start no more runs. Every open ticket is answered CANCELLED at once, those of the run in
  * progress included. One exception: a run whose set is live already, with no `restart`
  * left to call, is answered by its true outcome when it ends. A callback in progress can

@@ -83,7 +83,9 @@ static const struct row table[] = {
 	 "part is missing; not set: none",
 	 value_word, FIELD(control)},
 	{"serves", "yes",
-	 "no: this process serves no clients and does not count on the roster (a pre-fork master)",
+	 "no: the process that opens the handle serves no clients and does not count on the roster "
+	 "(a "
+	 "pre-fork master); its forked children do",
 	 value_bool, FIELD(serves)},
 	{"thread", "yes",
 	 "no: the application's event loop drives the handle by safestart_fd() and "
@@ -257,6 +259,14 @@ static int copy_path(char **to, const char *from)
 	return length < 0 ? -ENOMEM : 0;
 }
 
+/* Takes over `from`. */
+static void replace_string(char **to, char **from)
+{
+	free(*to);
+	*to = *from;
+	*from = NULL;
+}
+
 /* The handle's own: the caller may free or change the settings as soon as open has returned. */
 static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 {
@@ -338,6 +348,30 @@ int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf,
 		safestart_conf_free(*out);
 		*out = NULL;
 	}
+	return error;
+}
+
+int conf_set_in_child(struct safestart_conf *own, const char *key, const char *value, char *why,
+		      size_t why_size)
+{
+	struct safestart_conf *given = safestart_conf_new();
+	char *path = NULL;
+
+	int error = given != NULL ? safestart_conf_set(given, key, value, why, why_size)
+				  : message_set(why, why_size, -ENOMEM, "out of memory");
+	if (error == 0 && strcmp(key, "name") == 0 && value[0] != '\0')
+		replace_string(&own->settings.name, &given->settings.name);
+	else if (error == 0 && strcmp(key, "serves") == 0)
+		own->settings.serves = given->settings.serves;
+	else if (error == 0 && strcmp(key, "control") == 0 &&
+		 (error = copy_path(&path, given->settings.control)) == 0)
+		replace_string(&own->settings.control, &path);
+	else if (error == 0)
+		error = message_set(why, why_size, -EINVAL,
+				    "%.40s=%.60s: a forked child may set a name, control and "
+				    "serves; the rest is as the handle was opened",
+				    key, value);
+	safestart_conf_free(given);
 	return error;
 }
 

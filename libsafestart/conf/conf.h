@@ -41,4 +41,9 @@ struct safestart_conf {
 int conf_resolve(struct safestart_conf **out, const struct safestart_conf *conf, char *why,
 		 size_t why_size);
 
+/* Change what a forked child may change of its own copy: name, control, serves. 0; -EINVAL and the
+ * reason; -ENOMEM. On error nothing has changed. */
+int conf_set_in_child(struct safestart_conf *own, const char *key, const char *value, char *why,
+		      size_t why_size);
+
 #endif

@@ -237,9 +237,8 @@ static void reset(struct control *control)
 	control->accept_pending = false;
 }
 
-int control_init(struct safestart *ss, char *why, size_t why_size)
+int control_init(struct safestart *ss, const char *directory, char *why, size_t why_size)
 {
-	const char *directory = handle_settings(ss)->control;
 	struct stat status;
 
 	if (directory == NULL)
@@ -249,16 +248,21 @@ int control_init(struct safestart *ss, char *why, size_t why_size)
 				   "not a directory: control=%.200s; set `control` to the "
 				   "directory for the control socket",
 				   directory);
-	invariant(ss->control == NULL && ss->events == NULL);
-	ss->control = calloc(1, sizeof(*ss->control));
-	if (ss->control == NULL)
+	if (ss->control != NULL) /* a child's may be another directory than its parent's */
+		return 0;
+	invariant(ss->events == NULL);
+	struct control *control = calloc(1, sizeof(*control));
+	ss->events = control != NULL ? events_new() : NULL;
+	if (ss->events == NULL) {
+		free(control);
 		return message_set(why, why_size, -ENOMEM, "out of memory");
+	}
+	ss->control = control;
 	ss->control->ss = ss;
 	pthread_mutex_init(&ss->control->lock, NULL);
 	reset(ss->control);
 	clients_init(&ss->control->clients, ss, &ss->control->lock);
-	ss->events = events_new();
-	return ss->events != NULL ? 0 : message_set(why, why_size, -ENOMEM, "out of memory");
+	return 0;
 }
 
 static void close_if_open(int *fd)
@@ -280,6 +284,8 @@ void control_clear(struct safestart *ss)
 		free(control);
 	}
 	events_free(ss->events);
+	ss->control = NULL;
+	ss->events = NULL;
 }
 
 /* Descriptors and the thread. Descriptors that were opened are closed by the caller on error. */
@@ -319,6 +325,16 @@ int control_start(struct safestart *ss)
 	invariant(!control->started || (control->epoll_fd >= 0 && control->wake_fd >= 0));
 	pthread_mutex_unlock(&control->lock);
 	return error;
+}
+
+bool control_is_started(struct safestart *ss)
+{
+	if (ss->control == NULL)
+		return false;
+	pthread_mutex_lock(&ss->control->lock);
+	bool started = ss->control->started;
+	pthread_mutex_unlock(&ss->control->lock);
+	return started;
 }
 
 /* Waits with a deadline, because removing the socket may block in a file system that hangs [P14].

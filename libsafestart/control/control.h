@@ -9,10 +9,13 @@
 
 /* Each of these does nothing without the setting `control`. */
 
-/* Check the setting and allocate; no thread, no socket yet. 0; -ENOTDIR, -ENOMEM and why. On error
- * control_clear() frees what there is. */
-int control_init(struct safestart *ss, char *why, size_t why_size);
+/* Check the directory (NULL: none) and allocate what there is not yet; no thread, no socket. 0;
+ * -ENOTDIR, -ENOMEM and why, and nothing was allocated. */
+int control_init(struct safestart *ss, const char *directory, char *why, size_t why_size);
 void control_clear(struct safestart *ss);
+
+/* In this process? The handle's lock is held. */
+bool control_is_started(struct safestart *ss);
 
 /* Start the thread unless it runs in this process already; the thread creates the socket. 0 or
  * -errno. The handle's lock may be held. */

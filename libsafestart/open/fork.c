@@ -5,9 +5,11 @@
  * change, so the child begins with fresh data instead of trusting it. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/epoch.h"
 #include "base/invariant.h"
+#include "base/message.h"
 #include "base/thread.h"
 #include "control/control.h"
 #include "engine/engine.h"
@@ -63,6 +65,9 @@ static void make_own(struct safestart *ss)
 	control_after_fork_child(ss->control);
 	bool torn = worker_after_fork_child(&ss->worker);
 	ss->source.inherited = true;
+	/* A master's `serves=no` is of the master: a child that is revived is there to serve. [P22]
+	 */
+	ss->conf->settings.serves = true;
 	ss->source.torn = ss->source.torn || torn || ss->run.gathers_owed > 0;
 	run_part_after_fork_child(&ss->run, torn);
 	request_after_fork(&ss->door);
@@ -147,6 +152,46 @@ int fork_revive(struct safestart *ss)
 		if (error == 0)
 			atomic_store_explicit(&ss->open.epoch, epoch, memory_order_release);
 	}
+	pthread_mutex_unlock(&ss->lock);
+	return error;
+}
+
+/* Nothing of the child reads the settings before it is revived, and the handle's lock keeps it so.
+ */
+static int set_locked(struct safestart *ss, const char *key, const char *value, char *why,
+		      size_t why_size)
+{
+	if (atomic_load_explicit(&ss->open.epoch, memory_order_relaxed) == epoch_now())
+		return message_set(why, why_size, -EBUSY,
+				   "the handle is this process's own already: set %.40s in a "
+				   "forked "
+				   "child, before safestart_after_fork()",
+				   key);
+	if (control_is_started(ss))
+		return message_set(why, why_size, -EBUSY,
+				   "safestart_after_fork() has begun to make the handle this "
+				   "process's own: set %.40s before it",
+				   key);
+	bool had_control = ss->control != NULL;
+	int error = strcmp(key, "control") == 0 ? control_init(ss, value, why, why_size) : 0;
+	if (error == 0)
+		error = conf_set_in_child(ss->conf, key, value, why, why_size);
+	if (error < 0 && !had_control)
+		control_clear(ss);
+	ss->log.name = handle_settings(ss)->name;
+	ss->log.events = ss->events;
+	return error;
+}
+
+int safestart_after_fork_set(struct safestart *ss, const char *key, const char *value, char *why,
+			     size_t why_size)
+{
+	message_set(why, why_size, 0, "%s", "");
+	if (ss == NULL || key == NULL || value == NULL)
+		return message_set(why, why_size, -EINVAL, "ss, key and value must not be NULL");
+	THREAD_NOT_CANCELLED;
+	pthread_mutex_lock(&ss->lock);
+	int error = set_locked(ss, key, value, why, why_size);
 	pthread_mutex_unlock(&ss->lock);
 	return error;
 }

@@ -40,7 +40,7 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 	    thread_cond_init(&ss->changed) < 0)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
 	first->stage = SNAPSHOT_LIVE;
-	error = control_init(ss, why, why_size);
+	error = control_init(ss, handle_settings(ss)->control, why, why_size);
 	if (error < 0)
 		return error;
 	ss->log = (struct log){.handle = ss,

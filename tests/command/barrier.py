@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """wait: the playbook's barrier. "On all that answered" would be true even with no process."""
 import os
+import signal
+import socket
+import subprocess
 
-from stage import answers, document, eventually, nodes_answer
+from stage import Skip, answers, document, eventually, nodes_answer
 
 
 def test_p22_available_is_proven_everywhere_and_failing_nowhere(scene):
@@ -110,6 +113,28 @@ def test_a_process_without_clients_does_not_count(scene):
     scene.start("api", serves="no", source="none")
     scene.safestart("wait", "a", "--applied", "--timeout", "0", "--roster", "api=1").must(0)
     scene.safestart("wait", "a", "--applied", "--timeout", "0", "--roster", "api=2").must(6, "1 of 2")
+
+
+def test_p22_the_workers_of_a_preforked_server_meet_a_roster(scene):
+    """examples/prefork: the master opens the handle with serves=no, and forks."""
+    program = os.path.join(os.path.dirname(scene.command), "..", "examples", "prefork")
+    if not os.path.exists(program):
+        raise Skip("the examples are not built")
+    with socket.create_server(("127.0.0.1", 0)) as node:
+        scene.write(document(("a", f"127.0.0.1:{node.getsockname()[1]}")))
+        master = subprocess.Popen([program, scene.nodes, "2"], env=scene.environment(), stdout=subprocess.DEVNULL)
+        scene.ends.append(lambda: (master.terminate(), master.wait()))
+        scene.safestart("wait", "a", "--roster", "prefork=2", "--timeout", "100s").must(0, "a is available")
+        scene.safestart("wait", "a", "--roster", "prefork=3", "--timeout", "0").must(6, "2 of 3 processes of the roster")
+        scene.safestart("status").must(0, f"{master.pid}", "(serves=no)")
+
+        def workers():
+            processes = scene.safestart("status", "--json").json()["names"][0]["processes"]
+            return {int(peer["process"]) for peer in processes if peer["state"] == "answered"} - {master.pid}
+        killed = min(workers())
+        os.kill(killed, signal.SIGKILL)
+        eventually("it to be replaced", lambda: killed not in workers() and len(workers()) == 2)
+        scene.safestart("wait", "a", "--roster", "prefork=2", "--timeout", "100s").must(0)
 
 
 def test_the_incarnation_that_is_asked_for_is_the_one(scene):

@@ -339,8 +339,133 @@ START_TEST(p17_no_client_goes_unanswered_while_children_come_and_go)
 }
 END_TEST
 
+/* What the process with this pid says of itself. */
+static void says(const char *name, pid_t pid, bool serves)
+{
+	json_t *root = ctl_once(ctl_wait(name, pid, 1), "{\"do\":\"nodes\"}");
+
+	ck_assert_str_eq(ctl_string(root, "name"), name);
+	ck_assert(ctl_true(root, "serves") == serves);
+	json_decref(root);
+	root = ctl_once(ctl_wait(name, pid, 1), "{\"do\":\"status\"}");
+	ck_assert_str_eq(ctl_string(root, "status.name"), name);
+	ck_assert(ctl_true(root, "status.serves") == serves);
+	json_decref(root);
+}
+
+/* Forks, sets key and value in the child (NULL: nothing), and lets it live until `go` is closed. */
+static pid_t fork_with(struct safestart *ss, const int go[2], const char *key, const char *value)
+{
+	pid_t child = fork();
+	char byte;
+
+	if (child != 0)
+		return child;
+	close(go[1]);
+	app_after_fork(&app);
+	if (key != NULL && safestart_after_fork_set(ss, key, value, NULL, 0) != 0)
+		leave_child(1);
+	if (safestart_after_fork(ss) != 0)
+		leave_child(2);
+	if (safestart_after_fork_set(ss, "serves", "no", NULL, 0) != -EBUSY)
+		leave_child(3);
+	if (read(go[0], &byte, 1) != 0)
+		leave_child(4);
+	leave_child(safestart_close(ss) == 0 ? 0 : 5);
+	return 0;
+}
+
+START_TEST(p22_the_children_of_a_master_that_does_not_serve_do)
+{
+	int go[2];
+
+	app_init(&app);
+	struct safestart *ss =
+		open_with(&app, "name=api", "serves=no", "debounce=0", ctl_setting(), NULL);
+	push_and_wait(ss, ONE);
+	ck_assert_int_eq(pipe(go), 0);
+	pid_t child = fork_with(ss, go, NULL, NULL), helper = fork_with(ss, go, "serves", "no"),
+	      named = fork_with(ss, go, "name", "worker");
+	says("api", child, true);
+	says("api", helper, false);
+	says("worker", named, true);
+	says("api", getpid(), false);
+	close(go[1]);
+	ck_assert_int_eq(wait_for(child) | wait_for(helper) | wait_for(named), 0);
+	close(go[0]);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(a_child_may_have_a_control_socket_though_its_parent_has_none)
+{
+	int go[2];
+
+	app_init(&app);
+	struct safestart *ss = open_with(&app, "name=api", "debounce=0", NULL);
+	push_and_wait(ss, ONE);
+	ck_assert_int_eq(pipe(go), 0);
+	pid_t child = fork_with(ss, go, "control", ctl_directory());
+	says("api", child, true);
+	close(go[1]);
+	ck_assert_int_eq(wait_for(child), 0);
+	close(go[0]);
+	close_now(ss);
+}
+END_TEST
+
+/* Each refusal leaves the child as it was. */
+static int is_refused(struct safestart *ss)
+{
+	static const struct {
+		const char *key, *value;
+		int error;
+	} wrong[] = {{"source", "none", -EINVAL},
+		     {"debounce", "1s", -EINVAL},
+		     {"nmae", "x", -EINVAL},
+		     {"serves", "perhaps", -EINVAL},
+		     {"control", "", -EINVAL},
+		     {"name", "", -EINVAL},
+		     {"control", "/dev/null", -ENOTDIR},
+		     {NULL, "x", -EINVAL},
+		     {"name", NULL, -EINVAL}};
+	char why[256];
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		if (safestart_after_fork_set(ss, wrong[i].key, wrong[i].value, why, sizeof(why)) !=
+			    wrong[i].error ||
+		    why[0] == '\0')
+			return (int)i + 1;
+	}
+	if (safestart_after_fork(ss) != 0)
+		return 98;
+	return safestart_close(ss) == 0 ? 0 : 99;
+}
+
+START_TEST(what_a_child_may_not_set_changes_nothing)
+{
+	char why[256];
+
+	app_init(&app);
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	ck_assert_int_eq(safestart_after_fork_set(ss, "name", "x", why, sizeof(why)), -EBUSY);
+	ck_assert_str_ne(why, "");
+	ck_assert_int_eq(safestart_after_fork_set(NULL, "name", "x", why, sizeof(why)), -EINVAL);
+	pid_t child = fork();
+	if (child == 0) {
+		app_after_fork(&app);
+		leave_child(is_refused(ss));
+	}
+	ck_assert_int_eq(wait_for(child), 0);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("control_fork", p17_the_child_has_none_of_the_parents_sockets_and_in_the_end_its_own,
       p17_a_child_that_was_never_revived_takes_nothing_along,
       p17_a_child_that_was_revived_by_half_can_be_closed,
       p18_a_killed_parent_refuses_though_its_child_lives, p17_forked_at_any_instant_both_answer,
-      p17_no_client_goes_unanswered_while_children_come_and_go)
+      p17_no_client_goes_unanswered_while_children_come_and_go,
+      p22_the_children_of_a_master_that_does_not_serve_do,
+      a_child_may_have_a_control_socket_though_its_parent_has_none,
+      what_a_child_may_not_set_changes_nothing)
