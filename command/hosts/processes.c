@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* processes: lists the control directory and asks all processes with one poll() loop, in the
- * calling thread. Removes only sockets on which no process listens. */
+ * calling thread. Marks and removes only sockets on which no process listens. */
 #include "hosts/processes.h"
 
 #include <dirent.h>
@@ -93,6 +93,16 @@ static int add(struct processes *processes, struct peer *peer)
 	return 0;
 }
 
+/* Nothing reads a socket file, so its access time is that of its making until it is set. */
+static time_t noted_gone(const struct stat *status)
+{
+	const struct timespec *made = &status->st_mtim, *noted = &status->st_atim;
+	bool later = noted->tv_sec > made->tv_sec ||
+		     (noted->tv_sec == made->tv_sec && noted->tv_nsec > made->tv_nsec);
+
+	return later ? noted->tv_sec : 0;
+}
+
 int processes_list(struct processes *processes, const char *directory, const char *name)
 {
 	DIR *stream = opendir(directory);
@@ -108,10 +118,11 @@ int processes_list(struct processes *processes, const char *directory, const cha
 	while (error == 0 && (entry = readdir(stream)) != NULL) {
 		if (!parse_file(entry->d_name, &peer))
 			continue;
-		peer.owner =
-			fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0
-				? status.st_uid
-				: (uid_t)-1;
+		peer.owner = (uid_t)-1;
+		if (fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+			peer.owner = status.st_uid;
+			peer.gone_since = noted_gone(&status);
+		}
 		if (peer.name != NULL && name != NULL && !file_matches_name(peer.name, name))
 			free_peer(&peer);
 		else
@@ -419,21 +430,33 @@ void processes_filter(struct processes *processes,
 	processes->count = kept;
 }
 
+bool peer_gone_lately(const struct peer *peer)
+{
+	return peer->state == PEER_GONE &&
+	       (peer->gone_since == 0 || time(NULL) - peer->gone_since < PROCESSES_GONE_SHOWN);
+}
+
 /* Under the lock of the directory, as the library does it, and after one more attempt to connect:
  * meanwhile a new process may have created a socket of the same name. */
-void processes_remove_stale(const struct processes *processes)
+void processes_note_gone(const struct processes *processes, bool remove)
 {
+	const struct timespec now[] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
 	int directory = open(processes->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool locked = directory >= 0 && flock(directory, LOCK_EX | LOCK_NB) == 0;
 
 	for (size_t i = 0; locked && i < processes->count; i++) {
+		const struct peer *peer = &processes->peers[i];
 		struct connection connection;
-		if (processes->peers[i].state != PEER_GONE)
+		bool old = peer->gone_since != 0 && !peer_gone_lately(peer);
+		if (peer->state != PEER_GONE || (peer->gone_since != 0 && !(old && remove)))
 			continue;
-		if (connection_open(&connection, processes->directory, processes->peers[i].file,
-				    "") == -ECONNREFUSED)
-			(void)unlinkat(directory, processes->peers[i].file, 0);
+		bool gone = connection_open(&connection, processes->directory, peer->file, "") ==
+			    -ECONNREFUSED;
 		connection_close(&connection);
+		if (gone && old)
+			(void)unlinkat(directory, peer->file, 0);
+		else if (gone)
+			(void)utimensat(directory, peer->file, now, AT_SYMLINK_NOFOLLOW);
 	}
 	if (directory >= 0)
 		close(directory);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 enum peer_state {
 	PEER_UNASKED,
@@ -28,6 +29,9 @@ struct peer {
 	 * nothing. */
 	uid_t owner;
 	enum peer_state state;
+	/* When a status found it gone for the first time (wall clock); 0: none has. It is the
+	 * access time of the socket, so that it lasts from one call to the next. */
+	time_t gone_since;
 	json_t *answer; /* of PEER_ANSWERED and PEER_REFUSED; an object */
 	char why[256];  /* the reason, for PEER_GONE and the states after it */
 };
@@ -57,7 +61,13 @@ void processes_filter(struct processes *processes,
 		      bool (*wanted)(const struct peer *peer, const void *user_data),
 		      const void *user_data);
 
-/* Removes the sockets of PEER_GONE processes from the directory, if permissions allow it. */
-void processes_remove_stale(const struct processes *processes);
+#define PROCESSES_GONE_SHOWN 600 /* seconds */
+
+/* It was killed, and that was found less than PROCESSES_GONE_SHOWN ago. */
+bool peer_gone_lately(const struct peer *peer);
+
+/* Notes when the PEER_GONE processes were found first; with `remove` removes the sockets of those
+ * that have been shown for long enough. Only as far as permissions allow it. */
+void processes_note_gone(const struct processes *processes, bool remove);
 
 #endif

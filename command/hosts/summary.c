@@ -244,8 +244,7 @@ static void write_still_serving(FILE *to, const struct peer *peers, size_t count
 
 /* Writes which live nodes are failing; true: there are some. They are the most frequent reason to
  * look, and every process may have the right set all the same. */
-static bool write_failing(FILE *to, const struct summary *summary, const struct peer *peers,
-			  size_t count)
+static bool write_failing(FILE *to, struct summary *summary, const struct peer *peers, size_t count)
 {
 	json_t *ids = json_object(), *node;
 	const char *first = "";
@@ -270,6 +269,7 @@ static bool write_failing(FILE *to, const struct summary *summary, const struct 
 	else if (on > 0)
 		fprintf(to, "; %.100s is failing on %zu of %zu", first, on, summary->processes);
 	json_decref(ids);
+	summary->failing = on;
 	return on > 0;
 }
 
@@ -374,8 +374,8 @@ static void choose_next(struct summary *summary, const struct peer *peers, size_
 		snprintf(summary->next, sizeof(summary->next), "safestart nodes %s", peer->name);
 		break;
 	case TROUBLE_GONE:
-		snprintf(summary->next, sizeof(summary->next),
-			 "find out why process %s ended; stale socket removed", peer->process);
+		snprintf(summary->next, sizeof(summary->next), "find out why process %s ended",
+			 peer->process);
 		break;
 	case TROUBLE_BEHIND:
 	case TROUBLE_EMPTY: next_when_behind(summary, peer); break;
@@ -429,6 +429,7 @@ void summarise(struct summary *summary, const struct peer *peers, size_t count, 
 	for (size_t i = 0; i < count; i++) {
 		const json_t *status = peer_status(&peers[i]);
 		summary->processes += peers[i].state != PEER_GONE;
+		summary->gone += peer_gone_lately(&peers[i]);
 		serving += peers[i].state != PEER_GONE && member_bool(status, "serves", true);
 		if (summary->full[0] != '\0' && status_has_set(status) &&
 		    strcmp(member_text(status, "digest"), summary->full) == 0) {

@@ -15,6 +15,8 @@ struct summary {
 	size_t processes; /* number of processes that were not killed */
 	size_t missing;   /* number that the roster expects and that are not running */
 	size_t nodes;     /* in that set */
+	size_t failing;   /* number of processes that have failing nodes */
+	size_t gone;      /* number that were found killed lately */
 	char *line; /* "REFUSED new nodes, …; 3 of 4 on generation a1b2 …"; NULL: no memory */
 	char next[512]; /* the command to run next, or what to examine; "": nothing is wrong */
 	int code;       /* exit code */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* status: prints a line for each name, then a row for each process. Asks the processes; removes
- * stale sockets after showing them. */
+ * stale sockets after showing them for a while. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "base/options.h"
@@ -25,14 +26,26 @@ static const char *state_name(enum peer_state state)
 	return names[state];
 }
 
+static bool strict;
+
+/* A node that fails in every process is on the newest set all the same, and a killed process may
+ * have a successor: neither is a failure unless it was asked for. */
+static int code_of(const struct summary *summary)
+{
+	return strict && summary->failing + summary->gone > 0
+		       ? exit_code_worse(summary->code, EXIT_NOT_YET)
+		       : summary->code;
+}
+
 /* ---- For people ---- */
 
 static void print_line(const char *name, const struct summary *summary)
 {
-	fputs(colour_on(summary->code == EXIT_DONE ? COLOUR_GOOD
-			: summary->code == EXIT_QUARANTINED || summary->code == EXIT_NOT_YET
-				? COLOUR_WARN
-				: COLOUR_BAD),
+	int code = code_of(summary);
+
+	fputs(colour_on(code == EXIT_DONE                                  ? COLOUR_GOOD
+			: code == EXIT_QUARANTINED || code == EXIT_NOT_YET ? COLOUR_WARN
+									   : COLOUR_BAD),
 	      stdout);
 	text_print(name);
 	fputs(":", stdout);
@@ -91,9 +104,13 @@ static void print_peer(struct table *table, const struct peer *peer, const struc
 	table_cell(table, COLOUR_PLAIN, "%s", nodes);
 	/* Harmless until the process is started again. */
 	const char *keep = member_text(json_object_get(status, "last_good"), "error");
+	char ago[48] = "";
+	if (peer->state == PEER_GONE && peer->gone_since != 0)
+		snprintf(ago, sizeof(ago), "; found %s ago",
+			 text_duration((double)(time(NULL) - peer->gone_since)).text);
 	table_cell(table,
 		   keep[0] != '\0' && trouble == TROUBLE_NONE ? COLOUR_WARN : colours[trouble],
-		   "%s%s%s%s", words[0] != '\0' ? words : "ok",
+		   "%s%s%s%s%s", words[0] != '\0' ? words : "ok", ago,
 		   status != NULL && !member_bool(status, "serves", true) ? " (serves=no)" : "",
 		   keep[0] != '\0' ? "; last_good file is not up to date: " : "", keep);
 }
@@ -155,13 +172,13 @@ static int print_for_people(const struct processes *processes, const struct rost
 			  expected_of(roster, processes->peers[i].name));
 		print_line(processes->peers[i].name, &summary);
 		print_peers(&table, &processes->peers[i], count, &summary);
-		code = exit_code_worse(code, summary.code);
+		code = exit_code_worse(code, code_of(&summary));
 		summary_end(&summary);
 	}
 	for (size_t i = 0; (absent = next_absent(roster, processes, all, &i)) != NULL;) {
 		summarise(&summary, NULL, 0, absent->count);
 		print_line(absent->name, &summary);
-		code = exit_code_worse(code, summary.code);
+		code = exit_code_worse(code, code_of(&summary));
 		summary_end(&summary);
 	}
 	putchar('\n');
@@ -194,13 +211,15 @@ static json_t *name_json(const char *called, const struct peer *peers, size_t co
 	summarise(&summary, peers, count, expected);
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(processes, peer_json(&peers[i], &summary));
-	json_t *name = json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o}", "name", called,
-				 "summary", summary.line, "next", summary.next, "digest",
-				 summary.full, "on_it", (json_int_t)summary.on_it, "count",
-				 (json_int_t)summary.processes, "missing",
-				 (json_int_t)summary.missing, "nodes", (json_int_t)summary.nodes,
-				 "ok", summary.code == EXIT_DONE, "processes", processes);
-	*code = exit_code_worse(*code, summary.code);
+	json_t *name =
+		json_pack("{s:s,s:s*,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:o,s:I,s:I}", "name", called,
+			  "summary", summary.line, "next", summary.next, "digest", summary.full,
+			  "on_it", (json_int_t)summary.on_it, "count",
+			  (json_int_t)summary.processes, "missing", (json_int_t)summary.missing,
+			  "nodes", (json_int_t)summary.nodes, "ok", code_of(&summary) == EXIT_DONE,
+			  "processes", processes, "failing", (json_int_t)summary.failing, "gone",
+			  (json_int_t)summary.gone);
+	*code = exit_code_worse(*code, code_of(&summary));
 	summary_end(&summary);
 	return name;
 }
@@ -234,6 +253,8 @@ static int64_t timeout = PROCESSES_TIMEOUT;
 static const struct option_row options[] = {
 	OPTION_CONTROL,
 	OPTION_JSON,
+	{"strict", NULL, OPTION_FLAG, &strict,
+	 "exit with 1 also where a node is failing, or a process was killed lately"},
 	{"timeout", "TIME", OPTION_DURATION, &timeout, "how long to wait for answers (2s)"},
 	OPTION_END,
 };
@@ -257,8 +278,8 @@ static int status_main(int argc, char **argv)
 		code = print_for_programs(&processes, &roster, first == argc);
 	else
 		code = print_for_people(&processes, &roster, first == argc);
-	if (!common.json)
-		processes_remove_stale(&processes); /* after they were shown once */
+	/* A program that looks removes nothing that a person may not have seen. */
+	processes_note_gone(&processes, !common.json);
 	roster_free(&roster);
 	processes_free(&processes);
 	return without == 0 || without == EXIT_ROSTER ? code : exit_code_worse(code, without);
@@ -275,7 +296,8 @@ const struct verb verb_status = {
 		"failing, and what to do next. Then comes a table with a row for each "
 		"process.\n\nA generation is named by the first digits of the digest of its node "
 		"set, so that it is the same in every process. A process that was killed is shown "
-		"as gone, once; then its stale socket is removed. A process that does not answer "
+		"as gone for 10 minutes after it was first found; then its stale socket is "
+		"removed. A process that does not answer "
 		"is shown as such.\n\nA file `roster` in the control directory says how many "
 		"processes of a name there must be, in lines such as: api 4. Then missing "
 		"processes are reported too.",
@@ -284,9 +306,13 @@ const struct verb verb_status = {
 		     "Only those named api, in another control directory",
 		     "safestart status --control /run/api api",
 		     "In a script: has every process the newest set",
-		     "safestart status --json api | jq -e .names[0].ok"},
+		     "safestart status --json api | jq -e .names[0].ok",
+		     "In a check: also failing nodes and killed processes",
+		     "safestart status --strict"},
 	.exits = {{0, "all processes have the newest set, though nodes in it may be failing"},
-		  {1, "a process does not have it yet, or was given other nodes"},
+		  {1,
+		   "a process does not have it yet, or was given other nodes; with --strict also: "
+		   "a node is failing, or a process was found killed in the last 10 minutes"},
 		  {2, "usage error"},
 		  {3, "a process is behind: the set was refused"},
 		  {4, "a process is behind: a run failed; or it does not answer; or no process is "

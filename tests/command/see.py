@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import threading
+import time
 
 from stage import answers, document, eventually, repeat
 
@@ -173,14 +174,46 @@ def test_a_process_that_could_not_use_a_node_has_no_other_set(scene):
     assert re.match(rf"api: 1 of 3 on generation [0-9a-f]{{4}} \(5 nodes\); {named}: 1 node quarantined. Next: safestart nodes api$", first), first
 
 
-def test_one_that_was_killed_is_shown_once(scene):
+def found_gone_before(scene, server, seconds):
+    """As if it had been found so long ago. The socket is older."""
+    now = time.time()
+    os.utime(os.path.join(scene.control, f"api.{server.pid}.sock"), (now - seconds, now - 2 * seconds))
+
+
+def test_one_that_was_killed_is_shown_for_ten_minutes(scene):
+    """The second person who looks, perhaps after a cron job, has to see it too."""
     scene.write(TEN)
     first, _ = scene.start_on_file(2)
+    scene.safestart("status", "--strict").must(0, "2 of 2 on generation")
     first.kill()
-    assert [p["state"] for p in scene.safestart("status", "--json").must(0).json()["names"][0]["processes"]].count("gone") == 1
-    scene.safestart("status").must(0, f"{first.pid} gone", "1 of 1 on generation")
+    for _ in range(2):
+        name = scene.safestart("status", "--json").must(0).json()["names"][0]
+        assert [p["state"] for p in name["processes"]].count("gone") == 1 and name["gone"] == 1 and name["ok"] is True
+        scene.safestart("status").must(0, f"{first.pid} gone", "1 of 1 on generation", "find out why process")
+        scene.safestart("status", "--strict").must(1, f"{first.pid} gone", " ago")
+        assert scene.safestart("status", "--strict", "--json").must(1).json()["names"][0]["ok"] is False
+    found_gone_before(scene, first, 590)
+    scene.safestart("status", "--strict").must(1, "; found 9m5")
+    found_gone_before(scene, first, 601)
+    assert scene.safestart("status", "--json").must(0).json()["names"][0]["gone"] == 0
+    scene.safestart("status", "--strict").must(0, f"{first.pid} gone")
     assert str(first.pid) not in scene.safestart("status").must(0).out
     assert len(os.listdir(scene.control)) == 1
+
+
+def test_strict_fails_where_nodes_fail(scene):
+    """All processes have the newest set: so it is 0 without it, however many nodes of it fail."""
+    scene.write(document("a", "b"))
+    one, two = scene.start_on_file(2)
+    for server in one, two:
+        server.tell("report a 0")
+    scene.safestart("status", "--strict").must(0)
+    two.tell("report a 111")
+    scene.safestart("status").must(0, "a is failing on 1 of 2")
+    scene.safestart("status", "--strict").must(1, "a is failing on 1 of 2")
+    assert scene.safestart("status", "--strict", "--json").must(1).json()["names"][0]["failing"] == 1
+    one.kill()
+    scene.safestart("status", "--strict", "api").must(1, "a is failing on 1 of 1")
 
 
 def test_when_all_were_killed_no_process_is_there(scene):
@@ -192,6 +225,9 @@ def test_when_all_were_killed_no_process_is_there(scene):
     scene.safestart("metrics").must(4, "no process left to ask")
     assert scene.safestart("status", "--json").must(4).json()["names"][0]["ok"] is False
     scene.safestart("status").must(4, "api: 0 processes, no node set", " gone. Next: find out why process")
+    for server in servers:
+        found_gone_before(scene, server, 601)
+    scene.safestart("status").must(4, "api: 0 processes, no node set")
     scene.safestart("status").must(4, "no process has a socket in")
 
 
