@@ -8,7 +8,6 @@
 #include <safestart/safestart.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -16,8 +15,8 @@
 
 #include "base/clock.h"
 #include "base/report.h"
+#include "run/command_text.h"
 
-#define TEXT_SIZE 4096
 /* After this time another command that is inside is an error, and not only about to leave. */
 #define OTHER_COMMAND_MS 1000
 /* After this time a caller that writes its command is considered stopped, and not only slow. */
@@ -27,77 +26,6 @@ enum byte {
 	INSIDE,
 	RUNNING
 };
-
-/* ---- Commands as text ---- */
-
-/* FNV-1a. Not against attackers: a collision only makes two commands share a name. */
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
-static uint64_t hash_arguments(uint64_t hash, char *const *arguments)
-{
-	for (; *arguments != NULL; arguments++)
-		hash = hash_bytes(hash, *arguments,
-				  strlen(*arguments) + 1); /* with the NUL, so that "a b" differs
-							      from "a", "b" */
-	return hash;
-}
-
-#define HASH_START UINT64_C(0xcbf29ce484222325)
-
-void command_lock_name(char *const *arguments, char *name, size_t size)
-{
-	char directory[TEXT_SIZE] = "", base[41];
-	const char *slash = strrchr(arguments[0], '/');
-	uid_t user = geteuid();
-
-	uint64_t hash = hash_bytes(HASH_START, &user, sizeof(user));
-	if (getcwd(directory, sizeof(directory)) != NULL)
-		hash = hash_bytes(hash, directory, strlen(directory) + 1);
-	hash = hash_arguments(hash, arguments);
-	snprintf(base, sizeof(base), "%s", slash != NULL ? slash + 1 : arguments[0]);
-	for (char *at = base; *at != '\0'; at++) {
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-",
-			   *at) == NULL)
-			*at = '_';
-	}
-	snprintf(name, size, "%s-%016llx", base, (unsigned long long)hash);
-}
-
-/* The command on one line, quoted for a shell. What does not fit is left out; the digest in front
- * of it covers everything. */
-static void quote(char *const *arguments, char *text, size_t size)
-{
-	size_t length = 0;
-
-	for (size_t i = 0; arguments[i] != NULL; i++) {
-		const char *argument = arguments[i];
-		bool plain = argument[0] != '\0' &&
-			     strspn(argument, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					      "0123456789_-./:=,+@%") == strlen(argument);
-		if (length + 8 >= size)
-			break;
-		length += (size_t)snprintf(text + length, size - length, "%s%s", i > 0 ? " " : "",
-					   plain ? "" : "'");
-		for (; *argument != '\0' && length + 8 < size; argument++) {
-			unsigned char character = (unsigned char)*argument;
-			if (character == '\'')
-				length += (size_t)snprintf(text + length, size - length, "'\\''");
-			else
-				text[length++] =
-					(char)(character < 0x20 || character == 0x7f ? '?'
-										     : character);
-		}
-		length += (size_t)snprintf(text + length, size - length, "%s", plain ? "" : "'");
-		text[length] = '\0';
-	}
-}
-
-/* ---- The file ---- */
 
 /* Never waits. Locks of the open file (OFD), so that the supervisor inherits them over fork(), and
  * closing another descriptor of the file does not release them. */
@@ -167,9 +95,9 @@ static bool is_current(int fd, const char *path)
 
 /* True: the text is complete, it ends in a newline. What a killed writer has left does not [P18].
  */
-static bool read_text(int fd, char text[TEXT_SIZE])
+static bool read_text(int fd, char text[COMMAND_TEXT_SIZE])
 {
-	ssize_t length = pread(fd, text, TEXT_SIZE - 1, 0);
+	ssize_t length = pread(fd, text, COMMAND_TEXT_SIZE - 1, 0);
 
 	text[length > 0 ? length : 0] = '\0';
 	return length > 0 && text[length - 1] == '\n';
@@ -193,7 +121,7 @@ static void sleep_jittered(void)
 
 /* The file's only line is the digest and the command. True: entered. False: another command may be
  * inside, `theirs` is what the file says. */
-static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
+static bool try_to_enter(int fd, const char *ours, char theirs[COMMAND_TEXT_SIZE])
 {
 	if (read_text(fd, theirs) && strcmp(ours, theirs) == 0) {
 		if (!lock_byte(fd, INSIDE, F_RDLCK))
@@ -215,24 +143,12 @@ static bool try_to_enter(int fd, const char *ours, char theirs[TEXT_SIZE])
 	return lock_byte(fd, INSIDE, F_RDLCK);
 }
 
-/* Both commands on lines of their own: they are often long, and differ in their ends. */
-static void format_other_command(const char *ours, const char *theirs, char *why, size_t why_size)
-{
-	const char *words = strchr(theirs, ' ');
-
-	snprintf(why, why_size,
-		 "this name is in use for another command:\n  inside: %.*s\n  yours:  %.*s\nGive "
-		 "yours another --name.",
-		 words != NULL ? (int)strcspn(words + 1, "\n") : 0, words != NULL ? words + 1 : "",
-		 (int)strcspn(strchr(ours, ' ') + 1, "\n"), strchr(ours, ' ') + 1);
-}
-
 /* Is another command inside, and not only about to enter? A caller that writes its command holds
  * the file exclusively meanwhile; among many callers or on a slow disk that may take longer than
  * OTHER_COMMAND_MS, and must turn no caller away [P5]. */
 static bool is_inside(int fd, const char *ours, const char *theirs)
 {
-	char again[TEXT_SIZE];
+	char again[COMMAND_TEXT_SIZE];
 
 	if (held_as(fd, INSIDE) != F_RDLCK)
 		return false;
@@ -242,14 +158,10 @@ static bool is_inside(int fd, const char *ours, const char *theirs)
 
 int command_lock_enter(const char *path, char *const *arguments, char *why, size_t why_size)
 {
-	char ours[TEXT_SIZE], theirs[TEXT_SIZE];
+	char ours[COMMAND_TEXT_SIZE], theirs[COMMAND_TEXT_SIZE];
 	int64_t start = clock_ms();
 
-	size_t length = (size_t)snprintf(ours, sizeof(ours), "%016llx ",
-					 (unsigned long long)hash_arguments(HASH_START, arguments));
-	quote(arguments, ours + length, sizeof(ours) - length - 2);
-	length = strlen(ours);
-	snprintf(ours + length, sizeof(ours) - length, "\n");
+	command_text_line(arguments, ours);
 	int fd = open_file(path, why, why_size);
 	while (fd >= 0) {
 		bool late = clock_ms() - start >= OTHER_COMMAND_MS;
@@ -264,7 +176,7 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 			continue;
 		}
 		if (late && is_inside(fd, ours, theirs)) {
-			format_other_command(ours, theirs, why, why_size);
+			command_text_differ(ours, theirs, why, why_size);
 			break;
 		}
 		if (clock_ms() - start >= WRITER_MS) {
@@ -289,44 +201,4 @@ bool command_lock_begin(int command_lock)
 void command_lock_end(int command_lock)
 {
 	lock_byte(command_lock, RUNNING, F_UNLCK);
-}
-
-/* ---- The directory ---- */
-
-bool command_lock_directory(const char *given, char *directory, size_t size, char *why,
-			    size_t why_size)
-{
-	const char *locks = getenv("SAFESTART_LOCKS"); /* NOLINT(concurrency-mt-unsafe) */
-	struct stat status;
-
-	if (given == NULL && locks != NULL && locks[0] != '\0')
-		given = locks;
-	if (given != NULL)
-		snprintf(directory, size, "%s", given);
-	else if (geteuid() == 0)
-		/* Not the control directory, which may belong to a service's user. */
-		snprintf(directory, size, "/run/safestart-locks");
-	/* Not $XDG_RUNTIME_DIR: cron and services have none; they and a login shell would have
-	 * different locks, and run the command twice [P1]. */
-	else
-		snprintf(directory, size, "/tmp/safestart-%u", (unsigned)geteuid());
-	if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
-		snprintf(why, why_size,
-			 "cannot create the lock directory: %s: %s; to name another one: "
-			 "--lock-dir or $SAFESTART_LOCKS",
-			 safestart_strerror(errno), directory);
-		return false;
-	}
-	/* A directory that was named may be shared on purpose; the default one must be this user's.
-	 */
-	if (lstat(directory, &status) < 0 ||
-	    (given == NULL &&
-	     (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0)))) {
-		snprintf(why, why_size,
-			 "the lock directory belongs to another user: %s; to name another one: "
-			 "--lock-dir or $SAFESTART_LOCKS",
-			 directory);
-		return false;
-	}
-	return true;
 }

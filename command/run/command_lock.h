@@ -19,11 +19,4 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 bool command_lock_begin(int command_lock);
 void command_lock_end(int command_lock);
 
-/* The directory of the locks, created if it is missing. False: the reason is in `why`. */
-bool command_lock_directory(const char *given, char *directory, size_t size, char *why,
-			    size_t why_size);
-
-/* The default name: derived from the command, the current directory and the user. */
-void command_lock_name(char *const *arguments, char *name, size_t size);
-
 #endif

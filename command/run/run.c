@@ -1,348 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* run: a command that never runs twice at a time [P1], and once for all callers that ask together
- * [P3]. It is a handle of the library without nodes, with a lock whose outcomes are shared
- * (lock_share=yes), whose `restart` callback is the command. One thread: it polls the handle, the
- * signals and the supervisor. */
+ * [P3]. The verb: its command line, its help, its signals, and where its locks are. One thread. */
+#include "run/run.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
-#include <poll.h>
 #include <safestart/safestart.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/json.h"
-#include "base/options.h"
 #include "base/report.h"
+#include "run/caller.h"
 #include "run/command_lock.h"
-#include "run/run.h"
-#include "run/supervisor.h"
+#include "run/command_text.h"
+#include "run/lock_directory.h"
 
-#define EXIT_TIMED_OUT 124 /* as timeout(1) and env(1) have them */
-#define EXIT_INTERNAL 125
-#define GRACE_MS 10000     /* from SIGTERM to SIGKILL, after --timeout */
-#define COMMAND_LOCK_MS 50 /* between checks whether the command of a killed caller has ended */
-/* A caller that waits so long for another caller's command reports for which; with --timeout the
- * library does, after a part of that. */
-#define REPORT_AFTER_MS 30000
-#define FOREVER INT64_C(3153600000000000000)
-
-static struct {
-	const char *name, *lock_dir;
-	int64_t debounce, max_delay, timeout;
-	bool quiet;
-} options = {.debounce = INT64_C(2000000000), .max_delay = -1};
-
-struct caller {
-	char **arguments;
-	struct safestart *ss;
-	uint64_t ticket;
-	sigset_t mask; /* as inherited; the command gets them unchanged */
-	struct sigaction child;
-	int signals;
-	int command_lock;
-	struct supervisor supervisor;
-	struct safestart_run *run; /* a run that this caller leads, not finished */
-	bool leader;               /* it led a run */
-	bool started;              /* and started the command */
-	int64_t term_at;           /* when SIGTERM was sent to the command; 0: not */
-	bool killed;
-	bool reported_left; /* reported that the command of a killed caller is still running */
-	/* When to report for which caller this one waits; 0: done, or not wanted. */
-	int64_t report_at;
-	int signal;   /* a signal that ends this caller; 0: none */
-	bool closing; /* everything was reported; the log callback stays silent */
-};
-
-/* ---- The handle ---- */
-
-/* The library calls it when this caller leads the run; the command is started in wait_for_answer().
- */
-static int on_restart(struct safestart_run *run, void *user_data)
-{
-	struct caller *caller = (struct caller *)user_data;
-
-	caller->run = run;
-	caller->leader = true;
-	return SAFESTART_LATER;
-}
-
-/* Failures are part of the outcome; only warnings are reported here. */
-static void on_log(int level, const char *message, void *user_data)
-{
-	const struct caller *caller = (const struct caller *)user_data;
-
-	if (level == LOG_WARNING && !options.quiet && !caller->closing)
-		report(0, "%s", message);
-}
-
-static bool set(struct safestart_conf *conf, const char *key, const char *value)
-{
-	char why[512];
-
-	if (safestart_conf_set(conf, key, value, why, sizeof(why)) == 0)
-		return true;
-	report(EXIT_INTERNAL, "%s", why);
-	return false;
-}
-
-static bool set_ns(struct safestart_conf *conf, const char *key, int64_t ns)
-{
-	char value[32];
-
-	snprintf(value, sizeof(value), "%lldns", (long long)ns);
-	return set(conf, key, value);
-}
-
-/* A caller waits for the run in progress and then for its own: each may take --timeout, and then
- * GRACE_MS to end. */
-static int64_t lock_timeout(void)
-{
-	return options.timeout > 0 && options.timeout < FOREVER / 4
-		       ? 2 * options.timeout + INT64_C(60000000000)
-		       : FOREVER;
-}
-
-/* The library keeps debounce and max_delay [P4]. retry_min=0: a command that failed is not
- * repeated; its exit code is the answer [P6]. The lock is held until the command has ended, also
- * after --timeout [P1]. */
-static bool open_handle(struct caller *caller, const char *name, const char *lock)
-{
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
-						      .restart = on_restart,
-						      .log = on_log};
-	struct safestart_conf *conf = safestart_conf_new();
-	char why[512] = "out of memory";
-	int64_t max_delay = options.max_delay >= 0                    ? options.max_delay
-			    : options.debounce > INT64_C(30000000000) ? options.debounce
-								      : INT64_C(30000000000);
-
-	bool ok = conf != NULL && set(conf, "name", name) && set(conf, "source", "none") &&
-		  set(conf, "thread", "no") && set(conf, "lock", lock) &&
-		  set(conf, "lock_share", "yes") && set_ns(conf, "debounce", options.debounce) &&
-		  set_ns(conf, "max_delay", max_delay) && set(conf, "retry_min", "0") &&
-		  set_ns(conf, "run_timeout", options.timeout > 0 ? options.timeout : FOREVER) &&
-		  set_ns(conf, "lock_timeout", lock_timeout()) &&
-		  safestart_conf_set_callbacks(conf, &callbacks, caller) == 0;
-	if (ok && safestart_open(&caller->ss, conf, why, sizeof(why)) < 0) {
-		report(EXIT_INTERNAL, "%s", why);
-		ok = false;
-	}
-	safestart_conf_free(conf);
-	return ok;
-}
-
-/* ---- The command ---- */
-
-/* Ends the run; the status becomes the outcome of every caller that it covers [P6]. */
-static void finish(struct caller *caller, int status, int error)
-{
-	struct safestart_run *run = caller->run;
-
-	caller->run = NULL;
-	safestart_run_set_status(run, status);
-	safestart_run_finish(run, error);
-}
-
-/* Starts the command of the run that this caller leads, unless the command of a killed caller is
- * still running. */
-static void start_command(struct caller *caller)
-{
-	if (safestart_run_cancelled(caller->run)) {
-		finish(caller, 0, -ETIMEDOUT);
-		return;
-	}
-	if (!command_lock_begin(caller->command_lock)) {
-		if (!caller->reported_left)
-			report(0, "the command of a caller that was killed is still running; "
-				  "waiting for it to end");
-		caller->reported_left = true;
-		return;
-	}
-	int error = supervisor_start(&caller->supervisor, caller->arguments, &caller->mask,
-				     &caller->child);
-	if (error < 0) {
-		report(0, "cannot create a process for the command: %s", safestart_strerror(error));
-		command_lock_end(caller->command_lock);
-		finish(caller, 0, error);
-		return;
-	}
-	caller->started = true;
-}
-
-/* The command lock is released before the run ends, so that the next leader finds it free. */
-static void read_supervisor(struct caller *caller)
-{
-	int status;
-
-	if (!supervisor_read(&caller->supervisor, &status))
-		return;
-	command_lock_end(caller->command_lock);
-	finish(caller, status, 0);
-}
-
-/* After --timeout the command gets SIGTERM, GRACE_MS later SIGKILL [P14]. */
-static void end_overdue_command(struct caller *caller)
-{
-	if (caller->supervisor.pid == 0 || !safestart_run_cancelled(caller->run))
-		return;
-	if (caller->term_at == 0) {
-		caller->term_at = clock_ms();
-		supervisor_signal(&caller->supervisor, SIGTERM);
-	} else if (!caller->killed && clock_ms() - caller->term_at >= GRACE_MS) {
-		caller->killed = true;
-		supervisor_signal(&caller->supervisor, SIGKILL);
-	}
-}
-
-/* While this caller runs the command, its signals are passed on to it. Otherwise they end this
- * caller, and the request stays. */
-static void read_signals(struct caller *caller)
-{
-	struct signalfd_siginfo info;
-
-	while (read(caller->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (caller->supervisor.pid == 0)
-			caller->signal = (int)info.ssi_signo;
-		else if (info.ssi_code !=
-			 SI_KERNEL) /* the terminal sends ^C to the command itself */
-			supervisor_signal(&caller->supervisor, (int)info.ssi_signo);
-	}
-}
-
-/* ---- Waiting ---- */
-
-/* Milliseconds until something is due that no descriptor announces; -1: nothing is. */
-static int poll_timeout(const struct caller *caller)
-{
-	if (caller->run != NULL && caller->supervisor.pid == 0)
-		return COMMAND_LOCK_MS;
-	if (caller->term_at != 0 && !caller->killed) {
-		int64_t left = caller->term_at + GRACE_MS - clock_ms();
-		return left > 0 ? (int)left : 0;
-	}
-	return -1;
-}
-
-/* Reports once for which caller this one waits: of a command that hangs elsewhere it sees nothing.
- */
-static void report_lock_holder(struct caller *caller)
-{
-	if (caller->report_at == 0 || caller->run != NULL || clock_ms() < caller->report_at)
-		return;
-	char *text = safestart_status_json(caller->ss);
-	json_t *status = text != NULL ? json_loads(text, 0, NULL) : NULL;
-	const json_t *lock = json_object_get(status, "lock");
-	int64_t waited = strcmp(member_text(lock, "state"), "waiting") == 0
-				 ? (int64_t)(member_number(lock, "since_seconds") * 1000)
-				 : 0;
-
-	caller->report_at = waited < REPORT_AFTER_MS ? clock_ms() + REPORT_AFTER_MS - waited : 0;
-	if (caller->report_at == 0)
-		report(0,
-		       "still waiting after %lld s: the command is being run by %s and has not "
-		       "ended; find out why it hangs. The wait continues; --timeout ends a command "
-		       "that takes too long",
-		       (long long)waited / 1000, member_text(lock, "holder"));
-	json_decref(status);
-	safestart_free(text);
-}
-
-/* Returns when the request is answered and no command of this caller is running. */
-static int wait_for_answer(struct caller *caller, struct safestart_outcome *outcome)
-{
-	for (;;) {
-		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
-		/* Not if a signal came in the moment in which the run began: it is for this caller,
-		 * and the command would not get it. */
-		if (caller->run != NULL && caller->supervisor.pid == 0 && caller->signal == 0)
-			start_command(caller);
-		end_overdue_command(caller);
-		report_lock_holder(caller);
-		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
-			return result;
-		if (caller->signal != 0 && caller->supervisor.pid == 0) {
-			/* No outcome is recorded, so another caller leads the run for those that
-			 * wait. */
-			safestart_shutdown(caller->ss);
-			finish(caller, 0, -ECANCELED);
-			continue;
-		}
-		struct pollfd polled[3] = {{.fd = safestart_fd(caller->ss), .events = POLLIN},
-					   {.fd = caller->signals, .events = POLLIN},
-					   {.fd = caller->supervisor.pid != 0
-							  ? caller->supervisor.fd
-							  : -1,
-					    .events = POLLIN}};
-		if (poll(polled, 3, poll_timeout(caller)) < 0)
-			continue;
-		if (polled[1].revents != 0)
-			read_signals(caller);
-		if (polled[2].revents != 0)
-			read_supervisor(caller);
-		safestart_dispatch(caller->ss, 0);
-	}
-}
-
-/* Reports the outcome of the run that covered the request, led by this caller or another [P6]. */
-static int report_outcome(const struct caller *caller, const struct safestart_outcome *outcome)
-{
-	char who[96];
-	int code = outcome->verdict == SAFESTART_APPLIED     ? outcome->status
-		   : outcome->verdict == SAFESTART_TIMED_OUT ? EXIT_TIMED_OUT
-							     : EXIT_INTERNAL;
-
-	if (caller->leader)
-		snprintf(who, sizeof(who), "ran for %llu request%s",
-			 (unsigned long long)outcome->requests, outcome->requests == 1 ? "" : "s");
-	else
-		snprintf(who, sizeof(who), "covered by a run of pid %d (%llu request%s)",
-			 (int)outcome->pid, (unsigned long long)outcome->requests,
-			 outcome->requests == 1 ? "" : "s");
-	if (outcome->verdict == SAFESTART_APPLIED)
-		return options.quiet ? code : report(code, "%s: exit %d", who, code);
-	if (outcome->error == -ETIMEDOUT && caller->leader && !caller->started)
-		return report(code,
-			      "not started within its --timeout: the command of a caller that was "
-			      "killed is still running: exit %d",
-			      code);
-	if (outcome->error == -ETIMEDOUT) /* other callers learn it at once, and know no more */
-		return report(code, "%s: not finished within its --timeout%s: exit %d", who,
-			      caller->leader ? ", and was ended" : "", code);
-	return report(code, "%s: exit %d", outcome->message, code);
-}
-
-/* The run that answers begins after this request [P2]. A signal ends the wait, not the request. */
-static int ask_and_wait(struct caller *caller)
-{
-	struct safestart_outcome outcome = {.size = sizeof(outcome)};
-
-	caller->report_at = options.quiet || options.timeout > 0 ? 0 : clock_ms() + REPORT_AFTER_MS;
-	caller->ticket = safestart_request_restart(caller->ss);
-	int result = wait_for_answer(caller, &outcome);
-	bool left = caller->signal != 0 && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
-	int code;
-	if (left)
-		code = report(128 + caller->signal,
-			      "interrupted by SIG%s; other callers still waiting will run it",
-			      sigabbrev_np(caller->signal));
-	else if (result < 0)
-		code = report(EXIT_INTERNAL, "no answer: %s", safestart_strerror(result));
-	else
-		code = report_outcome(caller, &outcome);
-	caller->closing = true;
-	safestart_close(caller->ss);
-	return code;
-}
-
-/* ---- The verb ---- */
+static struct run_options options = {.debounce = INT64_C(2000000000), .max_delay = -1};
 
 static const struct option_row rows[] = {
 	{"name", "NAME", OPTION_TEXT, &options.name,
@@ -417,9 +93,7 @@ static int run_named(struct caller *caller, const char *name, const char *direct
 		command_lock_enter(command_lock, caller->arguments, why, sizeof(why));
 	if (caller->command_lock < 0)
 		return report(EXIT_INTERNAL, "%s", why);
-	int code = EXIT_INTERNAL;
-	if (open_handle(caller, name, lock))
-		code = ask_and_wait(caller);
+	int code = caller_ask(caller, name, lock);
 	close(caller->command_lock);
 	return code;
 }
@@ -438,7 +112,7 @@ static void fill_standard_descriptors(void)
 
 static int run_main(int argc, char **argv)
 {
-	struct caller caller = {.supervisor = {.fd = -1, .command = -1}};
+	struct caller caller = {.options = &options, .supervisor = {.fd = -1, .command = -1}};
 	char name[128], directory[PATH_MAX - NAME_MAX], why[PATH_MAX + 200];
 	int at = command_begins(argc, argv), first, code;
 
@@ -450,14 +124,13 @@ static int run_main(int argc, char **argv)
 		return report(EXIT_INTERNAL, "no command given; usage: safestart run %s",
 			      verb_run.arguments);
 	caller.arguments = argv + at;
-	if (!command_lock_directory(options.lock_dir, directory, sizeof(directory), why,
-				    sizeof(why)))
+	if (!lock_directory(options.lock_dir, directory, sizeof(directory), why, sizeof(why)))
 		return report(EXIT_INTERNAL, "%s", why);
 	caller.signals = catch_signals(&caller);
 	if (caller.signals < 0)
 		return report(EXIT_INTERNAL, "cannot create a descriptor: %s",
 			      safestart_strerror(errno));
-	command_lock_name(caller.arguments, name, sizeof(name));
+	command_text_name(caller.arguments, name, sizeof(name));
 	return run_named(&caller, options.name != NULL ? options.name : name, directory);
 }
 
