@@ -22,7 +22,7 @@ static struct run_options options = {.debounce = INT64_C(2000000000), .max_delay
 
 static const struct option_row rows[] = {
 	{"name", "NAME", OPTION_TEXT, &options.name,
-	 "callers with this name share a run (made from user, directory and command)"},
+	 "callers with this name share a run (made from user and command)"},
 	{"debounce", "DURATION", OPTION_DURATION, &options.debounce,
 	 "quiet time after the newest request before the command runs (2s); 0: none"},
 	{"max-delay", "DURATION", OPTION_DURATION, &options.max_delay,
@@ -150,18 +150,22 @@ const struct verb verb_run = {
 		"end any other caller, and its request stays. If the caller that runs COMMAND is "
 		"killed, COMMAND runs to its end, and the next caller runs it once more for those "
 		"still waiting. What COMMAND leaves running in the background holds no lock.\n\n"
-		"Using a name for a different command while callers with that name are waiting or "
-		"running is an error.\n\n"
+		"Using a name for a different command, or for the same command in another "
+		"directory or with another PATH, while callers with that name are waiting or "
+		"running is an error: the outcome of one would not be true for the other. Give "
+		"every command a --name: without one, callers that write the command differently "
+		"do not know of each other.\n\n"
 		"The locks are in --lock-dir, else in $SAFESTART_LOCKS, else in "
 		"/run/safestart-locks for root, else in /tmp/safestart-UID. Callers must use the "
 		"same directory to coordinate: a service with PrivateTmp=yes or in a container has "
 		"its own /tmp, and needs --lock-dir.",
 	.options = rows,
-	.examples =
-		{"From every hook, playbook and shell", "safestart run -- systemctl restart api",
-		 "One name for several ways to request the same",
-		 "safestart run --name api --debounce 5s --timeout 2m -- /usr/local/bin/reload-api",
-		 NULL},
+	.examples = {"From every hook, playbook and shell",
+		     "safestart run --name api -- systemctl restart api",
+		     "One name for several ways to request the same",
+		     "safestart run --name api --debounce 5s --timeout 2m -- "
+		     "/usr/local/bin/reload-api",
+		     NULL},
 	.exits = {{0, "COMMAND succeeded; every other code is that of COMMAND, 128+n if signal n "
 		      "ended it"},
 		  {EXIT_TIMED_OUT, "timed out"},

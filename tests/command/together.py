@@ -385,12 +385,37 @@ def test_p5_a_caller_that_writes_the_command_slowly_turns_no_other_away(scene):
     world.must_be_true([caller])
 
 
-def test_without_a_name_user_directory_and_command_make_one(scene):
+def test_without_a_name_user_and_command_make_one(scene):
     world = World(scene)
     for directory, *command in [("/", "true"), ("/tmp", "true"), ("/", "true", "really"), ("/", "sh", "-c", "a b"), ("/", "sh", "-c", "a", "b")]:
         subprocess.run([scene.command, "run", "--debounce", "0", *command], cwd=directory, env=world.environment(), capture_output=True, check=False)
     names = [name for name in os.listdir(world.locks) if name.endswith(".lock")]
-    assert len(names) == 5 and all(re.fullmatch(r"(true|sh)-[0-9a-f]{16}\.lock", name) for name in names), names
+    assert len(names) == 4 and all(re.fullmatch(r"(true|sh)-[0-9a-f]{16}\.lock", name) for name in names), names
+
+
+def test_p1_the_same_command_from_other_directories_or_with_another_path_never_overlaps(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    for options in [["--name", "it"], []]:
+        begin = {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        words = [scene.command, "run", *options, "--debounce", "0", world.command]
+        first = subprocess.Popen(words, cwd="/", env=world.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        scene.ends.append(lambda first=first: (first.kill(), first.wait()))
+        eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+        for directory, more, say in [("/etc", {}, "in another directory; start both in the same directory (cd), or give yours another --name; inside: /; yours: /etc\n"), ("/tmp", {}, "yours: /tmp"),
+                                     ("/", {"PATH": "/else:" + os.environ["PATH"]}, "with another PATH; ")]:
+            done = subprocess.run(words, cwd=directory, env=world.environment(**more), **begin, check=False, timeout=60)
+            assert done.returncode == 125 and say in done.stderr, (directory, done)
+        os.remove(world.path + "/hold")
+        assert first.wait() == 0
+        assert subprocess.run(words, cwd="/etc", env=world.environment(), check=False, timeout=60, **begin).returncode == 0  # nobody is inside
+        scene.write("", world.path + "/hold")
+    assert not os.path.exists(os.path.join(world.path, "overlaps"))
+
+
+def test_every_example_of_run_has_a_name(scene):
+    examples = [line for line in scene.safestart("run", "--help").must(0).out.splitlines() if re.match(r"\s+\$ safestart run ", line)]
+    assert len(examples) >= 2 and all("--name" in line for line in examples), examples
 
 
 def test_directories_that_will_not_do_say_what_to_do(scene):
