@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/report.h"
+#include "run/ancestor.h"
 #include "run/command_text.h"
 
 /* After this time another command that is inside is an error, and not only about to leave. */
@@ -163,6 +164,10 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 
 	command_text_line(arguments, ours);
 	int fd = open_file(path, why, why_size);
+	if (fd >= 0 && ancestor_holds(fd, RUNNING, why, why_size)) {
+		close(fd);
+		return -1;
+	}
 	while (fd >= 0) {
 		bool late = clock_ms() - start >= OTHER_COMMAND_MS;
 		/* Empty for so long: the caller inside could not write its command, as on a full

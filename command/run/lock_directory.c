@@ -35,13 +35,21 @@ bool lock_directory(const char *given, char *directory, size_t size, char *why, 
 	}
 	/* A directory that was named may be shared on purpose; the default one must be this user's.
 	 */
-	if (lstat(directory, &status) < 0 ||
-	    (given == NULL &&
-	     (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0)))) {
+	if (lstat(directory, &status) < 0) {
+		snprintf(why, why_size, "cannot read the lock directory: %s: %s",
+			 safestart_strerror(errno), directory);
+		return false;
+	}
+	if (given == NULL &&
+	    (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0))) {
 		snprintf(why, why_size,
-			 "the lock directory belongs to another user: %s; to name another one: "
-			 "--lock-dir or $SAFESTART_LOCKS",
-			 directory);
+			 "%s user %u, who could replace the locks in it; not run: remove it (as "
+			 "root), or let all callers name another directory by --lock-dir or "
+			 "$SAFESTART_LOCKS: %s",
+			 S_ISDIR(status.st_mode)
+				 ? "the lock directory belongs to"
+				 : "the lock directory's place is taken by a file of",
+			 (unsigned)status.st_uid, directory);
 		return false;
 	}
 	return true;

@@ -154,11 +154,15 @@ const struct verb verb_run = {
 		"directory or with another PATH, while callers with that name are waiting or "
 		"running is an error: the outcome of one would not be true for the other. Give "
 		"every command a --name: without one, callers that write the command differently "
-		"do not know of each other.\n\n"
+		"do not know of each other. A call inside of COMMAND with the name of COMMAND is "
+		"an error, too: it would wait for its own end.\n\n"
 		"The locks are in --lock-dir, else in $SAFESTART_LOCKS, else in "
 		"/run/safestart-locks for root, else in /tmp/safestart-UID. Callers must use the "
 		"same directory to coordinate: a service with PrivateTmp=yes or in a container has "
-		"its own /tmp, and needs --lock-dir.",
+		"its own /tmp, and needs --lock-dir. Several users share a name if root prepares "
+		"its files: `touch NAME.lock NAME.command` and `chmod 0666` in a directory where "
+		"only root can write; each of these users can then hold the lock, and must be "
+		"trusted not to.",
 	.options = rows,
 	.examples = {"From every hook, playbook and shell",
 		     "safestart run --name api -- systemctl restart api",

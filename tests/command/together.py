@@ -418,6 +418,64 @@ def test_every_example_of_run_has_a_name(scene):
     assert len(examples) >= 2 and all("--name" in line for line in examples), examples
 
 
+def test_a_call_inside_of_its_own_command_is_an_error(scene):
+    world = World(scene)
+    inner = [scene.command, "run", "--name", "it", "--debounce", "0"]
+    for script in ['exec "$@"', '"$@"; exit $?', 'sh -c \'"$@"; exit $?\' sh "$@"; exit $?']:
+        for words in [["true"], ["sh", "-c", script, "sh", "true"]]:
+            caller = world.call("--debounce", "0", command=["sh", "-c", script, "sh", *inner, *words])
+            assert caller.wait(60) == 125, world.told()
+    assert re.search(r"called inside of the command of the same name \((sh|safestart), pid \d+\)", world.told()), world.told()
+    # Another name inside is fine, and its command is inside of both.
+    other = [scene.command, "run", "--name", "other", "--debounce", "0"]
+    assert world.call("--debounce", "0", command=[*other, "true"]).wait(60) == 0
+    assert world.call("--debounce", "0", command=[*other, *inner, "true"]).wait(60) == 125
+
+
+def test_a_directory_taken_by_another_user_says_what_to_do(scene):
+    if os.geteuid() != 0:
+        raise Skip("needs root to be somebody else")
+    nobody = pwd.getpwnam("nobody")
+    taken = f"/tmp/safestart-{nobody.pw_uid}"
+    shutil.rmtree(taken, ignore_errors=True)
+    arguments = ["run", "--name", "it", "--debounce", "0", "true"]
+    os.mkdir(taken)
+    os.chown(taken, 1, 1)
+    try:
+        scene.safestart(*arguments, user="nobody", SAFESTART_LOCKS="").must(125, "belongs to user 1,", "remove it (as root)", "--lock-dir", taken)
+        os.rmdir(taken)
+        scene.write("", taken)
+        scene.safestart(*arguments, user="nobody", SAFESTART_LOCKS="").must(125, "place is taken by a file of user 0,", "remove it (as root)")
+    finally:
+        shutil.rmtree(taken) if os.path.isdir(taken) else os.remove(taken)
+
+
+def test_p3_several_users_share_a_name_that_root_has_prepared(scene):
+    if os.geteuid() != 0:
+        raise Skip("needs root to be somebody else")
+    world = World(scene)
+    os.makedirs(world.locks)
+    for name in ["it.lock", "it.command"]:
+        scene.write("", os.path.join(world.locks, name))
+        os.chmod(os.path.join(world.locks, name), 0o666)
+    os.chmod(world.path, 0o777)
+    os.chmod(world.path + "/asked", 0o777)
+    command, there = scene.for_others()
+    nobody = pwd.getpwnam("nobody")
+    scene.write("", world.path + "/hold")
+    os.chmod(world.path + "/hold", 0o666)
+    callers = []
+    for user in [nobody.pw_uid, 0, nobody.pw_uid, 0]:
+        callers.append(subprocess.Popen([command, "run", "--name", "it", "--debounce", "0", world.command], user=user, cwd="/", env=world.environment(**there), stdin=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL))
+        scene.ends.append(lambda process=callers[-1]: (process.kill(), process.wait()))
+        eventually("the first to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    eventually("the others to be in the next one", lambda: world.are_in(3))
+    os.remove(world.path + "/hold")
+    assert {process.wait(60) for process in callers} == {0}
+    assert len(world.runs()) == 2 and not os.path.exists(os.path.join(world.path, "overlaps"))
+
+
 def test_directories_that_will_not_do_say_what_to_do(scene):
     world = World(scene)
     scene.safestart("run", "--debounce", "0", "--lock-dir", "/nowhere/at/all", "true").must(125, "cannot create the lock directory", "--lock-dir")
