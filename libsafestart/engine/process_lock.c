@@ -192,6 +192,20 @@ void process_lock_take_more(struct safestart *ss)
 
 /* ---- For dispatch and answer ---- */
 
+/* A lock that had to be mended is usable, but another process may have lost its batch: reported. */
+static int open_lock(struct safestart *ss, char *why, size_t why_size)
+{
+	int error = lock_file_ready(&ss->engine.process_lock.file, why, why_size);
+
+	if (error > 0)
+		log_line(&ss->log, LOG_WARNING,
+			 "the lock file was truncated; mended, and used again; requests of other "
+			 "processes in it may need one more run; find out what truncates it "
+			 "(lock=%s)",
+			 lock_path(ss));
+	return error;
+}
+
 void process_lock_check_file(struct safestart *ss)
 {
 	struct process_lock *lock = &ss->engine.process_lock;
@@ -200,7 +214,7 @@ void process_lock_check_file(struct safestart *ss)
 	if (lock->checked || lock_path(ss) == NULL)
 		return;
 	lock->checked = true;
-	if (lock_file_ready(&lock->file, why, sizeof(why)) < 0)
+	if (open_lock(ss, why, sizeof(why)) < 0)
 		log_line(&ss->log, LOG_WARNING,
 			 "cannot use the lock: %s; every run fails until this is mended (lock=%s)",
 			 why, lock_path(ss));
@@ -216,7 +230,7 @@ enum process_lock_verdict process_lock_ask(struct safestart *ss, int64_t now)
 		return PROCESS_LOCK_BEGIN;
 	if (now < lock->retry_at && !(settings->lock_share && lock->asked))
 		return PROCESS_LOCK_WAIT;
-	int error = lock->held > 0 ? 0 : lock_file_ready(&lock->file, why, sizeof(why));
+	int error = lock->held > 0 ? 0 : open_lock(ss, why, sizeof(why));
 	if (error < 0)
 		return process_lock_fail(ss, error, why);
 	return settings->lock_share ? process_lock_ask_shared(ss, now)

@@ -140,28 +140,46 @@ static int check_file(const struct stat *status, char *why, size_t why_size)
 	return 0;
 }
 
+static bool empty_from(const char *bytes, size_t from, size_t size)
+{
+	while (from < size && bytes[from] == '\0')
+		from++;
+	return from == size;
+}
+
+/* A file that was cut off within the magic line gets the line again: the same bytes that its next
+ * holder writes, so it does not matter who holds LOCK_RUN. */
+static int heal(const struct lock_file *file, char *why, size_t why_size)
+{
+	int error = lock_file_write(file, LOCK_HEAD, magic, sizeof(magic) - 1);
+
+	if (error < 0)
+		return message_set(why, why_size, error,
+				   "it is truncated and cannot be written: %s",
+				   safestart_strerror(error));
+	return 1;
+}
+
 /* An empty file is taken, and so is one of NUL bytes, as a power failure can leave. Everything else
- * has to begin with the magic line. */
+ * has to begin with the magic line, or with as much of it as the file is long. */
 static int check_content(const struct lock_file *file, char *why, size_t why_size)
 {
 	char head[LOCK_HEAD_SIZE];
-	size_t length = sizeof(magic) - 1, empty = 0;
+	size_t length = sizeof(magic) - 1;
 
 	int error = lock_file_read(file, LOCK_HEAD, head, sizeof(head));
 	if (error < 0)
 		return message_set(why, why_size, error, "it cannot be read: %s",
 				   safestart_strerror(error));
-	while (empty < sizeof(head) && head[empty] == '\0')
-		empty++;
-	if (empty == sizeof(head) || memcmp(head, magic, length) == 0)
+	if (empty_from(head, 0, sizeof(head)) || memcmp(head, magic, length) == 0)
 		return 0;
+	size_t begun = strnlen(head, length);
+	if (begun > 0 && memcmp(head, magic, begun) == 0 && empty_from(head, begun, sizeof(head)))
+		return heal(file, why, why_size);
 	if (memcmp(head, magic, length - 2) == 0)
 		return message_set(why, why_size, -EINVAL,
 				   "another version of libsafestart made it and cannot share it "
 				   "with this one; name another file");
-	if (head[0] != '\0' && memcmp(head, magic, strnlen(head, length)) == 0)
-		return message_set(why, why_size, -EINVAL,
-				   "it is truncated; remove it when no process uses it");
 	return message_set(why, why_size, -EINVAL,
 			   "its content is not a lock of libsafestart; it was not changed; name "
 			   "another file, or remove this one if it is not needed");
@@ -200,8 +218,8 @@ int lock_file_ready(struct lock_file *file, char *why, size_t why_size)
 
 	if (error < 0)
 		close_file(file);
-	invariant(error <= 0);
-	invariant((error == 0) == (file->fd >= 0));
+	invariant(error <= 1);
+	invariant((error >= 0) == (file->fd >= 0));
 	invariant(file_holds(file));
 	return error;
 }

@@ -45,8 +45,8 @@ void lock_file_clear(struct lock_file *file);
 int lock_file_check_path(const char *path, char *why, size_t why_size);
 
 /* Open or create the file, or make sure that the open one is still the one at the path, and that it
- * is a lock file. Not while LOCK_RUN is held: it may close the file. Returns: 0; -errno and in
- * `why` the reason with the remedy. */
+ * is a lock file. Not while LOCK_RUN is held: it may close the file. Returns: 0; 1: it was
+ * truncated and is mended, to be reported; -errno and in `why` the reason with the remedy. */
 int lock_file_ready(struct lock_file *file, char *why, size_t why_size);
 
 /* Returns: 0; -EAGAIN: another process holds it; -errno. */

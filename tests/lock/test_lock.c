@@ -307,10 +307,6 @@ static void make_garbage(const char *path)
 {
 	write_file(path, "[{\"targets\": []}]\n");
 }
-static void make_cut_off(const char *path)
-{
-	write_file(path, "safestart l");
-}
 static void make_newer(const char *path)
 {
 	write_file(path, "safestart lock 2\nwhat does it mean?\n");
@@ -350,7 +346,6 @@ START_TEST(p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is)
 		int error;
 	} rows[] = {
 		{make_garbage, "not a lock of libsafestart", -EINVAL},
-		{make_cut_off, "truncated", -EINVAL},
 		{make_newer, "another version", -EINVAL},
 		{make_directory, "is a directory", -EISDIR},
 		{make_fifo, "not a regular file", -EINVAL},
@@ -383,6 +378,22 @@ START_TEST(p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is)
 		EVENTUALLY(atomic_load(&guest->restarts) == 1); /* by itself */
 		guest_leaves(guest);
 		ck_assert_int_eq(remove(world_path("lock")), 0);
+	}
+}
+END_TEST
+
+START_TEST(p15_a_truncated_lock_is_mended_and_reported)
+{
+	static const char *const left[] = {"s", "saf", "safestart lock ", "safestart lock 1"};
+
+	for (size_t i = 0; i < sizeof(left) / sizeof(*left); i++) {
+		write_file(world_path("lock"), left[i]);
+		struct guest *guest = guest_here("name=next");
+		ck_assert_int_eq(answer(guest->ss, safestart_request_restart(guest->ss)).verdict,
+				 SAFESTART_APPLIED);
+		EVENTUALLY(app_logged(&guest->app, "the lock file was truncated; mended"));
+		guest_leaves(guest);
+		ck_assert(file_says(world_path("lock"), "free; was held by next (pid "));
 	}
 }
 END_TEST
@@ -546,7 +557,7 @@ SUITE("lock", FORKING p1_runs_of_several_processes_and_handles_never_overlap,
       p3_requests_made_while_waiting_are_one_run,
       p6_shutdown_answers_a_process_that_waits_for_the_lock, waiting_is_in_plain_view,
       p9_a_file_that_is_no_lock_is_left_alone_and_said_what_it_is,
-      p9_a_lock_in_a_missing_directory_is_waited_for,
+      p15_a_truncated_lock_is_mended_and_reported, p9_a_lock_in_a_missing_directory_is_waited_for,
       p18_what_a_dead_process_may_have_left_is_taken,
       p1_a_lock_file_that_is_removed_or_replaced_is_created_again,
       p9_another_users_lock_is_refused_and_roots_can_be_shared,
