@@ -153,7 +153,18 @@ static void read_supervisor(struct caller *caller)
 	if (!supervisor_read(&caller->supervisor, &status))
 		return;
 	command_lock_end(caller->command_lock);
-	finish(caller, status, 0);
+	caller->status = status;
+	/* A command that fails after a signal to this caller says nothing to the others: they run
+	 * it again, see leave() [P6]. */
+	if (caller->signal == 0 || status == 0)
+		finish(caller, status, 0);
+}
+
+/* No outcome is recorded, so another caller leads the run for those that wait. */
+static void leave(struct caller *caller)
+{
+	safestart_shutdown(caller->ss);
+	finish(caller, 0, -ECANCELED);
 }
 
 /* After --timeout the command gets SIGTERM, GRACE_MS later SIGKILL [P14]. */
@@ -170,17 +181,16 @@ static void end_overdue_command(struct caller *caller)
 	}
 }
 
-/* While this caller runs the command, its signals are passed on to it. Otherwise they end this
- * caller, and the request stays. */
+/* A signal ends this caller, and the request stays. If it runs the command, the signal is passed
+ * on, and this caller leaves when the command has ended. */
 static void read_signals(struct caller *caller)
 {
 	struct signalfd_siginfo info;
 
 	while (read(caller->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (caller->supervisor.pid == 0)
-			caller->signal = (int)info.ssi_signo;
-		else if (info.ssi_code !=
-			 SI_KERNEL) /* the terminal sends ^C to the command itself */
+		caller->signal = (int)info.ssi_signo;
+		/* The terminal sends ^C to the command itself. */
+		if (caller->supervisor.pid != 0 && info.ssi_code != SI_KERNEL)
 			supervisor_signal(&caller->supervisor, (int)info.ssi_signo);
 	}
 }
@@ -237,10 +247,7 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
 			return result;
 		if (caller->signal != 0 && caller->supervisor.pid == 0) {
-			/* No outcome is recorded, so another caller leads the run for those that
-			 * wait. */
-			safestart_shutdown(caller->ss);
-			finish(caller, 0, -ECANCELED);
+			leave(caller);
 			continue;
 		}
 		struct pollfd polled[3] = {{.fd = safestart_fd(caller->ss), .events = POLLIN},
@@ -251,8 +258,8 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 					    .events = POLLIN}};
 		if (poll(polled, 3, poll_timeout(caller)) < 0)
 			continue;
-		if (polled[1].revents != 0)
-			read_signals(caller);
+		/* Always, and first: ^C reached this caller before the command could end by it. */
+		read_signals(caller);
 		if (polled[2].revents != 0)
 			read_supervisor(caller);
 		safestart_dispatch(caller->ss, 0);
@@ -302,9 +309,10 @@ int caller_ask(struct caller *caller, const char *name, const char *lock)
 	bool left = caller->signal != 0 && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
 	int code;
 	if (left)
-		code = report(128 + caller->signal,
-			      "interrupted by SIG%s; other callers still waiting will run it",
-			      sigabbrev_np(caller->signal));
+		code = report(caller->started ? caller->status : 128 + caller->signal,
+			      "interrupted by SIG%s%s; other callers still waiting will run it",
+			      sigabbrev_np(caller->signal),
+			      caller->started ? " while it ran the command" : "");
 	else if (result < 0)
 		code = report(EXIT_INTERNAL, "no answer: %s", safestart_strerror(result));
 	else

@@ -40,6 +40,7 @@ struct caller {
 	bool reported_left; /* reported that the command of a killed caller is still running */
 	/* When to report for which caller this one waits; 0: done, or not wanted. */
 	int64_t report_at;
+	int status;   /* the exit code of the command that it started */
 	int signal;   /* a signal that ends this caller; 0: none */
 	bool closing; /* everything was reported; the log callback stays silent */
 };

@@ -2,6 +2,7 @@
 """safestart run: many callers, one run. Whatever process is killed, a command never runs twice at the same time, and every outcome is true."""
 import fcntl
 import os
+import pty
 import pwd
 import random
 import re
@@ -275,6 +276,50 @@ def test_signals_go_to_the_command_and_a_follower_just_leaves(scene):
     assert leader.poll() is None
     leader.send_signal(signal.SIGTERM)
     assert leader.wait() == 9
+
+
+# Notes each of its runs, and ends in order at a signal.
+INTERRUPTED = """trap 'rmdir "$WORLD/in"; exit 9' TERM INT
+mkdir "$WORLD/in" || echo overlap >>"$WORLD/overlaps"
+echo run >>"$WORLD/begun"
+while [ -e "$WORLD/hold" ]; do sleep 0.02; done
+rmdir "$WORLD/in"
+"""
+
+
+def test_p6_a_signal_to_the_leader_ends_no_other_caller_of_its_batch(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    callers = [world.call("--debounce", "1s", command=["sh", "-c", INTERRUPTED]) for _ in range(20)]
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "begun")))
+    pid = world.leader()
+    leader = next(process for process in callers if process.pid == pid)
+    leader.send_signal(signal.SIGTERM)
+    assert leader.wait(60) == 9 and "interrupted by SIGTERM while it ran the command" in world.told(), world.told()
+    os.remove(world.path + "/hold")
+    assert {process.wait(60) for process in callers if process is not leader} == {0}, world.told()
+    assert scene.read(world.path + "/begun") == "run\nrun\n" and not os.path.exists(os.path.join(world.path, "overlaps"))
+    assert world.told().count("exit 9") == 0, world.told()
+
+
+def test_p6_control_c_at_the_terminal_of_the_leader_ends_no_other_caller(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    words = [scene.command, "run", "--name", "it", "--debounce", "1s", "--", "sh", "-c", INTERRUPTED]
+    terminals = {}
+    for _ in range(2):  # either may lead
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(scene.command, words, world.environment())
+        terminals[pid] = terminal
+        scene.ends.append(lambda terminal=terminal: os.close(terminal))  # hangs up
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "begun")))
+    leader = world.leader()
+    os.write(terminals[leader], b"\x03")
+    assert os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]) == 9
+    os.remove(world.path + "/hold")
+    assert {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in terminals if pid != leader} == {0}
+    assert scene.read(world.path + "/begun") == "run\nrun\n" and not os.path.exists(os.path.join(world.path, "overlaps"))
 
 
 def test_a_caller_behind_a_hanging_command_is_told_once_which_it_waits_for(scene):
