@@ -145,6 +145,11 @@ static void start_command(struct caller *caller)
 	caller->started = true;
 }
 
+static bool is_leaving(const struct caller *caller)
+{
+	return caller->signal != 0 || caller->lost;
+}
+
 /* The command lock is released before the run ends, so that the next leader finds it free. */
 static void read_supervisor(struct caller *caller)
 {
@@ -154,9 +159,10 @@ static void read_supervisor(struct caller *caller)
 		return;
 	command_lock_end(caller->command_lock);
 	caller->status = status;
-	/* A command that fails after a signal to this caller says nothing to the others: they run
-	 * it again, see leave() [P6]. */
-	if (caller->signal == 0 || status == 0)
+	caller->lost = status < 0;
+	/* A command that fails after a signal to this caller, or of which nobody knows how it
+	 * ended, says nothing to the others: they run it again, see leave() [P6]. */
+	if (!is_leaving(caller) || status == 0)
 		finish(caller, status, 0);
 }
 
@@ -240,13 +246,13 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
 		/* Not if a signal came in the moment in which the run began: it is for this caller,
 		 * and the command would not get it. */
-		if (caller->run != NULL && caller->supervisor.pid == 0 && caller->signal == 0)
+		if (caller->run != NULL && caller->supervisor.pid == 0 && !is_leaving(caller))
 			start_command(caller);
 		end_overdue_command(caller);
 		report_lock_holder(caller);
-		if (caller->run == NULL && (result != -ETIMEDOUT || caller->signal != 0))
+		if (caller->run == NULL && (result != -ETIMEDOUT || is_leaving(caller)))
 			return result;
-		if (caller->signal != 0 && caller->supervisor.pid == 0) {
+		if (is_leaving(caller) && caller->supervisor.pid == 0) {
 			leave(caller);
 			continue;
 		}
@@ -294,6 +300,21 @@ static int report_outcome(const struct caller *caller, const struct safestart_ou
 	return report(code, "%s: exit %d", outcome->message, code);
 }
 
+/* This caller leaves without an outcome; the request stays. */
+static int report_left(const struct caller *caller)
+{
+	if (caller->lost)
+		return report(EXIT_INTERNAL,
+			      "the supervisor of the command was killed, so it is not known how "
+			      "the command ended; other callers still waiting will run it again: "
+			      "exit %d",
+			      EXIT_INTERNAL);
+	return report(caller->started ? caller->status : 128 + caller->signal,
+		      "interrupted by SIG%s%s; other callers still waiting will run it",
+		      sigabbrev_np(caller->signal),
+		      caller->started ? " while it ran the command" : "");
+}
+
 /* The run that answers begins after this request [P2]. A signal ends the wait, not the request. */
 int caller_ask(struct caller *caller, const char *name, const char *lock)
 {
@@ -306,17 +327,10 @@ int caller_ask(struct caller *caller, const char *name, const char *lock)
 				    : clock_ms() + REPORT_AFTER_MS;
 	caller->ticket = safestart_request_restart(caller->ss);
 	int result = wait_for_answer(caller, &outcome);
-	bool left = caller->signal != 0 && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
-	int code;
-	if (left)
-		code = report(caller->started ? caller->status : 128 + caller->signal,
-			      "interrupted by SIG%s%s; other callers still waiting will run it",
-			      sigabbrev_np(caller->signal),
-			      caller->started ? " while it ran the command" : "");
-	else if (result < 0)
-		code = report(EXIT_INTERNAL, "no answer: %s", safestart_strerror(result));
-	else
-		code = report_outcome(caller, &outcome);
+	bool left = is_leaving(caller) && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);
+	int code = left         ? report_left(caller)
+		   : result < 0 ? report(EXIT_INTERNAL, "no answer: %s", safestart_strerror(result))
+				: report_outcome(caller, &outcome);
 	caller->closing = true;
 	safestart_close(caller->ss);
 	return code;

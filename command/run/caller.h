@@ -41,6 +41,7 @@ struct caller {
 	/* When to report for which caller this one waits; 0: done, or not wanted. */
 	int64_t report_at;
 	int status;   /* the exit code of the command that it started */
+	bool lost;    /* the supervisor was killed: how the command ended is not known */
 	int signal;   /* a signal that ends this caller; 0: none */
 	bool closing; /* everything was reported; the log callback stays silent */
 };

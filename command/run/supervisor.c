@@ -188,8 +188,9 @@ static ssize_t receive(struct supervisor *supervisor, int *status)
 /* Three cases: the pidfd arrived, the supervisor was killed, or the command has ended. */
 bool supervisor_read(struct supervisor *supervisor, int *code)
 {
-	int status = 125 << 8, had = supervisor->command;
+	int status = 0, had = supervisor->command;
 	bool lost = !supervisor->killed && receive(supervisor, &status) <= 0;
+	bool known = !lost && !supervisor->killed;
 
 	if (had < 0 && supervisor->command >= 0)
 		return false;
@@ -209,6 +210,6 @@ bool supervisor_read(struct supervisor *supervisor, int *code)
 		close(supervisor->command);
 	waitpid(supervisor->pid, NULL, 0);
 	*supervisor = (struct supervisor){.fd = -1, .command = -1};
-	*code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	*code = !known ? -1 : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	return true;
 }

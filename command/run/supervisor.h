@@ -27,7 +27,7 @@ int supervisor_start(struct supervisor *supervisor, char *const *arguments, cons
 void supervisor_signal(const struct supervisor *supervisor, int number);
 
 /* To be called when fd is readable. True: the command has ended, with this exit code (128 + n: by
- * signal n; 125: the supervisor was killed). */
+ * signal n; -1: not known, because the supervisor was killed). */
 bool supervisor_read(struct supervisor *supervisor, int *code);
 
 #endif

@@ -215,7 +215,23 @@ def test_p18_a_command_whose_supervisor_is_killed_ends_with_it(scene):
     keeper, command = keeper_and_command(caller)
     os.kill(keeper, signal.SIGKILL)
     assert caller.wait() == 125
+    assert "the supervisor of the command was killed, so it is not known how the command ended" in world.told() and "ran for" not in world.told(), world.told()
     eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
+
+
+def test_p6_a_killed_supervisor_fails_no_other_caller(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    callers = [world.call("--debounce", "1s", command=["sh", "-c", 'echo run >>"$WORLD/begun"; while [ -e "$WORLD/hold" ]; do sleep 0.02; done']) for _ in range(3)]
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "begun")))
+    pid = world.leader()
+    leader = next(process for process in callers if process.pid == pid)
+    keeper, _ = keeper_and_command(leader)
+    os.kill(keeper, signal.SIGKILL)
+    assert leader.wait(60) == 125
+    os.remove(world.path + "/hold")
+    assert {process.wait(60) for process in callers if process is not leader} == {0}, world.told()
+    assert scene.read(world.path + "/begun") == "run\nrun\n"
 
 
 def test_p1_a_command_that_outlives_its_supervisor_is_waited_for(scene):
