@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <poll.h>
 #include <safestart/safestart.h>
 #include <stdio.h>
@@ -147,7 +148,7 @@ static void start_command(struct caller *caller)
 
 static bool is_leaving(const struct caller *caller)
 {
-	return caller->signal != 0 || caller->lost;
+	return caller->signal != 0 || caller->lost || caller->expired;
 }
 
 /* The command lock is released before the run ends, so that the next leader finds it free. */
@@ -203,16 +204,27 @@ static void read_signals(struct caller *caller)
 
 /* ---- Waiting ---- */
 
+/* --wait-timeout limits the wait for other callers, not a command that this caller runs. */
+static int64_t wait_left(const struct caller *caller)
+{
+	if (caller->options->wait_timeout == 0 || caller->started)
+		return INT64_MAX;
+	int64_t left = caller->asked_at + caller->options->wait_timeout / 1000000 - clock_ms();
+	return left > 0 ? left : 0;
+}
+
 /* Milliseconds until something is due that no descriptor announces; -1: nothing is. */
 static int poll_timeout(const struct caller *caller)
 {
-	if (caller->run != NULL && caller->supervisor.pid == 0)
-		return COMMAND_LOCK_MS;
-	if (caller->term_at != 0 && !caller->killed) {
-		int64_t left = caller->term_at + GRACE_MS - clock_ms();
-		return left > 0 ? (int)left : 0;
+	int64_t left = wait_left(caller);
+
+	if (caller->run != NULL && caller->supervisor.pid == 0) {
+		left = left < COMMAND_LOCK_MS ? left : COMMAND_LOCK_MS;
+	} else if (caller->term_at != 0 && !caller->killed) {
+		left = caller->term_at + GRACE_MS - clock_ms();
+		left = left > 0 ? left : 0;
 	}
-	return -1;
+	return left <= INT_MAX ? (int)left : -1;
 }
 
 /* Reports once for which caller this one waits: of a command that hangs elsewhere it sees nothing.
@@ -244,6 +256,7 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 {
 	for (;;) {
 		int result = safestart_wait(caller->ss, caller->ticket, 0, outcome);
+		caller->expired = wait_left(caller) == 0;
 		/* Not if a signal came in the moment in which the run began: it is for this caller,
 		 * and the command would not get it. */
 		if (caller->run != NULL && caller->supervisor.pid == 0 && !is_leaving(caller))
@@ -309,6 +322,11 @@ static int report_left(const struct caller *caller)
 			      "the command ended; other callers still waiting will run it again: "
 			      "exit %d",
 			      EXIT_INTERNAL);
+	if (caller->signal == 0)
+		return report(EXIT_TIMED_OUT,
+			      "not run within --wait-timeout; other callers still waiting will run "
+			      "it: exit %d",
+			      EXIT_TIMED_OUT);
 	return report(caller->started ? caller->status : 128 + caller->signal,
 		      "interrupted by SIG%s%s; other callers still waiting will run it",
 		      sigabbrev_np(caller->signal),
@@ -325,6 +343,7 @@ int caller_ask(struct caller *caller, const char *name, const char *lock)
 	caller->report_at = caller->options->quiet || caller->options->timeout > 0
 				    ? 0
 				    : clock_ms() + REPORT_AFTER_MS;
+	caller->asked_at = clock_ms();
 	caller->ticket = safestart_request_restart(caller->ss);
 	int result = wait_for_answer(caller, &outcome);
 	bool left = is_leaving(caller) && (result < 0 || outcome.verdict == SAFESTART_CANCELLED);

@@ -18,8 +18,8 @@
 /* Durations in nanoseconds. */
 struct run_options {
 	const char *name, *lock_dir;
-	int64_t debounce, max_delay, timeout;
-	bool quiet;
+	int64_t debounce, max_delay, timeout, wait_timeout;
+	bool no_wait, quiet;
 };
 
 struct caller {
@@ -40,8 +40,10 @@ struct caller {
 	bool reported_left; /* reported that the command of a killed caller is still running */
 	/* When to report for which caller this one waits; 0: done, or not wanted. */
 	int64_t report_at;
-	int status;   /* the exit code of the command that it started */
-	bool lost;    /* the supervisor was killed: how the command ended is not known */
+	int status; /* the exit code of the command that it started */
+	bool lost;  /* the supervisor was killed: how the command ended is not known */
+	int64_t asked_at;
+	bool expired; /* it has waited for --wait-timeout */
 	int signal;   /* a signal that ends this caller; 0: none */
 	bool closing; /* everything was reported; the log callback stays silent */
 };

@@ -157,7 +157,8 @@ static bool is_inside(int fd, const char *ours, const char *theirs)
 	return again[0] != '\0' && strcmp(theirs, again) == 0 && strcmp(ours, again) != 0;
 }
 
-int command_lock_enter(const char *path, char *const *arguments, char *why, size_t why_size)
+int command_lock_enter(const char *path, char *const *arguments, bool alone, char *why,
+		       size_t why_size)
 {
 	char ours[COMMAND_TEXT_SIZE], theirs[COMMAND_TEXT_SIZE];
 	int64_t start = clock_ms();
@@ -169,6 +170,11 @@ int command_lock_enter(const char *path, char *const *arguments, char *why, size
 		return -1;
 	}
 	while (fd >= 0) {
+		/* Of several that ask at once one succeeds: it becomes a shared lock below. */
+		if (alone && !lock_byte(fd, INSIDE, F_WRLCK)) {
+			close(fd);
+			return COMMAND_LOCK_BUSY;
+		}
 		bool late = clock_ms() - start >= OTHER_COMMAND_MS;
 		/* Empty for so long: the caller inside could not write its command, as on a full
 		 * disk. */

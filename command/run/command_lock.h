@@ -10,9 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Enters with this command. Returns a descriptor, or -1 with the reason in `why`. Takes up to a
+#define COMMAND_LOCK_BUSY (-2)
+
+/* Enters with this command. Returns a descriptor, or -1 with the reason in `why`; with `alone`
+ * COMMAND_LOCK_BUSY at once if any other caller is inside. Takes up to a
  * second if another command is inside, and up to 30 s while another caller writes its command. */
-int command_lock_enter(const char *path, char *const *arguments, char *why, size_t why_size);
+int command_lock_enter(const char *path, char *const *arguments, bool alone, char *why,
+		       size_t why_size);
 
 /* To be called before the command starts and after it has ended. False: the command of a killed
  * caller is still running. */

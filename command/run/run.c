@@ -29,6 +29,10 @@ static const struct option_row rows[] = {
 	 "longest a request waits for quiet (30s)"},
 	{"timeout", "DURATION", OPTION_DURATION, &options.timeout,
 	 "end a command that takes longer: SIGTERM, 10 s later SIGKILL (never)"},
+	{"wait-timeout", "DURATION", OPTION_DURATION, &options.wait_timeout,
+	 "longest wait for the run, the debounce and runs of others included (no limit)"},
+	{"no-wait", NULL, OPTION_FLAG, &options.no_wait,
+	 "do nothing if another caller waits or runs the command"},
 	{"lock-dir", "DIR", OPTION_TEXT, &options.lock_dir, "directory of the locks; see above"},
 	{"quiet", NULL, OPTION_FLAG, &options.quiet,
 	 "no message when the command has run or takes long elsewhere"},
@@ -40,7 +44,7 @@ static const struct option_row rows[] = {
 static int command_begins(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--") == 0 || argv[i][0] != '-')
+		if (strcmp(argv[i], "--") == 0 || strcmp(argv[i], "-c") == 0 || argv[i][0] != '-')
 			return i;
 		for (const struct option_row *row = rows; row->name != NULL; row++) {
 			if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, row->name) == 0 &&
@@ -89,8 +93,14 @@ static int run_named(struct caller *caller, const char *name, const char *direct
 			      name, NAME_MAX - 8);
 	snprintf(lock, sizeof(lock), "%s/%s.lock", directory, name);
 	snprintf(command_lock, sizeof(command_lock), "%s/%s.command", directory, name);
-	caller->command_lock =
-		command_lock_enter(command_lock, caller->arguments, why, sizeof(why));
+	caller->command_lock = command_lock_enter(command_lock, caller->arguments, options.no_wait,
+						  why, sizeof(why));
+	if (caller->command_lock == COMMAND_LOCK_BUSY)
+		return report(EXIT_TIMED_OUT,
+			      "not run: another caller with this name waits or runs the command, "
+			      "and "
+			      "--no-wait was given: exit %d",
+			      EXIT_TIMED_OUT);
 	if (caller->command_lock < 0)
 		return report(EXIT_INTERNAL, "%s", why);
 	int code = caller_ask(caller, name, lock);
@@ -123,7 +133,15 @@ static int run_main(int argc, char **argv)
 	if (at >= argc)
 		return report(EXIT_INTERNAL, "no command given; usage: safestart run %s",
 			      verb_run.arguments);
+	char *shell[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, NULL, NULL};
 	caller.arguments = argv + at;
+	if (strcmp(argv[at], "-c") == 0) {
+		if (argc - at != 2)
+			return report(EXIT_INTERNAL, "-c takes one string for the shell, as the "
+						     "last word; quote it");
+		shell[2] = argv[at + 1];
+		caller.arguments = shell;
+	}
 	if (!lock_directory(options.lock_dir, directory, sizeof(directory), why, sizeof(why)))
 		return report(EXIT_INTERNAL, "%s", why);
 	caller.signals = catch_signals(&caller);
@@ -143,7 +161,8 @@ const struct verb verb_run = {
 		"succession, from any number of processes, become one run of COMMAND; requests "
 		"during a run become exactly one more. Every caller waits, and exits with the exit "
 		"code of the run that covered its request: a run that began after the request. "
-		"Without --timeout, a caller that waits for another caller's run for 30 s reports "
+		"`-c STRING` instead of COMMAND runs `/bin/sh -c STRING`. Without --timeout, a "
+		"caller that waits for another caller's run for 30 s reports "
 		"which caller that is.\n\n"
 		"One of the callers runs COMMAND; the output of COMMAND goes to that caller's "
 		"output. SIGTERM, SIGINT and SIGHUP to that caller, and ^C at its terminal, are "
@@ -175,7 +194,7 @@ const struct verb verb_run = {
 		     NULL},
 	.exits = {{0, "COMMAND succeeded; every other code is that of COMMAND, 128+n if signal n "
 		      "ended it"},
-		  {EXIT_TIMED_OUT, "timed out"},
+		  {EXIT_TIMED_OUT, "timed out, or --no-wait and another caller is there"},
 		  {EXIT_INTERNAL, "safestart run itself failed"},
 		  {126, "COMMAND cannot be executed"},
 		  {127, "COMMAND was not found"},

@@ -408,6 +408,32 @@ def test_p14_a_command_that_does_not_end_is_killed_and_no_caller_waits_for_ever(
     assert leader.wait() == 124
 
 
+def test_p14_the_wait_for_other_callers_is_limited_or_refused(scene):
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    # Alone, a caller does not wait; its own command is no wait, however long it takes.
+    first = world.call("--debounce", "0", "--no-wait", "--wait-timeout", "1m")
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    assert world.call("--debounce", "0", "--no-wait").wait(60) == 124 and "not run: another caller with this name waits or runs" in world.told(), world.told()
+    assert world.call("--debounce", "0", "--wait-timeout", "1s").wait(60) == 124 and "not run within --wait-timeout" in world.told(), world.told()
+    patient = world.call("--debounce", "0", "--wait-timeout", "1h")
+    eventually("it to wait", lambda: world.are_in(1) or world.are_in(2))  # with that of the one that left
+    first.kill()  # its command goes on, and its supervisor is inside
+    first.wait()
+    assert world.call("--debounce", "0", "--no-wait").wait(60) == 124
+    os.remove(world.path + "/hold")
+    assert patient.wait(60) == 0, world.told()
+    world.must_be_true([patient])
+
+
+def test_a_string_for_the_shell_is_a_command(scene):
+    world = World(scene)
+    scene.safestart("run", "--debounce", "0", "-c", "true && exit 5", SAFESTART_LOCKS=world.locks).must(5, "exit 5")
+    for words in [["-c"], ["-c", "exit", "5"]]:
+        scene.safestart("run", "--debounce", "0", *words, SAFESTART_LOCKS=world.locks).must(125, "-c takes one string for the shell")
+    scene.safestart("run", "--debounce", "0", "--", "sh", "-c", "exit 6", SAFESTART_LOCKS=world.locks).must(6)
+
+
 def test_bad_arguments_say_what_to_do(scene):
     world = World(scene)
     for words, *arguments in [("no command given",), ("no command given", "--debounce", "1s"), ("not a duration", "--debounce", "soon", "true"), ("did you mean --debounce", "--debonce", "1s", "true"),
