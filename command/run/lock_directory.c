@@ -43,8 +43,8 @@ bool lock_directory(const char *given, char *directory, size_t size, char *why, 
 	if (given == NULL &&
 	    (!S_ISDIR(status.st_mode) || (status.st_uid != geteuid() && status.st_uid != 0))) {
 		snprintf(why, why_size,
-			 "%s user %u, who could replace the locks in it; not run: remove it (as "
-			 "root), or let all callers name another directory by --lock-dir or "
+			 "%s user %u; that user could replace the locks in it; not run: remove it "
+			 "(as root), or let all callers name another directory by --lock-dir or "
 			 "$SAFESTART_LOCKS: %s",
 			 S_ISDIR(status.st_mode)
 				 ? "the lock directory belongs to"

@@ -434,6 +434,20 @@ def test_a_string_for_the_shell_is_a_command(scene):
     scene.safestart("run", "--debounce", "0", "--", "sh", "-c", "exit 6", SAFESTART_LOCKS=world.locks).must(6)
 
 
+def test_where_no_thread_can_be_started_it_ends_with_words(scene):
+    if os.geteuid() != 0:
+        raise Skip("needs root to be a user without processes")
+    if not os.path.exists(os.path.join(os.path.dirname(scene.server), "libmeanwhile.so")):
+        raise Skip("a sanitizer has a thread of its own")
+    world = World(scene)
+    os.makedirs(world.locks)
+    os.chmod(world.locks, 0o777)
+    command, there = scene.for_others()
+    words = ["prlimit", "--nproc=0", command, "run", "--name", "it", "--debounce", "0", "true"]
+    done = subprocess.run(words, user=23456, group=23456, extra_groups=[], cwd="/", env=world.environment(**there), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 125 and "cannot create a process for the command" in done.stderr and "ending without" in done.stderr, done
+
+
 def test_bad_arguments_say_what_to_do(scene):
     world = World(scene)
     for words, *arguments in [("no command given",), ("no command given", "--debounce", "1s"), ("not a duration", "--debounce", "soon", "true"), ("did you mean --debounce", "--debonce", "1s", "true"),
@@ -529,10 +543,10 @@ def test_a_directory_taken_by_another_user_says_what_to_do(scene):
     os.mkdir(taken)
     os.chown(taken, 1, 1)
     try:
-        scene.safestart(*arguments, user="nobody", SAFESTART_LOCKS="").must(125, "belongs to user 1,", "remove it (as root)", "--lock-dir", taken)
+        scene.safestart(*arguments, user="nobody", SAFESTART_LOCKS="").must(125, "belongs to user 1;", "remove it (as root)", "--lock-dir", taken)
         os.rmdir(taken)
         scene.write("", taken)
-        scene.safestart(*arguments, user="nobody", SAFESTART_LOCKS="").must(125, "place is taken by a file of user 0,", "remove it (as root)")
+        scene.safestart(*arguments, user="nobody", SAFESTART_LOCKS="").must(125, "place is taken by a file of user 0;", "remove it (as root)")
     finally:
         shutil.rmtree(taken) if os.path.isdir(taken) else os.remove(taken)
 
