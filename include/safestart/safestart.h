@@ -75,8 +75,9 @@ enum safestart_verdict {
 
 /** Flags of safestart_request(). */
 enum safestart_request_flag {
-	SAFESTART_FORCE = 1,  /* lifts max_shrink and min_nodes for its batch; from then on its
-			       * set is what counts, not larger ones before it (shrink_window);
+	SAFESTART_FORCE = 1,  /* lifts max_shrink and min_nodes for its batch, and when the nodes
+			       * cannot be read for the next set that can; from then on its set
+			       * is what counts, not larger ones before it (shrink_window);
 			       * an empty set still needs allow_empty */
 	SAFESTART_URGENT = 2, /* skips debounce and backoff, but not min_interval */
 	SAFESTART_PROCESS = 4 /* reload, then hand over to a new process; this version refuses

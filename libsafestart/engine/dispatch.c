@@ -196,7 +196,8 @@ static void start_run(struct safestart *ss, int64_t now)
 		return;
 	}
 	bool batch = process_lock_take(ss, run, may);
-	run->forced = batch && (run->batch.flags & REQUEST_FORCE);
+	if (batch && (run->batch.flags & REQUEST_FORCE))
+		atomic_store_explicit(&ss->run.force_open, true, memory_order_relaxed);
 	run->asked = batch || ss->engine.cause != NULL;
 	run->cause = ss->engine.cause != NULL ? ss->engine.cause : "reconcile";
 	ss->engine.cause = NULL;

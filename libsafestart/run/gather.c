@@ -53,6 +53,9 @@ int gather_call(struct safestart_run *run)
 
 	invariant(run->gather.set == NULL && run->wanted == NULL && run->phase == RUN_GATHER);
 	invariant(memory->gathered == NULL || memory->error == 0);
+	/* Force holds until a run has a set to judge: one that failed, was late or could not begin
+	 * has not spent it. [P12] */
+	run->forced = atomic_load_explicit(&ss->run.force_open, memory_order_relaxed);
 	/* If this one comes too late to be taken, the source must not call the next one unchanged:
 	 * `complete` is set again when it was taken. [P14] */
 	run->gather = (struct safestart_gather){.limits = &handle_settings(ss)->limits,

@@ -26,6 +26,7 @@ void run_part_after_fork_child(struct run_part *part, bool torn)
 		clear_memory(&part->memory);
 	part->memory = (struct run_memory){0};
 	atomic_store(&part->last_good_failures, 0);
+	atomic_store(&part->force_open, false);
 	part->inherited = true;
 	part->current = NULL;
 	part->later_open = part->later_owed = part->gathers_owed = 0;

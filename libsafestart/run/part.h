@@ -36,6 +36,10 @@ struct run_part {
 	/* The worker's: one job at a time. */
 	struct run_memory memory;
 	_Atomic uint32_t last_good_failures; /* in a row; the dispatching thread reads it */
+	/* Force was asked for, and nothing has been gathered since. Set by the dispatching thread
+	 * when a run begins, cleared by the worker; relaxed, for handing over the run orders them.
+	 */
+	_Atomic bool force_open;
 
 	/* Guarded by the handle's lock. */
 	struct safestart_run *current; /* in progress and not answered */

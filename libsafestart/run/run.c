@@ -200,6 +200,8 @@ static int check(struct safestart_run *run, int result)
 	int error = gather_result(run, result);
 
 	invariant(run->candidate == NULL && (error == 0 || run->words[0] != '\0'));
+	if (error == 0)
+		atomic_store_explicit(&run->ss->run.force_open, false, memory_order_relaxed);
 	if (error < 0 || run->wanted == NULL)
 		return error;
 	show_desired(run);

@@ -34,10 +34,10 @@ struct safestart_run {
 	struct safestart *ss;
 	uint64_t number;
 	struct request_batch batch; /* whom it answers */
-	bool forced;
-	bool asked;        /* by a request, a hint, a retry; not: a mere reconcile */
-	const char *cause; /* in words, for a run without requests */
-	bool answered;     /* dispatching thread */
+	bool forced;                /* the worker's */
+	bool asked;                 /* by a request, a hint, a retry; not: a mere reconcile */
+	const char *cause;          /* in words, for a run without requests */
+	bool answered;              /* dispatching thread */
 	/* It holds the lock between processes. These three are process_lock.c's, dispatching
 	 * thread. */
 	bool locked;

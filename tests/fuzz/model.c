@@ -184,6 +184,9 @@ static void after_gather(struct model_run *run, int result)
 	bool kept = model.last_good && model.generation == 0 && model.kept_any;
 	int error = gathered(run, result);
 
+	if (error == 0)
+		model.force_open = false;
+
 	run->before = more(model_count(model.live), kept ? model_count(model.kept.node) : 0);
 	if (error == 0 && run->any) {
 		model.shown = run->wanted;
@@ -325,7 +328,7 @@ struct model_run *model_begin(struct safestart_run *handle)
 				  .number = ++model.runs,
 				  .requests = model.requests,
 				  .ticket = model.ticket,
-				  .forced = model.force,
+				  .forced = model.force || model.force_open,
 				  .asked = model.requests > 0 || model.retry_owed || model.first,
 				  .deadline = virtual_now() + model.run_timeout,
 				  .had_previous = model.previous_complete};
@@ -333,6 +336,7 @@ struct model_run *model_begin(struct safestart_run *handle)
 	HOLD(handle->batch.requests == run->requests && handle->batch.ticket == run->ticket);
 	model.previous_complete = false;
 	model.requests = 0;
+	model.force_open = run->forced;
 	model.force = model.retry_owed = model.first = false;
 	model.current = run;
 	if (model.push) {
@@ -433,7 +437,8 @@ void model_forked(void)
 	memset(model.run, 0, sizeof(model.run));
 	model.current = NULL;
 	model.anew = model.first = true;
-	model.retry_owed = model.forced_any = model.previous_any = model.previous_complete = false;
+	model.force_open = model.retry_owed = model.forced_any = model.previous_any =
+		model.previous_complete = false;
 	model.previous_error = 0;
 	model.earliest = 0;
 }

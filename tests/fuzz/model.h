@@ -83,6 +83,7 @@ struct model {
 
 	uint64_t runs, ticket, answered, requests; /* requests: in the open batch */
 	bool force;                                /* one of them */
+	bool force_open;                           /* and nothing has been gathered since */
 	bool retry_owed, first;                    /* runs that need no request */
 	int64_t earliest;                          /* start of the next run */
 	struct {

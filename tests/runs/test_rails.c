@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The guard rails remember: what was live a short while ago, in this process or the one before. */
+/* The guard rails remember what was live a short while ago, in this process or the one before, and
+ * what was forced. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "support/support.h"
+
+#define ONE "[{\"targets\":[\"a:1\"]}]"
+#define OTHER "[{\"targets\":[\"b:1\"]}]"
+#define THREE "[{\"targets\":[\"a:1\",\"b:1\",\"c:1\"]}]"
 
 static struct safestart_outcome push_so_many(struct safestart *ss, int count)
 {
@@ -91,5 +96,50 @@ START_TEST(p12_the_kept_set_was_live_a_short_while_ago)
 }
 END_TEST
 
+/* ---- Force ---- */
+
+START_TEST(p12_force_holds_until_a_set_has_been_judged)
+{
+	struct app app;
+	char path[300], away[320];
+
+	app_init(&app);
+	snprintf(path, sizeof(path), "source=file:%s/nodes.json", scratch());
+	snprintf(away, sizeof(away), "%s/away", scratch());
+	const char *file = path + strlen("source=file:");
+	replace_file(file, THREE);
+	struct safestart *ss = open_with(&app, path, "debounce=0", "retry_min=1ms", "retry_max=2ms",
+					 "reconcile=0", NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	replace_file(file, ONE);
+	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).error, -ERANGE);
+	ck_assert_int_eq(rename(file, away), 0);
+	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, "meant")).error,
+			 -ENOENT);
+	ck_assert_int_eq(rename(away, file), 0);
+	EVENTUALLY(safestart_generation(ss) == 2);
+	ck_assert_str_eq(live_ids(ss), "a:1");
+	/* Now it is spent. */
+	replace_file(file, THREE);
+	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).error, 0);
+	replace_file(file, OTHER);
+	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).error, -ERANGE);
+	close_now(ss);
+}
+END_TEST
+
+/* The caller was told that nothing had to be done. */
+START_TEST(p12_force_without_a_set_is_not_kept_for_a_later_one)
+{
+	struct safestart *ss = open_with(NULL, "debounce=0", "min_nodes=2", NULL);
+
+	ck_assert_int_eq(answer(ss, safestart_request(ss, SAFESTART_FORCE, NULL)).error, 0);
+	ck_assert_int_eq(push_and_wait(ss, ONE).error, -ERANGE);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("rails", p12_many_small_losses_in_a_row_are_one, p12_a_forced_set_starts_anew,
-      p12_without_a_window_only_the_live_set_counts, p12_the_kept_set_was_live_a_short_while_ago)
+      p12_without_a_window_only_the_live_set_counts, p12_the_kept_set_was_live_a_short_while_ago,
+      p12_force_holds_until_a_set_has_been_judged,
+      p12_force_without_a_set_is_not_kept_for_a_later_one)
