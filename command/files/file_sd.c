@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #include "base/report.h"
-#include "files/replace.h"
+
+static const struct file_sd no_file = {.file = {.lock = -1, .fd = -1}};
 
 const char *file_sd_path(const char *given)
 {
@@ -99,7 +100,9 @@ int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, 
 {
 	json_error_t error;
 
-	*file_sd = (struct file_sd){.fd = -1, .text = text, .length = length};
+	*file_sd = no_file;
+	file_sd->text = text;
+	file_sd->length = length;
 	if (strlen(text) != length) { /* jansson accepts one behind a number */
 		snprintf(why, why_size, "it contains a NUL byte, the first at byte %zu",
 			 strlen(text) + 1);
@@ -120,21 +123,18 @@ int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, 
 	return -EINVAL;
 }
 
-int file_sd_open(struct file_sd *file_sd, const char *path, bool locked)
+int file_sd_open(struct file_sd *file_sd, const char *path, const struct replace_how *how)
 {
-	struct stat status;
-	char *real, *text, why[300];
+	struct replace file;
+	char *text, why[300];
 	size_t length;
-	int fd;
 
-	*file_sd = (struct file_sd){.fd = -1};
-	int code = replace_begin(path, locked, &real, &fd, &status, &text, &length);
+	*file_sd = no_file;
+	int code = replace_begin(&file, path, how, &text, &length);
 	if (code != 0)
 		return code;
 	int error = file_sd_take(file_sd, text, length, why, sizeof(why));
-	file_sd->path = real;
-	file_sd->fd = fd;
-	file_sd->status = status;
+	file_sd->file = file;
 	if (error == 0)
 		return 0;
 	file_sd_close(file_sd);
@@ -151,12 +151,10 @@ void file_sd_close(struct file_sd *file_sd)
 		free(file_sd->groups[i].text);
 	free(file_sd->groups);
 	free(file_sd->added);
-	free(file_sd->path);
 	free(file_sd->text);
 	json_decref(file_sd->root);
-	if (file_sd->fd >= 0)
-		close(file_sd->fd);
-	*file_sd = (struct file_sd){.fd = -1};
+	replace_end(&file_sd->file);
+	*file_sd = no_file;
 }
 
 /* ---- Entries ---- */
@@ -438,7 +436,7 @@ int file_sd_write(struct file_sd *file_sd)
 	char *text = file_sd_text(file_sd, &length);
 	if (text == NULL)
 		return report(EXIT_FAILED, "out of memory");
-	int code = replace_file(file_sd->path, file_sd->fd, &file_sd->status, text, length);
+	int code = replace_write(&file_sd->file, text, length, file_sd->text, file_sd->length);
 	free(text);
 	return code;
 }
@@ -448,10 +446,11 @@ int file_sd_write_beside(const struct file_sd *file_sd, const char *suffix, cons
 	char *path;
 	int code = 0;
 
-	if (asprintf(&path, "%s%s", file_sd->path, suffix) < 0)
+	if (asprintf(&path, "%s%s", file_sd->file.path, suffix) < 0)
 		return report(EXIT_FAILED, "out of memory");
 	if (text != NULL)
-		code = replace_file(path, -1, &file_sd->status, text, strlen(text));
+		code = replace_other(path, file_sd->file.fd, &file_sd->file.status, text,
+				     strlen(text));
 	else
 		(void)unlink(path);
 	free(path);

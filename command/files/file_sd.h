@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* file_sd: edits a file_sd document that other programs read and write: under a lock, as a whole or
- * not at all, and only the groups concerned: every other byte stays as it is. The lock is flock()
- * on the file itself, so that no lock file is left behind. */
+ * not at all, and only the groups concerned: every other byte stays as it is. replace.h says what
+ * is locked. */
 #ifndef SAFESTART_COMMAND_FILE_SD_H
 #define SAFESTART_COMMAND_FILE_SD_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/stat.h>
+
+#include "files/replace.h"
 
 struct file_sd_group {
 	size_t start, end; /* position in the text */
@@ -18,9 +19,7 @@ struct file_sd_group {
 };
 
 struct file_sd {
-	char *path; /* real path, symbolic links resolved */
-	int fd;     /* locked */
-	struct stat status;
+	struct replace file;
 	char *text;
 	size_t length;
 	json_t *root;
@@ -46,8 +45,9 @@ int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, 
 /* The edited text; the caller frees it. NULL: no memory. */
 char *file_sd_text(const struct file_sd *file_sd, size_t *length);
 
-/* Reads the file, under its lock if `locked`. 0 or an exit code, the message printed. */
-int file_sd_open(struct file_sd *file_sd, const char *path, bool locked);
+/* Reads the file, under its lock if it is to be changed (`how` is not NULL). 0 or an exit code, the
+ * message printed. */
+int file_sd_open(struct file_sd *file_sd, const char *path, const struct replace_how *how);
 void file_sd_close(struct file_sd *file_sd);
 
 /* Moves *at to the next entry (all zero: to the first), skipping dropped groups. False: no more. */
@@ -63,7 +63,7 @@ bool file_sd_remove(struct file_sd *file_sd, const char *id);
  * unchanged. */
 int file_sd_write(struct file_sd *file_sd);
 
-/* The same for a file beside it, with its mode and owner; NULL: removes that file. */
+/* The same for a file beside it, with its mode, owner and attributes; NULL: removes that file. */
 int file_sd_write_beside(const struct file_sd *file_sd, const char *suffix, const char *text);
 
 /* JSON as text for a file; the caller frees it. NULL: no memory. Parsed again to be sure: without

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* replace: locks a file, reads it, and puts a new one in its place by rename(). One thread; it uses
- * SIGALRM while it waits for the lock, and restores what was set before. */
+/* replace: locks a file, reads it, and puts a new one in its place. Main thread only. */
 #include "files/replace.h"
 
 #include <errno.h>
@@ -11,39 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/report.h"
+#include "files/attributes.h"
+#include "files/file_lock.h"
+#include "files/temporary.h"
 
 #define BYTES_MAX ((off_t)1 << 30)
-#define LOCK_TIMEOUT_S 30
+#define SECOND INT64_C(1000000000)
+#define LOCK_TIMEOUT (30 * SECOND)
 
-/* ---- The lock ---- */
-
-static void on_alarm(int signal)
-{
-	(void)signal; /* it only interrupts flock() */
-}
-
-/* Blocks in flock(), because the kernel queues those that wait; polling could starve one. 0 or
- * -errno. */
-static int lock_file(int fd)
-{
-	const struct sigaction interrupt = {.sa_handler = on_alarm};
-	/* Repeated every second: the first may fire before flock() has begun to wait. */
-	const struct itimerval limit = {{1, 0}, {LOCK_TIMEOUT_S, 0}}, none = {0};
-	struct sigaction before;
-	int error = 0;
-
-	sigaction(SIGALRM, &interrupt, &before);
-	setitimer(ITIMER_REAL, &limit, NULL);
-	if (flock(fd, LOCK_EX) < 0)
-		error = errno == EINTR ? -ETIMEDOUT : -errno;
-	setitimer(ITIMER_REAL, &none, NULL);
-	sigaction(SIGALRM, &before, NULL);
-	return error;
-}
+/* ---- Opening ---- */
 
 /* Does the path still name the file that was opened? */
 static bool is_same_file(const char *path, const struct stat *status)
@@ -63,8 +41,9 @@ static int open_file(const char *path)
 }
 
 /* Every message says that nothing was changed, or what to do. */
-static int report_open_error(const char *path, int error)
+static int report_open_error(const char *path, int error, const struct stat *status)
 {
+	(void)status;
 	if (error == -ENOENT)
 		return report(EXIT_FAILED,
 			      "there is no file %s; to begin a new one: echo '[]' > %s", path,
@@ -76,126 +55,9 @@ static int report_open_error(const char *path, int error)
 		return report(EXIT_NOT_YET,
 			      "another process has held the lock for %d s (see lslocks); nothing "
 			      "was changed in %s",
-			      LOCK_TIMEOUT_S, path);
+			      (int)(LOCK_TIMEOUT / SECOND), path);
 	return report(EXIT_FAILED, "cannot use the node file: %s: %s; nothing was changed",
 		      safestart_strerror(error), path);
-}
-
-static int read_file(int fd, const struct stat *status, char **text, size_t *length)
-{
-	size_t size = (size_t)status->st_size;
-
-	*text = malloc(size + 1);
-	if (*text == NULL)
-		return -ENOMEM;
-	for (*length = 0; *length < size;) {
-		ssize_t n = read(fd, *text + *length, size - *length);
-		if (n < 0 && errno != EINTR) {
-			int error = -errno;
-			free(*text);
-			return error;
-		}
-		if (n == 0)
-			break;
-		*length += n > 0 ? (size_t)n : 0;
-	}
-	(*text)[*length] = '\0';
-	return 0;
-}
-
-/* The process that held the lock before may have replaced the file: then the new file is the one to
- * lock. */
-static int open_locked(const char *path, bool locked, int *fd, struct stat *status)
-{
-	for (;;) {
-		*fd = open_file(path);
-		if (*fd < 0)
-			return -errno;
-		int error = locked ? lock_file(*fd) : 0;
-		if (error == 0 && fstat(*fd, status) < 0)
-			error = -errno;
-		if (error == 0 && !S_ISREG(status->st_mode))
-			error = S_ISDIR(status->st_mode) ? -EISDIR : -EINVAL;
-		if (error == 0 && status->st_size > BYTES_MAX)
-			error = -E2BIG;
-		if (error == 0 && (!locked || is_same_file(path, status)))
-			return 0;
-		close(*fd);
-		*fd = -1;
-		if (error < 0)
-			return error;
-	}
-}
-
-int replace_begin(const char *given, bool locked, char **path, int *fd, struct stat *status,
-		  char **text, size_t *length)
-{
-	*fd = -1;
-	*text = NULL;
-	*path = realpath(given, NULL);
-	int error = *path == NULL ? -errno : open_locked(*path, locked, fd, status);
-	if (error == 0)
-		error = read_file(*fd, status, text, length);
-	if (error == 0)
-		return 0;
-	if (*fd >= 0)
-		close(*fd);
-	free(*path);
-	*fd = -1;
-	*path = NULL;
-	*text = NULL;
-	return report_open_error(given, error);
-}
-
-/* ---- Replacing ---- */
-
-static int write_all(int fd, const char *text, size_t length)
-{
-	while (length > 0) {
-		ssize_t n = write(fd, text, length);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			text += n;
-			length -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
-/* The owner before the mode: changing the owner clears set-uid bits. */
-static int copy_owner(int fd, const struct stat *like)
-{
-	struct stat status;
-
-	if (fstat(fd, &status) < 0)
-		return -errno;
-	if ((status.st_uid != like->st_uid || status.st_gid != like->st_gid) &&
-	    fchown(fd, like->st_uid, like->st_gid) < 0)
-		return -errno == -EPERM ? -ENOTSUP : -errno;
-	return fchmod(fd, like->st_mode & 07777) < 0 ? -errno : 0;
-}
-
-/* The new contents are on the disk before rename() makes them visible: after a power cut the file
- * is the old or the new one, never half of it [P18]. */
-static int write_temporary(const char *name, int directory, const struct stat *like,
-			   const char *text, size_t length)
-{
-	/* The name is fixed, because only the holder of the lock writes it: what a killed process
-	 * left is removed [P18]. */
-	(void)unlinkat(directory, name, 0);
-	int fd =
-		openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	int error = write_all(fd, text, length);
-	if (error == 0)
-		error = copy_owner(fd, like);
-	if (error == 0 && fsync(fd) < 0)
-		error = -errno;
-	if (close(fd) < 0 && error == 0)
-		error = -errno;
-	return error;
 }
 
 static int report_replace_error(const char *path, int error, const struct stat *like)
@@ -216,53 +78,238 @@ static int report_replace_error(const char *path, int error, const struct stat *
 			      "no space left: %s; nothing was changed in %s; free some space and "
 			      "try again",
 			      safestart_strerror(error), path);
+	if (error == -ETIMEDOUT)
+		return report(EXIT_NOT_YET,
+			      "another process has held the lock for %d s (see lslocks); nothing "
+			      "was changed in %s",
+			      (int)(LOCK_TIMEOUT / SECOND), path);
 	if (error == -ESTALE)
 		return report(EXIT_NOT_YET,
 			      "another program replaced the file meanwhile, without its lock; "
 			      "nothing was changed in %s; try again",
 			      path);
+	if (error == -EBUSY)
+		return report(EXIT_FAILED,
+			      "the file is mounted by itself, so it cannot be replaced; mount its "
+			      "directory, or write it with --in-place; nothing was changed in %s",
+			      path);
 	return report(EXIT_FAILED, "cannot replace the file: %s; nothing was changed in %s",
 		      safestart_strerror(error), path);
 }
 
-/* Size and time too: it may have been written in place. */
-static bool is_unchanged(const char *path, const struct stat *status)
+static int read_file(const struct replace *replace, char **text, size_t *length)
 {
-	struct stat now;
+	size_t size = (size_t)replace->status.st_size;
 
-	return is_same_file(path, status) && stat(path, &now) == 0 &&
-	       now.st_size == status->st_size && now.st_mtim.tv_sec == status->st_mtim.tv_sec &&
-	       now.st_mtim.tv_nsec == status->st_mtim.tv_nsec;
+	*text = malloc(size + 1);
+	if (*text == NULL)
+		return -ENOMEM;
+	for (*length = 0; *length < size;) {
+		ssize_t n = read(replace->fd, *text + *length, size - *length);
+		if (n < 0 && errno != EINTR) {
+			int error = -errno;
+			free(*text);
+			return error;
+		}
+		if (n == 0)
+			break;
+		*length += n > 0 ? (size_t)n : 0;
+	}
+	(*text)[*length] = '\0';
+	return 0;
 }
 
-/* Writes a temporary file in the same directory, then renames it over the old one. */
-int replace_file(const char *path, int locked, const struct stat *like, const char *text,
-		 size_t length)
+/* In place, the file stays, and is the lock itself. Otherwise the lock file is, and a process that
+ * locks the file itself may be a reader: it does not have the last word. */
+static int lock_open_file(const struct replace *replace)
 {
-	const char *slash =
-		strrchr(path, '/'); /* there is one: the path is absolute, or begins with "./" */
-	char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path)), *name = NULL;
-	int directory = folder != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1,
-	    error = -ENOMEM;
+	if (replace->how.in_place)
+		return file_lock_wait(replace->fd, LOCK_EX, LOCK_TIMEOUT);
+	int error = file_lock_wait(replace->fd, LOCK_SH, LOCK_TIMEOUT);
+	if (error == -ETIMEDOUT)
+		return report(0,
+			      "a process that may only be a reader has had %s locked with flock "
+			      "for %d s (see lslocks); going on without waiting for it",
+			      replace->path, (int)(LOCK_TIMEOUT / SECOND));
+	return error;
+}
+
+static int open_once(struct replace *replace, bool locked)
+{
+	if (replace->fd >= 0)
+		close(replace->fd);
+	replace->fd = open_file(replace->path);
+	if (replace->fd < 0)
+		return -errno;
+	int error = locked ? lock_open_file(replace) : 0;
+	if (error == 0 && fstat(replace->fd, &replace->status) < 0)
+		error = -errno;
+	if (error == 0 && !S_ISREG(replace->status.st_mode))
+		error = S_ISDIR(replace->status.st_mode) ? -EISDIR : -EINVAL;
+	if (error == 0 && replace->status.st_size > BYTES_MAX)
+		error = -E2BIG;
+	return error;
+}
+
+/* While the lock was waited for, another process may have replaced the file: then the new file is
+ * the one to open. */
+static int open_current(struct replace *replace, bool locked)
+{
+	for (;;) {
+		int error = open_once(replace, locked);
+		if (error == 0 && (!locked || is_same_file(replace->path, &replace->status)))
+			return 0;
+		if (error < 0)
+			return error;
+	}
+}
+
+static int take_lock(struct replace *replace)
+{
+	const char *name;
+	int directory = temporary_folder(replace->path, &name);
+
+	if (directory < 0)
+		return directory;
+	replace->lock = file_lock_take(directory, name, &replace->status, LOCK_TIMEOUT);
+	close(directory);
+	return replace->lock < 0 ? replace->lock : 0;
+}
+
+void replace_end(struct replace *replace)
+{
+	if (replace->fd >= 0)
+		close(replace->fd);
+	if (replace->lock >= 0)
+		close(replace->lock);
+	free(replace->path);
+	*replace = (struct replace){.lock = -1, .fd = -1};
+}
+
+/* Opened once before the lock file is, for its owner, and so that a file which cannot be read gets
+ * no lock file; then looked at again under the lock. */
+int replace_begin(struct replace *replace, const char *given, const struct replace_how *how,
+		  char **text, size_t *length)
+{
+	int (*report_it)(const char *, int, const struct stat *) = report_open_error;
+
+	*replace = (struct replace){.path = realpath(given, NULL), .lock = -1, .fd = -1};
+	*text = NULL;
+	if (how != NULL)
+		replace->how = *how;
+	int error = replace->path == NULL ? -errno : open_current(replace, false);
+	if (error == 0 && how != NULL && !how->in_place && (error = take_lock(replace)) < 0)
+		report_it = report_replace_error;
+	if (error == 0 && how != NULL)
+		error = open_current(replace, true);
+	if (error == 0)
+		error = read_file(replace, text, length);
+	if (error == 0)
+		return 0;
+	int code = report_it(given, error, &replace->status);
+	replace_end(replace);
+	return code;
+}
+
+/* ---- Replacing ---- */
+
+static int write_all(int fd, const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t n = write(fd, text, length);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			text += n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* The new contents are on the disk before they become visible: after a power cut the file is the
+ * old or the new one, never half of it [P18]. `old`: see temporary_place(). */
+static int write_new(const char *path, int from, const struct stat *like, const struct stat *old,
+		     bool lose, const char *text, size_t length)
+{
+	struct temporary temporary;
+	char which[64];
 
 	(void)signal(SIGXFSZ,
 		     SIG_IGN); /* exceeding a limit of file size is an error, not a signal */
-	if (folder != NULL && directory < 0)
-		error = -errno;
-	else if (folder != NULL && asprintf(&name, ".%s.safestart", slash + 1) >= 0)
-		error = write_temporary(name, directory, like, text, length);
-	if (error == 0 && locked >= 0 && !is_unchanged(path, like))
-		error = -ESTALE;
-	if (error == 0 && renameat(directory, name, directory, slash + 1) < 0)
-		error = -errno;
-	/* The new file is in place; the directory is synced so that this outlives a power cut. */
+	int error = temporary_begin(&temporary, path);
 	if (error == 0)
-		(void)fsync(directory);
-	else if (name != NULL && directory >= 0 && error != -EACCES)
-		(void)unlinkat(directory, name, 0);
-	if (directory >= 0)
-		close(directory);
-	free(name);
-	free(folder);
+		error = write_all(temporary.fd, text, length);
+	if (error == 0)
+		error = attributes_copy(from, temporary.fd, like, lose, which);
+	bool lacking = error == -ENODATA;
+	if (error == 0 && fsync(temporary.fd) < 0)
+		error = -errno;
+	if (error == 0)
+		error = temporary_place(&temporary, old);
+	temporary_end(&temporary);
+	if (lacking)
+		return report(EXIT_FAILED,
+			      "cannot keep the attribute %s of the file; run this as root, or do "
+			      "without it with --lose-attributes; nothing was changed in %s",
+			      which, path);
 	return error == 0 ? 0 : report_replace_error(path, error, like);
+}
+
+int replace_other(const char *path, int from, const struct stat *like, const char *text,
+		  size_t length)
+{
+	return write_new(path, from, like, NULL, true, text, length);
+}
+
+/* ---- In place ---- */
+
+static int overwrite(int fd, const char *text, size_t length)
+{
+	int error = lseek(fd, 0, SEEK_SET) < 0 ? -errno : write_all(fd, text, length);
+
+	if (error == 0 && ftruncate(fd, (off_t)length) < 0)
+		error = -errno;
+	return error == 0 && fsync(fd) < 0 ? -errno : error;
+}
+
+/* After an error the old text is written again; there is room for it, unless the disk is full. */
+static int write_in_place(const struct replace *replace, const char *text, size_t length,
+			  const char *before, size_t before_length)
+{
+	struct stat now;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (fstat(replace->fd, &now) < 0 || !temporary_is_same(&now, &replace->status))
+		return report_replace_error(replace->path, -ESTALE, &now);
+	int error = overwrite(replace->fd, text, length);
+	if (error == 0)
+		return 0;
+	if (error == -EBADF) /* it could only be opened for reading */
+		return report(EXIT_FAILED,
+			      "no permission to write to %s; run this as its owner or as root; "
+			      "nothing was changed",
+			      replace->path);
+	bool restored = overwrite(replace->fd, before, before_length) == 0;
+	return report(EXIT_FAILED, "cannot write to the file in place: %s; %s: %s",
+		      safestart_strerror(error),
+		      restored ? "the old contents were written again"
+			       : "the old contents could not be written again either; restore it",
+		      replace->path);
+}
+
+int replace_write(const struct replace *replace, const char *text, size_t length,
+		  const char *before, size_t before_length)
+{
+	if (replace->how.in_place)
+		return write_in_place(replace, text, length, before, before_length);
+	int code = write_new(replace->path, replace->fd, &replace->status, &replace->status,
+			     replace->how.lose_attributes, text, length);
+	if (code == 0 && replace->status.st_nlink > 1)
+		(void)report(0,
+			     "the file had %lu names (hard links); only this one has the new "
+			     "contents, the others keep the old ones; to change all of them: "
+			     "--in-place: %s",
+			     (unsigned long)replace->status.st_nlink, replace->path);
+	return code;
 }

@@ -295,7 +295,7 @@ int monitor_write_metrics(const struct monitor *monitor, const char *path)
 		free(text);
 		return report(EXIT_FAILED, "out of memory");
 	}
-	int code = replace_file(here, -1, &like, text, size);
+	int code = replace_other(here, -1, &like, text, size);
 	free(here);
 	free(text);
 	return code;

@@ -21,7 +21,8 @@
 #include "verbs/verbs.h"
 
 static struct barrier barrier = {.timeout = BARRIER_TIMEOUT};
-static const char *file, *incarnation;
+static struct edit edit;
+static const char *incarnation;
 static struct option_list labels;
 static bool no_incarnation, wait;
 
@@ -144,8 +145,7 @@ static int check_group(const json_t *group)
 }
 
 static const struct option_row announce_options[] = {
-	{"file", "FILE", OPTION_TEXT, &file,
-	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
+	OPTION_EDIT(edit),
 	{"label", "NAME=VALUE", OPTION_LIST, &labels,
 	 "set a label; may be repeated; other labels stay"},
 	{"incarnation", "X", OPTION_TEXT, &incarnation,
@@ -168,7 +168,7 @@ static void print_announced(const struct file_sd *file_sd, const char *id, const
 		printf(" is announced at %s%s%s in ", address,
 		       incarnation != NULL ? ", incarnation " : "",
 		       incarnation != NULL ? incarnation : "");
-	text_print(file_sd->path);
+	text_print(file_sd->file.path);
 	putchar('\n');
 }
 
@@ -193,7 +193,7 @@ static int announce(const char *id, const char *address, json_t *result)
 	struct drains drains;
 	int code;
 
-	if (!edit_begin(&file_sd, &drains, file, false, &code))
+	if (!edit_begin(&file_sd, &drains, &edit, false, &code))
 		return code;
 	json_t *group = wanted_group(&file_sd, &drains, id, address);
 	code = group == NULL
@@ -247,7 +247,15 @@ const struct verb verb_announce = {
 	.arguments = "ID ADDRESS",
 	.text = "Edits a Prometheus file_sd file: under a lock, as a whole or not at all, and the "
 		"rest of the file stays byte for byte. Announcing a node again with the same "
-		"address and incarnation changes nothing.\n\nThe label `incarnation` says which "
+		"address and incarnation changes nothing.\n\nThe lock is the file .NAME.lock "
+		"beside "
+		"the node file, which only its owner and root can open; other programs that edit "
+		"the node file can hold it with flock(1). The new file gets the owner, mode, ACL, "
+		"security label and extended attributes of the old one. With --in-place the file "
+		"is written instead of replaced: for a file that is mounted by itself, or has "
+		"several hard links. Then a reader can see half of it, and a crash can leave half "
+		"of it; the lock is an exclusive flock on the file itself.\n\nThe label "
+		"`incarnation` says which "
 		"boot of the node this is; when it changes, the servers connect to the node again "
 		"and prove it again. By default a new one is made from this host's boot id and the "
 		"time since boot. Give one, such as the boot id of the node, to make a playbook "
@@ -272,8 +280,7 @@ const struct verb verb_announce = {
 /* ---- withdraw ---- */
 
 static const struct option_row withdraw_options[] = {
-	{"file", "FILE", OPTION_TEXT, &file,
-	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
+	OPTION_EDIT(edit),
 	{"wait", NULL, OPTION_FLAG, &wait,
 	 "wait until no process has it, or holds an old set with it"},
 	{"timeout", "TIME", OPTION_DURATION, &barrier.timeout, "how long to wait at most (60s)"},
@@ -289,7 +296,7 @@ static int withdraw(const char *id, json_t *result)
 	struct file_sd_entry entry = {0};
 	int code;
 
-	if (!edit_begin(&file_sd, &drains, file, false, &code))
+	if (!edit_begin(&file_sd, &drains, &edit, false, &code))
 		return code;
 	code = file_sd_remove(&file_sd, id) ? edit_finish(&file_sd, &drains, false, result)
 					    : report(EXIT_FAILED, "out of memory");
@@ -299,7 +306,7 @@ static int withdraw(const char *id, json_t *result)
 	if (code == 0 && !common.json) {
 		text_print(id);
 		printf(file_sd.changed ? " is withdrawn from " : " is not in ");
-		text_print(file_sd.path);
+		text_print(file_sd.file.path);
 		puts(file_sd.changed ? "" : "; unchanged");
 	}
 	drains_free(&drains);

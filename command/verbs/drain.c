@@ -21,14 +21,14 @@
 #include "verbs/verbs.h"
 
 static struct barrier barrier = {.timeout = BARRIER_TIMEOUT, .gone = true};
-static const char *file, *reason;
+static struct edit edit;
+static const char *reason;
 static int64_t duration;
 static unsigned min_available;
 static bool wait;
 
 static const struct option_row options[] = {
-	{"file", "FILE", OPTION_TEXT, &file,
-	 "the file_sd file that the servers read ($SAFESTART_NODES)"},
+	OPTION_EDIT(edit),
 	{"for", "TIME", OPTION_DURATION, &duration,
 	 "raise no alarm for so long, such as 30m; required"},
 	{"reason", "TEXT", OPTION_TEXT, &reason,
@@ -125,7 +125,7 @@ static void print_drained(const struct file_sd *file_sd, const struct drains *dr
 {
 	text_print(id);
 	fputs(file_sd->changed ? " is withdrawn from " : " was already withdrawn from ", stdout);
-	text_print(file_sd->path);
+	text_print(file_sd->file.path);
 	fputs("; no alarm before ", stdout);
 	text_print(json_string_value(json_object_get(drains_note(drains, id), "until")));
 	printf("; to bring it back: safestart announce ");
@@ -147,7 +147,7 @@ static int drain_locked(struct file_sd *file_sd, struct drains *drains, const ch
 	if (!there && drains_note(drains, id) == NULL)
 		return report(EXIT_FAILED,
 			      "there is no node \"%s\" in %s; for the list: safestart nodes", id,
-			      file_sd->path);
+			      file_sd->file.path);
 	int code = there && min_available > 0 ? check_available(file_sd, id) : 0;
 	if (code != 0)
 		return code;
@@ -168,7 +168,7 @@ static int drain(const char *id, json_t *result)
 	struct drains drains;
 	int code;
 
-	if (!edit_begin(&file_sd, &drains, file, true, &code))
+	if (!edit_begin(&file_sd, &drains, &edit, true, &code))
 		return code;
 	code = drain_locked(&file_sd, &drains, id, result);
 	drains_free(&drains);

@@ -31,8 +31,8 @@ int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first,
 			     "only the note of the drain could not be removed, which is harmless "
 			     "while the node is announced; %s is written as intended; to remove "
 			     "the note, announce the node again later",
-			     file_sd->path);
-	json_object_set_new(result, "file", json_string(file_sd->path));
+			     file_sd->file.path);
+	json_object_set_new(result, "file", json_string(file_sd->file.path));
 	json_object_set_new(result, "changed", json_boolean(file_sd->changed));
 	return code;
 }
@@ -83,16 +83,16 @@ int edit_print_result(json_t *result, int code)
 	return code;
 }
 
-bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict,
-		int *code)
+bool edit_begin(struct file_sd *file_sd, struct drains *drains, const struct edit *edit,
+		bool strict, int *code)
 {
-	const char *path = file_sd_path(given);
+	const char *path = file_sd_path(edit->file);
 	char why[512] = "out of memory";
 
-	*code = path == NULL ? EXIT_USAGE : file_sd_open(file_sd, path, true);
+	*code = path == NULL ? EXIT_USAGE : file_sd_open(file_sd, path, &edit->how);
 	if (*code != 0)
 		return false;
-	if (drains_read(drains, file_sd->path, why, sizeof(why)) < 0) {
+	if (drains_read(drains, file_sd->file.path, why, sizeof(why)) < 0) {
 		*code = report(strict ? EXIT_FAILED : 0,
 			       "cannot read the notes of drained nodes, which stay unchanged: %s",
 			       why);

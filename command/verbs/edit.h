@@ -8,10 +8,27 @@
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
 
+/* Which file, and how it is changed. */
+struct edit {
+	const char *file;
+	struct replace_how how;
+};
+
+/* The options of these verbs, for their tables. */
+#define OPTION_EDIT(edit)                                                                        \
+	{"file", "FILE", OPTION_TEXT, &(edit).file,                                              \
+	 "the file_sd file that the servers read ($SAFESTART_NODES)"},                           \
+		{"lose-attributes", NULL, OPTION_FLAG, &(edit).how.lose_attributes,              \
+		 "continue if the new file cannot get the ACL, label or attributes of the old"}, \
+	{                                                                                        \
+		"in-place", NULL, OPTION_FLAG, &(edit).how.in_place,                             \
+			"write the file instead of replacing it, for a mounted file"             \
+	}
+
 /* Locks the node file and reads it and the notes of drained nodes. `strict`: notes that cannot be
  * read are an error. False: end with *code, nothing is open. */
-bool edit_begin(struct file_sd *file_sd, struct drains *drains, const char *given, bool strict,
-		int *code);
+bool edit_begin(struct file_sd *file_sd, struct drains *drains, const struct edit *edit,
+		bool strict, int *code);
 
 /* Writes both, the notes first if `note_first`, and stores what was done in `result`. 0 or an exit
  * code. */

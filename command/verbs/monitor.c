@@ -78,7 +78,7 @@ static json_t *read_nodes(const char *path, char **real)
 	struct file_sd_entry entry = {0};
 	char why[512];
 
-	if (file_sd_open(&file_sd, path, false) != 0)
+	if (file_sd_open(&file_sd, path, NULL) != 0)
 		return NULL;
 	int usable = safestart_check(NULL, file_sd.text, why, sizeof(why));
 	/* An address that cannot be probed never answers, and so never raises an alarm. */
@@ -98,7 +98,7 @@ static json_t *read_nodes(const char *path, char **real)
 		nodes = NULL;
 	} else if (real != NULL) {
 		free(*real);
-		*real = strdup(file_sd.path);
+		*real = strdup(file_sd.file.path);
 	}
 	file_sd_close(&file_sd);
 	return nodes;

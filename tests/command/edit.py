@@ -2,10 +2,12 @@
 """announce, withdraw, drain: a file that others read and write is edited."""
 import json
 import os
+import pwd
 import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -24,6 +26,34 @@ LINES = WRITTEN.splitlines(keepends=True)
 
 def ids(scene):
     return [group["labels"].get("id", group["targets"][0]) for group in json.loads(scene.read())]
+
+
+def files(folder):
+    """What is in a folder besides the lock, which stays."""
+    return sorted(name for name in os.listdir(folder) if name != ".nodes.json.lock")
+
+
+def preload(scene, name):
+    shim = os.path.join(os.path.dirname(scene.server), f"lib{name}.so")
+    if not os.path.exists(shim):
+        raise Skip("nothing can be preloaded under a sanitizer")
+    return shim
+
+
+def hold(scene, *words):
+    """flock(1) with these words holds a lock until it gets a line."""
+    if not shutil.which("flock"):
+        raise Skip("there is no flock(1)")
+    holder = subprocess.Popen(["flock", *words, "sh", "-c", "echo held; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    scene.ends.append(lambda: (holder.kill(), holder.communicate()))
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def waits(path):
+    """Does a process wait for a lock of that file?"""
+    with open("/proc/locks", encoding="utf-8") as locks:
+        return any("->" in line and f":{os.stat(path).st_ino} " in line for line in locks)
 
 
 # ---- What stays ----
@@ -144,7 +174,7 @@ def test_mode_owner_and_link_are_kept(scene):
     scene.safestart("withdraw", "riak-1").must(0, real)
     after = os.stat(real)
     assert os.path.islink(scene.nodes) and (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid) and before.st_ino != after.st_ino
-    assert os.listdir(os.path.dirname(real)) == ["nodes.json"], "nothing is left lying about"
+    assert files(os.path.dirname(real)) == ["nodes.json"], "nothing is left lying about"
 
 
 def test_what_is_no_such_file_is_left_alone(scene):
@@ -155,7 +185,7 @@ def test_what_is_no_such_file_is_left_alone(scene):
         scene.write(text)
         scene.safestart("announce", "a", "a:1").must(3, words)
         scene.safestart("drain", "a", "--for", "1m", "--reason", "x").must(3)
-        assert scene.read() == text and os.listdir(scene.folder) == ["nodes.json"]
+        assert scene.read() == text and files(scene.folder) == ["nodes.json"]
     scene.safestart("withdraw", "a", "--file", scene.folder).must(4, "Is a directory")
     os.mkfifo(scene.nodes + ".fifo")
     scene.safestart("withdraw", "a", "--file", scene.nodes + ".fifo").must(4, "nothing was changed")
@@ -171,14 +201,14 @@ def test_without_permission_nothing_changes(scene):
     scene.safestart("withdraw", "riak-1", user="nobody").must(4, "cannot keep the file's owner, user 0")
     os.chmod(scene.nodes, 0o600)
     scene.safestart("withdraw", "riak-1", user="nobody").must(4, "no permission to read")
-    assert scene.read() == WRITTEN and os.listdir(scene.folder) == ["nodes.json"]
+    assert scene.read() == WRITTEN and files(scene.folder) == ["nodes.json"]
 
 
 def test_a_full_disk_changes_nothing(scene):
     place = os.path.join(scene.folder, "small")
     os.mkdir(place)
     inside = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64k none "$1" || exit 77; cp "$2" "$1/nodes.json"; head -c 1000000 /dev/zero >"$1/filler" 2>/dev/null; shift 2; '
-              '"$@"; code=$?; cat "$(dirname "$SAFESTART_NODES")/nodes.json"; ls -A "$(dirname "$SAFESTART_NODES")"; exit $code', "sh", place, scene.nodes]
+              '"$@"; code=$?; cat "$(dirname "$SAFESTART_NODES")/nodes.json"; rm -f "$(dirname "$SAFESTART_NODES")/.nodes.json.lock"; ls -A "$(dirname "$SAFESTART_NODES")"; exit $code', "sh", place, scene.nodes]
     text = document(*(f"node-{n}" for n in range(300)))
     scene.write(text)
     for words in [["announce", "riak-9", "10.0.0.9:8087"], ["drain", "node-7", "--for", "1m", "--reason", "x"]]:
@@ -193,7 +223,7 @@ def test_a_limit_of_file_size_is_an_error_like_any_other(scene):
     text = document(*(f"node-{n}" for n in range(300)))
     scene.write(text)
     scene.safestart("withdraw", "node-7", before=["prlimit", "--fsize=4096"]).must(4, "nothing was changed")
-    assert scene.read() == text and os.listdir(scene.folder) == ["nodes.json"]
+    assert scene.read() == text and files(scene.folder) == ["nodes.json"]
 
 
 def test_many_at_once_lose_nothing(scene):
@@ -220,34 +250,178 @@ def test_readers_see_a_whole_file_always(scene):
         assert len(json.loads(scene.read())) >= 200
         other.wait()
     scene.safestart("withdraw", "n0").must(0)
-    assert sorted(os.listdir(scene.folder)) == ["nodes.json"], "what the killed ones left is gone"
+    assert files(scene.folder) == ["nodes.json"], "what the killed ones left is gone"
 
 
 def test_the_holder_of_the_lock_is_waited_for(scene):
-    if not shutil.which("flock"):
-        raise Skip("there is no flock(1)")
+    """Also one that locks the node file itself, as flock(1) does."""
+    scene.write(document("a", "b"))
+    scene.safestart("withdraw", "b").must(0)
+    for path in [scene.nodes, os.path.join(scene.folder, ".nodes.json.lock")]:
+        scene.write(document("a"))
+        holder = hold(scene, path)
+        other = scene.begin("withdraw", "a")
+        eventually("it to wait for the lock", lambda: waits(path))
+        assert other.poll() is None and scene.read() == document("a")
+        holder.communicate("\n")
+        assert other.wait() == 0 and scene.read() == "[]\n"
+
+
+def test_p18_the_wait_for_the_lock_ends_without_a_signal(scene):
+    """A process that starts it may have blocked SIGALRM. Half a minute passes at once (preloaded)."""
+    later = os.path.join(scene.folder, "later")
+    blocked = ["python3", "-c", "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); os.execvp(sys.argv[1], sys.argv[1:])"]
     scene.write(document("a"))
-    holder = subprocess.Popen(["flock", scene.nodes, "sh", "-c", "echo held; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    scene.ends.append(lambda: (holder.kill(), holder.communicate()))
-    assert holder.stdout.readline() == "held\n"
-    other = scene.begin("withdraw", "a")
-    eventually("it to wait for the lock", lambda: re.search(r"FLOCK\s+ADVISORY\s+WRITE", "".join(line for line in open("/proc/locks", encoding="utf-8") if "->" in line)))
-    assert other.poll() is None and scene.read() == document("a")
+    scene.safestart("announce", "b", "b:1", "--no-incarnation").must(0)
+    before = scene.read()
+    path = os.path.join(scene.folder, ".nodes.json.lock")
+    assert os.stat(path).st_mode & 0o777 == 0o600, "only the owner can hold it"
+    holder = hold(scene, path)
+    other = scene.begin("withdraw", "b", before=blocked, LD_PRELOAD=preload(scene, "later"), LATER=later)
+    eventually("it to wait for the lock", lambda: waits(path))
+    scene.write("", later)
+    assert other.wait() == 1 and "has held the lock for 30 s" in other.stderr.read() and scene.read() == before
     holder.communicate("\n")
-    assert other.wait() == 0 and scene.read() == "[]\n"
+    # A lock of the file itself can be a reader's: it is not waited for without end.
+    os.unlink(later)
+    hold(scene, scene.nodes)
+    other = scene.begin("withdraw", "b", before=blocked, LD_PRELOAD=preload(scene, "later"), LATER=later)
+    eventually("it to wait for the lock", lambda: waits(scene.nodes))
+    scene.write("", later)
+    assert other.wait() == 0 and "going on without waiting" in other.stderr.read() and ids(scene) == ["a"]
+
+
+def test_a_reader_that_locks_the_file_holds_up_nobody(scene):
+    scene.write(document("a"))
+    hold(scene, "-s", scene.nodes)
+    scene.safestart("announce", "b", "b:1").must(0)
+    scene.safestart("withdraw", "b").must(0)
+    assert ids(scene) == ["a"]
 
 
 def test_an_editor_that_does_not_lock_is_not_overwritten(scene):
-    """A template engine that puts its file in place while we write ours (the preloaded library does, at our fsync)."""
-    shim = os.path.join(os.path.dirname(scene.server), "libmeanwhile.so")
-    if not os.path.exists(shim):
-        raise Skip("nothing can be preloaded under a sanitizer")
-    scene.write(document("a"))
-    scene.write(document("theirs"), scene.nodes + ".new")
-    scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE=scene.nodes).must(1, "another program replaced the file meanwhile, without its lock")
-    assert ids(scene) == ["theirs"] and os.listdir(scene.folder) == ["nodes.json"]
+    """A template engine that puts its file in place while we write ours (the preloaded library does, at our fsync), or even between our last
+    look and our rename."""
+    shim = preload(scene, "meanwhile")
+    for how in [{"MEANWHILE": scene.nodes}, {"MEANWHILE_RENAME": f"mv {scene.nodes}.new {scene.nodes}"}]:
+        scene.write(document("a"))
+        scene.write(document("theirs"), scene.nodes + ".new")
+        scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, **how).must(1, "another program replaced the file meanwhile, without its lock")
+        assert ids(scene) == ["theirs"] and files(scene.folder) == ["nodes.json"]
     scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE=scene.nodes).must(0)
     assert ids(scene) == ["theirs", "mine"]
+
+
+def test_p18_a_file_that_is_replaced_between_look_and_rename_excludes_others_still(scene):
+    """One editor stops before its rename, another program replaces the file, a second editor comes: it waits, and nothing is lost."""
+    shim, lock, here, go = preload(scene, "meanwhile"), *(os.path.join(scene.folder, name) for name in [".nodes.json.lock", "here", "go"])
+    scene.write(document("a"))
+    first = scene.begin("announce", "first", "f:1", LD_PRELOAD=shim, MEANWHILE_RENAME=f"touch {here}; until test -e {go}; do sleep 0.01; done")
+    eventually("the first to be before its rename", lambda: os.path.exists(here))
+    scene.write(document("theirs"), scene.nodes + ".new")
+    os.rename(scene.nodes + ".new", scene.nodes)
+    second = scene.begin("announce", "second", "s:1")
+    eventually("the second to wait, or to end", lambda: second.poll() is not None or (os.path.exists(lock) and waits(lock)))
+    scene.write("", go)
+    assert (first.wait(), second.wait()) == (1, 0), first.stderr.read() + second.stderr.read()
+    assert ids(scene) == ["theirs", "second"] and files(scene.folder) == ["go", "here", "nodes.json"]
+
+
+def test_p18_what_is_left_is_removed_unless_its_process_lives(scene):
+    scene.write(document("a"))
+    left, lives = (os.path.join(scene.folder, f".nodes.json.safestart.{n}.0") for n in [1, 2])
+    for path in [left, lives]:
+        scene.write("half", path)
+    hold(scene, lives)
+    scene.safestart("announce", "b", "b:1").must(0)
+    assert files(scene.folder) == [os.path.basename(lives), "nodes.json"]
+
+
+# ---- What belongs to a file besides its contents ----
+
+def acl(*entries):
+    """As the kernel keeps it: tag, rights, id."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def set_attribute(path, name, value):
+    try:
+        os.setxattr(path, name, value)
+    except OSError as why:
+        raise Skip(f"{name} can't be set here: {why.strerror}") from why
+
+
+def attributes(path):
+    return os.stat(path).st_mode & 0o7777, {name: os.getxattr(path, name) for name in os.listxattr(path)}
+
+
+def test_acl_and_attributes_stay(scene):
+    """The group bits of a file with an ACL are its mask: without the ACL they would be rights of the group."""
+    none = 0xffffffff
+    scene.write(document("a", "b"))
+    os.chmod(scene.nodes, 0o600)
+    # user::rw-, user:1234:rw-, group::---, mask::rw-, other::---
+    set_attribute(scene.nodes, "system.posix_acl_access", acl((1, 6, none), (2, 6, 1234), (4, 0, none), (16, 6, none), (32, 0, none)))
+    set_attribute(scene.nodes, "user.origin", b"playbook")
+    before = attributes(scene.nodes)
+    scene.safestart("withdraw", "a").must(0)
+    scene.safestart("drain", "b", "--for", "1m", "--reason", "x").must(0)
+    assert attributes(scene.nodes) == before and attributes(scene.nodes + ".draining") == before, attributes(scene.nodes)
+
+
+def test_a_default_acl_of_the_directory_gives_nobody_more_rights(scene):
+    none = 0xffffffff
+    scene.write(document("a", "b"))
+    os.chmod(scene.nodes, 0o640)
+    set_attribute(scene.folder, "system.posix_acl_default", acl((1, 7, none), (2, 6, 1234), (4, 5, none), (16, 7, none), (32, 5, none)))
+    before = attributes(scene.nodes)
+    scene.safestart("withdraw", "a").must(0)
+    assert attributes(scene.nodes) == before, attributes(scene.nodes)
+
+
+def test_an_attribute_that_can_not_be_kept_is_lost_only_if_asked(scene):
+    if os.getuid() != 0:
+        raise Skip("it takes root to become another user")
+    scene.write(document("a", "b"))
+    set_attribute(scene.nodes, "security.label", b"theirs")
+    for path in [scene.folder, scene.nodes]:
+        os.chown(path, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
+    before = scene.read()
+    scene.safestart("withdraw", "a", user="nobody").must(4, "cannot keep the attribute security.label", "--lose-attributes", "nothing was changed")
+    assert scene.read() == before and files(scene.folder) == ["nodes.json"]
+    scene.safestart("withdraw", "a", "--lose-attributes", user="nobody").must(0)
+    assert ids(scene) == ["b"] and attributes(scene.nodes)[1] == {}
+
+
+def test_other_names_of_the_file_are_reported(scene):
+    scene.write(document("a", "b"))
+    other = os.path.join(scene.folder, "other")
+    os.link(scene.nodes, other)
+    scene.safestart("withdraw", "a", "--in-place").must(0)
+    assert os.path.samefile(scene.nodes, other) and ids(scene) == ["b"]
+    scene.safestart("announce", "c", "c:1").must(0, "2 names (hard links)", "--in-place")
+    assert json.loads(scene.read(other))[0]["labels"]["id"] == "b" and len(json.loads(scene.read(other))) == 1 and ids(scene) == ["b", "c"]
+
+
+def test_a_mounted_file_is_written_in_place(scene):
+    there = os.path.join(scene.folder, "there")
+    inside = ["unshare", "-m", "sh", "-c", 'mount --bind "$1" "$2" || exit 77; shift 2; exec "$@"', "sh", there, scene.nodes]
+    scene.write(document("a", "b"))
+    scene.write(document("a", "b"), there)
+    told = scene.safestart("withdraw", "a", before=inside)
+    if told.code == 77 or "unshare" in told.err:
+        raise Skip("a file can't be mounted here")
+    told.must(4, "mount its directory", "--in-place", "nothing was changed")
+    assert scene.read(there) == document("a", "b")
+    scene.safestart("withdraw", "a", "--in-place", before=inside).must(0)
+    assert document("a") not in scene.read(there) and len(json.loads(scene.read(there))) == 1 and scene.read() == document("a", "b") and files(scene.folder) == ["nodes.json", "there"]
+
+
+def test_in_place_fails_without_half_a_file(scene):
+    text = document(*(f"node-{n}" for n in range(300)))
+    scene.write(text)
+    scene.safestart("announce", "new", "new:1", "--in-place", before=["prlimit", f"--fsize={len(text)}"]).must(4, "the old contents were written again")
+    assert scene.read() == text
 
 
 # ---- Draining ----
@@ -265,18 +439,16 @@ def test_a_drain_is_noted_and_ended_by_the_announcement(scene):
     scene.safestart("drain", "riak-1", "--for", "2h", "--reason", "x").must(0, "was already withdrawn", "to bring it back: safestart announce riak-1 10.0.0.1:8087")
     scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--incarnation", "b2").must(0)
     assert json.loads(scene.read())[-1]["labels"] == {"id": "riak-1", "zone": "a", "incarnation": "b2"}
-    assert os.listdir(scene.folder) == ["nodes.json"]
+    assert files(scene.folder) == ["nodes.json"]
 
 
 def test_a_note_that_can_not_be_written_does_not_undo_an_announcement(scene):
     """The message does not say so either: the node is in use already."""
     scene.write(WRITTEN)
     for node in ["riak-1", "10.0.0.2:8087"]:
-        scene.safestart("drain", node, "--for", "30m", "--reason", "x").must(0)
-    os.mkdir(os.path.join(scene.folder, ".nodes.json.draining.safestart"))  # in the way, as no room would be
-    told = scene.safestart("announce", "riak-1", "10.0.0.1:8087").must(0, "only the note of the drain could not be removed", f"{scene.nodes} is written as intended", "riak-1 is announced at")
+        scene.safestart("drain", node, "--for", "30m", "--reason", "x" * 5000).must(0)  # no room for the other's note
+    told = scene.safestart("announce", "riak-1", "10.0.0.1:8087", before=["prlimit", "--fsize=4096"]).must(0, "only the note of the drain could not be removed", f"{scene.nodes} is written as intended", "riak-1 is announced at")
     assert ids(scene)[-1] == "riak-1", told.out
-    os.rmdir(os.path.join(scene.folder, ".nodes.json.draining.safestart"))
     scene.safestart("announce", "riak-1", "10.0.0.1:8087", "--no-incarnation").must(0)
     assert list(json.loads(scene.read(scene.nodes + ".draining"))) == ["10.0.0.2:8087"]
 
@@ -284,7 +456,7 @@ def test_a_note_that_can_not_be_written_does_not_undo_an_announcement(scene):
 def test_what_is_not_there_can_not_be_drained(scene):
     scene.write(WRITTEN)
     scene.safestart("drain", "riak-7", "--for", "30m", "--reason", "x").must(4, 'there is no node "riak-7"')
-    assert os.listdir(scene.folder) == ["nodes.json"]
+    assert files(scene.folder) == ["nodes.json"]
 
 
 def test_a_note_that_can_not_be_read_is_not_overwritten(scene):

@@ -2,15 +2,19 @@
 /* meanwhile: preloaded. It lets another program act at the worst moment. At the first fsync()
  * the file $MEANWHILE.new replaces $MEANWHILE, as by a program that knows of no lock. Before the
  * program opens or checks a file whose path has $MEANWHILE_PATH in it for the $MEANWHILE_AT-th
- * time, the shell runs $MEANWHILE_DO; before the next time, $MEANWHILE_THEN. */
+ * time, the shell runs $MEANWHILE_DO; before the next time, $MEANWHILE_THEN. Before the first
+ * rename it runs $MEANWHILE_RENAME. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 int fsync(int fd);
 int access(const char *path, int mode);
@@ -30,6 +34,30 @@ int fsync(int fd)
 	snprintf(from, sizeof(from), "%s.new", path != NULL ? path : "");
 	(void)rename(from, path != NULL ? path : "");
 	return real(fd);
+}
+
+static void before_rename(void)
+{
+	static atomic_bool before;
+	const char *words = getenv("MEANWHILE_RENAME");
+
+	if (words == NULL || atomic_exchange(&before, true))
+		return;
+	unsetenv("LD_PRELOAD"); /* the shell's commands may rename, too */
+	if (system(words) != 0)
+		abort();
+}
+
+int renameat(int from, const char *old, int to, const char *new)
+{
+	before_rename();
+	return (int)syscall(SYS_renameat2, from, old, to, new, 0);
+}
+
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags)
+{
+	before_rename();
+	return (int)syscall(SYS_renameat2, from, old, to, new, flags);
 }
 
 static void look(const char *path)

@@ -147,7 +147,7 @@ def test_alarms_begin_and_end(scene):
     scene.safestart("drain", "a", "--for", "1m", "--reason", "off").must(0)
     says("no longer missing: a")
     eventually("the metrics to say so", lambda: 'safestart_monitor_nodes{state="draining"} 1' in scene.read(metrics) and "{id=" not in scene.read(metrics))
-    assert os.stat(metrics).st_mode & 0o777 == 0o644 and sorted(os.listdir(scene.folder)) == ["all.json", "nodes.json", "nodes.json.draining", "safestart.prom"]
+    assert os.stat(metrics).st_mode & 0o777 == 0o644 and sorted(os.listdir(scene.folder)) == [".nodes.json.lock", "all.json", "nodes.json", "nodes.json.draining", "safestart.prom"]
     # What is malformed leaves things as they were, and is said.
     scene.write("[")
     assert "nothing was changed in" in running.stderr.readline()
