@@ -70,6 +70,7 @@ int edit_wait(const struct barrier *what, const char *verb, json_t *result)
 {
 	char words[300];
 
+	(void)fflush(stdout); /* through a pipe, too, what is done is said before the wait */
 	snprintf(words, sizeof(words), "safestart %s %.255s", verb, what->node);
 	request_readers(member_text(result, "file"), words);
 	return barrier_wait(what, common.json ? result : NULL);

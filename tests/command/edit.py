@@ -273,8 +273,7 @@ def test_p18_the_wait_for_the_lock_ends_without_a_signal(scene):
     blocked = ["python3", "-c", "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); os.execvp(sys.argv[1], sys.argv[1:])"]
     scene.write(document("a"))
     scene.safestart("announce", "b", "b:1", "--no-incarnation").must(0)
-    before = scene.read()
-    path = os.path.join(scene.folder, ".nodes.json.lock")
+    before, path = scene.read(), os.path.join(scene.folder, ".nodes.json.lock")
     assert os.stat(path).st_mode & 0o777 == 0o600, "only the owner can hold it"
     holder = hold(scene, path)
     other = scene.begin("withdraw", "b", before=blocked, LD_PRELOAD=preload(scene, "later"), LATER=later)
@@ -425,6 +424,17 @@ def test_in_place_fails_without_half_a_file(scene):
 
 
 # ---- Draining ----
+
+def test_what_is_done_is_printed_before_the_wait(scene):
+    """Through a pipe, too: the wait can take minutes, or be interrupted."""
+    scene.write(document("a"))
+    scene.start("api")
+    for words in [["announce", "b", "b:1"], ["drain", "b", "--for", "1m", "--reason", "x"], ["announce", "c", "c:1"]]:
+        waiting = scene.begin(*words, "--wait", "--roster", "api=2", "--timeout", "5s")
+        assert words[1] in waiting.stdout.readline()
+        waiting.kill()
+        assert waiting.wait() == -signal.SIGKILL, "it was printed after the wait"
+
 
 def test_a_drain_is_noted_and_ended_by_the_announcement(scene):
     scene.write(WRITTEN)
