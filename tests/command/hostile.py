@@ -137,9 +137,9 @@ def test_two_hundred_processes_are_asked_at_once(scene):
     count = repeat(20)
     for n in range(count):
         scene.fake(f"api.{n + 1}.sock", answers(lambda request, n=n: status_of(pid=n + 1) if request["do"] == "status" else nodes_answer({"a": "proven" if n else "failing"}, pid=n + 1)(request)))
-    scene.safestart("status").must(0, f"{count} of {count} on generation a1b2")
-    assert len(scene.safestart("status").out.splitlines()) == count + 3
-    told = scene.safestart("nodes").must(0, f"1 × failing (1), {count - 1} × proven")
+    scene.safestart("status", "--timeout", "100s").must(0, f"{count} of {count} on generation a1b2")
+    assert len(scene.safestart("status", "--timeout", "100s").out.splitlines()) == count + 3
+    told = scene.safestart("nodes", "--timeout", "100s").must(0, f"1 × failing (1), {count - 1} × proven")
     assert len(told.out.splitlines()) <= 5, told.out
     # With few descriptors fewer are asked at a time, or it is said who was not.
     told = scene.safestart("status", before=["prlimit", "--nofile=12"])

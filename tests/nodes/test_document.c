@@ -153,8 +153,9 @@ START_TEST(p7_every_difference_is_one)
 		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"y\":\"1\"}}]",
 		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}}]",
 		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\",\"y\":\"\"}}]",
-		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}},{\"targets\":[\"h:"
-		 "0\"]}]"};
+		 ("[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}},{\"targets\":["
+		  "\"h:"
+		  "0\"]}]")};
 	struct nodeset *set =
 		parsed("[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}}]");
 

@@ -425,13 +425,13 @@ END_TEST
 
 START_TEST(p9_every_call_fails_once_with_a_lock_that_is_shared)
 {
-	play_all("shared", shared, 40);
+	play_all("shared", shared, 35);
 }
 END_TEST
 
 START_TEST(p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop)
 {
-	play_all("shared, driven", shared_driven, 40);
+	play_all("shared, driven", shared_driven, 35);
 }
 END_TEST
 

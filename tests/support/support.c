@@ -42,6 +42,8 @@ static struct safestart_conf *conf_from(const char *setting, va_list rest)
 	char key[64], why[256];
 
 	ck_assert_ptr_nonnull(conf);
+	if (under_valgrind()) /* a document of ten megabytes may take longer than the default */
+		ck_assert_int_eq(safestart_conf_set(conf, "run_timeout", "5m", NULL, 0), 0);
 	for (; setting != NULL; setting = va_arg(rest, const char *)) {
 		const char *equals = strchr(setting, '=');
 		snprintf(key, sizeof(key), "%.*s", (int)(equals - setting), setting);
