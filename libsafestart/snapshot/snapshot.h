@@ -108,8 +108,8 @@ void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire
  * the slot. Returns: 0 or -ENOMEM. */
 int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node, void *data,
 			 struct payload **to_retire);
-void *snapshot_payload_data(const struct payload *held);
-struct payload *snapshot_share_payload(struct payload *held); /* NULL is fine */
+void *snapshot_payload_data(const struct payload *payload);
+struct payload *snapshot_share_payload(struct payload *payload); /* NULL is fine */
 
 /* Nothing refers to it any more: free it, and retire what nothing else refers to. Worker; after
  * close the last owner. No lock held. */
