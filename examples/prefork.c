@@ -207,7 +207,7 @@ static int open_handle(const char *path)
 {
 	struct safestart_conf *conf = safestart_conf_new();
 	char source[4096], why[256] = "out of memory";
-	const char *control = getenv("SAFESTART_CONTROL");
+	const char *control = getenv("SAFESTART_CONTROL"); /* NOLINT(concurrency-mt-unsafe) */
 	int r;
 
 	snprintf(source, sizeof(source), "file:%s", path);

@@ -61,9 +61,7 @@ static int wait_with_thread(struct waiter *waiter, int64_t until)
 	struct pollfd done = {.fd = waiter->done, .events = POLLIN};
 	pthread_t thread;
 
-	int error = waiter->fd < 0 || waiter->done < 0
-			    ? errno
-			    : pthread_create(&thread, NULL, wait_for_lock, waiter);
+	int error = pthread_create(&thread, NULL, wait_for_lock, waiter);
 	if (error != 0) {
 		free_waiter(waiter);
 		return -error;
@@ -95,6 +93,10 @@ int file_lock_wait(int fd, int operation, int64_t timeout)
 	*waiter = (struct waiter){.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
 				  .operation = operation,
 				  .done = eventfd(0, EFD_CLOEXEC)};
+	if (waiter->fd < 0 || waiter->done < 0) {
+		free_waiter(waiter);
+		return -EMFILE;
+	}
 	return wait_with_thread(waiter, until);
 }
 

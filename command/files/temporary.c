@@ -70,9 +70,10 @@ static int take_name(struct temporary *temporary)
 			temporary->name = name;
 			return 0;
 		}
+		int number = errno;
 		free(name);
-		if (errno != EEXIST)
-			return -errno;
+		if (number != EEXIST)
+			return number > 0 ? -number : -EIO;
 	}
 	return -EEXIST;
 }
@@ -159,10 +160,12 @@ int temporary_place(struct temporary *temporary, const struct stat *old)
 	struct stat now;
 	int error = temporary->name == NULL ? take_name(temporary) : 0;
 
+	if (temporary->name == NULL)
+		return error != 0 ? error : -EIO;
 	if (error == 0 && old != NULL &&
 	    (!stat_at(temporary, temporary->place, &now) || !temporary_is_same(&now, old)))
 		error = -ESTALE;
-	if (error < 0)
+	if (error != 0)
 		return error;
 	error = old != NULL ? exchange_with(temporary, old) : -EINVAL;
 	/* Not every file system can exchange two files. */

@@ -189,9 +189,7 @@ const struct verb verb_run = {
 	.examples = {"From every hook, playbook and shell",
 		     "safestart run --name api -- systemctl restart api",
 		     "One name for several ways to request the same",
-		     "safestart run --name api --debounce 5s --timeout 2m -- "
-		     "/usr/local/bin/reload-api",
-		     NULL},
+		     "safestart run --name api --debounce 5s --timeout 2m -- reload-api", NULL},
 	.exits = {{0, "COMMAND succeeded; every other code is that of COMMAND, 128+n if signal n "
 		      "ended it"},
 		  {EXIT_TIMED_OUT, "timed out, or --no-wait and another caller is there"},

@@ -45,12 +45,11 @@ static int find_entry(const char *id)
 	char *text = file_sd_text(&file_sd, &length);
 	json_t *digests = text != NULL ? digests_of(text) : NULL;
 	const char *digest = member_text(digests, id);
-	if (digests == NULL)
+	barrier.entry = digests != NULL ? strdup(digest) : NULL;
+	if (barrier.entry == NULL)
 		code = report(EXIT_FAILED, "out of memory");
 	else if (digest[0] == '\0')
 		code = report(EXIT_NOT_YET, "there is no usable node \"%s\" in %s", id, file);
-	else if ((barrier.entry = strdup(digest)) == NULL)
-		code = report(EXIT_FAILED, "out of memory");
 	json_decref(digests);
 	free(text);
 	file_sd_close(&file_sd);

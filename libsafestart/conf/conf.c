@@ -357,8 +357,9 @@ int conf_set_in_child(struct safestart_conf *own, const char *key, const char *v
 	struct safestart_conf *given = safestart_conf_new();
 	char *path = NULL;
 
-	int error = given != NULL ? safestart_conf_set(given, key, value, why, why_size)
-				  : message_set(why, why_size, -ENOMEM, "out of memory");
+	if (given == NULL)
+		return message_set(why, why_size, -ENOMEM, "out of memory");
+	int error = safestart_conf_set(given, key, value, why, why_size);
 	if (error == 0 && strcmp(key, "name") == 0 && value[0] != '\0')
 		replace_string(&own->settings.name, &given->settings.name);
 	else if (error == 0 && strcmp(key, "serves") == 0)

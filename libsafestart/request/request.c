@@ -111,6 +111,20 @@ static void withdraw_reason(struct request_door *door, uint64_t ticket)
 						memory_order_relaxed, memory_order_relaxed);
 }
 
+/* Write the reason for the batch of `word`, and take it back from the batch that was closed
+ * meanwhile. A slot that is taken means that this batch has a reason already. */
+static void move_reason(struct request_door *door, uint64_t word, const char **reason,
+			uint64_t *wrote_for)
+{
+	if (*reason == NULL || *wrote_for == ticket_of(word))
+		return;
+	if (*wrote_for != 0)
+		withdraw_reason(door, *wrote_for);
+	*wrote_for = write_reason(door, ticket_of(word), *reason) ? ticket_of(word) : 0;
+	if (*wrote_for == 0)
+		*reason = NULL;
+}
+
 uint64_t request_join(struct request_door *door, uint32_t flags, const char *reason)
 {
 	uint64_t old = atomic_load_explicit(&door->word, memory_order_relaxed), new, wrote_for = 0;
@@ -120,13 +134,7 @@ uint64_t request_join(struct request_door *door, uint32_t flags, const char *rea
 		invariant(word_holds(old));
 		if (old & REQUEST_SHUT)
 			return 0;
-		if (reason != NULL && wrote_for != ticket_of(old)) {
-			if (wrote_for != 0)
-				withdraw_reason(door, wrote_for);
-			wrote_for = write_reason(door, ticket_of(old), reason) ? ticket_of(old) : 0;
-			if (wrote_for == 0)
-				reason = NULL;
-		}
+		move_reason(door, old, &reason, &wrote_for);
 		new = old | flags | REQUEST_PENDING | REQUEST_FRESH;
 		if ((old & REQUESTS) != REQUESTS)
 			new += ONE_REQUEST;
