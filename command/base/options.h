@@ -44,8 +44,8 @@ struct verb {
 	const char *arguments;              /* "[NAME]"; NULL: none */
 	const char *text;                   /* paragraphs, separated by an empty line */
 	const struct option_row *options;
-	const char *examples[8]; /* a title, then the command; ended by NULL */
-	struct exit_row exits[9];
+	const char *examples[11]; /* a title, then the command; ended by NULL */
+	struct exit_row exits[10];
 };
 
 /* Options that many verbs have. */
