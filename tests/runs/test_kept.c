@@ -29,8 +29,9 @@ static struct safestart *start(struct app *app, const char *max_bytes, const cha
 static char *group_of(int count, const char *labels)
 {
 	char *text = malloc((size_t)count * 24 + strlen(labels) + 64);
-	size_t at = (size_t)sprintf(text, "[{\"targets\":[");
 
+	ck_assert_ptr_nonnull(text);
+	size_t at = (size_t)sprintf(text, "[{\"targets\":[");
 	for (int i = 0; i < count; i++)
 		at += (size_t)sprintf(text + at, "%s\"10.0.%d.%d:8087\"", i > 0 ? "," : "", i / 250,
 				      i % 250);
