@@ -67,7 +67,7 @@ START_TEST(p14_later_past_the_deadline_is_stale_and_a_newer_run_wins)
 	app.prepare_result = SAFESTART_LATER;
 	app.hang_data = true;
 	struct safestart *ss =
-		open_with(&app, "debounce=0", "run_timeout=20ms", "retry_min=0", NULL);
+		open_with(&app, "debounce=0", "run_timeout=200ms", "retry_min=0", NULL);
 	struct safestart_outcome outcome = push_and_wait(ss, ONE);
 	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
 	ck_assert_int_eq(outcome.error, -ETIMEDOUT);
