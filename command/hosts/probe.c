@@ -194,13 +194,16 @@ struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeou
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attributes, 256 << 10);
-	for (pthread_t thread; started < at_a_time &&
-			       pthread_create(&thread, &attributes, probe_thread, prober) == 0;)
-		started++;
+	int error = 0;
+	for (pthread_t thread; started < at_a_time && error == 0;) {
+		error = pthread_create(&thread, &attributes, probe_thread, prober);
+		started += error == 0;
+	}
 	pthread_attr_destroy(&attributes);
 	if (started > 0)
 		return prober;
 	free(prober);
+	errno = error;
 	return NULL;
 }
 

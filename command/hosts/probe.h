@@ -19,7 +19,7 @@ struct probed {
 struct prober;
 
 /* Starts the threads; they live as long as the program. `interval` 0: each address once. NULL: no
- * memory, or no thread could be created. */
+ * memory, or no thread could be created; errno says which. */
 struct prober *prober_start(unsigned at_a_time, int64_t interval, int64_t timeout);
 
 /* From now on these addresses are probed and no others; results of addresses that stay are kept.

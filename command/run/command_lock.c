@@ -108,6 +108,7 @@ static bool write_text(int fd, const char *text)
 {
 	size_t length = strlen(text);
 
+	errno = ENOSPC; /* a write that ends early sets none */
 	return ftruncate(fd, 0) == 0 && pwrite(fd, text, length, 0) == (ssize_t)length;
 }
 

@@ -87,6 +87,7 @@ static void remove_socket(struct control *control)
 	epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->socket.fd, NULL);
 	socket_remove(&control->socket, handle_settings(control->ss)->control, &control->lock);
 	control->accept_at = 0;
+	control->accept_pending = false; /* they waited at this one */
 	invariant(control->socket.fd < 0);
 }
 

@@ -220,7 +220,7 @@ static int check(struct safestart_run *run, int result)
 	return error;
 }
 
-/* "refused what file:/etc/app/nodes.json holds" */
+/* "refused the nodes of file:/etc/app/nodes.json" */
 static void say_refused(const struct safestart_run *run, char *text, size_t size)
 {
 	if (run->ss->source.kind == SOURCE_ADDED)
