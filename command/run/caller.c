@@ -121,6 +121,19 @@ static void finish(struct caller *caller, int status, int error)
 	safestart_run_finish(run, error);
 }
 
+static void report_left_command(struct caller *caller, pid_t pid)
+{
+	if (!caller->reported_left && pid > 0)
+		report(0,
+		       "the command of a caller that was killed is still running (pid %ld); "
+		       "waiting for it to end",
+		       (long)pid);
+	else if (!caller->reported_left)
+		report(0, "the command of a caller that was killed is still running; waiting for "
+			  "it to end");
+	caller->reported_left = true;
+}
+
 /* Starts the command of the run that this caller leads, unless the command of a killed caller is
  * still running. */
 static void start_command(struct caller *caller)
@@ -129,15 +142,16 @@ static void start_command(struct caller *caller)
 		finish(caller, 0, -ETIMEDOUT);
 		return;
 	}
-	if (!command_lock_begin(caller->command_lock)) {
-		if (!caller->reported_left)
-			report(0, "the command of a caller that was killed is still running; "
-				  "waiting for it to end");
-		caller->reported_left = true;
+	pid_t left = command_lock_begin(caller->command_lock);
+	if (left != 0) {
+		report_left_command(caller, left);
 		return;
 	}
-	int error = supervisor_start(&caller->supervisor, caller->arguments, &caller->mask,
-				     &caller->child);
+	const struct supervised supervised = {.arguments = caller->arguments,
+					      .mask = &caller->mask,
+					      .child = &caller->child,
+					      .command_lock = caller->command_lock};
+	int error = supervisor_start(&caller->supervisor, &supervised);
 	if (error < 0) {
 		report(0, "cannot create a process for the command: %s", safestart_strerror(error));
 		command_lock_end(caller->command_lock);

@@ -15,13 +15,17 @@
 
 #include "base/clock.h"
 #include "base/report.h"
-#include "run/ancestor.h"
 #include "run/command_text.h"
+#include "run/process.h"
 
 /* After this time another command that is inside is an error, and not only about to leave. */
 #define OTHER_COMMAND_MS 1000
 /* After this time a caller that writes its command is considered stopped, and not only slow. */
 #define WRITER_MS 30000
+
+/* The file begins with the identity of the process that ran the command last, padded to this size.
+ * The line of the command follows. */
+#define RUNNER_SIZE PROCESS_IDENTITY_SIZE
 
 enum byte {
 	INSIDE,
@@ -98,18 +102,49 @@ static bool is_current(int fd, const char *path)
  */
 static bool read_text(int fd, char text[COMMAND_TEXT_SIZE])
 {
-	ssize_t length = pread(fd, text, COMMAND_TEXT_SIZE - 1, 0);
+	ssize_t length = pread(fd, text, COMMAND_TEXT_SIZE - 1, RUNNER_SIZE);
 
 	text[length > 0 ? length : 0] = '\0';
 	return length > 0 && text[length - 1] == '\n';
 }
 
+/* Leaves the runner in its place: it may still run another command. */
 static bool write_text(int fd, const char *text)
 {
 	size_t length = strlen(text);
 
 	errno = ENOSPC; /* a write that ends early sets none */
-	return ftruncate(fd, 0) == 0 && pwrite(fd, text, length, 0) == (ssize_t)length;
+	return ftruncate(fd, RUNNER_SIZE) == 0 &&
+	       pwrite(fd, text, length, RUNNER_SIZE) == (ssize_t)length;
+}
+
+/* 0: none, or it has ended. */
+static pid_t runner(int fd)
+{
+	char identity[RUNNER_SIZE + 1];
+	ssize_t length = pread(fd, identity, RUNNER_SIZE, 0);
+
+	while (length > 0 && (identity[length - 1] == ' ' || identity[length - 1] == '\n'))
+		length--;
+	identity[length > 0 ? length : 0] = '\0';
+	return process_running(identity);
+}
+
+/* A caller inside of the command that it asks for would wait for its own end, for ever. */
+static bool is_nested(int fd, char *why, size_t why_size)
+{
+	char name[64];
+	pid_t pid = runner(fd);
+
+	if (!process_is_inside(pid))
+		return false;
+	process_name(pid, name, sizeof(name));
+	snprintf(why, why_size,
+		 "called inside of the command of the same name (%s, pid %ld), so it would wait "
+		 "for "
+		 "its own end; not run: call the command itself there, or use another --name",
+		 name, (long)pid);
+	return true;
 }
 
 static void sleep_jittered(void)
@@ -140,7 +175,7 @@ static bool try_to_enter(int fd, const char *ours, char theirs[COMMAND_TEXT_SIZE
 		       "cannot write the command beside the lock: %s; a different command with the "
 		       "same name will not be noticed",
 		       safestart_strerror(errno));
-		(void)ftruncate(fd, 0); /* empty rather than half a line */
+		(void)ftruncate(fd, RUNNER_SIZE); /* empty rather than half a line */
 	}
 	return lock_byte(fd, INSIDE, F_RDLCK);
 }
@@ -166,7 +201,7 @@ int command_lock_enter(const char *path, char *const *arguments, bool alone, cha
 
 	command_text_line(arguments, ours);
 	int fd = open_file(path, why, why_size);
-	if (fd >= 0 && ancestor_holds(fd, RUNNING, why, why_size)) {
+	if (fd >= 0 && is_nested(fd, why, why_size)) {
 		close(fd);
 		return -1;
 	}
@@ -205,9 +240,28 @@ int command_lock_enter(const char *path, char *const *arguments, bool alone, cha
 	return -1;
 }
 
-bool command_lock_begin(int command_lock)
+pid_t command_lock_begin(int command_lock)
 {
-	return lock_byte(command_lock, RUNNING, F_WRLCK);
+	if (!lock_byte(command_lock, RUNNING, F_WRLCK))
+		return runner(command_lock) > 0 ? runner(command_lock) : -1;
+	pid_t left = runner(command_lock);
+	if (left > 0)
+		lock_byte(command_lock, RUNNING, F_UNLCK);
+	return left;
+}
+
+/* A write into a page that the file has already: it is there as a whole, or not at all. */
+bool command_lock_record(int command_lock, pid_t command)
+{
+	char identity[PROCESS_IDENTITY_SIZE], record[RUNNER_SIZE + 1];
+
+	if (!process_identify(command, identity)) {
+		errno = ESRCH;
+		return false;
+	}
+	snprintf(record, sizeof(record), "%-*s\n", RUNNER_SIZE - 1, identity);
+	errno = ENOSPC;
+	return pwrite(command_lock, record, RUNNER_SIZE, 0) == RUNNER_SIZE;
 }
 
 void command_lock_end(int command_lock)

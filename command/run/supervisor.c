@@ -17,36 +17,37 @@
 #include <unistd.h>
 
 #include "base/report.h"
+#include "run/command_lock.h"
+#include "run/family.h"
 
-/* Runs in the command's process. If the supervisor is killed, no process can tell how the command
- * ended, so the command is killed with it (PDEATHSIG; the kernel clears that for a set-uid program
- * such as sudo). The command begins only after the caller has been sent its pidfd. */
-static _Noreturn void exec_command(char *const *arguments, const sigset_t *mask,
-				   const struct sigaction *child, pid_t supervisor,
-				   const int gate[2])
+/* So long nobody is told that the run waits for what its command has left. */
+#define LEFT_MS 2000
+
+/* Runs in the command's process. It begins only when it is recorded and the caller has been sent
+ * its pidfd; if the supervisor is killed before that, it does not begin. */
+static _Noreturn void exec_command(const struct supervised *supervised, const int gate[2])
 {
 	char begin;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(gate[1]);
-	if (getppid() != supervisor || read(gate[0], &begin, 1) != 1)
+	if (read(gate[0], &begin, 1) != 1)
 		_exit(125);
-	sigaction(SIGCHLD, child, NULL);
-	pthread_sigmask(SIG_SETMASK, mask, NULL);
-	execvp(arguments[0], arguments);
+	sigaction(SIGCHLD, supervised->child, NULL);
+	pthread_sigmask(SIG_SETMASK, supervised->mask, NULL);
+	execvp(supervised->arguments[0], supervised->arguments);
 	int error = errno;
-	report(0, "cannot run %s: %s", arguments[0], strerrordesc_np(error));
+	report(0, "cannot run %s: %s", supervised->arguments[0], strerrordesc_np(error));
 	_exit(error == ENOENT ? 127 : 126);
 }
 
-/* Passes a signal from the caller on to the command. False: the caller is gone. */
-static bool receive_signal(int fd, pid_t command)
+/* Receives a signal from the caller. False: the caller is gone. */
+static bool receive_signal(int fd, struct family *family)
 {
 	int number;
 	ssize_t size = recv(fd, &number, sizeof(number), MSG_DONTWAIT);
 
 	if (size == (ssize_t)sizeof(number))
-		kill(command, number);
+		family_signal(family, number);
 	return size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
@@ -72,25 +73,28 @@ static void send_pidfd(int fd, pid_t command)
 	close(pidfd);
 }
 
-/* Forks the command and lets it begin only after its pidfd is on its way to the caller: whichever
- * process is killed, one is left that knows of the command [P1]. */
-static pid_t start_command(int fd, char *const *arguments, const sigset_t *mask,
-			   const struct sigaction *child)
+/* Forks the command and lets it begin only after its pidfd is on its way to the caller, and it is
+ * recorded: whichever processes are killed, one is left that knows of the command [P1]. */
+static pid_t start_command(int fd, const struct supervised *supervised)
 {
-	pid_t supervisor = getpid();
 	int gate[2];
 
 	if (pipe2(gate, O_CLOEXEC) < 0)
 		return -1;
 	pid_t command = fork();
 	if (command == 0)
-		exec_command(arguments, mask, child, supervisor, gate);
+		exec_command(supervised, gate);
 	int error = errno;
 	if (command > 0) {
 		/* A process group of its own: a kill of the caller's whole group, as timeout(1)
 		 * does it, must not reach the supervisor while the command survives it, outside of
 		 * that group or as another user. */
 		setpgid(0, 0);
+		if (!command_lock_record(supervised->command_lock, command))
+			report(0,
+			       "cannot write which process the command is: %s; if this caller and "
+			       "its supervisor are killed, the next caller will not wait for it",
+			       strerrordesc_np(errno));
 		send_pidfd(fd, command);
 		/* Cannot block or fail: the pipe is empty, and we have a reading end too. */
 		(void)!write(gate[1], "", 1);
@@ -101,13 +105,21 @@ static pid_t start_command(int fd, char *const *arguments, const sigset_t *mask,
 	return command;
 }
 
-/* The supervisor's process. It keeps the command lock, which it inherited, until the command has
- * ended [P18], and blocks every signal but SIGKILL and SIGSTOP. */
-static _Noreturn void supervise(int fd, char *const *arguments, const sigset_t *mask,
-				const struct sigaction *child)
+static void report_left(const struct family *family)
 {
+	report(0,
+	       "the command was ended by a signal, but not all that it has started; waiting for "
+	       "that, in process group %ld",
+	       (long)family->group);
+}
+
+/* The supervisor's process. It keeps the command lock, which it inherited, until the run has ended
+ * [P18], and blocks every signal but SIGKILL and SIGSTOP. */
+static _Noreturn void supervise(int fd, const struct supervised *supervised)
+{
+	struct family family;
 	sigset_t all, ended;
-	int status = 125 << 8;
+	bool reported = false;
 
 	prctl(PR_SET_NAME, "safestart-super");
 	sigfillset(&all); /* ^C at the terminal is for the command and its caller */
@@ -115,26 +127,31 @@ static _Noreturn void supervise(int fd, char *const *arguments, const sigset_t *
 	sigemptyset(&ended);
 	sigaddset(&ended, SIGCHLD);
 	int signals = signalfd(-1, &ended, SFD_CLOEXEC);
-	pid_t command = signals >= 0 ? start_command(fd, arguments, mask, child) : -1;
+	family_begin(&family);
+	family.command = signals >= 0 ? start_command(fd, supervised) : -1;
+	if (family.command < 0) {
+		report(0, "cannot create a process: %s", strerrordesc_np(errno));
+		family.status = 125 << 8;
+	}
 	struct pollfd polled[2] = {{.fd = signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
-	while (command > 0) {
+	while (family.command >= 0) {
 		struct signalfd_siginfo info;
-		if (poll(polled, 2, -1) < 0)
-			continue;
-		if (polled[1].revents != 0 && !receive_signal(fd, command))
+		int count = poll(polled, 2, family.command == 0 && !reported ? LEFT_MS : -1);
+		if (count == 0) {
+			report_left(&family);
+			reported = true;
+		}
+		if (count > 0 && polled[1].revents != 0 && !receive_signal(fd, &family))
 			polled[1].fd = -1;
-		if (polled[0].revents != 0 && read(signals, &info, sizeof(info)) > 0 &&
-		    waitpid(command, &status, WNOHANG) == command)
+		if (count > 0 && polled[0].revents != 0 && read(signals, &info, sizeof(info)) > 0 &&
+		    family_has_ended(&family))
 			break;
 	}
-	if (command < 0)
-		report(0, "cannot create a process: %s", strerrordesc_np(errno));
-	(void)send(fd, &status, sizeof(status), MSG_NOSIGNAL);
+	(void)send(fd, &family.status, sizeof(family.status), MSG_NOSIGNAL);
 	_exit(0);
 }
 
-int supervisor_start(struct supervisor *supervisor, char *const *arguments, const sigset_t *mask,
-		     const struct sigaction *child)
+int supervisor_start(struct supervisor *supervisor, const struct supervised *supervised)
 {
 	int ends[2];
 
@@ -144,7 +161,7 @@ int supervisor_start(struct supervisor *supervisor, char *const *arguments, cons
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
-		supervise(ends[1], arguments, mask, child);
+		supervise(ends[1], supervised);
 	}
 	int error = pid < 0 ? -errno : 0;
 	close(ends[1]);

@@ -167,7 +167,7 @@ def left_running(scene):
 def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
     world = left_running(scene)
     second = world.call("--debounce", "0")
-    eventually("it to be waited for", lambda: "still running; waiting for it to end" in world.told())
+    eventually("it to be waited for", lambda: "; waiting for it to end" in world.told())
     os.remove(world.path + "/hold")
     assert second.wait() == 0
     world.must_be_true([second])
@@ -193,7 +193,7 @@ def test_p6_a_caller_that_leaves_early_fails_no_other(scene):
     eventually("both to be in the next one", lambda: world.are_in(2))
     first.kill()
     first.wait()
-    eventually("one of them to wait for the command", lambda: "still running; waiting for it to end" in world.told())
+    eventually("one of them to wait for the command", lambda: "; waiting for it to end" in world.told())
     leader, other = sorted(callers, key=lambda process: process.pid != world.leader())
     leader.send_signal(signal.SIGTERM)
     assert leader.wait() == 128 + signal.SIGTERM
@@ -209,14 +209,84 @@ def keeper_and_command(caller):
     return keeper, eventually("a command", lambda: children(keeper))[0]
 
 
-def test_p18_a_command_whose_supervisor_is_killed_ends_with_it(scene):
+def test_p1_a_command_whose_supervisor_is_killed_is_waited_for_by_its_caller(scene):
     world = World(scene)
-    caller = world.call("--debounce", "0", command=["sleep", "600"])
+    scene.write("", world.path + "/hold")
+    caller = world.call("--debounce", "0")
     keeper, command = keeper_and_command(caller)
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
     os.kill(keeper, signal.SIGKILL)
+    eventually("its keeper to be missed", lambda: "waiting for the command to end" in world.told())
+    assert caller.poll() is None and os.path.exists(f"/proc/{command}")
+    os.remove(world.path + "/hold")
     assert caller.wait() == 125
     assert "the supervisor of the command was killed, so it is not known how the command ended" in world.told() and "ran for" not in world.told(), world.told()
-    eventually("the command to be gone", lambda: not os.path.exists(f"/proc/{command}"))
+    assert len(world.runs()) == 1
+
+
+def test_p1_a_command_whose_caller_and_supervisor_are_killed_is_waited_for(scene):
+    """A command is killed with neither, however many processes it consists of; the next caller finds it by the name of its process."""
+    world = World(scene)
+    both = ["sh", "-c", '"$0"; "$0"', world.command]
+    for number in range(repeat(10)):
+        scene.write("", world.path + "/hold")
+        first = world.call("--debounce", "0", command=both)
+        keeper, command = keeper_and_command(first)
+        if number % 2 == 0:
+            eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+        for pid in random.sample([first.pid, keeper], 2):
+            os.kill(pid, signal.SIGKILL)
+        first.wait()
+        second = world.call("--debounce", "0", command=both)
+        if number % 2 == 0:
+            eventually("it to be waited for", lambda: f"still running (pid {command})" in world.told() or second.poll() is not None or os.path.exists(os.path.join(world.path, "overlaps")))
+        os.remove(world.path + "/hold")
+        assert second.wait(60) == 0, world.told()
+        world.must_be_true([second])
+    # Of a command that has ended, and of a file that says anything, nobody waits for anything.
+    for wrong in ["", "1", "x" * 79 + "\n", f"{os.getpid()} 1 \n", f"{2**63} 5\n", "-1 7\n"]:
+        with open(os.path.join(world.locks, "it.command"), "r+", encoding="utf-8") as f:
+            f.write(wrong)
+        assert world.call("--debounce", "0", command=both).wait(60) == 0, world.told()
+
+
+def test_p1_what_is_left_of_a_command_that_was_cut_off_is_waited_for(scene):
+    """The shell of `sh -c 'a; b'` ends at a signal, and a goes on: it gets the signal too, and no run begins beside it."""
+    world = World(scene)
+    script = ["sh", "-c", '"$0"; "$0"', world.command]
+    for cut in [signal.SIGKILL, signal.SIGTERM]:
+        scene.write("", world.path + "/hold")
+        first = world.call("--debounce", "0", command=script)
+        eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+        _, shell = keeper_and_command(first)
+        second = world.call("--debounce", "0", command=script)
+        eventually("it to wait", lambda: world.are_in(1))
+        if cut == signal.SIGKILL:  # by somebody else: what is left goes on, and is waited for
+            os.kill(shell, cut)
+            eventually("what is left to be waited for", lambda: "the command was ended by a signal, but not all that it has started; waiting for that" in world.told())
+            assert first.poll() is None and not os.path.exists(f"/proc/{shell}")
+            os.remove(world.path + "/hold")
+            assert first.wait(60) == 128 + cut
+        else:  # the first half of the command dies of it, and leaves its mark
+            first.send_signal(cut)
+            assert first.wait(60) == 128 + cut, world.told()
+            os.rmdir(os.path.join(world.path, "in"))
+            os.remove(world.path + "/hold")
+        assert second.wait(60) == 0, world.told()
+        world.must_be_true([second])
+
+
+def test_p1_the_timeout_ends_all_of_a_command(scene):
+    """Children of children, one after the other; a daemon is not of them."""
+    world = World(scene)
+    deep = """trap ': >"$WORLD/told"; exit' TERM; echo $$ >"$WORLD/deep"; while :; do sleep 0.05; done"""
+    script = """setsid sh -c 'echo $$ >"$WORLD/daemon"; exec sleep 600' & sh -c 'sh -c "$1"; :' sh "$1"; :"""
+    caller = world.call("--debounce", "0", "--timeout", "1s", command=["sh", "-c", script, "sh", deep])
+    files = [os.path.join(world.path, name) for name in ("daemon", "deep")]
+    daemon, deep = (int(eventually("a process", lambda path=path: os.path.exists(path) and scene.read(path).strip())) for path in files)
+    scene.ends.append(lambda: os.kill(daemon, signal.SIGKILL))
+    assert caller.wait(60) == 124, world.told()
+    assert not os.path.exists(f"/proc/{deep}") and os.path.exists(world.path + "/told") and os.path.exists(f"/proc/{daemon}")
 
 
 def test_p6_a_killed_supervisor_fails_no_other_caller(scene):
@@ -228,15 +298,15 @@ def test_p6_a_killed_supervisor_fails_no_other_caller(scene):
     leader = next(process for process in callers if process.pid == pid)
     keeper, _ = keeper_and_command(leader)
     os.kill(keeper, signal.SIGKILL)
-    assert leader.wait(60) == 125
     os.remove(world.path + "/hold")
+    assert leader.wait(60) == 125
     assert {process.wait(60) for process in callers if process is not leader} == {0}, world.told()
     assert scene.read(world.path + "/begun") == "run\nrun\n"
 
 
-def test_p1_a_command_that_outlives_its_supervisor_is_waited_for(scene):
+def test_a_signal_reaches_a_command_whose_supervisor_was_killed(scene):
     world = World(scene)
-    script = ["setpriv", "--pdeathsig", "clear", "sh", "-c", 'trap "exit 9" TERM; : >"$WORLD/ready"; while :; do sleep 0.05; done']  # as the kernel does for sudo
+    script = ["sh", "-c", 'trap "exit 9" TERM; : >"$WORLD/ready"; while :; do sleep 0.05; done']
     caller = world.call("--debounce", "0", command=script)
     eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "ready")))
     keeper, command = keeper_and_command(caller)
@@ -258,7 +328,7 @@ def test_p1_a_command_that_stays_when_its_callers_group_is_killed_is_waited_for(
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     second = world.call("--debounce", "0", command=command)
-    eventually("it to be waited for", lambda: "still running; waiting for it to end" in world.told() or second.poll() is not None or os.path.exists(os.path.join(world.path, "overlaps")))
+    eventually("it to be waited for", lambda: "; waiting for it to end" in world.told() or second.poll() is not None or os.path.exists(os.path.join(world.path, "overlaps")))
     os.remove(world.path + "/hold")
     assert second.wait() == 0
     world.must_be_true([second])
