@@ -44,10 +44,12 @@ static int on_restart(struct safestart_run *run, void *user_data)
 /* Failures are part of the outcome; only warnings are reported here. */
 static void on_log(int level, const char *message, void *user_data)
 {
-	const struct caller *caller = (const struct caller *)user_data;
+	struct caller *caller = (struct caller *)user_data;
 
-	if (level == LOG_WARNING && !caller->options->quiet && !caller->closing)
-		report(0, "%s", message);
+	if (level != LOG_WARNING || caller->options->quiet || caller->closing)
+		return;
+	report(0, "%s", message);
+	snprintf(caller->warning, sizeof(caller->warning), "%s", message);
 }
 
 static bool set(struct safestart_conf *conf, const char *key, const char *value)
@@ -155,6 +157,7 @@ static void start_command(struct caller *caller)
 	if (error < 0) {
 		report(0, "cannot create a process for the command: %s", safestart_strerror(error));
 		command_lock_end(caller->command_lock);
+		caller->failed = true;
 		finish(caller, 0, error);
 		return;
 	}
@@ -300,6 +303,20 @@ static int wait_for_answer(struct caller *caller, struct safestart_outcome *outc
 	}
 }
 
+/* The reason stands above already. A warning has the same words as the outcome up to "(", where the
+ * setting is named. */
+static bool is_told(const struct caller *caller, const struct safestart_outcome *outcome)
+{
+	char reason[sizeof(outcome->message)];
+
+	snprintf(reason, sizeof(reason), "%s", outcome->message);
+	char *setting = strstr(reason, " (");
+	if (setting != NULL)
+		*setting = '\0';
+	return caller->failed || (caller->warning[0] != '\0' && reason[0] != '\0' &&
+				  strstr(caller->warning, reason) != NULL);
+}
+
 /* Reports the outcome of the run that covered the request, led by this caller or another [P6]. */
 static int report_outcome(const struct caller *caller, const struct safestart_outcome *outcome)
 {
@@ -325,6 +342,8 @@ static int report_outcome(const struct caller *caller, const struct safestart_ou
 	if (outcome->error == -ETIMEDOUT) /* other callers learn it at once, and know no more */
 		return report(code, "%s: not finished within its --timeout%s: exit %d", who,
 			      caller->leader ? ", and was ended" : "", code);
+	if (is_told(caller, outcome))
+		return report(code, "not run: exit %d", code);
 	return report(code, "%s: exit %d", outcome->message, code);
 }
 

@@ -35,6 +35,7 @@ struct caller {
 	struct safestart_run *run; /* a run that this caller leads, not finished */
 	bool leader;               /* it led a run */
 	bool started;              /* and started the command */
+	bool failed;               /* or reported why it could not */
 	int64_t term_at;           /* when SIGTERM was sent to the command; 0: not */
 	bool killed;
 	bool reported_left; /* reported that the command of a killed caller is still running */
@@ -43,9 +44,10 @@ struct caller {
 	int status; /* the exit code of the command that it started */
 	bool lost;  /* the supervisor was killed: how the command ended is not known */
 	int64_t asked_at;
-	bool expired; /* it has waited for --wait-timeout */
-	int signal;   /* a signal that ends this caller; 0: none */
-	bool closing; /* everything was reported; the log callback stays silent */
+	bool expired;      /* it has waited for --wait-timeout */
+	int signal;        /* a signal that ends this caller; 0: none */
+	char warning[512]; /* the last warning of the library that was reported */
+	bool closing;      /* everything was reported; the log callback stays silent */
 };
 
 /* Asks for the command under this name and lock, and waits. Returns the exit code; everything is

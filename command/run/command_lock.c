@@ -255,10 +255,9 @@ bool command_lock_record(int command_lock, pid_t command)
 {
 	char identity[PROCESS_IDENTITY_SIZE], record[RUNNER_SIZE + 1];
 
-	if (!process_identify(command, identity)) {
-		errno = ESRCH;
+	errno = ESRCH;
+	if (!process_identify(command, identity))
 		return false;
-	}
 	snprintf(record, sizeof(record), "%-*s\n", RUNNER_SIZE - 1, identity);
 	errno = ENOSPC;
 	return pwrite(command_lock, record, RUNNER_SIZE, 0) == RUNNER_SIZE;

@@ -13,7 +13,7 @@
 static void read_line(const char *path, char *line, size_t size)
 {
 	ssize_t length = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC); /* or errno says why not */
 
 	if (fd >= 0) {
 		length = read(fd, line, size - 1);

@@ -120,6 +120,25 @@ static void fill_standard_descriptors(void)
 		close(fd);
 }
 
+/* What a caller with a command has open at the same time, above the standard three. */
+#define DESCRIPTORS 10
+
+/* Fails now rather than in the middle of a run. */
+static bool has_descriptors(void)
+{
+	int fds[DESCRIPTORS], count = 0;
+
+	while (count < DESCRIPTORS && (fds[count] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)) >= 0)
+		count++;
+	int error = errno;
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+	if (count < DESCRIPTORS)
+		report(EXIT_INTERNAL, "%s: %d more must be allowed (ulimit -n); not run: exit %d",
+		       safestart_strerror(error), DESCRIPTORS - count, EXIT_INTERNAL);
+	return count == DESCRIPTORS;
+}
+
 static int run_main(int argc, char **argv)
 {
 	struct caller caller = {.options = &options, .supervisor = {.fd = -1, .command = -1}};
@@ -127,6 +146,8 @@ static int run_main(int argc, char **argv)
 	int at = command_begins(argc, argv), first, code;
 
 	fill_standard_descriptors();
+	if (!has_descriptors())
+		return EXIT_INTERNAL;
 	if (!options_parse(&verb_run, at, argv, 0, 0, &first, &code))
 		return code == 0 ? 0 : EXIT_INTERNAL;
 	at += at < argc && strcmp(argv[at], "--") == 0;

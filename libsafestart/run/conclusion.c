@@ -38,7 +38,9 @@ enum run_phase conclude_failure(struct safestart_run *run, int verdict, int erro
 {
 	char message[400];
 
-	if (safestart_generation(run->ss) == 0)
+	if (run->ss->source.kind == SOURCE_NONE)
+		message_set(message, sizeof(message), 0, "%s: %s", what, words);
+	else if (safestart_generation(run->ss) == 0)
 		message_set(message, sizeof(message), 0, "%s: %s; no nodes are live yet", what,
 			    words);
 	else

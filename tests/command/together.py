@@ -515,7 +515,29 @@ def test_where_no_thread_can_be_started_it_ends_with_words(scene):
     command, there = scene.for_others()
     words = ["prlimit", "--nproc=0", command, "run", "--name", "it", "--debounce", "0", "true"]
     done = subprocess.run(words, user=23456, group=23456, extra_groups=[], cwd="/", env=world.environment(**there), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 125 and "cannot create a process for the command" in done.stderr and "ending without" in done.stderr, done
+    assert done.returncode == 125 and "cannot create a process for the command" in done.stderr and "not run: exit 125" in done.stderr and "ending without" in done.stderr, done
+
+
+def test_too_few_descriptors_are_told_before_anything_begins(scene):
+    world = World(scene)
+    codes = []
+    for limit in range(5, 24):  # below that the program itself cannot be loaded
+        words = ["prlimit", f"--nofile={limit}", scene.command, "run", "--name", "it", "--debounce", "0", "true"]
+        done = subprocess.run(words, env=world.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+        told = "Too many open files: \\d+ more must be allowed \\(ulimit -n\\); not run: exit 125" if done.returncode == 125 else "ran for 1 request: exit 0"
+        assert re.fullmatch(f"safestart run: {told}\n", done.stderr), (limit, done)
+        codes.append(done.returncode)
+    assert codes == sorted(codes, reverse=True) and set(codes) == {0, 125}, codes
+
+
+def test_a_reason_is_told_once(scene):
+    world = World(scene)
+    os.makedirs(os.path.join(world.locks, "it.lock"))
+    words = ["run", "--name", "it", "--debounce", "0", "true"]
+    reason = "cannot use the lock: it is a directory; name a file in it"
+    told = scene.safestart(*words, SAFESTART_LOCKS=world.locks).must(125, reason, "not run: exit 125").err
+    assert told.count(reason) == 1, told
+    scene.safestart("run", "--quiet", *words[1:], SAFESTART_LOCKS=world.locks).must(125, reason)
 
 
 def test_bad_arguments_say_what_to_do(scene):

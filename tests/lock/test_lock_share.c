@@ -181,7 +181,7 @@ static void fails(struct guest *guest)
 	atomic_store(&guest->result, -EIO);
 	struct safestart_outcome outcome = guest_asks(guest);
 	guest->failed = outcome.verdict != SAFESTART_FAILED || outcome.error != -EIO ||
-			strstr(outcome.message, "restart failed") == NULL;
+			strcmp(outcome.message, "restart failed: Input/output error") != 0;
 }
 
 START_TEST(p6_every_waiter_gets_a_failure_with_its_error_and_text)
