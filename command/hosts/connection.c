@@ -17,7 +17,7 @@
  * a socket and not a symbolic link: in a directory where others may write, root must not be led
  * elsewhere. */
 static int address_of(struct sockaddr_un *address, const char *directory, const char *file,
-		      int *directory_fd)
+		      int *directory_fd, uid_t *owner)
 {
 	struct stat status;
 
@@ -29,6 +29,7 @@ static int address_of(struct sockaddr_un *address, const char *directory, const 
 		return -errno;
 	if (!S_ISSOCK(status.st_mode))
 		return -ENOTSOCK;
+	*owner = status.st_uid;
 	int length =
 		snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s", directory, file);
 	if (length >= (int)sizeof(address->sun_path))
@@ -37,20 +38,73 @@ static int address_of(struct sockaddr_un *address, const char *directory, const 
 	return length < (int)sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
+/* What is kept unread for all connections to processes of other users. */
+static size_t others_room;
+
+bool connection_trusted(const struct connection *connection)
+{
+	return connection->uid == 0 || connection->uid == geteuid();
+}
+
+void connection_stranger(const struct connection *connection, char *words, size_t size)
+{
+	snprintf(words, size,
+		 "belongs to user %u (process %ld listens there, not this one): ignored",
+		 (unsigned)connection->uid, (long)connection->pid);
+}
+
+/* Its number in the pid namespace in which it made the file: the last of its numbers. */
+static bool has_number(pid_t pid, long number)
+{
+	char path[64], line[256];
+	long last = pid;
+
+	snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
+	FILE *status = fopen(path, "re");
+	while (status != NULL && fgets(line, sizeof(line), status) != NULL) {
+		const char *at = strncmp(line, "NSpid:", 6) == 0 ? strrchr(line, '\t') : NULL;
+		if (at != NULL)
+			last = strtol(at, NULL, 10);
+	}
+	if (status != NULL)
+		fclose(status);
+	return last == number;
+}
+
+/* The kernel says who has called listen(). */
+static int look_who_listens(struct connection *connection, uid_t owner, long number)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return -errno;
+	connection->uid = peer.uid;
+	connection->pid = peer.pid;
+	if (connection_trusted(connection))
+		return 0;
+	return peer.uid == owner && (peer.pid == 0 || has_number(peer.pid, number))
+		       ? 0
+		       : CONNECTION_STRANGER;
+}
+
 int connection_open(struct connection *connection, const char *directory, const char *file,
-		    const char *line)
+		    long number, const char *line)
 {
 	struct sockaddr_un address;
 	int directory_fd, error;
+	uid_t owner = (uid_t)-1;
 
 	*connection = (struct connection){.fd = -1, .out = line};
-	error = address_of(&address, directory, file, &directory_fd);
+	error = address_of(&address, directory, file, &directory_fd, &owner);
 	if (error == 0) {
 		connection->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		if (connection->fd < 0 ||
 		    connect(connection->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 			error = -errno;
 	}
+	if (error == 0)
+		error = look_who_listens(connection, owner, number);
 	if (directory_fd >= 0)
 		close(directory_fd);
 	if (error < 0)
@@ -63,7 +117,8 @@ void connection_close(struct connection *connection)
 	if (connection->fd >= 0)
 		close(connection->fd);
 	free(connection->in);
-	*connection = (struct connection){.fd = -1};
+	others_room -= connection_trusted(connection) ? 0 : connection->in_room;
+	*connection = (struct connection){.fd = -1, .uid = connection->uid, .pid = connection->pid};
 }
 
 short connection_events(const struct connection *connection)
@@ -111,12 +166,15 @@ static int make_room(struct connection *connection)
 {
 	if (connection->in_room - connection->in_used >= 4096)
 		return 0;
-	if (connection->in_used >= CONNECTION_LINE_MAX)
-		return -E2BIG;
 	size_t room = connection->in_room * 2 + 16384;
+	bool trusted = connection_trusted(connection);
+	if (connection->in_used >= (trusted ? CONNECTION_LINE_MAX : CONNECTION_LINE_MAX_OTHER) ||
+	    (!trusted && room - connection->in_room > CONNECTION_ROOM_MAX_OTHER - others_room))
+		return -E2BIG;
 	char *in = realloc(connection->in, room);
 	if (in == NULL)
 		return -ENOMEM;
+	others_room += trusted ? 0 : room - connection->in_room;
 	connection->in = in;
 	connection->in_room = room;
 	return 0;

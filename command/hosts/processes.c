@@ -23,6 +23,8 @@
 #include "hosts/connection.h"
 
 #define ASKED_AT_ONCE 256 /* stays below the usual limit of 1024 descriptors */
+/* What all answers of processes of other users may take, in bytes. */
+#define OTHERS_MAX ((size_t)512 << 20)
 #define TIMEOUT_MIN INT64_C(200000000)
 
 /* ---- Finding ---- */
@@ -208,8 +210,9 @@ int processes_find(struct processes *processes, const char *directory, const cha
 struct asking {
 	struct peer *peer;
 	struct connection connection;
-	bool closed;  /* it ended in an orderly way and removed its socket */
-	bool outcome; /* the answer has two lines: the ticket, then the outcome */
+	bool closed;    /* it ended in an orderly way and removed its socket */
+	bool outcome;   /* the answer has two lines: the ticket, then the outcome */
+	size_t *others; /* what the answers of other users' processes take */
 };
 
 static void set_state(struct peer *peer, enum peer_state state, const char *why)
@@ -218,11 +221,40 @@ static void set_state(struct peer *peer, enum peer_state state, const char *why)
 	snprintf(peer->why, sizeof(peer->why), "%s", why);
 }
 
+/* About what it takes in memory as a tree: a short text may make a large one. */
+static size_t weigh(const char *line, size_t length)
+{
+	size_t weight = length;
+	bool quoted = false;
+
+	for (size_t i = 0; i < length; i++) {
+		if (line[i] == '\\' && quoted)
+			i++;
+		else if (line[i] == '"')
+			quoted = !quoted;
+		else if (!quoted && line[i] == ',')
+			weight += 128;
+		else if (!quoted && (line[i] == '{' || line[i] == '['))
+			weight += 384;
+	}
+	return weight;
+}
+
 /* An answer is an object with "ok"; if that is false, "message" says why. */
 static bool take_answer(char *line, size_t length, void *user_data)
 {
 	struct asking *asking = user_data;
 	struct peer *peer = asking->peer;
+
+	if (!connection_trusted(&asking->connection)) {
+		*asking->others += weigh(line, length);
+		if (*asking->others > OTHERS_MAX) {
+			set_state(peer, PEER_FAILED,
+				  "the answers of other users' processes are too long: not all of "
+				  "them are control sockets of libsafestart");
+			return false;
+		}
+	}
 	json_t *answer = json_loadb(line, length, 0, NULL);
 
 	if (!json_is_object(answer)) {
@@ -282,10 +314,19 @@ static void set_state_by_error(struct asking *asking, int error)
 /* True: it is being asked now. */
 static bool start(struct asking *asking, const char *directory, const char *line)
 {
-	int error = connection_open(&asking->connection, directory, asking->peer->file, line);
+	struct peer *peer = asking->peer;
+	long number = strtol(peer->process, NULL, 10);
+	int error = connection_open(&asking->connection, directory, peer->file, number, line);
+	char why[160];
 
 	if (error == -EAGAIN)
 		return true; /* the queue of its socket is full: retried until the deadline */
+	peer->pid = asking->connection.pid == number ? (pid_t)number : 0;
+	if (error == CONNECTION_STRANGER) {
+		connection_stranger(&asking->connection, why, sizeof(why));
+		set_state(peer, PEER_FAILED, why);
+		return false;
+	}
 	if (error < 0)
 		set_state_by_error(asking, error);
 	return error == 0;
@@ -388,6 +429,7 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 	bool ok = text != NULL && asking != NULL && polled != NULL && polled_asking != NULL &&
 		  asprintf(&line, "%s\n", text) >= 0;
 
+	size_t others = 0;
 	bool outcome = json_is_true(json_object_get(request, "wait"));
 	for (size_t i = 0; ok && i < processes->count; i++) {
 		json_decref(processes->peers[i].answer);
@@ -395,7 +437,8 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 		processes->peers[i].state = PEER_UNASKED;
 		asking[i] = (struct asking){.peer = &processes->peers[i],
 					    .connection.fd = -1,
-					    .outcome = outcome};
+					    .outcome = outcome,
+					    .others = &others};
 	}
 	/* With --timeout 0 a process still needs some time to answer; it must not be reported as
 	 * stopped. */
@@ -450,7 +493,7 @@ void processes_note_gone(const struct processes *processes, bool remove)
 		bool old = peer->gone_since != 0 && !peer_gone_lately(peer);
 		if (peer->state != PEER_GONE || (peer->gone_since != 0 && !(old && remove)))
 			continue;
-		bool gone = connection_open(&connection, processes->directory, peer->file, "") ==
+		bool gone = connection_open(&connection, processes->directory, peer->file, 0, "") ==
 			    -ECONNREFUSED;
 		connection_close(&connection);
 		if (gone && old)

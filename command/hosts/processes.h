@@ -29,6 +29,7 @@ struct peer {
 	 * nothing. */
 	uid_t owner;
 	enum peer_state state;
+	pid_t pid; /* `process`, if the kernel says that it is the one that listens; else 0 */
 	/* When a status found it gone for the first time (wall clock); 0: none has. It is the
 	 * access time of the socket, so that it lasts from one call to the next. */
 	time_t gone_since;

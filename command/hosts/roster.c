@@ -2,13 +2,20 @@
 /* roster: reads the roster from options or its file. Asks no process. */
 #include "hosts/roster.h"
 
-#include "base/options.h"
-#include "base/report.h"
 #include <errno.h>
 #include <safestart/safestart.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/options.h"
+#include "base/report.h"
+
+#define ROSTER_SIZE ((size_t)1 << 20)
 
 const struct roster_row *roster_find(const struct roster *roster, const char *name)
 {
@@ -58,15 +65,13 @@ static bool add(struct roster *roster, const char *name, size_t length, const ch
 }
 
 /* Empty lines and lines that begin with # are skipped. */
-static int read_file(struct roster *roster, FILE *file, const char *path)
+static int read_lines(struct roster *roster, char *text, const char *path)
 {
-	char line[512];
-	unsigned number = 0;
+	char *line;
 
-	while (fgets(line, sizeof(line), file) != NULL) {
-		size_t start = strspn(line, " \t"), length = strcspn(line + start, " \t\r\n"),
-		       gap = strspn(line + start + length, " \t");
-		number++;
+	for (unsigned number = 1; (line = strsep(&text, "\n")) != NULL; number++) {
+		size_t start = strspn(line, " \t\r"), length = strcspn(line + start, " \t\r"),
+		       gap = strspn(line + start + length, " \t\r");
 		if (line[start] == '#' || length == 0)
 			continue;
 		if (!add(roster, line + start, length, line + start + length + gap))
@@ -76,6 +81,46 @@ static int read_file(struct roster *roster, FILE *file, const char *path)
 				      path, number);
 	}
 	return 0;
+}
+
+/* A roster counts if it is of this user, of root, or of the owner of the directory. */
+static bool is_trusted(uid_t owner, const char *directory)
+{
+	struct stat status;
+
+	return owner == 0 || owner == geteuid() ||
+	       (stat(directory, &status) == 0 && owner == status.st_uid);
+}
+
+static int read_file(struct roster *roster, const char *directory)
+{
+	char path[4096], *text;
+	uid_t owner;
+	int code = 0;
+
+	snprintf(path, sizeof(path), "%s/roster", directory);
+	int error = file_read(path, ROSTER_SIZE, &text, &owner);
+	if (error == -ENOENT)
+		return 0;
+	if (error == -ELOOP || error == -EINVAL)
+		code = report(EXIT_FAILED,
+			      "the roster is %s; put a file in its place, or give --roster: %s",
+			      error == -ELOOP ? "a symbolic link, which is not followed"
+					      : "not a file",
+			      path);
+	else if (error < 0)
+		code = report(EXIT_FAILED, "cannot read the roster: %s: %s",
+			      safestart_strerror(error), path);
+	else if (!is_trusted(owner, directory))
+		code = report(EXIT_FAILED,
+			      "the roster belongs to user %u, to whom the directory does not "
+			      "belong: "
+			      "ignored; remove it, or give --roster: %s",
+			      (unsigned)owner, path);
+	else
+		code = read_lines(roster, text, path);
+	free(text);
+	return code;
 }
 
 int roster_read(struct roster *roster, const struct option_list *given, const char *directory,
@@ -92,18 +137,8 @@ int roster_read(struct roster *roster, const struct option_list *given, const ch
 				      "--roster: \"%s\" is not a name and a count, such as api=4",
 				      given->at[i]);
 	}
-	if (code == 0 && given->count == 0) {
-		char path[4096];
-		snprintf(path, sizeof(path), "%s/roster", directory);
-		FILE *file = fopen(path, "re");
-		if (file != NULL) {
-			code = read_file(roster, file, path);
-			fclose(file);
-		} else if (errno != ENOENT) {
-			code = report(EXIT_FAILED, "cannot read the roster: %s: %s",
-				      safestart_strerror(errno), path);
-		}
-	}
+	if (code == 0 && given->count == 0)
+		code = read_file(roster, directory);
 	if (code == 0 && roster->count == 0)
 		code = !needed ? EXIT_ROSTER
 			       : report(EXIT_ROSTER,

@@ -380,10 +380,13 @@ static void choose_next(struct summary *summary, const struct peer *peers, size_
 	case TROUBLE_BEHIND:
 	case TROUBLE_EMPTY: next_when_behind(summary, peer); break;
 	case TROUBLE_UNKNOWN:
-		if (peer->state == PEER_SILENT)
+		if (peer->state == PEER_SILENT && peer->pid > 1)
 			snprintf(summary->next, sizeof(summary->next),
-				 "see what process %s is doing; if it is stopped: kill -CONT %s",
-				 peer->process, peer->process);
+				 "see what process %s is doing; if it is stopped: kill -CONT %ld",
+				 peer->process, (long)peer->pid);
+		else if (peer->state == PEER_SILENT)
+			snprintf(summary->next, sizeof(summary->next),
+				 "see what process %s is doing", peer->process);
 		else if (strncmp(peer->why, "permission denied", 17) == 0)
 			snprintf(summary->next, sizeof(summary->next),
 				 "run safestart status as root");

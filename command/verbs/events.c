@@ -157,6 +157,14 @@ static void drop(struct listeners *listeners, size_t index)
 	*listener = listeners->at[--listeners->count];
 }
 
+static void report_stranger(const struct listener *listener)
+{
+	char words[160];
+
+	connection_stranger(&listener->connection, words, sizeof(words));
+	(void)report(0, "%s %s: %s", listener->name, listener->process, words);
+}
+
 /* Connects to processes that are new. Errors are reported the first time only. */
 static void connect_new(struct listeners *listeners, const char *directory, const char *name,
 			bool first)
@@ -174,12 +182,15 @@ static void connect_new(struct listeners *listeners, const char *directory, cons
 				       .process = peer->process};
 		if (find(listeners, peer->file) != NULL)
 			continue;
-		int error = connection_open(&new.connection, directory, peer->file, line);
+		int error = connection_open(&new.connection, directory, peer->file,
+					    strtol(peer->process, NULL, 10), line);
 		struct listener *at =
 			error == 0 ? realloc(listeners->at, (listeners->count + 1) * sizeof(*at))
 				   : NULL;
 		if (at == NULL) {
-			if (first && error < 0 && error != -ECONNREFUSED)
+			if (first && error == CONNECTION_STRANGER)
+				report_stranger(&new);
+			else if (first && error < 0 && error != -ECONNREFUSED)
 				(void)report(0, "%s %s: cannot connect: %s", peer->name,
 					     peer->process, safestart_strerror(error));
 			connection_close(&new.connection);

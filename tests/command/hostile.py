@@ -2,6 +2,8 @@
 """Any kind of program behind a socket in the control directory: the others are shown, and the terminal is safe."""
 import json
 import os
+import re
+import signal
 import socket
 import threading
 import time
@@ -144,6 +146,101 @@ def test_two_hundred_processes_are_asked_at_once(scene):
     # With few descriptors fewer are asked at a time, or it is said who was not.
     told = scene.safestart("status", before=["prlimit", "--nofile=12"])
     assert told.code in (0, 4) and f"of {count}" in told.out, told.out
+
+
+STRANGER = 23456
+
+
+def stranger(scene, *files, user=STRANGER, own_pid=True):
+    """Another user with write access to the control directory. Its process listens at NAME.PID.sock for each "NAME ACT" and serves until the end."""
+    if os.geteuid() != 0:
+        raise Skip("needs root to be somebody else")
+    os.makedirs(scene.control, exist_ok=True)
+    os.chmod(scene.control, 0o777)
+    ready, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            for name, act in files:
+                scene.fake(f"{name}.{os.getpid()}.sock" if own_pid else name, act)
+            os.write(told, b"x")
+            threading.Event().wait()
+        finally:
+            os._exit(1)
+    os.close(told)
+    scene.ends.append(lambda: (os.kill(pid, signal.SIGKILL), os.waitpid(pid, 0)))
+    assert os.read(ready, 1) == b"x"
+    return pid
+
+
+def test_p22_a_process_that_pretends_to_be_another_one_is_ignored(scene):
+    """A socket of another user counts only if the process that listens is the one after which it is named."""
+    server = scene.start("api")
+    server.push(document("a"))
+    # Such a process is asked, as one of the user api would be by root.
+    pid = stranger(scene, ("other", answers(lambda request: status_of("other") if request["do"] == "status" else nodes_answer({"a": "proven"}, "other")(request))))
+    scene.safestart("status", "other").must(0)
+    scene.safestart("wait", "a", "--roster", "other=1", "--applied", "--timeout", "0").must(0)
+    # Not so if it claims to be process 1, or any other.
+    for number in (1, server.pid, pid):
+        stranger(scene, (f"api.{number}-2.sock", answers(lambda request: status_of() if request["do"] == "status" else nodes_answer({"a": "proven"})(request))), own_pid=False)
+        words = f"belongs to user {STRANGER}"
+        scene.safestart("status").must(4, words, "ignored", str(server.pid))
+        scene.safestart("wait", "a", "--roster", "api=2", "--applied", "--timeout", "0").must(1, words)
+        scene.safestart("events", "--no-follow").must(0, words)
+        os.remove(os.path.join(scene.control, f"api.{number}-2.sock"))
+    # Nor if it took a name that a process of somebody else has.
+    stranger(scene, ("api", answers(lambda request: status_of() if request["do"] == "status" else nodes_answer({"a": "proven"})(request))))
+    scene.safestart("wait", "a", "--roster", "api=2", "--applied", "--timeout", "0").must(1, "one of them is not genuine")
+
+
+def test_no_signal_is_advised_for_a_process_that_may_be_another_one(scene):
+    pid = stranger(scene, ("api", silent))
+    scene.safestart("status", "--timeout", "0").must(4, f"kill -CONT {pid}")
+    stranger(scene, ("api.1.sock", silent), own_pid=False)
+    os.kill(pid, signal.SIGKILL)
+    told = scene.safestart("status", "--timeout", "0").must(4)
+    assert "kill -" not in told.out, told.out
+
+
+def test_p23_answers_of_other_users_are_bounded(scene):
+    """200 processes that send without end, and one with a short text that is a large tree."""
+    tree = b'{"ok":true,"x":[' + b"{}," * 1300000 + b"{}]}\n"
+    stranger(scene, *[(f"a{n}", endless) for n in range(200)], *[(f"b{n}", answers(lambda request: tree)) for n in range(16)])
+    before = ["python3", "-c", "import os, resource, sys; pid = os.spawnvp(os.P_NOWAIT, sys.argv[1], sys.argv[1:]); code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]); "
+              "print('peak', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr); sys.exit(code)"]
+    told = scene.safestart("status", "--timeout", "2s", before=before).must(4, "the answer is too long", "of other users' processes are too long")
+    peak = int(re.search(r"^peak (\d+)", told.err, re.M).group(1))
+    plain = os.path.exists(os.path.join(os.path.dirname(scene.server), "libmeanwhile.so"))  # a sanitizer takes more
+    assert peak < 700 or not plain, f"{peak} MiB"
+
+
+def test_a_planted_roster_is_not_read(scene):
+    """Whatever stands in its place: this user's, root's and the directory owner's are read, and only files."""
+    scene.write(document("a"))
+    scene.start_on_file(1)
+    roster = os.path.join(scene.control, "roster")
+    wait = ["wait", "a", "--applied", "--timeout", "0"]
+    scene.write("api 1\n", roster)
+    scene.safestart(*wait).must(0)
+    os.rename(roster, roster + ".real")
+    for plant, words in [(lambda: os.mkfifo(roster), "not a file"), (lambda: os.symlink(roster + ".real", roster), "symbolic link"), (lambda: os.symlink("/dev/zero", roster), "symbolic link"),
+                         (lambda: os.mkdir(roster), "not a file")]:
+        plant()
+        scene.safestart(*wait).must(4, words, "--roster")
+        scene.safestart(*wait, "--roster", "api=1").must(0)
+        os.rmdir(roster) if os.path.isdir(roster) and not os.path.islink(roster) else os.remove(roster)
+    scene.write("#" * (1 << 20) + "\napi 1\n", roster)
+    scene.safestart(*wait).must(4, "File too large")
+    scene.write("api 1\n", roster)
+    if os.geteuid() == 0:
+        os.chown(roster, STRANGER, STRANGER)
+        scene.safestart(*wait).must(4, f"belongs to user {STRANGER}", "ignored")
+        scene.safestart("status").must(4, f"belongs to user {STRANGER}", "ignored")
+        os.chown(scene.control, STRANGER, STRANGER)
+        scene.safestart(*wait).must(0)
 
 
 def test_a_queue_that_is_full_is_waited_for(scene):
