@@ -626,7 +626,9 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
  * last generation that has the node, or soon after the run if the run fails or the node is
  * rejected. A node that does not change in later generations inherits it. To keep the data
  * of the live node with this id, pass its pointer (it is still retired once). A second call
- * replaces the first. Only in `prepare`, and before finish.
+ * replaces the first. Only in `prepare`, and before finish. Threads may do this for different
+ * nodes at the same time, and look at the candidate meanwhile; what two of them do with one
+ * node, safestart_node_data() of it included, they have to order themselves.
  * Returns: 0; -ENOENT when it is not a node of the candidate; -EINVAL when not in prepare;
  *   -ENOMEM. On error the data is still yours.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0

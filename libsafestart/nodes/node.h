@@ -55,6 +55,20 @@ int node_new(struct safestart_node **out, const char *id, const char *address,
 /* A copy with one reference, without payload and report. Returns: NULL when out of memory. */
 struct safestart_node *node_copy(const struct safestart_node *node);
 
+/* The node at a place of an array. While a run prepares, its threads may look at the candidate when
+ * another one puts the candidate's own copy of an unchanged node into its place; the live one, that
+ * was there, stays as long as the run. */
+static inline struct safestart_node *node_at(struct safestart_node *const *nodes, size_t index)
+{
+	return __atomic_load_n(&nodes[index], __ATOMIC_ACQUIRE);
+}
+
+static inline void node_put(struct safestart_node **nodes, size_t index,
+			    struct safestart_node *node)
+{
+	__atomic_store_n(&nodes[index], node, __ATOMIC_RELEASE);
+}
+
 struct safestart_node *node_ref(struct safestart_node *node);
 
 /* Returns: true for the last reference; the caller then gives up `payload` and calls node_free().

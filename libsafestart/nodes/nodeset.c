@@ -121,11 +121,12 @@ struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t 
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = strcmp(nodes[middle]->text, id);
+		struct safestart_node *node = node_at(nodes, middle);
+		int order = strcmp(node->text, id);
 		if (order == 0) {
 			if (index != NULL)
 				*index = middle;
-			return nodes[middle];
+			return node;
 		}
 		if (order < 0)
 			low = middle + 1;
@@ -133,8 +134,8 @@ struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t 
 			high = middle;
 	}
 	/* Its neighbours are on their sides: the nodes were in order, at least here. */
-	invariant(low == 0 || strcmp(nodes[low - 1]->text, id) < 0);
-	invariant(low == count || strcmp(nodes[low]->text, id) > 0);
+	invariant(low == 0 || strcmp(node_at(nodes, low - 1)->text, id) < 0);
+	invariant(low == count || strcmp(node_at(nodes, low)->text, id) > 0);
 	if (index != NULL)
 		*index = low; /* where it would be */
 	return NULL;

@@ -180,7 +180,7 @@ static const struct safestart_node *node_of(const struct safestart_run *run,
 					    const struct nodeset_change *change)
 {
 	return change->kind == SAFESTART_REMOVED ? run->current->nodes[change->index]
-						 : run->candidate->nodes[change->index];
+						 : node_at(run->candidate->nodes, change->index);
 }
 
 const struct safestart_node *safestart_run_change(const struct safestart_run *run, size_t index,
@@ -224,9 +224,7 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 {
 	if (run == NULL || id == NULL || !is_preparing(run))
 		return -EINVAL;
-	pthread_mutex_lock(&run->lock);
 	bool found = nodeset_find(run->candidate->nodes, run->candidate->count, id, NULL) != NULL;
-	pthread_mutex_unlock(&run->lock);
 	if (!found)
 		return -ENOENT;
 	struct nodeset_change *change = find_change(run, id);
@@ -261,18 +259,18 @@ int safestart_run_reject(struct safestart_run *run, const char *id, const char *
 static struct safestart_node *own_node_locked(struct safestart_run *run, size_t index,
 					      const struct safestart_node *live)
 {
-	struct safestart_node **slot = &run->candidate->nodes[index];
+	struct safestart_node *node = run->candidate->nodes[index];
 
-	invariant(index < run->candidate->count && *slot != NULL);
-	if (*slot != live)
-		return *slot;
+	invariant(index < run->candidate->count && node != NULL);
+	if (node != live)
+		return node;
 	struct safestart_node *copy = node_copy(live);
 	if (copy == NULL)
 		return NULL;
 	copy->payload = snapshot_share_payload(live->payload);
 	run->copied = true;
-	(void)node_unref(*slot); /* not the last: the live generation has it */
-	*slot = copy;
+	node_put(run->candidate->nodes, index, copy);
+	(void)node_unref(node); /* not the last: the live generation has it */
 	return copy;
 }
 

@@ -189,7 +189,7 @@ size_t safestart_snapshot_size(const struct safestart_snapshot *snapshot)
 const struct safestart_node *safestart_snapshot_at(const struct safestart_snapshot *snapshot,
 						   size_t index)
 {
-	return index < snapshot->count ? snapshot->nodes[index] : NULL;
+	return index < snapshot->count ? node_at(snapshot->nodes, index) : NULL;
 }
 
 const struct safestart_node *safestart_snapshot_find(const struct safestart_snapshot *snapshot,

@@ -170,6 +170,75 @@ START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
 }
 END_TEST
 
+/* Two threads of the application prepare a set at the same time, a half of its nodes each: changed
+ * ones and unchanged ones. */
+struct half {
+	struct safestart_run *run;
+	char nodes[64];
+	size_t first;
+	int failures;
+};
+
+static void *prepare_half(void *argument)
+{
+	struct half *half = argument;
+	const struct safestart_snapshot *candidate = safestart_run_candidate(half->run);
+
+	for (size_t i = half->first; i < sizeof(half->nodes); i += 2) {
+		char id[8];
+		snprintf(id, sizeof(id), "n%02zu", i);
+		const struct safestart_node *node = safestart_snapshot_find(candidate, id);
+		half->failures +=
+			node == NULL || safestart_snapshot_at(candidate, i) == NULL ||
+			safestart_run_set_node_data(half->run, node, &half->nodes[i]) != 0 ||
+			safestart_node_data(safestart_snapshot_find(candidate, id)) !=
+				&half->nodes[i];
+	}
+	return NULL;
+}
+
+static int prepare_in_halves(struct safestart_run *run, void *user_data)
+{
+	struct half *halves = user_data;
+	pthread_t threads[2];
+
+	for (size_t i = 0; i < 2; i++) {
+		halves[i].run = run;
+		halves[i].first = i;
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, prepare_half, &halves[i]), 0);
+	}
+	for (size_t i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	return 0;
+}
+
+START_TEST(p13_threads_may_prepare_different_nodes_at_the_same_time)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = prepare_in_halves};
+	struct safestart_conf *conf = conf_with("debounce=0", NULL);
+	struct half halves[2] = {{0}};
+	char document[8192];
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, halves), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	for (int version = 1; version <= repeat(20); version++) {
+		char *at = document;
+		for (size_t i = 0; i < sizeof(halves->nodes); i++) /* one of them changes */
+			at += sprintf(at,
+				      "%s{\"targets\":[\"10.0.0.1:%d\"],\"labels\":{\"id\":\"n%"
+				      "02zu\"}}",
+				      i == 0 ? "[" : ",", i == 0 ? version : 1, i);
+		strcpy(at, "]");
+		ck_assert_int_eq(push_and_wait(ss, document).verdict, SAFESTART_APPLIED);
+	}
+	ck_assert_int_eq(halves[0].failures + halves[1].failures, 0);
+	close_now(ss);
+}
+END_TEST
+
 /* A request to the live node fails while data is attached to the node that will replace it. */
 static int report_meanwhile(struct safestart_run *run, void *data)
 {
@@ -519,6 +588,7 @@ SUITE("run", p14_later_is_finished_by_another_thread,
       p11_what_was_rejected_is_not_among_the_changes_any_more,
       p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,
       p14_restart_has_a_deadline_of_its_own,
+      p13_threads_may_prepare_different_nodes_at_the_same_time,
       p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own,
       a_forgotten_minus_does_not_pass_for_success,
       a_report_that_comes_while_a_run_prepares_is_not_lost)
