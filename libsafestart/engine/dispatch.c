@@ -18,7 +18,7 @@
 #define BORROWER_IS_LATE_NS INT64_C(5000000000)
 #define TRY_AGAIN_NS INT64_C(100000000) /* after a thread or memory was not available */
 #define JOBS_A_DISPATCH \
-	16 /* a run has four at most, with its outcome, last_good and what is retired */
+	16 /* a run has five at most, with its outcome, last_good and what is retired */
 
 /* A descriptor that came with a newly opened source, or that could not be opened or watched before.
  */
@@ -36,15 +36,21 @@ static void watch_source(struct safestart *ss)
 	ss->engine.hint_warned = error < 0;
 }
 
-/* The worker is done with it, for now (LATER) or for good. */
+/* The worker is done with it: for now (LATER), or at its end, or it has given back what the run
+ * held. */
 static void run_done(struct job *job)
 {
 	struct safestart_run *run = (struct safestart_run *)(void *)job;
 	struct safestart *ss = run->ss;
 
 	invariant(!job->posted && run->jobs > 0);
+	if (run->over && run->current == NULL) {
+		outcome_drop(run);
+		return;
+	}
 	watch_source(ss);
-	if (step_is_parked(run) || (step_is_called(run) && run->current != NULL)) {
+	if (!run->over) {
+		invariant(step_is_parked(run) || step_is_called(run));
 		run->next_parked = ss->engine.parked;
 		ss->engine.parked = run;
 		return;
@@ -61,7 +67,8 @@ static void run_done(struct job *job)
 		housekeeping_write_last_good(ss);
 	}
 	process_lock_leave(run);
-	outcome_drop(run);
+	/* Not through threads_post(): the threads are there, for they have executed it. */
+	worker_post(&ss->worker, &run->job);
 }
 
 void dispatch_init(struct safestart *ss)

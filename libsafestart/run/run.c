@@ -229,15 +229,12 @@ static void say_refused(const struct safestart_run *run, char *text, size_t size
 		message_set(text, size, 0, "refused");
 }
 
-/* It will not go live: what it alone held is retired here, as the application's `retire`. [P13] */
+/* It will not go live. Nothing of the application's hangs on it yet. */
 static void forget_candidate(struct safestart_run *run)
 {
-	struct callback_frame frame;
-
-	invariant(!run->committed); /* what is live is given back by its last reader */
-	callback_enter(&frame, run->ss, &run->ss->worker, "retire", run->number, loop_now());
+	invariant(!run->committed && run->to_retire == NULL);
+	invariant(run->phase == RUN_GATHER);
 	snapshot_discard(run->candidate);
-	callback_leave(&frame, &run->ss->worker);
 	run->candidate = NULL;
 	nodeset_plan_clear(&run->plan);
 }
@@ -332,7 +329,9 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 	enum run_phase next;
 	invariant(run->candidate->count > 0 || handle_settings(run->ss)->rails.allow_empty);
 	if (left == 0 && run->current->generation > 0) {
-		forget_candidate(run);
+		run->unwanted = run->candidate;
+		run->candidate = NULL;
+		nodeset_plan_clear(&run->plan);
 		next = to_restart(run);
 	} else {
 		next = commit(run);
@@ -412,46 +411,58 @@ static bool advance(struct safestart_run *run)
 	return true;
 }
 
+/* This set is dealt with: the next run counts its attempts from one, and force is used up. */
+static void forget_tried(struct safestart_run *run)
+{
+	struct run_memory *memory = &run->ss->run.memory;
+
+	if (run_gave_up(run) || run->again || run->outcome.verdict > SAFESTART_UNCHANGED)
+		return;
+	memory->attempts = 0;
+	nodeset_unref(memory->forced);
+	memory->forced = NULL;
+}
+
 /* Give back what the run held. What it hung on a candidate that never became live is retired here.
  */
 static void tear_down(struct safestart_run *run)
 {
-	struct run_memory *memory = &run->ss->run.memory;
 	struct callback_frame frame;
 
-	/* This set is dealt with: the next run counts its attempts from one, and force is used up.
-	 */
-	if (!run_gave_up(run) && !run->again && run->outcome.verdict <= SAFESTART_UNCHANGED) {
-		memory->attempts = 0;
-		nodeset_unref(memory->forced);
-		memory->forced = NULL;
-	}
 	callback_enter(&frame, run->ss, &run->ss->worker, "retire", run->number, loop_now());
 	if (run->committed)
 		safestart_snapshot_release(run->candidate);
 	else
 		snapshot_discard(run->candidate);
+	snapshot_discard(run->unwanted);
 	snapshot_retire(run->ss->home, run->to_retire);
 	run->to_retire = NULL;
 	if (run->data_lost && run->ss->conf->callbacks.retire != NULL)
 		run->ss->conf->callbacks.retire(run->stray, run->ss->conf->user_data);
 	callback_leave(&frame, &run->ss->worker);
-	run->candidate = NULL;
+	run->candidate = run->unwanted = NULL;
 	safestart_snapshot_release(run->current);
 	run->current = NULL;
 	nodeset_unref(run->outgoing);
 	run->outgoing = NULL;
 }
 
-/* Again after each LATER: `current` is what was live when the run began. */
+/* Again after each LATER, and once more when the run is over and answered: an application that
+ * takes long to retire data keeps nobody waiting. [P14] `current` is what was live when the run
+ * began. */
 static void execute(struct job *job)
 {
 	struct safestart_run *run = (struct safestart_run *)(void *)job;
 
+	if (run->over) {
+		tear_down(run);
+		return;
+	}
 	if (run->current == NULL)
 		run->current = safestart_snapshot_acquire(run->ss);
-	if (advance(run))
-		tear_down(run);
+	run->over = advance(run);
+	if (run->over)
+		forget_tried(run);
 }
 
 struct safestart_run *run_new(struct safestart *ss)
@@ -476,6 +487,7 @@ void run_free(struct safestart_run *run)
 {
 	/* Torn down: what it held is given back, so that nothing can be retired twice. [P13] */
 	invariant(run->jobs == 0 && run->candidate == NULL && run->current == NULL);
+	invariant(run->unwanted == NULL);
 	invariant(run->to_retire == NULL && run != run->ss->run.current);
 	run_free_rejections(run->rejections);
 	nodeset_unref(run->gather.set);

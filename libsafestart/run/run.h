@@ -61,8 +61,10 @@ struct safestart_run {
 	struct nodeset *outgoing;
 	struct safestart_snapshot *current;   /* owned */
 	struct safestart_snapshot *candidate; /* until commit; afterwards the live one, owned */
+	struct safestart_snapshot *unwanted;  /* a candidate of which `prepare` has rejected all */
 	struct nodeset_plan plan;
 	bool committed;
+	bool over;      /* it has ended; what it held is given back once it is answered */
 	size_t before;  /* nodes that count as live: those of last_good too, when none are */
 	bool from_kept; /* the source failed, last_good steps in */
 	int kept_verdict;

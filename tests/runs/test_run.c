@@ -170,6 +170,78 @@ START_TEST(p13_a_pointer_that_is_passed_on_is_retired_once_in_the_end)
 }
 END_TEST
 
+/* An application that retires slowly: `prepare` hangs data on b, and rejects it or fails. */
+struct slow {
+	_Atomic bool hold, inside;
+	int result;
+	int data;
+};
+
+static int hang_on_b(struct safestart_run *run, void *user_data)
+{
+	struct slow *slow = user_data;
+	const struct safestart_node *b = safestart_snapshot_find(safestart_run_candidate(run), "b");
+
+	safestart_run_set_node_data(run, b, &slow->data);
+	safestart_run_reject(run, "b", "broken");
+	return slow->result;
+}
+
+static void retire_slowly(void *data, void *user_data)
+{
+	struct slow *slow = user_data;
+
+	ck_assert_ptr_eq(data, &slow->data);
+	slow->inside = true;
+	EVENTUALLY(!slow->hold);
+	slow->inside = false;
+}
+
+static struct safestart *open_slow(struct slow *slow)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = hang_on_b,
+						      .retire_node = retire_slowly};
+	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, slow), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	return ss;
+}
+
+START_TEST(p14_a_run_is_answered_before_its_data_is_retired)
+{
+	struct slow slow = {.hold = true, .result = -EIO};
+	struct safestart *ss = open_slow(&slow);
+
+	ck_assert_int_eq(push_and_wait(ss, TWO).error, -EIO);
+	EVENTUALLY(slow.inside);
+	slow.hold = false;
+	close_now(ss);
+	ck_assert(!slow.inside);
+}
+END_TEST
+
+START_TEST(p6_shutdown_answers_at_once_while_a_run_retires)
+{
+	struct slow slow = {.hold = true};
+	struct safestart *ss = open_slow(&slow);
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+
+	ck_assert_int_eq(push_and_wait(ss, TWO).verdict, SAFESTART_APPLIED);
+	EVENTUALLY(slow.inside);
+	uint64_t ticket = safestart_request_restart(ss);
+	safestart_shutdown(ss);
+	ck_assert_int_eq(safestart_wait(ss, ticket, 0, &outcome), 0);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_CANCELLED);
+	ck_assert(slow.inside);
+	slow.hold = false;
+	close_now(ss);
+}
+END_TEST
+
 /* Two threads of the application prepare a set at the same time, a half of its nodes each: changed
  * ones and unchanged ones. */
 struct half {
@@ -589,6 +661,8 @@ SUITE("run", p14_later_is_finished_by_another_thread,
       p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,
       p14_restart_has_a_deadline_of_its_own,
       p13_threads_may_prepare_different_nodes_at_the_same_time,
+      p14_a_run_is_answered_before_its_data_is_retired,
+      p6_shutdown_answers_at_once_while_a_run_retires,
       p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own,
       a_forgotten_minus_does_not_pass_for_success,
       a_report_that_comes_while_a_run_prepares_is_not_lost)
