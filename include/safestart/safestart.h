@@ -662,8 +662,9 @@ int safestart_run_cancelled(const struct safestart_run *run);
 /**
  * Finish a callback that returned SAFESTART_LATER, with 0 or -errno (a positive value is a
  * mistake and taken as -EINVAL). Call it exactly once for each LATER, also when the run was
- * cancelled: the run's memory is kept until then. It may be called before the callback has
- * returned. The run must not be used after it.
+ * cancelled: the run's memory is kept until then. The run must not be used after it. It may
+ * be called before the callback has returned; then the callback must return SAFESTART_LATER
+ * before the deadline as well, and counts when it does.
  * Returns: 0; -ESTALE: too late, the result is ignored, and the data attached to the run will
  *   be retired.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0

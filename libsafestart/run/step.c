@@ -112,8 +112,10 @@ int safestart_run_finish(struct safestart_run *run, int error)
 	if (!late)
 		run->finish_error = error <= 0 ? error : -EINVAL;
 	/* A gather is followed by work the deadline still holds for; prepare and restart are
-	 * settled by this. */
-	step_set_locked(run, RUN_CALLED | (late || run->phase == RUN_GATHER ? 0 : RUN_SETTLED));
+	 * settled by this. While the callback is still inside, the deadline stays: it may never
+	 * return. [P14] */
+	bool settled = !late && run->phase != RUN_GATHER && (bits_of(run) & RUN_LATER) != 0;
+	step_set_locked(run, RUN_CALLED | (settled ? RUN_SETTLED : 0));
 	invariant(holds_locked(run) && step_is_called(run));
 	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */
 	handle_wake(ss);
@@ -159,7 +161,7 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 	pthread_mutex_lock(&ss->lock);
 	uint32_t bits = bits_of(run);
 	/* With thread=no no other thread could look at the deadline meanwhile. */
-	if (!(bits & RUN_CALLED) && step_expire_locked(run, now))
+	if (step_expire_locked(run, now))
 		bits = bits_of(run);
 	if (*result == SAFESTART_LATER && !(bits & RUN_CALLED)) {
 		step_set_locked(run, RUN_LATER);

@@ -59,6 +59,39 @@ START_TEST(p14_finish_may_come_before_prepare_has_returned)
 }
 END_TEST
 
+/* Finishes, and stays. */
+static int finish_and_stay(struct safestart_run *run, void *user_data)
+{
+	_Atomic bool *hold = user_data;
+
+	ck_assert_int_eq(safestart_run_finish(run, 0), 0);
+	EVENTUALLY(!*hold);
+	return SAFESTART_LATER;
+}
+
+START_TEST(p14_a_callback_that_has_finished_and_never_returns_is_timed_out)
+{
+	for (int restart = 0; restart < 2; restart++) {
+		const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+							      .prepare = restart ? NULL
+										 : finish_and_stay,
+							      .restart = restart ? finish_and_stay
+										 : NULL};
+		struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=100ms", NULL);
+		struct safestart *ss;
+		_Atomic bool hold = true;
+
+		ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, (void *)&hold), 0);
+		ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+		safestart_conf_free(conf);
+		ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_TIMED_OUT);
+		hold = false;
+		EVENTUALLY(push_and_wait(ss, TWO).verdict <= SAFESTART_UNCHANGED);
+		close_now(ss);
+	}
+}
+END_TEST
+
 START_TEST(p14_later_past_the_deadline_is_stale_and_a_newer_run_wins)
 {
 	struct app app;
@@ -661,6 +694,7 @@ SUITE("run", p14_later_is_finished_by_another_thread,
       p6_waiting_inside_a_callback_is_refused_and_asking_is_fine,
       p14_restart_has_a_deadline_of_its_own,
       p13_threads_may_prepare_different_nodes_at_the_same_time,
+      p14_a_callback_that_has_finished_and_never_returns_is_timed_out,
       p14_a_run_is_answered_before_its_data_is_retired,
       p6_shutdown_answers_at_once_while_a_run_retires,
       p1_what_is_replaced_or_rejected_is_retired_by_a_callback_of_its_own,
