@@ -311,7 +311,8 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
  * once. While there is none, safestart_last_outcome() says why. In a forked child an
  * inherited generation counts, although its data is NULL.
  * Returns: 0; -ETIMEDOUT; -ECANCELED after shutdown; -EDEADLK in a callback, and with
- *   thread=no on the dispatching thread while a LATER run is open; -EINVAL when ss is NULL.
+ *   thread=no on the dispatching thread while a LATER run is open, as safestart_wait();
+ *   -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives.  Since: 1.0
  */
 int safestart_wait_ready(struct safestart *ss, int timeout_ms);
@@ -372,10 +373,11 @@ int safestart_shutdown(struct safestart *ss);
  * waited for, unless that is `log` itself. With thread=no it does the remaining work on the
  * calling thread. In a forked child that was not revived it calls no callback.
  * Returns: 0 and ss is gone; -ETIMEDOUT; -EDEADLK in a callback, and with thread=no while
- *   a LATER run is open (finish it first); -EBUSY: thread=no and another thread is in
- *   dispatch. After an error the handle is still valid: call it again.
- * Threads: one, while others use ss in wait only.  Signals: no.  Callbacks: -EDEADLK.
- * Fork: the child's only.  Since: 1.0
+ *   the finish of a LATER run is missing, also of one past its deadline (finish it first;
+ *   the gather of a source with a descriptor goes on from here); -EBUSY: thread=no and another
+ * thread is in dispatch. After an error the handle is still valid: call it again. Threads: one,
+ * while others use ss in wait only.  Signals: no.  Callbacks: -EDEADLK. Fork: the child's only.
+ * Since: 1.0
  */
 int safestart_close(struct safestart *ss);
 
@@ -410,7 +412,9 @@ uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *rea
  * dispatched last does the work from here.
  * Returns: 0 when answered, whatever the verdict; -ETIMEDOUT, with PENDING and what is
  *   being waited for in the outcome; -EDEADLK in a callback, and with thread=no on the
- *   dispatching thread while a LATER run is open (unless timeout_ms is 0); -EINVAL: NULL, a
+ *   dispatching thread while a LATER run is open that has neither its finish nor its
+ *   deadline behind it (unless timeout_ms is 0, or it is the gather of a source with a
+ *   descriptor, which goes on from here); -EINVAL: NULL, a
  *   ticket that was never issued, or outcome->size too small; -ENODATA: answered, but no
  *   longer kept (the last 1024 are).
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives; tickets from before the

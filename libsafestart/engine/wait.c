@@ -18,6 +18,15 @@ static bool drives_locked(const struct safestart *ss)
 	       pthread_equal(pthread_self(), ss->engine.dispatcher);
 }
 
+/* With thread=no the thread that waits may be the one that has to finish a LATER run, and would
+ * wait for itself. Not so for the gather of a source whose descriptor is watched: its hint finishes
+ * it, and comes from the turns that this thread makes. Only the run in progress is open. */
+static bool waits_for_itself_locked(const struct safestart *ss)
+{
+	return ss->run.later_open > 0 &&
+	       !(ss->run.current->phase == RUN_GATHER && ss->loop.hint_fd >= 0);
+}
+
 /* Around everything a waiting thread does with the handle: close waits until it has left. */
 static void enter_wait(struct safestart *ss)
 {
@@ -66,7 +75,7 @@ static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, voi
 	pthread_mutex_lock(&ss->lock);
 	while ((result = met(ss, argument)) == -EAGAIN) {
 		if (drives_locked(ss)) {
-			if (timeout_ms != 0 && ss->run.later_open > 0)
+			if (timeout_ms != 0 && waits_for_itself_locked(ss))
 				result = -EDEADLK;
 			else if (polled && deadline != LOOP_NEVER && loop_now() >= deadline)
 				result = -ETIMEDOUT;

@@ -157,11 +157,13 @@ int safestart_shutdown(struct safestart *ss)
 }
 
 /* A LATER run without its finish: with thread=no the thread that closes may be the one that has to
- * finish it. */
+ * finish it. The gather of a source whose descriptor is watched is finished by its hint, which
+ * dispatching calls. */
 static bool has_unfinished(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
-	bool unfinished = ss->run.later_owed > 0;
+	unsigned hinted = ss->loop.hint_fd >= 0 ? ss->run.gathers_owed : 0;
+	bool unfinished = ss->run.later_owed > hinted;
 	pthread_mutex_unlock(&ss->lock);
 	return unfinished;
 }
@@ -242,7 +244,8 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 
 	callback_describe(&callback, loop_now(), inside, sizeof(inside));
 	pthread_mutex_lock(&ss->lock);
-	unsigned waiters = ss->engine.waiters, owed = ss->run.later_owed;
+	unsigned waiters = ss->engine.waiters, owed = ss->run.later_owed,
+		 gathers = ss->run.gathers_owed;
 	bool deciding = ss->engine.dispatching;
 	pthread_mutex_unlock(&ss->lock);
 	if (control) {
@@ -258,6 +261,11 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 	if (callback.what != NULL)
 		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: %s; call safestart_close() again when it has", inside);
+	else if (gathers > 0)
+		log_line(&ss->log, LOG_WARNING,
+			 "close gave up: the source %.60s has not called safestart_gather_finish() "
+			 "for %u gathers; call safestart_close() again when it has",
+			 ss->source.name, gathers);
 	else if (owed > 0)
 		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: safestart_run_finish() was not called for %u LATER runs; "

@@ -22,6 +22,7 @@ enum manner {
 	LATER_FINISHED_ELSEWHERE,
 	LATER_FAILED_ELSEWHERE,
 	LATER_KEPT, /* the test finishes it */
+	LATER_FINISHED_BY_HINT,
 	HAND_OVER_AND_HANG,
 	UNCHANGED,
 };
@@ -116,6 +117,10 @@ static int gather_as_told(struct fake *fake, struct safestart_gather *gather)
 			pthread_create(&fake->finisher, NULL, finish_elsewhere, fake) == 0;
 		return SAFESTART_LATER;
 	case LATER_KEPT: atomic_store(&fake->kept, gather); return SAFESTART_LATER;
+	case LATER_FINISHED_BY_HINT: /* an answer has come: its descriptor says so */
+		atomic_store(&fake->kept, gather);
+		(void)eventfd_write(fake->fd, 1);
+		return SAFESTART_LATER;
 	case HAND_OVER_AND_HANG:
 		error = hand_over(fake, gather);
 		while (atomic_load(&fake->hang))
@@ -172,6 +177,11 @@ static int fake_hint(void *state)
 	if (!atomic_load(&fake->noisy))
 		(void)eventfd_read(fake->fd, &count);
 	int result = atomic_load(&fake->hint_result);
+	struct safestart_gather *kept = atomic_load(&fake->kept);
+	if (atomic_load(&fake->manner) == LATER_FINISHED_BY_HINT && kept != NULL) {
+		atomic_store(&fake->kept, NULL);
+		fake->late = safestart_gather_finish(kept, hand_over(fake, kept));
+	}
 	atomic_fetch_add(&fake->hints, 1);
 	atomic_fetch_sub(&fake->inside, 1);
 	return result;
@@ -534,7 +544,53 @@ START_TEST(close_waits_for_a_gather_that_is_still_open)
 }
 END_TEST
 
-SUITE("source", a_source_has_settings_of_its_own_with_defaults,
+/* With the application's own loop a source that fetches without blocking is no other than one that
+ * blocks. */
+START_TEST(p6_a_gather_that_goes_on_by_its_descriptor_is_waited_for)
+{
+	struct app app;
+	struct fake fake;
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct safestart_conf *conf = conf_of(&app, &fake);
+
+	fake.fd = eventfd(0, EFD_NONBLOCK);
+	atomic_store(&fake.manner, LATER_FINISHED_BY_HINT);
+	struct safestart *ss = open_conf(conf, "thread", "no");
+	ck_assert_int_eq(safestart_wait_ready(ss, -1), 0);
+	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), -1, &outcome), 0);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_UNCHANGED);
+	/* Closed in the middle of one. */
+	int gathers = fake.gathers;
+	safestart_request_restart(ss);
+	EVENTUALLY(safestart_dispatch(ss, 0) == 0 && fake.gathers > gathers);
+	close_both(ss, &fake);
+	close(fake.fd);
+}
+END_TEST
+
+/* Nothing ever comes. */
+START_TEST(close_names_the_gather_that_it_waits_for)
+{
+	struct app app;
+	struct fake fake;
+	struct safestart_conf *conf = conf_of(&app, &fake);
+
+	fake.fd = eventfd(0, EFD_NONBLOCK);
+	atomic_store(&fake.manner, LATER_KEPT);
+	safestart_conf_set(conf, "run_timeout", "100ms", NULL, 0);
+	struct safestart *ss = open_conf(conf, "thread", "no");
+	EVENTUALLY(safestart_dispatch(ss, 1) == 0 && atomic_load(&fake.kept) != NULL);
+	ck_assert_int_eq(safestart_close(ss), -ETIMEDOUT);
+	ck_assert(app_logged(&app, "the source fake:over/there has not called "
+				   "safestart_gather_finish() for 1 gathers"));
+	ck_assert_int_eq(safestart_gather_finish(atomic_load(&fake.kept), 0), -ESTALE);
+	close_both(ss, &fake);
+	close(fake.fd);
+}
+END_TEST
+
+SUITE("source", p6_a_gather_that_goes_on_by_its_descriptor_is_waited_for,
+      close_names_the_gather_that_it_waits_for, a_source_has_settings_of_its_own_with_defaults,
       a_source_that_can_not_be_opened_says_why_and_leaves_nothing,
       p9_a_gather_that_fails_says_so_and_the_next_one_applies,
       p15_a_gather_that_fails_is_asked_again_by_itself,
