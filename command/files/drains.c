@@ -4,30 +4,65 @@
 #include "files/drains.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
+#include <safestart/safestart.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/report.h"
 
 #define SUFFIX ".draining"
 #define FORMAT "%Y-%m-%dT%H:%M:%SZ"
+#define BYTES_MAX ((off_t)1 << 30)
 #define KEEP_EXPIRED_S \
 	((time_t)7 * 24 * 3600) /* a node that comes back late still gets its labels */
 
+/* All of a regular file; the path may be what a process has answered, so a FIFO or a device must
+ * not be opened for reading. NULL: errno says why. */
+static char *read_regular(const char *path, size_t *length)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat status = {0};
+	bool ok = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+		  status.st_size <= BYTES_MAX;
+	char *text = ok ? malloc((size_t)status.st_size + 1) : NULL;
+	ssize_t n = 1;
+
+	if (fd >= 0 && !ok)
+		errno = EINVAL;
+	for (*length = 0; text != NULL && n > 0 && *length < (size_t)status.st_size;) {
+		n = read(fd, text + *length, (size_t)status.st_size - *length);
+		*length += n > 0 ? (size_t)n : 0;
+	}
+	if (text != NULL)
+		text[*length] = '\0';
+	int error = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return text;
+}
+
 int drains_read(struct drains *drains, const char *path, char *why, size_t why_size)
 {
-	json_error_t error;
+	json_error_t error = {0};
+	size_t length = 0;
 	char *beside;
 
 	*drains = (struct drains){0};
 	if (asprintf(&beside, "%s" SUFFIX, path) < 0)
 		return -ENOMEM;
-	if (access(beside, F_OK) < 0 && errno == ENOENT) {
+	char *text = read_regular(beside, &length);
+	if (text == NULL && errno == ENOENT) {
 		drains->root = json_object();
-	} else if ((drains->root = json_load_file(beside, JSON_REJECT_DUPLICATES, &error)) ==
+	} else if (text == NULL) {
+		snprintf(why, why_size, "%s: %s", beside, safestart_strerror(errno));
+	} else if ((drains->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error)) ==
 		   NULL) {
 		snprintf(why, why_size, "%s: %s", beside, error.text);
 	} else if (!json_is_object(drains->root)) {
@@ -35,6 +70,7 @@ int drains_read(struct drains *drains, const char *path, char *why, size_t why_s
 		json_decref(drains->root);
 		drains->root = NULL;
 	}
+	free(text);
 	free(beside);
 	drains->before = json_deep_copy(drains->root);
 	return drains->root != NULL ? 0 : -EINVAL;
@@ -65,6 +101,62 @@ const json_t *drains_find(const struct drains *drains, const char *id, time_t no
 	const json_t *note = drains_note(drains, id);
 
 	return note != NULL && drains_until(note) > now ? note : NULL;
+}
+
+void drains_words(const json_t *note, char words[DRAINS_WORDS_SIZE])
+{
+	snprintf(words, DRAINS_WORDS_SIZE, "drained until %.40s by %.200s (%.300s)",
+		 member_text(note, "until"), member_text(note, "by"), member_text(note, "reason"));
+}
+
+json_t *drains_list(const struct drains *drains, const struct file_sd *file_sd, time_t now)
+{
+	json_t *list = json_array(), *note;
+	struct file_sd_entry entry;
+	int failed = list == NULL;
+	const char *id;
+
+	json_object_foreach(drains->root, id, note) {
+		if (drains_until(note) <= now)
+			continue;
+		bool in_file = file_sd != NULL && file_sd_find(file_sd, id, &entry);
+		failed |=
+			json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:b}", "id", id,
+							      "until", member_text(note, "until"),
+							      "by", member_text(note, "by"),
+							      "reason", member_text(note, "reason"),
+							      "in_file", in_file));
+	}
+	if (failed == 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+json_t *drains_list_at(const char *path, time_t now)
+{
+	char *real = realpath(path, NULL), *text, why[512];
+	struct file_sd file_sd;
+	struct drains drains;
+	json_t *list = NULL;
+	size_t length;
+
+	if (real == NULL || drains_read(&drains, real, why, sizeof(why)) < 0) {
+		free(real);
+		return json_array();
+	}
+	if (json_object_size(drains.root) == 0) {
+		list = json_array();
+	} else if ((text = read_regular(real, &length)) == NULL) {
+		list = drains_list(&drains, NULL, now);
+	} else {
+		bool ok = file_sd_take(&file_sd, text, length, why, sizeof(why)) == 0;
+		list = drains_list(&drains, ok ? &file_sd : NULL, now);
+		file_sd_close(&file_sd);
+	}
+	drains_free(&drains);
+	free(real);
+	return list;
 }
 
 /* The user and host that drain the node, for those who find it missing. */

@@ -11,6 +11,8 @@
 
 #include "files/file_sd.h"
 
+#define DRAINS_WORDS_SIZE 600
+
 struct drains {
 	json_t *root;   /* id → {until, reason, by, address, labels} */
 	json_t *before; /* as read, for drains_restore() */
@@ -31,6 +33,17 @@ const json_t *drains_find(const struct drains *drains, const char *id, time_t no
 /* The same, also when its time is over. */
 const json_t *drains_note(const struct drains *drains, const char *id);
 time_t drains_until(const json_t *note);
+
+/* "drained until 2026-01-02T03:04:05Z by root@host (kernel update)", in DRAINS_WORDS_SIZE bytes. */
+void drains_words(const json_t *note, char words[DRAINS_WORDS_SIZE]);
+
+/* The nodes that are draining now, in the order of the file: an array of {id, until, by, reason,
+ * in_file}. `in_file`: another program has written the node back, so the servers use it; with
+ * `file_sd` NULL it is false. NULL: no memory. */
+json_t *drains_list(const struct drains *drains, const struct file_sd *file_sd, time_t now);
+/* The same for the node file at that path, without a lock and without messages: empty where one of
+ * the two files cannot be read. Nothing but a regular file is opened. */
+json_t *drains_list_at(const char *path, time_t now);
 
 /* Notes a node. `entry` is the node as announced; NULL: it is withdrawn already, and the address
  * and labels noted before stay. False: no memory. */

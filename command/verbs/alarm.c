@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* alarm: decides which nodes are unannounced or missing, and prints and counts that. Main thread of
- * the monitor; reads no file and probes nothing, the prober has the results. */
+/* alarm: decides which nodes are unannounced, missing or returned, and prints and counts that. Main
+ * thread of the monitor; reads no file and probes nothing, the prober has the results. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +16,15 @@
 enum kind {
 	KIND_NONE,
 	KIND_UNANNOUNCED,
-	KIND_MISSING
+	KIND_MISSING,
+	KIND_RETURNED /* drained, but in the node file: another program has written it back */
 };
 
-static const char *const kinds[] = {"fine", "unannounced", "missing"};
+static const char *const kinds[] = {"fine", "unannounced", "missing", "returned"};
+
+/* A verb writes the node file and the notes one after the other: for a moment, while it does, a
+ * node is in both. */
+#define RETURNED_AFTER INT64_C(1000000000)
 
 struct alarm {
 	char *id;
@@ -53,13 +58,55 @@ static const char *announced_as(const struct monitor *monitor, const char *addre
 /* ---- Messages ---- */
 
 static void print_alarm_json(const struct alarm *alarm, const char *address, const char *why,
-			     int64_t now, bool begins)
+			     const json_t *note, int64_t now, bool begins)
 {
-	(void)print_json(json_pack("{s:s,s:b,s:s,s:s*,s:s*,s:f}", "alarm", kinds[alarm->kind],
+	json_t *drain =
+		note == NULL
+			? NULL
+			: json_pack("{s:s,s:s,s:s}", "until", member_text(note, "until"), "by",
+				    member_text(note, "by"), "reason", member_text(note, "reason"));
+
+	(void)print_json(json_pack("{s:s,s:b,s:s,s:s*,s:s*,s:f,s:o*}", "alarm", kinds[alarm->kind],
 				   "begins", begins, "id", alarm->id, "address", address, "why",
 				   why[0] != '\0' ? why : NULL, "seconds",
-				   (double)(now - alarm->since) / 1e9),
+				   (double)(now - alarm->since) / 1e9, "drain", drain),
 			 0);
+}
+
+/* The node was out on purpose: whether the work on it is done is for those to say who know it. */
+static void print_unannounced(const struct monitor *monitor, const char *id, const char *address,
+			      const json_t *note)
+{
+	printf("unannounced: %s answers at %s and is expected, but is not in %s: no server uses it",
+	       id, address, monitor->file);
+	if (note != NULL) {
+		fputs("; its drain ended at ", stdout);
+		text_print(member_text(note, "until"));
+		fputs(": ", stdout);
+		text_print(member_text(note, "reason"));
+		fputs(", by ", stdout);
+		text_print(member_text(note, "by"));
+		printf(". Next: if that is not finished: safestart drain %s --for 30m --reason "
+		       "'...' --file %s; else: ",
+		       id, monitor->file);
+	} else {
+		fputs(". Next: ", stdout);
+	}
+	printf("safestart announce %s %s --file %s\n", id, address, monitor->file);
+}
+
+static void print_returned(const struct monitor *monitor, const char *id, const char *address,
+			   const json_t *note)
+{
+	char words[DRAINS_WORDS_SIZE];
+
+	drains_words(note, words);
+	printf("returned: %s is ", id);
+	text_print(words);
+	printf(", but in the file %s: the servers use it. Next: find the program that wrote it "
+	       "back, and: safestart drain %s --for 30m --reason '...' --file %s; if it is back: "
+	       "safestart announce %s %s --file %s\n",
+	       monitor->file, id, monitor->file, id, address, monitor->file);
 }
 
 /* One line when an alarm begins and one when it ends, with the command that ends it. Only the begin
@@ -74,6 +121,7 @@ static void print_alarm(const struct monitor *monitor, const struct alarm *alarm
 	char *id = text_clean(alarm->id), *at = text_clean(address != NULL ? address : ""),
 	     *as = text_clean(other != NULL ? other : "");
 	struct duration span = text_duration((double)(now - alarm->since) / 1e9);
+	const json_t *note = drains_note(&monitor->drains, alarm->id);
 	struct probed probed;
 
 	prober_result(monitor->prober, address != NULL ? address : "", &probed);
@@ -84,7 +132,7 @@ static void print_alarm(const struct monitor *monitor, const struct alarm *alarm
 	if (monitor->quiet || id == NULL || at == NULL || as == NULL)
 		;
 	else if (monitor->json)
-		print_alarm_json(alarm, address, probed.why, now, begins);
+		print_alarm_json(alarm, address, probed.why, note, now, begins);
 	else if (!begins)
 		printf("no longer %s: %s, after %s\n", kinds[alarm->kind], id, span.text);
 	else if (other != NULL) /* announcing it too would make two nodes of one */
@@ -92,9 +140,9 @@ static void print_alarm(const struct monitor *monitor, const struct alarm *alarm
 		       "with another id, %s. Next: use the same id in both files\n",
 		       id, at, monitor->file, as);
 	else if (alarm->kind == KIND_UNANNOUNCED)
-		printf("unannounced: %s answers at %s and is expected, but is not in %s: no server "
-		       "uses it. Next: safestart announce %s %s --file %s\n",
-		       id, at, monitor->file, id, at, monitor->file);
+		print_unannounced(monitor, id, at, note);
+	else if (alarm->kind == KIND_RETURNED)
+		print_returned(monitor, id, at, note);
 	else
 		printf("missing: %s is announced, but does not answer at %s: %s. Next: check the "
 		       "node, or: safestart drain %s --for 30m --reason '...' --file %s\n",
@@ -140,9 +188,12 @@ static void evaluate_node(struct monitor *monitor, const char *id, int64_t now, 
 
 	prober_result(monitor->prober, monitor_address(monitor, id), &probed);
 	bool announced = json_object_get(monitor->announced, id) != NULL,
-	     draining = !announced && drains_find(&monitor->drains, id, wall) != NULL;
+	     drained = drains_find(&monitor->drains, id, wall) != NULL,
+	     draining = !announced && drained;
 	enum kind kind = KIND_NONE;
-	if (probed.times > 0 && announced)
+	if (announced && drained)
+		kind = KIND_RETURNED; /* whether it answers or not */
+	else if (probed.times > 0 && announced)
 		kind = probed.answers ? KIND_NONE : KIND_MISSING;
 	else if (probed.times > 0 && probed.answers && !draining)
 		kind = KIND_UNANNOUNCED;
@@ -151,7 +202,7 @@ static void evaluate_node(struct monitor *monitor, const char *id, int64_t now, 
 	monitor->figures.reachable += probed.answers;
 	monitor->figures.draining += draining;
 	/* Not probed yet at its new address: the alarm stays as it is. */
-	if (alarm != NULL && probed.times == 0) {
+	if (alarm != NULL && probed.times == 0 && kind == KIND_NONE) {
 		alarm->seen = true;
 		return;
 	}
@@ -165,7 +216,10 @@ static void evaluate_node(struct monitor *monitor, const char *id, int64_t now, 
 	if (alarm->kind == KIND_NONE)
 		*alarm = (struct alarm){.id = alarm->id, .kind = kind, .since = now};
 	alarm->seen = true;
-	if (!alarm->raised && now - alarm->since >= monitor->after) {
+	int64_t after = kind == KIND_RETURNED && monitor->after < RETURNED_AFTER ? RETURNED_AFTER
+										 : monitor->after;
+	monitor->undecided |= kind == KIND_RETURNED && now - alarm->since < after;
+	if (!alarm->raised && now - alarm->since >= after) {
 		alarm->raised = true;
 		print_alarm(monitor, alarm, now, true);
 	}
@@ -183,6 +237,7 @@ static void drop_ended(struct monitor *monitor, int64_t now)
 			monitor->figures.unannounced +=
 				alarm->raised && alarm->kind == KIND_UNANNOUNCED;
 			monitor->figures.missing += alarm->raised && alarm->kind == KIND_MISSING;
+			monitor->figures.returned += alarm->raised && alarm->kind == KIND_RETURNED;
 			monitor->alarms[kept++] = *alarm;
 			continue;
 		}
@@ -199,6 +254,7 @@ void monitor_evaluate(struct monitor *monitor, int64_t now, time_t wall)
 	json_t *address;
 
 	memset(&monitor->figures, 0, sizeof(monitor->figures));
+	monitor->undecided = false;
 	monitor->figures.expected = (unsigned)json_object_size(monitor->expected);
 	json_object_foreach(monitor->expected, id, address)
 		evaluate_node(monitor, id, now, wall);
@@ -209,17 +265,17 @@ void monitor_evaluate(struct monitor *monitor, int64_t now, time_t wall)
 
 json_t *monitor_json(const struct monitor *monitor)
 {
-	json_t *lists[] = {NULL, json_array(), json_array()};
+	json_t *lists[] = {NULL, json_array(), json_array(), json_array()};
 
 	for (size_t i = 0; i < monitor->alarm_count; i++) {
 		if (monitor->alarms[i].raised)
 			json_array_append_new(lists[monitor->alarms[i].kind],
 					      json_string(monitor->alarms[i].id));
 	}
-	return json_pack("{s:i,s:i,s:i,s:o,s:o}", "expected", (int)monitor->figures.expected,
+	return json_pack("{s:i,s:i,s:i,s:o,s:o,s:o}", "expected", (int)monitor->figures.expected,
 			 "reachable", (int)monitor->figures.reachable, "draining",
 			 (int)monitor->figures.draining, "unannounced", lists[KIND_UNANNOUNCED],
-			 "missing", lists[KIND_MISSING]);
+			 "missing", lists[KIND_MISSING], "returned", lists[KIND_RETURNED]);
 }
 
 /* Only these three characters need escaping in a label value. */
@@ -255,7 +311,8 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		    {"reachable", monitor->figures.reachable},
 		    {"unannounced", monitor->figures.unannounced},
 		    {"missing", monitor->figures.missing},
-		    {"draining", monitor->figures.draining}};
+		    {"draining", monitor->figures.draining},
+		    {"returned", monitor->figures.returned}};
 
 	fputs("# HELP safestart_monitor_nodes Nodes of the inventory by state.\n# TYPE "
 	      "safestart_monitor_nodes gauge\n",
@@ -267,6 +324,8 @@ static void print_metrics(FILE *to, const struct monitor *monitor)
 		     "1 for each node that answers and is expected but not announced.");
 	print_alarms(to, monitor, KIND_MISSING,
 		     "1 for each node that is announced but does not answer.");
+	print_alarms(to, monitor, KIND_RETURNED,
+		     "1 for each node that is drained but in the node file.");
 	fprintf(to,
 		"# HELP safestart_monitor_files_readable Whether the inventory, the node file and "
 		"its notes of drained nodes could be read.\n# TYPE "

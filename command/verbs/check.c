@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -14,6 +15,7 @@
 #include "base/report.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "files/drains.h"
 #include "files/file_sd.h"
 #include "files/position.h"
 #include "verbs/verbs.h"
@@ -25,6 +27,7 @@ struct verdict {
 	struct place place; /* of the error; may be unknown */
 	bool place_missing; /* `why` does not contain the place */
 	json_t *quarantined;
+	json_t *drained; /* nodes of the file that are drained, as by drains_list() */
 	size_t left_out; /* number of entries; `quarantined` may have fewer rows */
 };
 
@@ -303,6 +306,23 @@ static void print_quarantined(const json_t *one)
 	putchar('\n');
 }
 
+/* The servers accept them, but they were taken out on purpose. */
+static void print_drained(const json_t *drained)
+{
+	char words[DRAINS_WORDS_SIZE];
+	const json_t *one;
+	size_t index;
+
+	json_array_foreach(drained, index, one) {
+		drains_words(one, words);
+		printf("  %swarning:%s ", colour_on(COLOUR_WARN), colour_off());
+		text_print(member_text(one, "id"));
+		fputs(": ", stdout);
+		text_print(words);
+		puts(", but in the file: the servers use it");
+	}
+}
+
 /* A line for the file, then one for each entry that would be left out. */
 static void print_verdict(const char *path, const struct verdict *verdict)
 {
@@ -312,7 +332,7 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 	size_t listed = json_array_size(verdict->quarantined), count = verdict->left_out, index;
 	const json_t *one;
 
-	if (code == EXIT_DONE && quiet)
+	if (code == EXIT_DONE && quiet && json_array_size(verdict->drained) == 0)
 		return;
 	text_print(path);
 	fputs(": ", stdout);
@@ -337,13 +357,27 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 		text_print(verdict->why);
 		putchar('\n');
 	}
+	print_drained(verdict->drained);
+}
+
+/* The drained nodes that are in the file; standard input has no notes beside it. */
+static json_t *find_drained(const char *path)
+{
+	json_t *list = strcmp(path, "-") != 0 ? drains_list_at(path, time(NULL)) : json_array();
+
+	for (size_t i = json_array_size(list); i-- > 0;) {
+		if (!member_bool(json_array_get(list, i), "in_file", false))
+			json_array_remove(list, i);
+	}
+	return list;
 }
 
 static json_t *verdict_json(const char *path, const struct verdict *verdict)
 {
-	json_t *result = json_pack("{s:s,s:b,s:i,s:s,s:O}", "file", path, "ok",
-				   verdict->code == EXIT_DONE, "exit", verdict->code, "why",
-				   verdict->why, "quarantined", verdict->quarantined);
+	json_t *result =
+		json_pack("{s:s,s:b,s:i,s:s,s:O,s:O*}", "file", path, "ok",
+			  verdict->code == EXIT_DONE, "exit", verdict->code, "why", verdict->why,
+			  "quarantined", verdict->quarantined, "drained", verdict->drained);
 
 	if (verdict->place.line > 0) {
 		json_object_set_new(result, "line", json_integer((json_int_t)verdict->place.line));
@@ -377,7 +411,7 @@ static void check_text(struct verdict *verdict, const struct safestart_conf *con
 
 static int check_file(const struct safestart_conf *conf, const char *path, json_t *result)
 {
-	struct verdict verdict = {.quarantined = json_array()};
+	struct verdict verdict = {.quarantined = json_array(), .drained = find_drained(path)};
 	size_t length;
 	char *text = read_file(path, &length);
 
@@ -397,6 +431,7 @@ static int check_file(const struct safestart_conf *conf, const char *path, json_
 	else if (json_array_append_new(result, verdict_json(path, &verdict)) < 0)
 		verdict.code = report(EXIT_FAILED, "out of memory");
 	json_decref(verdict.quarantined);
+	json_decref(verdict.drained);
 	return verdict.code;
 }
 
@@ -427,7 +462,10 @@ const struct verb verb_check = {
 	.text = "Checks each FILE (-: standard input) by the rules of the library: malformed JSON, "
 		"a wrong structure, entries that would be quarantined, and the guard rails that "
 		"need no live set: allow_empty, min_nodes, max_nodes, max_bytes. Each error comes "
-		"with its reason, line and column.\n\nLines and columns begin with 1; columns are "
+		"with its reason, line and column. A node that is drained (see safestart help "
+		"drain) "
+		"and in the file all the same is a warning.\n\nLines and columns begin with 1; "
+		"columns are "
 		"characters. If several entries with the same id cannot be used, the first that is "
 		"wrong is shown (the first of all, if they are only wrong in that they differ), "
 		"and how many more there are. With --json: line, column and more.",

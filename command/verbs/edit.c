@@ -6,12 +6,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "base/options.h"
 #include "base/report.h"
 #include "hosts/processes.h"
 #include "verbs/request.h"
+
+/* Another program has written a drained node back: nobody else would notice before the node is
+ * switched off. */
+static void report_returned(const struct file_sd *file_sd, const struct drains *drains)
+{
+	json_t *list = drains_list(drains, file_sd, time(NULL));
+	char words[DRAINS_WORDS_SIZE];
+	const json_t *one;
+	size_t index;
+
+	json_array_foreach(list, index, one) {
+		const char *id = member_text(one, "id");
+		if (!member_bool(one, "in_file", false))
+			continue;
+		drains_words(one, words);
+		(void)report(0,
+			     "%s: %s, but in the file: the servers use it; to take it out again: "
+			     "safestart drain %s; if it is back: safestart announce %s",
+			     id, words, id, id);
+	}
+	json_decref(list);
+}
 
 /* A drain writes its note before it removes the node; an announcement puts the node back before it
  * removes the note. So a monitor never sees a node missing without a note: it re-reads both until
@@ -24,14 +47,16 @@ int edit_finish(struct file_sd *file_sd, struct drains *drains, bool note_first,
 		code = file_sd_write(file_sd);
 	if (note_first && code != 0)
 		drains_restore(drains, file_sd);
-	/* The node file is changed already; a note that stays is harmless while its node is
-	 * announced. */
+	/* The node file is changed already: the announcement must not be undone. */
 	if (!note_first && code == 0 && drains->root != NULL && drains_write(drains, file_sd) != 0)
 		(void)report(0,
-			     "only the note of the drain could not be removed, which is harmless "
-			     "while the node is announced; %s is written as intended; to remove "
-			     "the note, announce the node again later",
+			     "only the note of the drain could not be removed, so the node is "
+			     "still "
+			     "said to be drained; %s is written as intended; to remove the note, "
+			     "announce the node again later",
 			     file_sd->file.path);
+	if (code == 0 && drains->root != NULL)
+		report_returned(file_sd, drains);
 	json_object_set_new(result, "file", json_string(file_sd->file.path));
 	json_object_set_new(result, "changed", json_boolean(file_sd->changed));
 	return code;

@@ -219,17 +219,20 @@ static bool reread_files(struct monitor *monitor)
 
 static int finish(struct monitor *monitor)
 {
-	int code = monitor->figures.unannounced > 0 ? EXIT_UNANNOUNCED
-		   : monitor->figures.missing > 0   ? EXIT_NOT_YET
-						    : EXIT_DONE;
+	int code = monitor->figures.unannounced > 0                           ? EXIT_UNANNOUNCED
+		   : monitor->figures.missing + monitor->figures.returned > 0 ? EXIT_NOT_YET
+									      : EXIT_DONE;
 
 	if (!once)
 		return EXIT_DONE; /* stopped by a signal, as intended */
 	if (common.json)
 		return print_json(monitor_json(monitor), code);
-	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining\n",
+	printf("%u expected: %u reachable, %u unannounced, %u missing, %u draining",
 	       monitor->figures.expected, monitor->figures.reachable, monitor->figures.unannounced,
 	       monitor->figures.missing, monitor->figures.draining);
+	if (monitor->figures.returned > 0)
+		printf(", %u returned", monitor->figures.returned);
+	putchar('\n');
 	return code;
 }
 
@@ -262,7 +265,7 @@ static int run_loop(struct monitor *monitor)
 		first = first != 0 ? first : now;
 		monitor_evaluate(monitor, now, time(NULL));
 		fflush(stdout);
-		bool last = once && now - first >= after;
+		bool last = once && now - first >= after && !monitor->undecided;
 		if (metrics_file != NULL && (once ? last : now >= write_at)) {
 			int code = monitor_write_metrics(monitor, metrics_file);
 			if (code != 0 && (once || write_at == 0))
@@ -322,8 +325,10 @@ const struct verb verb_monitor = {
 	.text = "Run one for each host or site. It probes every node of the inventory by TCP "
 		"connect, and compares with the node file that the servers read. A node is "
 		"unannounced if it answers and is expected, but is neither announced nor being "
-		"drained. It is missing if it is announced but does not answer. Either is an alarm "
-		"after --after; the beginning and the end of an alarm are printed on standard "
+		"drained. It is missing if it is announced but does not answer. It is returned if "
+		"it is being drained, and in the node file all the same, because another program "
+		"has written it back. Each of them is an alarm after --after; the beginning and "
+		"the end of an alarm are printed on standard "
 		"output, and the metrics file shows the alarms that are raised. Nodes that are "
 		"announced but not in the inventory are not probed; a message says so.\n\nThe "
 		"files are read again when they change. If one cannot be read, the nodes read "
@@ -335,7 +340,7 @@ const struct verb verb_monitor = {
 		     "At the end of a playbook",
 		     "safestart monitor --inventory all.json --file nodes.json --once"},
 	.exits = {{0, "stopped by a signal; with --once: nothing was found"},
-		  {1, "--once: nodes are missing"},
+		  {1, "--once: nodes are missing or returned"},
 		  {2, "usage error"},
 		  {4, "a file cannot be read or is malformed, or the metrics cannot be written"},
 		  {5, "--once: nodes are unannounced"}},

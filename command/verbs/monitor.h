@@ -23,14 +23,15 @@ struct monitor {
 	struct stat inventory_seen, file_seen;
 	bool inventory_ok, file_ok, drains_ok; /* reported when it changes */
 	char *file_real;
-	bool watched; /* all of them are probed; false: no memory, the previous ones are */
+	bool undecided; /* a node that is drained and in the file may be so for a moment only */
+	bool watched;   /* all of them are probed; false: no memory, the previous ones are */
 	int64_t after;
-	bool json, quiet; /* how alarms are printed; quiet: not at all */
-	struct alarm
-		*alarms; /* raised or pending, one for each node that is unannounced or missing */
+	bool json, quiet;     /* how alarms are printed; quiet: not at all */
+	struct alarm *alarms; /* raised or pending, one for each node that is unannounced, missing
+				or returned */
 	size_t alarm_count;
 	struct {
-		unsigned expected, reachable, unannounced, missing, draining;
+		unsigned expected, reachable, unannounced, missing, draining, returned;
 	} figures;
 };
 

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "hosts/processes.h"
 #include "hosts/summary.h"
+#include "verbs/drained.h"
 #include "verbs/verbs.h"
 
 #define COLUMNS_MAX 8 /* more processes than this are counted, not shown one by one */
@@ -300,8 +301,36 @@ static void print_line(const struct entries *entries, const struct column *colum
 	}
 }
 
+/* The states below are those of the old set where a new one was refused [P9]. `asked`: the same
+ * processes, asked for their status. */
+static void print_behind(const struct processes *asked, const char *name)
+{
+	struct summary summary;
+	size_t count;
+
+	for (size_t i = 0; i < asked->count; i += count) {
+		const struct peer *peers = &asked->peers[i];
+		count = summary_span(asked, i);
+		if (strcmp(peers->name, name) != 0)
+			continue;
+		summarise(&summary, peers, count, 0);
+		for (size_t k = 0; k < count; k++) {
+			char words[400];
+			enum trouble trouble =
+				summary_peer(&peers[k], &summary, words, sizeof(words));
+			if (trouble != TROUBLE_BEHIND && trouble != TROUBLE_EMPTY)
+				continue;
+			text_print(name);
+			printf(" %s: ", peers[k].process);
+			text_print(words);
+			puts("; the states below are those of the set that is live");
+		}
+		summary_end(&summary);
+	}
+}
+
 /* The table with a column for each process if that fits the terminal, else with counts. */
-static bool print_name(const struct peer *peers, size_t count)
+static bool print_name(const struct peer *peers, size_t count, const struct processes *asked)
 {
 	struct column *columns = make_columns(peers, count);
 	struct entries entries;
@@ -314,6 +343,7 @@ static bool print_name(const struct peer *peers, size_t count)
 		return false;
 	}
 	print_line(&entries, columns, count);
+	print_behind(asked, peers->name);
 	table_begin(&table, counted ? 4 : 3 + count);
 	add_rows(&table, &entries, columns, count, counted);
 	if (!counted && width > 0 && table_width(&table) > width && count > 1) {
@@ -332,7 +362,19 @@ static bool print_name(const struct peer *peers, size_t count)
 
 /* ---- The verb ---- */
 
-static int print_for_programs(const struct processes *processes, int code)
+/* With --node only the drain of that node. NULL: no memory. */
+static json_t *find_drained(const struct processes *asked)
+{
+	json_t *drained = drained_find(asked);
+
+	for (size_t i = json_array_size(drained); node_option != NULL && i-- > 0;) {
+		if (strcmp(member_text(json_array_get(drained, i), "id"), node_option) != 0)
+			json_array_remove(drained, i);
+	}
+	return drained;
+}
+
+static int print_for_programs(const struct processes *processes, json_t *drained, int code)
 {
 	json_t *answers = json_array();
 
@@ -347,8 +389,8 @@ static int print_for_programs(const struct processes *processes, int code)
 			json_object_set_new(answer, "error", json_string(peer->why));
 		json_array_append_new(answers, answer);
 	}
-	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "processes",
-				    answers),
+	return print_json(json_pack("{s:s,s:o,s:O}", "directory", processes->directory, "processes",
+				    answers, "drained", drained),
 			  code);
 }
 
@@ -374,7 +416,8 @@ static int exit_code_of(const struct processes *processes)
 
 static int nodes_main(int argc, char **argv)
 {
-	struct processes processes;
+	struct processes processes, asked = {0};
+	json_t *drained = NULL;
 	int first, code;
 
 	if (!options_parse(&verb_nodes, argc, argv, 0, 1, &first, &code))
@@ -386,16 +429,24 @@ static int nodes_main(int argc, char **argv)
 		processes_ask(&processes, json_pack("{s:s,s:s*}", "do", "nodes", "id", node_option),
 			      timeout) == 0;
 	code = exit_code_of(&processes);
+	/* A second question: what is refused, and which file is read, is said by the status only.
+	 */
+	(void)processes_list(&asked, options_control(), first < argc ? argv[first] : NULL);
+	ok = ok && processes_ask(&asked, json_pack("{s:s}", "do", "status"), timeout) == 0 &&
+	     (drained = find_drained(&asked)) != NULL;
 	if (ok && common.json) {
-		code = print_for_programs(&processes, code);
+		code = print_for_programs(&processes, drained, code);
 	} else if (ok) {
 		for (size_t i = 0, count; ok && i < processes.count; i += count) {
 			count = summary_span(&processes, i);
 			if (i > 0)
 				putchar('\n');
-			ok = print_name(&processes.peers[i], count);
+			ok = print_name(&processes.peers[i], count, &asked);
 		}
+		drained_print(drained);
 	}
+	json_decref(drained);
+	processes_free(&asked);
 	processes_free(&processes);
 	return ok ? code : report(EXIT_FAILED, "out of memory");
 }
@@ -416,7 +467,10 @@ const struct verb verb_nodes = {
 	.text = "Prints a row for each node and a column for each process. If there are too many "
 		"processes for columns, each row says how many processes report which state, and "
 		"names the few that differ. Below the table are the reasons for each node with "
-		"trouble.\n\nThe states:\n\nannounced: in the desired set, not live yet. applied: "
+		"trouble, and the nodes that are drained: until when, by which user and why. Where "
+		"a "
+		"process has refused a new set, that is said above the table.\n\nThe "
+		"states:\n\nannounced: in the desired set, not live yet. applied: "
 		"live, but no request to it has been reported yet. proven: live, and the newest "
 		"request to it worked. failing: live, but the newest request to it failed. "
 		"quarantined: announced, but unusable or rejected. retired: removed from the set, "

@@ -16,6 +16,7 @@
 #include "hosts/reference.h"
 #include "hosts/roster.h"
 #include "hosts/summary.h"
+#include "verbs/drained.h"
 #include "verbs/verbs.h"
 
 static const char *state_name(enum peer_state state)
@@ -155,7 +156,7 @@ static const struct roster_row *next_absent(const struct roster *roster,
 }
 
 static int print_for_people(const struct processes *processes, const struct roster *roster,
-			    bool all)
+			    bool all, const json_t *drained)
 {
 	static const char *const heads[] = {"NAME", "PROCESS", "SET", "NODES", "STATE"};
 	const struct roster_row *absent;
@@ -181,6 +182,7 @@ static int print_for_people(const struct processes *processes, const struct rost
 		code = exit_code_worse(code, code_of(&summary));
 		summary_end(&summary);
 	}
+	drained_print(drained);
 	putchar('\n');
 	table_print(&table);
 	table_end(&table);
@@ -225,7 +227,7 @@ static json_t *name_json(const char *called, const struct peer *peers, size_t co
 }
 
 static int print_for_programs(const struct processes *processes, const struct roster *roster,
-			      bool all)
+			      bool all, json_t *drained)
 {
 	const struct roster_row *absent;
 	json_t *names = json_array();
@@ -242,7 +244,8 @@ static int print_for_programs(const struct processes *processes, const struct ro
 	for (size_t i = 0; (absent = next_absent(roster, processes, all, &i)) != NULL;)
 		json_array_append_new(names,
 				      name_json(absent->name, NULL, 0, absent->count, &code));
-	return print_json(json_pack("{s:s,s:o}", "directory", processes->directory, "names", names),
+	return print_json(json_pack("{s:s,s:o,s:O}", "directory", processes->directory, "names",
+				    names, "drained", drained),
 			  code);
 }
 
@@ -272,12 +275,15 @@ static int status_main(int argc, char **argv)
 		return code;
 	/* A roster that cannot be read is an error of its own; a missing one is not. */
 	int without = roster_read(&roster, &(struct option_list){0}, options_control(), false);
-	if (processes_ask(&processes, json_pack("{s:s}", "do", "status"), timeout) < 0)
+	json_t *drained = NULL;
+	if (processes_ask(&processes, json_pack("{s:s}", "do", "status"), timeout) < 0 ||
+	    (drained = drained_find(&processes)) == NULL)
 		code = report(EXIT_FAILED, "out of memory");
 	else if (common.json)
-		code = print_for_programs(&processes, &roster, first == argc);
+		code = print_for_programs(&processes, &roster, first == argc, drained);
 	else
-		code = print_for_people(&processes, &roster, first == argc);
+		code = print_for_people(&processes, &roster, first == argc, drained);
+	json_decref(drained);
 	/* A program that looks removes nothing that a person may not have seen. */
 	processes_note_gone(&processes, !common.json);
 	roster_free(&roster);
@@ -293,7 +299,9 @@ const struct verb verb_status = {
 	.text = "Asks every process in the control directory, or those of one NAME. The first line "
 		"of each name says what matters: whether new nodes were refused and why, how many "
 		"processes have the newest node set live, which do not and why, which nodes are "
-		"failing, and what to do next. Then comes a table with a row for each "
+		"failing, and what to do next. A line for each node that is drained says until "
+		"when, by which user and why, and whether it is in the node file all the same. "
+		"Then comes a table with a row for each "
 		"process.\n\nA generation is named by the first digits of the digest of its node "
 		"set, so that it is the same in every process. A process that was killed is shown "
 		"as gone for 10 minutes after it was first found; then its stale socket is "

@@ -463,6 +463,42 @@ def test_a_note_that_can_not_be_written_does_not_undo_an_announcement(scene):
     assert list(json.loads(scene.read(scene.nodes + ".draining"))) == ["10.0.0.2:8087"]
 
 
+def test_a_drained_node_that_is_written_back_is_said(scene):
+    """A generator writes the whole file anew, and knows nothing of drains: the servers use a node that somebody is about to switch off."""
+    scene.write(document("a", "b", "c"))
+    scene.start_on_file(1, max_shrink="100%")
+    scene.safestart("drain", "a", "--for", "30m", "--reason", "kernel update").must(0)
+    until = json.loads(scene.read(scene.nodes + ".draining"))["a"]["until"]
+    words = f"a: drained until {until} by "
+    assert "drained" not in scene.safestart("check", scene.nodes).must(0).out
+    for verb in "status", "nodes":
+        told = scene.safestart(verb).must(0, words, "(kernel update): ", scene.nodes).out
+        assert "but in the file" not in told, told
+        drained, = scene.safestart(verb, "--json").must(0).json()["drained"]
+        assert drained["id"] == "a" and drained["until"] == until and drained["reason"] == "kernel update" and "@" in drained["by"] and drained["file"] == scene.nodes and not drained["in_file"]
+    assert scene.safestart("nodes", "--json", "--node", "b").must(0).json()["drained"] == []
+    scene.write(document("a", "b", "c"))
+    for verb in ["status"], ["nodes"], ["check", scene.nodes], ["check", "--quiet", scene.nodes], ["announce", "b", "10.0.0.2:8087"], ["withdraw", "x"], ["drain", "c", "--for", "1m", "--reason", "y"]:
+        scene.safestart(*verb).must(0, words, "(kernel update), but in the file: the servers use it")
+    assert scene.safestart("status", "--json").must(0).json()["drained"][0]["in_file"] is True
+    assert scene.safestart("check", "--json", scene.nodes).must(0).json()[0]["drained"][0]["id"] == "a"
+    assert "drained" not in scene.safestart("check", "-", text=scene.read()).must(0).out, "there is nothing beside it"
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "again").must(0)
+    assert "in the file" not in scene.safestart("status").must(0, "(again)").out
+    note = json.loads(scene.read(scene.nodes + ".draining"))
+    scene.write(json.dumps({name: {**its, "until": "2020-01-01T00:00:00Z"} for name, its in note.items()}), scene.nodes + ".draining")
+    assert "drained" not in scene.safestart("status").must(0).out, "its time is over"
+
+
+def test_notes_that_are_no_file_block_nobody(scene):
+    scene.write(document("a"))
+    scene.start_on_file(1)
+    os.mkfifo(scene.nodes + ".draining")
+    for verb in ["status"], ["nodes"], ["check", scene.nodes]:
+        scene.safestart(*verb).must(0)
+    scene.safestart("drain", "a", "--for", "1m", "--reason", "x").must(4, "Invalid argument")
+
+
 def test_what_is_not_there_can_not_be_drained(scene):
     scene.write(WRITTEN)
     scene.safestart("drain", "riak-7", "--for", "30m", "--reason", "x").must(4, 'there is no node "riak-7"')

@@ -92,6 +92,17 @@ def test_a_set_that_is_refused_everywhere_is_not_what_serves(scene):
     assert re.match(r"api: REFUSED new nodes, still serving the old 10: would lose 9 of 10 nodes, max_shrink is 50%; 0 of 2 on generation [0-9a-f]{4}; \d+, \d+ behind up to [\d.]+ s: refused the nodes of file:.*; still serving [0-9a-f]{4} \(10 nodes\). Next: to apply it anyway: safestart request --force api$", first), first
 
 
+def test_nodes_says_that_a_set_was_refused(scene):
+    """Its table is that of the old set, and looks as if all were well."""
+    scene.write(TEN)
+    server, = scene.start_on_file(1)
+    assert "refused" not in scene.safestart("nodes").must(0).out
+    scene.write(document("n0"))
+    scene.safestart("request", "--wait").must(3)
+    told = scene.safestart("nodes").must(0).out.splitlines()
+    assert told[1].startswith(f"api {server.pid}: behind ") and "would lose 9 of 10 nodes" in told[1] and told[1].endswith("; the states below are those of the set that is live"), told
+
+
 def test_a_malformed_file_leads_to_check(scene):
     scene.write(TEN)
     scene.start_on_file(2)

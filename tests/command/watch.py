@@ -62,7 +62,7 @@ def test_what_runs_and_is_not_announced_is_found(scene):
     scene.safestart(*monitor, "--once").must(1, f"missing: c is announced, but does not answer at {dead}: Connection refused")
     scene.write(document(("a", a.address), ("c", dead)))
     told = scene.safestart(*monitor, "--once", "--json").must(5).json()
-    assert told == {"expected": 3, "reachable": 2, "draining": 0, "unannounced": ["b"], "missing": ["c"]}
+    assert told == {"expected": 3, "reachable": 2, "draining": 0, "unannounced": ["b"], "missing": ["c"], "returned": []}
 
 
 def test_the_same_node_with_two_ids_is_not_to_be_announced_again(scene):
@@ -94,7 +94,28 @@ def test_what_is_drained_is_no_alarm_until_its_time_has_passed(scene):
     note = json.loads(scene.read(scene.nodes + ".draining"))
     note["b"]["until"] = "2020-01-01T00:00:00Z"
     scene.write(json.dumps(note), scene.nodes + ".draining")
-    scene.safestart(*monitor, "--once").must(5, "unannounced: b")
+    scene.safestart(*monitor, "--once").must(5, "unannounced: b", "; its drain ended at 2020-01-01T00:00:00Z: reboot, by ", "Next: if that is not finished: safestart drain b", f"else: safestart announce b {b.address}")
+    running = scene.begin(*monitor, "--json", "--interval", "50ms", "--after", "0")
+    assert json.loads(running.stdout.readline())["drain"] == {"until": "2020-01-01T00:00:00Z", "reason": "reboot", "by": note["b"]["by"]}
+
+
+def test_a_drained_node_that_is_written_back_is_an_alarm(scene):
+    a, b, metrics = Node(scene), Node(scene), os.path.join(scene.folder, "safestart.prom")
+    monitor = inventory(scene, ("a", a.address), ("b", b.address))
+    whole = document(("a", a.address), ("b", b.address))
+    scene.write(whole)
+    scene.safestart("drain", "b", "--for", "30m", "--reason", "reboot").must(0)
+    running = scene.begin(*monitor, "--after", "0", "--interval", "50ms")
+    scene.write(whole)
+    line = running.stdout.readline()
+    assert line.startswith("returned: b is drained until ") and f"(reboot), but in the file {scene.nodes}: the servers use it. Next: find the program that wrote it back" in line, line
+    scene.safestart(*monitor, "--once", "--metrics-file", metrics).must(1, "returned: b", "0 missing, 0 draining, 1 returned")
+    assert 'safestart_monitor_returned{id="b"} 1' in scene.read(metrics)
+    assert scene.safestart(*monitor, "--once", "--json").must(1).json()["returned"] == ["b"]
+    b.end()  # that it does not answer is as it should be; that it is in the file is not
+    scene.safestart(*monitor, "--once").must(1, "returned: b", "0 missing")
+    scene.safestart("drain", "b", "--for", "30m", "--reason", "reboot").must(0)
+    assert running.stdout.readline().startswith("no longer returned: b, after")
 
 
 def test_an_edit_during_a_check_raises_no_alarm(scene):
