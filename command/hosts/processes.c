@@ -431,6 +431,8 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 
 	size_t others = 0;
 	bool outcome = json_is_true(json_object_get(request, "wait"));
+	/* The timeout that was asked for: what is added to it is not the reader's. */
+	int64_t kept = (int64_t)member_number(request, "timeout_ms") * 1000000;
 	for (size_t i = 0; ok && i < processes->count; i++) {
 		json_decref(processes->peers[i].answer);
 		processes->peers[i].answer = NULL;
@@ -447,7 +449,7 @@ int processes_ask(struct processes *processes, json_t *request, int64_t timeout)
 	if (ok) {
 		ask_all(asking, processes->count, processes->directory, line, polled, polled_asking,
 			clock_now() + timeout);
-		mark_unanswered(processes, asking, timeout);
+		mark_unanswered(processes, asking, kept > 0 ? kept : timeout);
 		free(line);
 	}
 	free(polled_asking);

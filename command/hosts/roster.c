@@ -64,21 +64,30 @@ static bool add(struct roster *roster, const char *name, size_t length, const ch
 	return true;
 }
 
-/* Empty lines and lines that begin with # are skipped. */
+/* Empty lines and lines that begin with # are skipped. "api=4", as --roster takes it, is a line
+ * too: a space and a = before the count mean the same. */
 static int read_lines(struct roster *roster, char *text, const char *path)
 {
 	char *line;
 
 	for (unsigned number = 1; (line = strsep(&text, "\n")) != NULL; number++) {
-		size_t start = strspn(line, " \t\r"), length = strcspn(line + start, " \t\r"),
-		       gap = strspn(line + start + length, " \t\r");
-		if (line[start] == '#' || length == 0)
+		size_t start = strspn(line, " \t\r"), end = strlen(line);
+		while (end > start && strchr(" \t\r", line[end - 1]) != NULL)
+			end--;
+		line[end] = '\0';
+		if (line[start] == '#' || end == start)
 			continue;
-		if (!add(roster, line + start, length, line + start + length + gap))
+		size_t count = end, length;
+		while (count > start && line[count - 1] >= '0' && line[count - 1] <= '9')
+			count--;
+		for (length = count; length > start && strchr(" \t=", line[length - 1]) != NULL;)
+			length--;
+		if (length == count || !add(roster, line + start, length - start, line + count))
 			return report(EXIT_FAILED,
-				      "%s, line %u: expected a name and a number of processes, "
-				      "such as: api 4",
-				      path, number);
+				      "the roster has a wrong line, \"%.100s\": expected a name "
+				      "and a number of processes, such as: api 4; it is line %u of "
+				      "%s",
+				      line + start, number, path);
 	}
 	return 0;
 }

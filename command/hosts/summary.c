@@ -113,9 +113,12 @@ static enum trouble find_trouble(const struct peer *peer, const struct summary *
 	if (status_has_set(status) && !left_out &&
 	    strcmp(member_text(status, "digest"), summary->full) != 0) {
 		bool file = strncmp(source, "file:", 5) == 0;
-		snprintf(words, size, "on generation %.*s, %s%.200s%s", (int)summary->digits,
-			 member_text(status, "digest"), file ? "as " : "the set it was given",
-			 file ? source : "", file ? " was when last read" : "");
+		bool other = summary->source[0] != '\0' && strcmp(summary->source, source) != 0;
+		snprintf(words, size, "on generation %.*s, %s%.130s%s%s%.130s",
+			 (int)summary->digits, member_text(status, "digest"),
+			 file ? "as " : "the set it was given", file ? source : "",
+			 file ? " was when last read" : "", other ? "; the others read " : "",
+			 other ? summary->source : "");
 		return TROUBLE_OTHER;
 	}
 	if (quarantined > 0) {
@@ -125,25 +128,6 @@ static enum trouble find_trouble(const struct peer *peer, const struct summary *
 	}
 	return TROUBLE_NONE;
 }
-
-enum trouble summary_peer(const struct peer *peer, const struct summary *summary, char *words,
-			  size_t size)
-{
-	char what[TEXT_SIZE];
-	enum trouble trouble = find_trouble(peer, summary, what, sizeof(what));
-
-	if (trouble == TROUBLE_BEHIND)
-		snprintf(words, size, "behind %s: %.300s",
-			 text_duration(member_number(peer_status(peer), "behind_seconds")).text,
-			 what);
-	else if (trouble == TROUBLE_EMPTY)
-		snprintf(words, size, "no node set yet: %.300s", what);
-	else
-		snprintf(words, size, "%s", what);
-	return trouble;
-}
-
-/* ---- The line ---- */
 
 /* The cause, if the process is in trouble because a set was refused: what follows "refused …: " in
  * its words. Else NULL. */
@@ -157,6 +141,38 @@ static const char *refused_cause(const struct peer *peer, enum trouble trouble, 
 		       ? colon + 2
 		       : NULL;
 }
+
+/* In a table the cause stands before the path: a terminal cuts the end. */
+static void cause_first(const struct peer *peer, enum trouble trouble, char what[TEXT_SIZE])
+{
+	const char *cause = refused_cause(peer, trouble, what);
+	char turned[TEXT_SIZE];
+
+	if (cause == NULL)
+		return;
+	snprintf(turned, sizeof(turned), "%.200s: %.*s", cause, (int)(cause - 2 - what), what);
+	snprintf(what, TEXT_SIZE, "%s", turned);
+}
+
+enum trouble summary_peer(const struct peer *peer, const struct summary *summary, char *words,
+			  size_t size)
+{
+	char what[TEXT_SIZE];
+	enum trouble trouble = find_trouble(peer, summary, what, sizeof(what));
+
+	cause_first(peer, trouble, what);
+	if (trouble == TROUBLE_BEHIND)
+		snprintf(words, size, "behind %s: %.300s",
+			 text_duration(member_number(peer_status(peer), "behind_seconds")).text,
+			 what);
+	else if (trouble == TROUBLE_EMPTY)
+		snprintf(words, size, "no node set yet: %.300s", what);
+	else
+		snprintf(words, size, "%s", what);
+	return trouble;
+}
+
+/* ---- The line ---- */
 
 /* Where a set was refused the line begins with that, and the cause: a terminal of 80 columns cuts
  * the end [P12]. `lead`: the words of the first process that refused; "": none did. */
@@ -299,6 +315,8 @@ static bool write_line(struct summary *summary, const struct peer *peers, size_t
 		fprintf(to, " (%zu node%s)", summary->nodes, summary->nodes == 1 ? "" : "s");
 	if (summary->missing > 0)
 		fprintf(to, "; %zu missing (roster expects %u)", summary->missing, expected);
+	if (summary->extra > 0)
+		fprintf(to, "; %zu more than the roster expects (%u)", summary->extra, expected);
 	for (int trouble = TROUBLE_UNKNOWN; trouble > TROUBLE_NONE; trouble--) {
 		for (size_t i = 0; i < count; i++) {
 			if (written[i] ||
@@ -332,6 +350,9 @@ static void next_when_behind(struct summary *summary, const struct peer *peer)
 	if (strstr(message, "SAFESTART_FORCE") != NULL)
 		snprintf(summary->next, sizeof(summary->next), "safestart request --force %s",
 			 peer->name);
+	else if ((int)member_number(last, "error") == -ENOENT && strncmp(source, "file:", 5) == 0)
+		snprintf(summary->next, sizeof(summary->next), "restore the file %.400s",
+			 source + 5);
 	else if (strcmp(verdict, "refused") == 0 && strncmp(source, "file:", 5) == 0)
 		snprintf(summary->next, sizeof(summary->next), "safestart check %s", source + 5);
 	else if (strcmp(verdict, "refused") == 0)
@@ -424,7 +445,7 @@ void summarise(struct summary *summary, const struct peer *peers, size_t count, 
 	size_t serving = 0;
 	char words[TEXT_SIZE];
 
-	*summary = (struct summary){0};
+	*summary = (struct summary){.source = ""};
 	snprintf(summary->full, sizeof(summary->full), "%s", reference_choose(peers, count));
 	summary->digits = reference_digits(peers, count, summary->full);
 	snprintf(summary->digest, sizeof(summary->digest), "%.*s", (int)summary->digits,
@@ -436,7 +457,8 @@ void summarise(struct summary *summary, const struct peer *peers, size_t count, 
 		serving += peers[i].state != PEER_GONE && member_bool(status, "serves", true);
 		if (summary->full[0] != '\0' && status_has_set(status) &&
 		    strcmp(member_text(status, "digest"), summary->full) == 0) {
-			summary->on_it++;
+			summary->source = summary->on_it++ == 0 ? member_text(status, "source")
+								: summary->source;
 			summary->nodes = status_nodes(status, NULL);
 		}
 	}
@@ -444,6 +466,7 @@ void summarise(struct summary *summary, const struct peer *peers, size_t count, 
 	if (summary->processes == 0 && count > 0)
 		summary->code = EXIT_FAILED;
 	summary->missing = serving < expected ? expected - serving : 0;
+	summary->extra = expected > 0 && serving > expected ? serving - expected : 0;
 	if (summary->missing > 0) {
 		summary->code = exit_code_worse(summary->code, EXIT_ROSTER);
 		snprintf(summary->next, sizeof(summary->next),

@@ -14,13 +14,15 @@ struct summary {
 	size_t on_it;     /* number of processes that have it live */
 	size_t processes; /* number of processes that were not killed */
 	size_t missing;   /* number that the roster expects and that are not running */
+	size_t extra;     /* number that are running beyond what the roster expects */
 	size_t nodes;     /* in that set */
 	size_t failing;   /* number of processes that have failing nodes */
 	size_t gone;      /* number that were found killed lately */
 	char *line; /* "REFUSED new nodes, …; 3 of 4 on generation a1b2 …"; NULL: no memory */
-	char next[512]; /* the command to run next, or what to examine; "": nothing is wrong */
-	int code;       /* exit code */
-	size_t digits;  /* how many digits of a digest are unambiguous */
+	char next[512];     /* the command to run next, or what to examine; "": nothing is wrong */
+	int code;           /* exit code */
+	const char *source; /* what a process with the reference set reads; "": none has it */
+	size_t digits;      /* how many digits of a digest are unambiguous */
 };
 
 /* Summarises `count` peers of one name that were asked for their status (0: the name is only on the

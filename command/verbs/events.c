@@ -285,7 +285,7 @@ const struct verb verb_events = {
 	.options = options,
 	.examples = {"Watch a deployment", "safestart events api", "What has happened so far",
 		     "safestart events --no-follow", "Only what went wrong, for a program",
-		     "safestart events --json | jq -c 'select(.outcome.error < 0)'"},
+		     "safestart events --json | jq -c 'select((.outcome.error // 0) < 0)'"},
 	.exits = {{0, "ended as requested"},
 		  {2, "usage error"},
 		  {4, "no process is running, or none could be connected to"}},

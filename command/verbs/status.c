@@ -314,7 +314,7 @@ const struct verb verb_status = {
 		     "Only those named api, in another control directory",
 		     "safestart status --control /run/api api",
 		     "In a script: has every process the newest set",
-		     "safestart status --json api | jq -e .names[0].ok",
+		     "safestart status --json api | jq -e '.names[0].ok'",
 		     "In a check: also failing nodes and killed processes",
 		     "safestart status --strict"},
 	.exits = {{0, "all processes have the newest set, though nodes in it may be failing"},

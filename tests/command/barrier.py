@@ -97,7 +97,7 @@ def test_the_roster_is_a_file_too(scene):
     scene.safestart(*wait).must(6, "api: 2 of 3")
     scene.safestart(*wait, "--roster", "api=2").must(0)
     scene.write("api two\n", roster)
-    scene.safestart(*wait).must(4, "roster, line 1", "such as: api 4")
+    scene.safestart(*wait).must(4, "such as: api 4; it is line 1 of ")
     scene.write("#\n", roster)
     scene.safestart(*wait).must(6)
     os.remove(roster)

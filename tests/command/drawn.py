@@ -63,6 +63,7 @@ def test_a_long_line_of_a_table_is_cut_not_wrapped(scene):
     lines, _ = draw(scene, 80, "status")
     table = [line for line in lines if re.match(rf"api +(\d+) +[0-9a-f]{{4}} ", line)]
     assert len(table) == 2 and all(width(line) <= 80 and line.endswith("…") for line in table), lines
+    assert all(re.search(r"behind [^:]*: [^:/]*(line|column|end)", line) for line in table), f"the cause is cut: {table}"
     wide = scene.safestart("status").out.splitlines()[-1]
     assert "…" not in wide and width(wide) > 80, "in a pipe nothing is cut"
     lines, _ = draw(scene, 30, "nodes")

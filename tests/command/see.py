@@ -41,7 +41,7 @@ def test_a_process_that_is_behind_is_named_with_reason_and_remedy(scene):
     scene.safestart("request", "--force", "--wait", "api").must(0, "generation 2 is live: 1 nodes")
     # Nothing is due there: it was started with another file.
     first = scene.safestart("status").must(1).out.splitlines()[0]
-    assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, as file:{old} was when last read. Next: safestart nodes api$", first), first
+    assert re.search(rf"^api: 3 of 4 on generation [0-9a-f]{{4}} \(10 nodes\); {behind.pid}: on generation [0-9a-f]{{4}}, as file:{old} was when last read; the others read file:{scene.nodes}. Next: safestart nodes api$", first), first
     assert scene.safestart("status", "--json").must(1).json()["names"][0]["ok"] is False
 
 
@@ -64,8 +64,13 @@ def test_p22_status_misses_processes_of_the_roster(scene):
     told = scene.safestart("status").must(6)
     assert re.match(r"api: 3 of 4 on generation [0-9a-f]{4} \(10 nodes\); 1 missing \(roster expects 4\). Next: find out why", told.out), told.out
     assert scene.safestart("status", "--json").must(6).json()["names"][0]["missing"] == 1
-    scene.write("api 3\n", f"{scene.control}/roster")
+    scene.write(" # as --roster takes it\n\napi=3\n", f"{scene.control}/roster")
     scene.safestart("status").must(0, "nothing pending")
+    scene.write("api 2\n", f"{scene.control}/roster")
+    scene.safestart("status").must(0, " (10 nodes); 1 more than the roster expects (2), nothing pending")
+    for wrong in "api", "api four", "4", "=4", "api4", "api 4 5000000":
+        scene.write(f"# first\n{wrong}  \n", f"{scene.control}/roster")
+        scene.safestart("status").must(4, f'the roster has a wrong line, "{wrong}": expected a name and a number of processes, such as: api 4; it is line 2 of {scene.control}/roster')
 
 
 def test_p22_status_misses_a_name_without_any_process(scene):
@@ -127,7 +132,7 @@ def test_nodes_that_fail_are_in_the_first_line(scene):
 def test_a_process_without_a_set_and_a_failing_one(scene):
     scene.start("api", source=f"file:{scene.nodes}")
     told = eventually("its first run to fail", lambda: (lambda told: told if told.code == 4 else None)(scene.safestart("status")))
-    assert "1 process, no node set" in told.out and ", no node set yet: " in told.out, told.out
+    assert "1 process, no node set" in told.out and ", no node set yet: " in told.out and f". Next: restore the file {scene.nodes}\n" in told.out, told.out
     pushed = scene.start("worker")
     assert pushed.push(TEN).startswith("0 ")
     pushed.tell("prepare fail 5")
@@ -255,6 +260,7 @@ def test_one_that_is_stopped_does_not_answer(scene):
     told = scene.safestart("status", "--timeout", "200ms").must(4, f"{first.pid}: no answer within 0.2 s: is it stopped? Next: see what process", f"kill -CONT {first.pid}")
     assert told.out.startswith("api: 1 of 2 on generation"), told.out
     scene.safestart("nodes", "--timeout", "200ms").must(4, f"api {first.pid}: no answer", "?")
+    scene.safestart("request", "--wait", "--timeout", "50ms").must(1, f"api {first.pid}: no answer within 0.05 s: is it stopped?")
     scene.safestart("events", "--no-follow").must(0, f"api {first.pid}: nothing received for 2 s: is it stopped? See: safestart status api", "generation 1 is live")
     scene.safestart("metrics", "--timeout", "200ms").must(4, f"{first.pid}: no answer", "safestart_generation", f'safestart_answers{{process="{first.pid}",name="api"}} 0\n', f'safestart_answers{{process="{second.pid}",name="api"}} 1\n')
     first.process.send_signal(signal.SIGCONT)

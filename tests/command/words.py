@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Help texts and the command line."""
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,35 @@ def test_every_verb_explains_itself(scene):
             assert told.count("    $ safestart") >= 2 and "exit codes" in told, f"{verb} does not teach"
         assert all(len(line) < 100 for line in told.splitlines() if not line.startswith("    $")), f"{verb} has long lines"
     assert scene.safestart("-h").out == overview == scene.safestart("help").out
+
+
+def examples(scene):
+    for verb in VERBS:
+        yield from re.findall(r"^    \$ (.*)", scene.safestart("help", verb).must(0).out, re.M)
+
+
+def test_every_example_is_right_as_typed(scene):
+    """In zsh a bracket, a star or a question mark outside of quotes is a pattern, and one that matches nothing is an error."""
+    assert len(list(examples(scene))) > 20
+    for example in examples(scene):
+        assert not re.search(r"[][*?(){}]", re.sub(r"'[^']*'|\"[^\"]*\"", "", example)), f"to be quoted: {example}"
+        assert subprocess.run(["bash", "-n", "-c", example], capture_output=True, check=False).stderr == b"", example
+
+
+def test_every_filter_of_an_example_does_what_is_said(scene):
+    """jq takes null for less than 0."""
+    if not shutil.which("jq"):
+        raise Skip("there is no jq")
+    filters = {example.split()[1]: (re.search(r"jq(?: -\w)* '(.*)'", example)[1]) for example in examples(scene) if " jq " in example}
+    assert set(filters) == {"events", "status"}, filters
+    events = [{"event": "log", "message": "x"}, {"event": "outcome", "outcome": {"error": 0}}, {"event": "outcome", "outcome": {"error": -5}}, {"event": "end"}]
+
+    def jq(wanted, text):
+        return subprocess.run(["jq", "-c", wanted], input=text, capture_output=True, text=True, check=True).stdout
+    assert jq(filters["events"], "\n".join(map(json.dumps, events))) == '{"event":"outcome","outcome":{"error":-5}}\n'
+    scene.write(document("a"))
+    scene.start_on_file(1)
+    assert jq(filters["status"], scene.safestart("status", "--json").out) == "true\n"
 
 
 def test_used_wrongly_it_says_how_it_is_used(scene):
