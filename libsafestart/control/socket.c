@@ -203,8 +203,12 @@ static void remove_stale_locked(const struct directory *at, const char *stem)
 	/* No other thread has this stream. NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while (list != NULL && (entry = readdir(list)) != NULL) {
 		pid_t owner = owner_of(entry->d_name, stem);
+		/* One with our number is of a dead process, too, if it refuses: ours listen. Not a
+		 * temporary one: that of another handle of ours may be about to. */
+		bool ours = owner == getpid() && entry->d_name[0] != '.';
 		if (owner <= 0 || strlen(entry->d_name) >= SOCKET_NAME_SIZE ||
-		    kill(owner, 0) == 0 || errno != ESRCH || !is_stale(at, entry->d_name, &status))
+		    (!ours && (kill(owner, 0) == 0 || errno != ESRCH)) ||
+		    !is_stale(at, entry->d_name, &status))
 			continue;
 		if (entry->d_name[0] == '.') {
 			unlinkat(at->fd, entry->d_name, 0);
@@ -262,8 +266,23 @@ static int listen_temporary(struct control_socket *listener, const struct direct
 	return 0;
 }
 
+/* A dead process had our number, as in a container, where each one is number 1: its stale socket
+ * makes room, and stays as STEM.PID-01.sock, so that the death can be seen. The sweep keeps fewer
+ * than there are names. False: it is neither renamed nor removed. */
+static bool put_aside_locked(const struct directory *at, const char *name, const char *stem)
+{
+	char aside[SOCKET_NAME_SIZE];
+
+	for (int i = 1; i <= SOCKET_STALE_KEPT + 1; i++) {
+		snprintf(aside, sizeof(aside), "%.60s.%d-0%d.sock", stem, (int)getpid(), i);
+		if (renameat2(at->fd, name, at->fd, aside, RENAME_NOREPLACE) == 0)
+			return true;
+	}
+	return unlinkat(at->fd, name, 0) == 0;
+}
+
 /* Rename it to the first free name, or to that of a dead process that had our number. `locked`: the
- * directory's lock is held, so stale sockets may be removed. */
+ * directory's lock is held, so stale sockets may be put aside. */
 static int rename_to_free(struct control_socket *listener, const struct directory *at,
 			  const char *temporary, const char *stem, bool locked)
 {
@@ -279,9 +298,9 @@ static int rename_to_free(struct control_socket *listener, const struct director
 			return 0;
 		if (errno != EEXIST)
 			return -errno;
-		/* Each stale socket that was removed frees its name: try it once more. */
+		/* Each stale socket that was put aside frees its name: try it once more. */
 		if (locked && removed++ < SIBLINGS_MAX && is_stale(at, listener->name, &status) &&
-		    unlinkat(at->fd, listener->name, 0) == 0)
+		    put_aside_locked(at, listener->name, stem))
 			i--;
 	}
 	return -EEXIST;

@@ -217,6 +217,34 @@ def test_one_that_was_killed_is_shown_for_ten_minutes(scene):
     assert len(os.listdir(scene.control)) == 1
 
 
+def test_one_that_was_killed_is_shown_though_its_successor_has_its_number(scene):
+    """In a container each process is number 1."""
+    def before_exec(deaths):
+        def stale(name):
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(os.path.join(scene.control, name))
+        type(scene).before_exec()
+        for death in range(deaths):
+            stale(f"api.{os.getpid()}{f'-0{death}' if death else ''}.sock")
+
+    def start(deaths):
+        scene.before_exec = lambda: before_exec(deaths)
+        server = scene.start("api", source=f"file:{scene.nodes}")
+        del scene.before_exec
+        eventually("its nodes to be live", lambda: scene.safestart("status").code == 0)
+        return server
+    os.mkdir(scene.control)
+    scene.write(TEN)
+    server = start(1)
+    scene.safestart("status").must(0, "1 of 1 on generation", f"{server.pid}-01 gone")
+    scene.safestart("status", "--strict").must(1, f"{server.pid}-01 gone")
+    scene.safestart("wait", "n1", "--roster", "api=1", "--applied").must(0)
+    server.kill()
+    server = start(10)
+    files = os.listdir(scene.control)
+    assert f"api.{server.pid}.sock" in files and len(files) == 9, f"the newest eight are kept: {files}"
+
+
 def test_strict_fails_where_nodes_fail(scene):
     """All processes have the newest set: so it is 0 without it, however many nodes of it fail."""
     scene.write(document("a", "b"))
