@@ -4,47 +4,49 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* One byte more than the limit shows that there is more. */
-static int read_all(int fd, char *text, size_t limit)
+static int read_all(int fd, size_t size, struct file_text *file)
 {
-	size_t used = 0;
-	ssize_t length;
+	ssize_t length = 1;
 
-	do {
-		length = read(fd, text + used, limit + 1 - used);
-		used += length > 0 ? (size_t)length : 0;
-	} while (used <= limit && (length > 0 || (length < 0 && errno == EINTR)));
-	if (length < 0)
-		return -errno;
-	text[used <= limit ? used : limit] = '\0';
-	return used <= limit ? 0 : -EFBIG;
+	file->text = malloc(size + 1);
+	if (file->text == NULL)
+		return -ENOMEM;
+	while (file->length < size && length != 0) {
+		length = read(fd, file->text + file->length, size - file->length);
+		if (length < 0 && errno != EINTR)
+			return -errno;
+		file->length += length > 0 ? (size_t)length : 0;
+	}
+	file->text[file->length] = '\0';
+	return 0;
 }
 
-int file_read(const char *path, size_t limit, char **text, uid_t *owner)
+int file_read(const char *path, size_t limit, struct file_text *file)
 {
-	struct stat status = {.st_uid = (uid_t)-1};
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY), error = 0;
+	struct stat status = {0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY), error;
 
-	*text = NULL;
+	*file = (struct file_text){0};
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &status) < 0)
 		error = -errno;
 	else if (!S_ISREG(status.st_mode))
 		error = -EINVAL;
-	else if ((*text = malloc(limit + 1)) == NULL)
-		error = -ENOMEM;
+	else if ((uintmax_t)status.st_size > limit)
+		error = -EFBIG;
 	else
-		error = read_all(fd, *text, limit);
-	*owner = status.st_uid;
+		error = read_all(fd, (size_t)status.st_size, file);
+	file->owner = status.st_uid;
 	close(fd);
 	if (error < 0) {
-		free(*text);
-		*text = NULL;
+		free(file->text);
+		file->text = NULL;
 	}
 	return error;
 }

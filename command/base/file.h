@@ -7,9 +7,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* The contents, as a string that the caller frees, and the owner of the file. Regular files of at
- * most `limit` bytes only. 0; -ELOOP: a symbolic link; -EINVAL: not a regular file; -EFBIG; any
- * other -errno. */
-int file_read(const char *path, size_t limit, char **text, uid_t *owner);
+struct file_text {
+	char *text; /* ends with a NUL byte; the caller frees it */
+	size_t length;
+	uid_t owner; /* of the file */
+};
+
+/* Reads a regular file of at most `limit` bytes. 0; -ELOOP: a symbolic link; -EINVAL: not a regular
+ * file; -EFBIG; any other -errno. After an error text is NULL. */
+int file_read(const char *path, size_t limit, struct file_text *file);
 
 #endif

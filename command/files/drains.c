@@ -4,73 +4,48 @@
 #include "files/drains.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <safestart/safestart.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/report.h"
 
 #define SUFFIX ".draining"
 #define FORMAT "%Y-%m-%dT%H:%M:%SZ"
-#define BYTES_MAX ((off_t)1 << 30)
+/* The path may be what a process has answered: these bound what it can make this program read. */
+#define NOTES_MAX ((size_t)4 << 20)
+#define NODES_MAX ((size_t)64 << 20)
 #define KEEP_EXPIRED_S \
 	((time_t)7 * 24 * 3600) /* a node that comes back late still gets its labels */
-
-/* All of a regular file; the path may be what a process has answered, so a FIFO or a device must
- * not be opened for reading. NULL: errno says why. */
-static char *read_regular(const char *path, size_t *length)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat status = {0};
-	bool ok = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-		  status.st_size <= BYTES_MAX;
-	char *text = ok ? malloc((size_t)status.st_size + 1) : NULL;
-	ssize_t n = 1;
-
-	if (fd >= 0 && !ok)
-		errno = EINVAL;
-	for (*length = 0; text != NULL && n > 0 && *length < (size_t)status.st_size;) {
-		n = read(fd, text + *length, (size_t)status.st_size - *length);
-		*length += n > 0 ? (size_t)n : 0;
-	}
-	if (text != NULL)
-		text[*length] = '\0';
-	int error = errno;
-	if (fd >= 0)
-		close(fd);
-	errno = error;
-	return text;
-}
 
 int drains_read(struct drains *drains, const char *path, char *why, size_t why_size)
 {
 	json_error_t error = {0};
-	size_t length = 0;
+	struct file_text file;
 	char *beside;
 
 	*drains = (struct drains){0};
 	if (asprintf(&beside, "%s" SUFFIX, path) < 0)
 		return -ENOMEM;
-	char *text = read_regular(beside, &length);
-	if (text == NULL && errno == ENOENT) {
+	int result = file_read(beside, NOTES_MAX, &file);
+	if (result == -ENOENT) {
 		drains->root = json_object();
-	} else if (text == NULL) {
-		snprintf(why, why_size, "%s: %s", beside, safestart_strerror(errno));
-	} else if ((drains->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error)) ==
-		   NULL) {
+	} else if (result < 0) {
+		snprintf(why, why_size, "%s: %s", beside, safestart_strerror(result));
+	} else if ((drains->root = json_loadb(file.text, file.length, JSON_REJECT_DUPLICATES,
+					      &error)) == NULL) {
 		snprintf(why, why_size, "%s: %s", beside, error.text);
 	} else if (!json_is_object(drains->root)) {
 		snprintf(why, why_size, "%s is not a JSON object, as drain writes it", beside);
 		json_decref(drains->root);
 		drains->root = NULL;
 	}
-	free(text);
+	free(file.text);
 	free(beside);
 	drains->before = json_deep_copy(drains->root);
 	return drains->root != NULL ? 0 : -EINVAL;
@@ -135,11 +110,11 @@ json_t *drains_list(const struct drains *drains, const struct file_sd *file_sd, 
 
 json_t *drains_list_at(const char *path, time_t now)
 {
-	char *real = realpath(path, NULL), *text, why[512];
+	char *real = realpath(path, NULL), why[512];
 	struct file_sd file_sd;
+	struct file_text file;
 	struct drains drains;
 	json_t *list = NULL;
-	size_t length;
 
 	if (real == NULL || drains_read(&drains, real, why, sizeof(why)) < 0) {
 		free(real);
@@ -147,10 +122,10 @@ json_t *drains_list_at(const char *path, time_t now)
 	}
 	if (json_object_size(drains.root) == 0) {
 		list = json_array();
-	} else if ((text = read_regular(real, &length)) == NULL) {
+	} else if (file_read(real, NODES_MAX, &file) < 0) {
 		list = drains_list(&drains, NULL, now);
 	} else {
-		bool ok = file_sd_take(&file_sd, text, length, why, sizeof(why)) == 0;
+		bool ok = file_sd_take(&file_sd, file.text, file.length, why, sizeof(why)) == 0;
 		list = drains_list(&drains, ok ? &file_sd : NULL, now);
 		file_sd_close(&file_sd);
 	}

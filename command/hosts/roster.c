@@ -103,12 +103,12 @@ static bool is_trusted(uid_t owner, const char *directory)
 
 static int read_file(struct roster *roster, const char *directory)
 {
-	char path[4096], *text;
-	uid_t owner;
+	char path[4096];
+	struct file_text file;
 	int code = 0;
 
 	snprintf(path, sizeof(path), "%s/roster", directory);
-	int error = file_read(path, ROSTER_SIZE, &text, &owner);
+	int error = file_read(path, ROSTER_SIZE, &file);
 	if (error == -ENOENT)
 		return 0;
 	if (error == -ELOOP || error == -EINVAL)
@@ -120,15 +120,15 @@ static int read_file(struct roster *roster, const char *directory)
 	else if (error < 0)
 		code = report(EXIT_FAILED, "cannot read the roster: %s: %s",
 			      safestart_strerror(error), path);
-	else if (!is_trusted(owner, directory))
+	else if (!is_trusted(file.owner, directory))
 		code = report(EXIT_FAILED,
 			      "the roster belongs to user %u, to whom the directory does not "
 			      "belong: "
 			      "ignored; remove it, or give --roster: %s",
-			      (unsigned)owner, path);
+			      (unsigned)file.owner, path);
 	else
-		code = read_lines(roster, text, path);
-	free(text);
+		code = read_lines(roster, file.text, path);
+	free(file.text);
 	return code;
 }
 
