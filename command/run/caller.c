@@ -123,16 +123,19 @@ static void finish(struct caller *caller, int status, int error)
 	safestart_run_finish(run, error);
 }
 
+/* The lock is ours, and yet the command runs. */
 static void report_left_command(struct caller *caller, pid_t pid)
 {
-	if (!caller->reported_left && pid > 0)
-		report(0,
-		       "the command of a caller that was killed is still running (pid %ld); "
-		       "waiting for it to end",
-		       (long)pid);
-	else if (!caller->reported_left)
-		report(0, "the command of a caller that was killed is still running; waiting for "
-			  "it to end");
+	char which[32] = "";
+
+	if (caller->reported_left)
+		return;
+	if (pid > 0)
+		snprintf(which, sizeof(which), " (pid %ld)", (long)pid);
+	report(0,
+	       "the command is still running%s: its caller was killed, or the file NAME.lock was "
+	       "removed; waiting for it to end",
+	       which);
 	caller->reported_left = true;
 }
 
@@ -336,8 +339,8 @@ static int report_outcome(const struct caller *caller, const struct safestart_ou
 		return caller->options->quiet ? code : report(code, "%s: exit %d", who, code);
 	if (outcome->error == -ETIMEDOUT && caller->leader && !caller->started)
 		return report(code,
-			      "not started within its --timeout: the command of a caller that was "
-			      "killed is still running: exit %d",
+			      "not started within its --timeout: the command of an earlier caller "
+			      "is still running: exit %d",
 			      code);
 	if (outcome->error == -ETIMEDOUT) /* other callers learn it at once, and know no more */
 		return report(code, "%s: not finished within its --timeout%s: exit %d", who,

@@ -174,10 +174,24 @@ def test_p1_a_command_left_running_by_a_killed_caller_is_waited_for(scene):
     assert len(world.runs()) == 2
 
 
+def test_p1_a_command_whose_lock_file_was_removed_is_waited_for(scene):
+    """Nobody was killed, and nobody is said to have been for certain."""
+    world = World(scene)
+    scene.write("", world.path + "/hold")
+    first = world.call("--debounce", "0")
+    eventually("it to run", lambda: os.path.exists(os.path.join(world.path, "in")))
+    os.remove(os.path.join(world.locks, "it.lock"))
+    second = world.call("--debounce", "0")
+    eventually("it to be waited for", lambda: "its caller was killed, or the file NAME.lock was removed; waiting for it to end" in world.told())
+    os.remove(world.path + "/hold")
+    assert {first.wait(60), second.wait(60)} == {0}, world.told()
+    world.must_be_true([first, second])
+
+
 def test_p6_a_command_that_did_not_begin_in_time_is_not_said_to_have_been_ended(scene):
     world = left_running(scene)
     assert world.call("--debounce", "0", "--timeout", "200ms").wait() == 124
-    assert "not started within its --timeout: the command of a caller that was killed is still running" in world.told() and "was ended" not in world.told(), world.told()
+    assert "not started within its --timeout: the command of an earlier caller is still running" in world.told() and "was ended" not in world.told(), world.told()
     os.remove(world.path + "/hold")
     last = world.call("--debounce", "0")
     assert last.wait() == 0
