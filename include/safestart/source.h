@@ -98,8 +98,9 @@ const char *safestart_source_value(const struct safestart_source_conf *conf, con
 int safestart_gather_json(struct safestart_gather *gather, const char *json, size_t length);
 
 /**
- * The set is the one that the previous gather got, and this is known without reading it.
- * Returns: 0; -EAGAIN when there is no previous one: read the set.
+ * The set is the one that the previous gather got, and this is known without parsing it: by a hash
+ * or a revision of what it is made of. Returns: 0; -EAGAIN when there is no previous one: read the
+ * set.
  */
 int safestart_gather_unchanged(struct safestart_gather *gather);
 

@@ -8,38 +8,40 @@
  * The file may be rewritten in place, replaced by rename, reached through symbolic links that are
  * swapped (a Kubernetes ConfigMap), deleted and created again, or in a directory that does not
  * exist yet. inotify only says when to read it (watch.c); what is read then is what counts. If
- * inotify misses a change, `reconcile` reads the file again [P15].
+ * inotify misses a change, a request and `reconcile` read the file all the same [P2] [P15].
  */
 #include "source/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "source/hash.h"
 #include "source/watch.h"
 
-/* Equal stamps mean equal content, so that an unchanged file need not be read. See is_old_enough().
- */
-struct stamp {
-	dev_t device;
-	ino_t inode;
-	off_t size;
-	struct timespec mtime;
-	struct timespec ctime;
+/* At a time into memory that is reused: an unchanged file costs a read, and no memory. On the stack
+ * of the thread that gathers. */
+#define BLOCK ((size_t)16 << 10)
+
+/* What a file held. Times of files are not looked at: stores through mmap leave them as they are,
+ * and a file server's clock is another one. [P2] */
+struct content {
+	uint64_t hash;
+	size_t length;
 };
 
 struct file {
 	char *path;
 	struct watch *watch; /* NULL: inotify is not available; tried again at each gather */
 	bool warned;         /* that changes may go unnoticed */
-	bool known;          /* `stamp` is of the content that the last gather returned */
-	struct stamp stamp;
+	bool known;          /* `content` is what the last gather returned */
+	struct content content;
 };
 
 /* A relative path refers to the working directory at open: the application may change it later.
@@ -114,102 +116,95 @@ static int fail(struct safestart_gather *gather, struct file *file, int error, c
 	return safestart_gather_fail(gather, error, message);
 }
 
-static void take_stamp(struct stamp *stamp, const struct stat *status)
+static bool is_same(const struct content *a, const struct content *b)
 {
-	memset(stamp, 0, sizeof(*stamp)); /* the comparison includes the padding */
-	stamp->device = status->st_dev;
-	stamp->inode = status->st_ino;
-	stamp->size = status->st_size;
-	stamp->mtime = status->st_mtim;
-	stamp->ctime = status->st_ctim;
+	return a->hash == b->hash && a->length == b->length;
 }
 
-static bool same_stamp(const struct stamp *a, const struct stamp *b)
+/* Fills the buffer, unless the file ends before. Returns the length or -errno. */
+static ssize_t read_block(int fd, char *buffer, size_t size, size_t at)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
-}
+	size_t length = 0;
 
-/* File times are as coarse as a kernel tick: a file that has just changed can change again and keep
- * its stamp. Only an older stamp is remembered. */
-static bool is_old_enough(const struct stamp *stamp)
-{
-	struct timespec now;
-
-	/* The wall clock, because file times are: when it was set back, the file is merely read
-	 * once more [P8]. */
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec - stamp->ctime.tv_sec > 2;
-}
-
-/* Read up to `limit` + 1 bytes into memory that the caller frees: one more than allowed shows that
- * the file is too large. 0 or -errno. */
-static int read_file(int fd, size_t expected, size_t limit, char **out, size_t *length)
-{
-	size_t room = (expected < limit ? expected : limit) + 1;
-	char *buffer = malloc(room);
-
-	*length = 0;
-	while (buffer != NULL) {
-		ssize_t n = read(fd, buffer + *length, room - *length);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int error = -errno;
-			free(buffer);
-			return error;
-		}
-		*length += (size_t)n;
-		if (n == 0 || *length > limit)
+	while (length < size) {
+		ssize_t n = pread(fd, buffer + length, size - length, (off_t)(at + length));
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
 			break;
-		if (*length == room) { /* the file has grown since fstat() */
-			room = room < limit / 2 ? room * 2 : limit + 1;
-			char *grown = realloc(buffer, room);
-			if (grown == NULL)
-				free(buffer);
-			buffer = grown;
-		}
+		if (n > 0)
+			length += (size_t)n;
 	}
-	*out = buffer;
-	return buffer != NULL ? 0 : -ENOMEM;
+	return (ssize_t)length;
 }
 
-/* Read the file, unless it is known to be unchanged, and pass it to the library [P7]. */
-static int read_document(struct file *file, int fd, const struct stat *status,
-			 struct safestart_gather *gather)
+/* Reads `most` bytes at most, into `text` too unless that is NULL. 0 or -errno. */
+static int read_content(int fd, size_t most, char *text, struct content *content)
 {
-	struct stamp before, after;
-	struct stat again;
-	char *text = NULL;
-	size_t length, limit = safestart_gather_max_bytes(gather);
+	char block[BLOCK];
+	size_t size;
+	ssize_t n;
 
-	take_stamp(&before, status);
-	if (file->known && same_stamp(&before, &file->stamp) && !safestart_gather_forced(gather) &&
-	    safestart_gather_unchanged(gather) == 0)
+	*content = (struct content){0};
+	do {
+		size = most - content->length < BLOCK ? most - content->length : BLOCK;
+		char *to = text != NULL ? text + content->length : block;
+		n = read_block(fd, to, size, content->length);
+		if (n < 0)
+			return (int)n;
+		content->hash = hash_xxh64(to, (size_t)n, content->hash);
+		content->length += (size_t)n;
+	} while ((size_t)n == BLOCK);
+	return 0;
+}
+
+/* Reads the text of a file that held `first` just now. Two readings that agree are one state of the
+ * file: what is written meanwhile, by whatever means, makes them differ. [P9] 0 or -errno; the
+ * caller frees *text in any case. */
+static int read_again(int fd, const struct content *first, size_t limit, char **text)
+{
+	/* One byte more shows that it has grown. */
+	size_t most = first->length < limit ? first->length + 1 : limit;
+	struct content second;
+
+	*text = malloc(most);
+	if (*text == NULL)
+		return -ENOMEM;
+	int error = read_content(fd, most, *text, &second);
+	return error == 0 && !is_same(first, &second) ? -EAGAIN : error;
+}
+
+static int fail_reading(struct safestart_gather *gather, struct file *file, int error)
+{
+	return fail(gather, file, error,
+		    error == -ENOMEM   ? "out of memory"
+		    : error == -EAGAIN ? "it changed while it was being read"
+				       : safestart_strerror(error),
+		    "");
+}
+
+/* Read the file, and pass it to the library unless its content is that of the last time [P7]. */
+static int read_document(struct file *file, int fd, struct safestart_gather *gather)
+{
+	size_t limit = safestart_gather_max_bytes(gather);
+	struct content content;
+	char *text = NULL;
+
+	limit += limit < SIZE_MAX; /* one byte more than allowed shows that the file is too large */
+	int error = read_content(fd, limit, NULL, &content);
+	if (error == 0 && file->known && is_same(&content, &file->content) &&
+	    !safestart_gather_forced(gather) && safestart_gather_unchanged(gather) == 0)
 		return 0;
-	file->known = false;
-	int error = read_file(fd, (size_t)status->st_size, limit, &text, &length);
-	if (error < 0)
-		return fail(gather, file, error,
-			    error == -ENOMEM ? "out of memory" : safestart_strerror(error), "");
-	if (fstat(fd, &again) < 0) {
-		error = fail(gather, file, -errno, safestart_strerror(errno), "");
+	if (error == 0)
+		error = read_again(fd, &content, limit, &text);
+	if (error < 0) {
 		free(text);
-		return error;
+		return fail_reading(gather, file, error);
 	}
-	take_stamp(&after, &again);
-	/* Changed while it was being read: the content may be half old, half new [P9]. Without a
-	 * link it was replaced by rename or deleted meanwhile: its content is as complete as
-	 * before, only the stamp has changed. */
-	if (!same_stamp(&before, &after) && again.st_nlink > 0) {
-		free(text);
-		return fail(gather, file, -EAGAIN, "it changed while it was being read", "");
-	}
-	error = safestart_gather_json(gather, text, length);
+	error = safestart_gather_json(gather, text, content.length);
 	free(text);
-	if (error != -ENOMEM) { /* a refused document need not be parsed again, either */
-		file->stamp = before;
-		file->known = is_old_enough(&before) && again.st_nlink > 0;
-	}
+	file->content = content;
+	file->known = error != -ENOMEM; /* a refused document need not be parsed again, either */
 	return error;
 }
 
@@ -256,7 +251,7 @@ static int file_gather(void *state, struct safestart_gather *gather)
 	else if (!S_ISREG(status.st_mode))
 		error = fail(gather, file, -EINVAL, "it is not a regular file", "");
 	else
-		error = read_document(file, fd, &status, gather);
+		error = read_document(file, fd, gather);
 	close(fd);
 	return error;
 }

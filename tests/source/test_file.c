@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -63,23 +62,6 @@ static struct safestart_outcome last(struct safestart *ss)
 static bool last_failed(struct safestart *ss, int error)
 {
 	return last(ss).run > 0 && last(ss).error == error;
-}
-
-static long long age_s(const char *path)
-{
-	struct stat status;
-	struct timespec now;
-
-	ck_assert_int_eq(stat(path, &status), 0);
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec - status.st_ctim.tv_sec;
-}
-
-/* Until the file is so old that its stamp is to be trusted: that is time of the file system, nobody
- * can make it up. */
-static void wait_until_old(const char *path)
-{
-	EVENTUALLY(age_s(path) > 3);
 }
 
 /* ---- What happens to files ---- */
@@ -394,58 +376,7 @@ START_TEST(p7_the_same_nodes_written_otherwise_are_unchanged)
 }
 END_TEST
 
-static long long bytes_read(void)
-{
-	long long bytes = -1;
-	FILE *io = fopen("/proc/self/io", "re");
-
-	if (io != NULL && fscanf(io, "rchar: %lld", &bytes) != 1)
-		bytes = -1;
-	if (io != NULL)
-		fclose(io);
-	return bytes;
-}
-
-static long long bytes_of_a_request(struct safestart *ss, uint32_t flags)
-{
-	long long before = bytes_read();
-
-	ck_assert_int_eq(answer(ss, safestart_request(ss, flags, NULL)).verdict,
-			 SAFESTART_UNCHANGED);
-	return bytes_read() - before;
-}
-
-START_TEST(p7_an_old_file_that_did_not_change_is_not_read_again_unless_forced)
-{
-	enum {
-		BIG = 1 << 20
-	};
-	struct app app;
-	const char *path = scratch_path("nodes.json");
-
-	if (bytes_read() < 0) {
-		fprintf(stderr, "skipped: /proc/self/io can't be read\n");
-		return;
-	}
-	char *text = malloc(BIG + sizeof(A));
-	memset(text, ' ', BIG);
-	strcpy(text + BIG, A);
-	write_file(path, text);
-	free(text);
-	struct safestart *ss = follow_ready(&app, path, "reconcile=0");
-	/* Young: its stamp could hide a rewrite. (A very slow machine lets it grow old first.) */
-	long long young = bytes_of_a_request(ss, 0);
-	ck_assert(young >= BIG || age_s(path) > 2);
-	wait_until_old(path);
-	ck_assert_int_ge(bytes_of_a_request(ss, SAFESTART_FORCE), BIG);
-	ck_assert_int_lt(bytes_of_a_request(ss, 0), BIG / 2);
-	ck_assert_int_lt(bytes_of_a_request(ss, 0), BIG / 2);
-	ck_assert_int_ge(bytes_of_a_request(ss, SAFESTART_FORCE), BIG);
-	close_now(ss);
-}
-END_TEST
-
-START_TEST(p9_an_old_file_that_comes_back_after_something_refused_applies)
+START_TEST(p9_a_file_that_comes_back_after_something_refused_applies)
 {
 	struct app app;
 	char path[256], next[256];
@@ -455,7 +386,6 @@ START_TEST(p9_an_old_file_that_comes_back_after_something_refused_applies)
 	write_file(scratch_path("good.json"), A);
 	ck_assert_int_eq(symlink("good.json", path), 0);
 	make_fifo(scratch_path("fifo"));
-	wait_until_old(scratch_path("good.json"));
 	struct safestart *ss = follow_ready(&app, path, "reconcile=0");
 	ck_assert_int_eq(symlink("fifo", next), 0);
 	ck_assert_int_eq(rename(next, path), 0);
@@ -531,6 +461,5 @@ SUITE("file", a_rewrite_in_place_is_noticed, of_fifty_renames_in_a_row_the_last_
       p9_an_unreadable_file_is_said_and_read_once_it_may_be,
       p9_a_half_written_file_changes_nothing_until_the_rest_is_there,
       p7_the_same_nodes_written_otherwise_are_unchanged,
-      p7_an_old_file_that_did_not_change_is_not_read_again_unless_forced,
-      p9_an_old_file_that_comes_back_after_something_refused_applies,
-      files_beside_it_lead_to_no_run, p15_without_inotify_reconcile_follows_the_file_and_it_is_said)
+      p9_a_file_that_comes_back_after_something_refused_applies, files_beside_it_lead_to_no_run,
+      p15_without_inotify_reconcile_follows_the_file_and_it_is_said)
