@@ -142,6 +142,8 @@ struct safestart_outcome {
  *
  * With thread=no callbacks are called only inside safestart_dispatch(),
  * safestart_wait(), safestart_wait_ready() and safestart_close().
+ * They need no thread. One of the library waits for readers, and if it cannot be started,
+ * these functions wait for them, as long as a reader stays; the log says so.
  *
  * One exception: if a snapshot is still owned when the handle is closed, its data is
  * retired on the thread that releases the snapshot.

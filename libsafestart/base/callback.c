@@ -19,7 +19,8 @@ void callback_describe(const struct callback_inside *callback, int64_t now, char
 			     "no thread has executed it yet; perhaps the process was stopped");
 	else if (callback->what == NULL)
 		message_copy(words, size,
-			     "another job has not returned; perhaps it is inside `log`");
+			     "another job has not returned; perhaps it is inside `log`, or waits "
+			     "for a reader");
 	else if (callback->run == 0)
 		message_set(words, size, 0, "`%s` has not returned for %s", callback->what,
 			    message_duration(now - callback->since).text);

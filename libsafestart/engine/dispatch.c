@@ -28,12 +28,12 @@ static void watch_source(struct safestart *ss)
 	    ss->engine.hint_ended || ss->loop.hint_fd >= 0)
 		return;
 	int error = loop_watch(&ss->loop, ss->source.fd);
-	if (error < 0 && !ss->engine.hint_warned)
-		log_line(&ss->log, LOG_WARNING,
+	ss->engine.hint_failures = error < 0 ? ss->engine.hint_failures + 1 : 0;
+	if (error < 0)
+		log_line(&ss->log, log_repeated(LOG_WARNING, ss->engine.hint_failures),
 			 "cannot watch the source's descriptor (%s): changes are noticed only by a "
 			 "request or the next reconcile; retrying then",
 			 safestart_strerror(error));
-	ss->engine.hint_warned = error < 0;
 }
 
 /* The worker is done with it: for now (LATER), or at its end, or it has given back what the run
@@ -76,8 +76,9 @@ void dispatch_init(struct safestart *ss)
 	housekeeping_init(ss);
 	ss->engine.parked = NULL;
 	ss->engine.run_deferred = false;
-	ss->engine.starved = 0;
-	ss->engine.hint_ended = ss->engine.hint_warned = false;
+	ss->engine.no_memory = ss->engine.no_thread = ss->engine.no_grace_thread = 0;
+	ss->engine.hint_ended = false;
+	ss->engine.hint_failures = 0;
 	ss->engine.warned_about = UINT64_MAX;
 	ss->engine.random =
 		(uint32_t)loop_now() ^ (uint32_t)(uintptr_t)ss ^ epoch_now() * 2654435761u;
@@ -193,7 +194,7 @@ static void start_run(struct safestart *ss, int64_t now)
 		/* The batch stays open: its tickets are answered by the run that gets the lock, or
 		 * the memory. */
 		if (may != PROCESS_LOCK_WAIT)
-			log_line(&ss->log, engine_starved(ss),
+			log_line(&ss->log, log_repeated(LOG_ERR, ++ss->engine.no_memory),
 				 "out of memory for a run; retrying in 100 ms");
 		if (may == PROCESS_LOCK_BEGIN)
 			process_lock_undo(ss);
@@ -202,6 +203,7 @@ static void start_run(struct safestart *ss, int64_t now)
 						    : now + TRY_AGAIN_NS);
 		return;
 	}
+	ss->engine.no_memory = 0;
 	bool batch = process_lock_take(ss, run, may);
 	if (batch && (run->batch.flags & REQUEST_FORCE))
 		atomic_store_explicit(&ss->run.force_open, true, memory_order_relaxed);
@@ -230,7 +232,7 @@ static void start_run(struct safestart *ss, int64_t now)
 	if (error < 0)
 		outcome_not_started(run, error);
 	else
-		ss->engine.starved = 0;
+		ss->engine.no_thread = 0;
 }
 
 /* The door, then the gate. Returns when to look again. */
@@ -263,6 +265,17 @@ static int64_t look(struct safestart *ss)
 	return verdict.wake_at;
 }
 
+/* Where threads are forbidden or used up, one that waits for readers is asked for again with each
+ * generation, and the worker waits instead. */
+static void say_no_grace_thread(struct safestart *ss, int error)
+{
+	log_line(&ss->log, log_repeated(LOG_WARNING, ++ss->engine.no_grace_thread),
+		 "cannot start the thread that waits for readers (%s): %s waits for them instead, "
+		 "so a reader that stays delays the next run, too",
+		 safestart_strerror(error),
+		 ss->engine.driven ? "the thread that dispatches" : "the one that calls callbacks");
+}
+
 /* Old generations: give back what no reader needs, begin grace periods for the others, and report a
  * reader that stays. Returns when to look again. [P13] */
 static int64_t collect(struct safestart *ss, int64_t now)
@@ -270,15 +283,13 @@ static int64_t collect(struct safestart *ss, int64_t now)
 	uint64_t generation = 0;
 	bool borrowed;
 
-	if (snapshot_collectable(ss->home) && !ss->engine.retire_job.posted &&
-	    housekeeping_post(ss, &ss->engine.retire_job, "retiring") < 0)
-		return now + TRY_AGAIN_NS;
 	int error = snapshot_reclaim(ss->home);
-	if (error < 0) {
-		log_line(&ss->log, engine_starved(ss),
-			 "cannot start a thread (%s): retiring has to wait",
-			 safestart_strerror(error));
-		return now + TRY_AGAIN_NS;
+	if ((error < 0 || snapshot_collectable(ss->home)) && !ss->engine.retire_job.posted) {
+		if (error < 0)
+			say_no_grace_thread(ss, error);
+		ss->engine.wait_for_readers = error < 0;
+		if (housekeeping_post(ss, &ss->engine.retire_job, "retiring") < 0)
+			return now + TRY_AGAIN_NS;
 	}
 	int64_t since = snapshot_oldest(ss->home, true, &generation, &borrowed);
 	if (since == 0 || ss->engine.warned_about == generation)

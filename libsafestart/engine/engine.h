@@ -13,15 +13,12 @@
 int threads_start(struct safestart *ss);
 /* Join them. The thread that closes. */
 void threads_stop(struct safestart *ss);
-/* Post a job; with thread=yes there have to be two threads. 0; -errno: no thread could be started,
- * the job is not posted. */
+/* Post a job; with thread=yes there have to be two threads, until the handle is shut down. 0;
+ * -errno: no thread could be started, the job is not posted. */
 int threads_post(struct safestart *ss, struct job *job);
 
 /* xorshift: spreads what would meet; nothing depends on its quality. */
 uint32_t engine_random(struct safestart *ss);
-
-/* A thread or memory was missing, once more: at which level is it reported? */
-int engine_starved(struct safestart *ss);
 
 /* ---- outcome.c: a run's outcome is known: tell the gate, the waiters, the log, the application */
 

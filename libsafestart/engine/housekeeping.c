@@ -20,10 +20,11 @@ int housekeeping_post(struct safestart *ss, struct job *job, const char *what)
 
 	invariant(error < 0 || job->posted);
 	if (error < 0)
-		log_line(&ss->log, engine_starved(ss), "cannot start a thread (%s): %s has to wait",
-			 safestart_strerror(error), what);
+		log_line(&ss->log, log_repeated(LOG_ERR, ++ss->engine.no_thread),
+			 "cannot start a thread (%s): %s has to wait", safestart_strerror(error),
+			 what);
 	else
-		ss->engine.starved = 0;
+		ss->engine.no_thread = 0;
 	return error;
 }
 
@@ -65,6 +66,8 @@ static void retire(struct job *job)
 	struct safestart *ss = handle_of(job, offsetof(struct safestart, engine.retire_job));
 	struct callback_frame frame;
 
+	if (ss->engine.wait_for_readers)
+		snapshot_reclaim_here(ss->home);
 	callback_enter(&frame, ss, &ss->worker, "retire", 0, loop_now());
 	snapshot_collect(ss->home);
 	callback_leave(&frame, &ss->worker);

@@ -50,7 +50,7 @@ static void post_outcome(struct safestart_run *run)
 	if (threads_post(run->ss, &run->delivery) == 0)
 		run->jobs++;
 	else
-		log_line(&run->ss->log, run->outcome.attempts == 1 ? LOG_ERR : LOG_DEBUG,
+		log_line(&run->ss->log, log_repeated(LOG_ERR, run->outcome.attempts),
 			 "run %llu: cannot start a thread to call `outcome`; the application does "
 			 "not learn how this run ended",
 			 (unsigned long long)run->number);
@@ -264,7 +264,7 @@ void outcome_not_started(struct safestart_run *run, int error)
 
 	run->outcome.verdict = SAFESTART_FAILED;
 	run->outcome.error = error;
-	run->outcome.attempts = ++ss->engine.starved;
+	run->outcome.attempts = ++ss->engine.no_thread;
 	message_set(run->outcome.message, sizeof(run->outcome.message), 0,
 		    "cannot start a thread (%s); generation %llu is still serving",
 		    safestart_strerror(error), (unsigned long long)safestart_generation(ss));

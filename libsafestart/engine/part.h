@@ -27,11 +27,12 @@ struct process_lock {
 	unsigned held; /* runs that have not let go of it */
 	int64_t since; /* waiting for it; 0: not */
 	int64_t retry_at;
-	int64_t ended;     /* when it was released */
-	uint32_t failures; /* times in a row that it was not available */
-	bool said;         /* that waiting takes long */
-	bool warned;       /* that outcomes cannot be shared */
-	bool checked;      /* the file was looked at once */
+	int64_t ended;      /* when it was released */
+	uint32_t failures;  /* times in a row that it was not available */
+	bool said;          /* that waiting takes long */
+	bool warned;        /* that outcomes cannot be shared */
+	uint32_t unwritten; /* outcomes in a row that could not be written */
+	bool checked;       /* the file was looked at once */
 
 	/* lock_share. */
 	bool asked; /* requests may have come that are not in the shared batch */
@@ -63,19 +64,23 @@ struct engine_part {
 	struct job retire_job;
 	struct job hint_job;
 	struct job last_good_job;
-	bool hinted;           /* the last hint was of interest; written inside hint_job */
-	bool hint_ended;       /* nothing more will come from the source's descriptor */
-	bool hint_warned;      /* that it cannot be watched */
-	int64_t listen_at;     /* when the source's descriptor is listened to again; LOOP_NEVER: it
-				  is, or hint_job is posted */
-	int64_t listen_pause;  /* before that, while hints of no interest keep coming */
-	int64_t idle_hint;     /* when the last of those came */
-	bool last_good_wanted; /* last_good is older than what is live */
-	int64_t last_good_at;  /* when it is tried again; LOOP_NEVER: nothing is due */
-	uint32_t starved;      /* times in a row that a thread, or memory for a run, was missing */
-	bool run_deferred;     /* a callback was in the way of a run: run when it has returned */
-	const char *cause;     /* of the next run without a request; NULL: a mere reconcile */
-	uint64_t warned_about; /* generation whose borrower was reported */
+	bool hinted;            /* the last hint was of interest; written inside hint_job */
+	bool hint_ended;        /* nothing more will come from the source's descriptor */
+	uint32_t hint_failures; /* times in a row that it could not be watched */
+	int64_t listen_at;      /* when the source's descriptor is listened to again; LOOP_NEVER: it
+				   is, or hint_job is posted */
+	int64_t listen_pause;   /* before that, while hints of no interest keep coming */
+	int64_t idle_hint;      /* when the last of those came */
+	bool last_good_wanted;  /* last_good is older than what is live */
+	int64_t last_good_at;   /* when it is tried again; LOOP_NEVER: nothing is due */
+	/* Times in a row that something was missing: each has a log line of its own. */
+	uint32_t no_memory;       /* for a run */
+	uint32_t no_thread;       /* the second one */
+	uint32_t no_grace_thread; /* never again once there was one */
+	bool wait_for_readers;    /* the retire job has to; read inside it */
+	bool run_deferred;        /* a callback was in the way of a run: run when it has returned */
+	const char *cause;        /* of the next run without a request; NULL: a mere reconcile */
+	uint64_t warned_about;    /* generation whose borrower was reported */
 	uint32_t random;
 	struct process_lock process_lock;
 

@@ -294,8 +294,9 @@ void process_lock_publish(struct safestart_run *run)
 	share_publish(&shared.done, run->shared_id, &outcome, loop_now());
 	share_print_done(&shared.done, bytes);
 	int error = lock_file_write(&lock->file, LOCK_DONE, bytes, sizeof(bytes));
+	lock->unwritten = error < 0 ? lock->unwritten + 1 : 0;
 	if (error < 0)
-		log_line(&run->ss->log, LOG_WARNING,
+		log_line(&run->ss->log, log_repeated(LOG_WARNING, lock->unwritten),
 			 "cannot write the outcome to the lock file (%s): processes that wait for "
 			 "it make runs of their own (lock=%s)",
 			 safestart_strerror(error), handle_settings(run->ss)->lock);

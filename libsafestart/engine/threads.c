@@ -27,6 +27,9 @@ int threads_post(struct safestart *ss, struct job *job)
 			    ? 0
 			    : start_thread(ss, &ss->engine.second, &ss->engine.second_started);
 
+	/* Shut down, nothing happens meanwhile, and close has a deadline of its own. */
+	if (error < 0 && request_is_shut(&ss->door))
+		error = 0;
 	if (error == 0)
 		worker_post(&ss->worker, job);
 	return error;
@@ -55,9 +58,4 @@ uint32_t engine_random(struct safestart *ss)
 	ss->engine.random ^= ss->engine.random << 5;
 	invariant(ss->engine.random != 0); /* it would stay so for ever */
 	return ss->engine.random;
-}
-
-int engine_starved(struct safestart *ss)
-{
-	return log_repeated(LOG_ERR, ++ss->engine.starved);
 }

@@ -271,16 +271,13 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 			 "close gave up: safestart_run_finish() was not called for %u LATER runs; "
 			 "call it, then safestart_close() again",
 			 owed);
-	else if (ss->engine.starved > 0)
-		log_line(&ss->log, LOG_WARNING,
-			 "close gave up: cannot start a thread to retire what was live; call "
-			 "safestart_close() again when fewer threads run");
 	else if (waiters > 0)
 		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: %u threads have not left safestart_wait() yet; call "
 			 "safestart_close() again",
 			 waiters);
-	else if (worker_is_idle(&ss->worker)) /* otherwise a job is in `log` */
+	else if (worker_is_idle(&ss->worker) || snapshot_waits_here(ss->home))
+		/* Otherwise a job is in `log`. */
 		log_line(&ss->log, LOG_WARNING,
 			 "close gave up: a reader has not called safestart_read_unlock(); call "
 			 "safestart_close() again when it has");

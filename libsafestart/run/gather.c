@@ -60,6 +60,7 @@ int gather_call(struct safestart_run *run)
 	 * `complete` is set again when it was taken. [P14] */
 	run->gather = (struct safestart_gather){.limits = &handle_settings(ss)->limits,
 						.log = &ss->log,
+						.warnings = &ss->source.warnings,
 						.forced = run->forced,
 						.may_be_unchanged = memory->complete &&
 								    (memory->gathered != NULL ||

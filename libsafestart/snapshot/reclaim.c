@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* reclaim: retires what no reader needs any more. A thread of its own waits for grace periods and
- * calls nothing of the application; after that the worker retires what no owner keeps. Status views
- * read the list of old generations, which home->lock guards. [P13] */
+ * calls nothing of the application; after that the worker retires what no owner keeps. If there can
+ * be no such thread, the worker waits. Status views read the list of old generations, which
+ * home->lock guards. [P13] */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,34 @@ static void *grace_thread(void *argument)
 	return NULL;
 }
 
+void snapshot_reclaim_here(struct snapshot_home *home)
+{
+	pthread_mutex_lock(&home->lock);
+	invariant(!home->waits_here);
+	bool here = !home->thread_started;
+	home->waits_here = here;
+	if (here)
+		advance_stage(home, SNAPSHOT_REPLACED, SNAPSHOT_GRACE);
+	pthread_mutex_unlock(&home->lock);
+	if (!here)
+		return;
+	snapshot_wait_for_readers();
+	pthread_mutex_lock(&home->lock);
+	invariant(
+		!home->thread_started); /* it would have moved what this grace period is not for */
+	advance_stage(home, SNAPSHOT_GRACE, SNAPSHOT_GRACE_OVER);
+	home->waits_here = false;
+	pthread_mutex_unlock(&home->lock);
+}
+
+bool snapshot_waits_here(struct snapshot_home *home)
+{
+	pthread_mutex_lock(&home->lock);
+	bool waits = home->waits_here;
+	pthread_mutex_unlock(&home->lock);
+	return waits;
+}
+
 static int begin_locked(struct snapshot_home *home)
 {
 	if (!home->thread_started) {
@@ -170,7 +199,8 @@ int snapshot_reclaim(struct snapshot_home *home)
 		replaced = replaced || s->stage == SNAPSHOT_REPLACED;
 	/* A grace period that has begun may have begun before the newest generation was replaced,
 	 * so there is always one more after it, and never two. */
-	if (replaced && (!waiting || home->graces_wanted == home->graces_over + 1))
+	if (replaced && !home->waits_here &&
+	    (!waiting || home->graces_wanted == home->graces_over + 1))
 		error = begin_locked(home);
 	pthread_mutex_unlock(&home->lock);
 	return error;
@@ -382,7 +412,7 @@ void snapshot_after_fork_parent(struct snapshot_home *home)
 
 void snapshot_after_fork_child(struct snapshot_home *home)
 {
-	home->thread_started = false;
+	home->thread_started = home->waits_here = false;
 	home->graces_wanted = home->graces_over;
 	pthread_cond_init(&home->work, NULL); /* the thread that waited does not exist here */
 	advance_stage(home, SNAPSHOT_GRACE, SNAPSHOT_REPLACED);

@@ -82,6 +82,7 @@ struct snapshot_home {
 	uint64_t graces_over;
 	bool thread_started;
 	bool thread_stop;
+	bool waits_here; /* there is no thread, and the worker waits for a grace period */
 	pthread_t thread;
 };
 
@@ -132,6 +133,10 @@ void snapshot_collect(struct snapshot_home *home);
  * over. Starts the thread if there is none. Returns: 0; -errno: no thread could be started, call
  * again later. */
 int snapshot_reclaim(struct snapshot_home *home);
+/* After such an error: wait for the grace period here, as long as readers stay. Worker, no lock
+ * held. */
+void snapshot_reclaim_here(struct snapshot_home *home);
+bool snapshot_waits_here(struct snapshot_home *home); /* is the worker in it? Any thread. */
 
 /* Is everything retired, but for generations that owners keep? */
 bool snapshot_is_settled(struct snapshot_home *home);

@@ -36,7 +36,16 @@ int safestart_gather_fail(struct safestart_gather *gather, int error, const char
 
 void safestart_gather_warn(struct safestart_gather *gather, const char *message)
 {
-	log_line(gather->log, LOG_WARNING, "%s", message);
+	struct gather_warnings *warnings = gather->warnings;
+	uint32_t words = 2166136261u; /* FNV-1a */
+
+	for (const char *at = message; *at != '\0'; at++)
+		words = (words ^ (unsigned char)*at) * 16777619u;
+	if (atomic_exchange(&warnings->words, words) != words)
+		atomic_store(&warnings->times, 0);
+	atomic_store(&warnings->said, true);
+	log_line(gather->log, log_repeated(LOG_WARNING, atomic_fetch_add(&warnings->times, 1) + 1),
+		 "%s", message);
 }
 
 int safestart_gather_forced(const struct safestart_gather *gather)

@@ -81,6 +81,9 @@ int source_gather(struct source_part *source, struct safestart_gather *gather)
 			return error;
 	}
 	invariant(source->open && !source->inherited && !source->torn);
+	/* A reading without a warning ends the row. */
+	if (!atomic_exchange(&source->warnings.said, false))
+		atomic_store(&source->warnings.times, 0);
 	int result = source->entry->source.gather(source->state, gather);
 	take_descriptor(source);
 	return result;

@@ -30,6 +30,7 @@ struct source_part {
 	bool open;
 	bool inherited; /* the state is the parent's: open it again before the first gather */
 	bool torn;      /* and the parent was inside it: leave it alone */
+	struct gather_warnings warnings;
 };
 
 /* Of settings' `sources`, by settings' `source`; opens nothing. */

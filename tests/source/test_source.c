@@ -41,6 +41,7 @@ struct fake {
 	int fd;
 	char argument[32], colour[32], size[32];
 	bool unknown_is_null;
+	_Atomic bool warns; /* at each gather */
 };
 
 static int fake_open(void **state, const struct safestart_source_conf *conf, char *why,
@@ -147,6 +148,8 @@ static int fake_gather(void *state, struct safestart_gather *gather)
 	enter(fake);
 	atomic_store(&fake->forced, safestart_gather_forced(gather));
 	atomic_fetch_add(&fake->gathers, 1);
+	if (atomic_load(&fake->warns))
+		safestart_gather_warn(gather, "the registry's certificate expires tomorrow");
 	int result = gather_as_told(fake, gather);
 	atomic_fetch_sub(&fake->inside, 1);
 	return result;
@@ -589,7 +592,29 @@ START_TEST(close_names_the_gather_that_it_waits_for)
 }
 END_TEST
 
-SUITE("source", p6_a_gather_that_goes_on_by_its_descriptor_is_waited_for,
+START_TEST(a_warning_of_every_gather_is_logged_as_a_failure_that_repeats)
+{
+	struct app app;
+	struct fake fake;
+
+	struct safestart *ss = open_conf(conf_of(&app, &fake), NULL, NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	for (int round = 0; round < 2; round++) {
+		atomic_store(&app.warnings, 0);
+		atomic_store(&fake.warns, true);
+		for (int i = 0; i < 10; i++)
+			(void)answer(ss, safestart_request_restart(ss));
+		ck_assert_int_eq(app.warnings, 4); /* the 1st, 2nd, 4th and 8th time */
+		/* A gather without it ends the row. */
+		atomic_store(&fake.warns, false);
+		(void)answer(ss, safestart_request_restart(ss));
+	}
+	close_both(ss, &fake);
+}
+END_TEST
+
+SUITE("source", a_warning_of_every_gather_is_logged_as_a_failure_that_repeats,
+      p6_a_gather_that_goes_on_by_its_descriptor_is_waited_for,
       close_names_the_gather_that_it_waits_for, a_source_has_settings_of_its_own_with_defaults,
       a_source_that_can_not_be_opened_says_why_and_leaves_nothing,
       p9_a_gather_that_fails_says_so_and_the_next_one_applies,

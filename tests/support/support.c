@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,8 +164,8 @@ static void on_log(int level, const char *message, void *user_data)
 {
 	struct app *app = user_data;
 
-	(void)level;
 	atomic_fetch_add(&app->logs, 1);
+	atomic_fetch_add(&app->warnings, level <= LOG_WARNING);
 	pthread_mutex_lock(&app->lock);
 	size_t length = strlen(app->log), more = strlen(message) + 2;
 	if (length + more > sizeof(app->log)) {

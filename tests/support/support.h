@@ -55,6 +55,7 @@ struct safestart_conf *conf_with(const char *first, ...);
 /* An application that records its callbacks, and does in them what the test says. */
 struct app {
 	_Atomic int prepares, restarts, outcomes, retires, retired_nodes, logs;
+	_Atomic int warnings;                       /* log lines that an operator sees */
 	_Atomic int inside, most_inside;            /* callbacks (but log) at the same time */
 	_Atomic int prepare_result, restart_result; /* what the callbacks return */
 	_Atomic bool hold;                          /* prepare stays inside while set */
