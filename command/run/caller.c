@@ -21,7 +21,6 @@
 #include "run/command_lock.h"
 
 #define GRACE_MS 10000     /* from SIGTERM to SIGKILL, after --timeout */
-#define CLOSE_S 2          /* longest wait for the library to give back its memory at the end */
 #define COMMAND_LOCK_MS 50 /* between checks whether the command of a killed caller has ended */
 /* A caller that waits so long for another caller's command reports for which; with --timeout the
  * library does, after a part of that. */
@@ -370,34 +369,11 @@ static int report_left(const struct caller *caller)
 		      caller->started ? " while it ran the command" : "");
 }
 
-static volatile sig_atomic_t code_of_late_close;
-
-static void on_late_close(int number)
+/* Everything is answered and reported. From here on a signal ends this process at once. */
+static void close_handle(struct caller *caller)
 {
-	static const char words[] =
-		"safestart run: cannot give back all memory (is there no thread left for this "
-		"user?); ending without\n";
-
-	(void)number;
-	(void)!write(STDERR_FILENO, words, sizeof(words) - 1);
-	_exit(code_of_late_close);
-}
-
-/* Everything is answered and reported. Close waits up to run_timeout, which may be for ever, for
- * what needs a thread of its own; where none can be started this process ends all the same, and a
- * signal ends it at once. */
-static void close_handle(struct caller *caller, int code)
-{
-	const struct sigaction late = {.sa_handler = on_late_close};
-	sigset_t open = caller->mask;
-
-	code_of_late_close = code;
-	sigaction(SIGALRM, &late, NULL);
-	alarm(CLOSE_S);
-	sigdelset(&open, SIGALRM);
-	pthread_sigmask(SIG_SETMASK, &open, NULL);
+	pthread_sigmask(SIG_SETMASK, &caller->mask, NULL);
 	safestart_close(caller->ss);
-	alarm(0);
 }
 
 /* The run that answers begins after this request [P2]. A signal ends the wait, not the request. */
@@ -418,6 +394,6 @@ int caller_ask(struct caller *caller, const char *name, const char *lock)
 		   : result < 0 ? report(EXIT_INTERNAL, "no answer: %s", safestart_strerror(result))
 				: report_outcome(caller, &outcome);
 	caller->closing = true;
-	close_handle(caller, code);
+	close_handle(caller);
 	return code;
 }

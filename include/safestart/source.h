@@ -110,8 +110,8 @@ int safestart_gather_unchanged(struct safestart_gather *gather);
  */
 int safestart_gather_fail(struct safestart_gather *gather, int error, const char *message);
 
-/** Log a warning that is no failure, such as: a watch could not be set up. If every gather gives the
- * same one, it is logged at its 1st, 2nd, 4th, 8th … time, and at LOG_DEBUG in between. */
+/** Log a warning that is no failure, such as: a watch could not be set up. If every gather gives
+ * the same one, it is logged at its 1st, 2nd, 4th, 8th … time, and at LOG_DEBUG in between. */
 void safestart_gather_warn(struct safestart_gather *gather, const char *message);
 
 /** Returns: 1 when this run is forced: read the set even if it looks unchanged. */
