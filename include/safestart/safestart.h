@@ -376,10 +376,10 @@ int safestart_shutdown(struct safestart *ss);
  * calling thread. In a forked child that was not revived it calls no callback.
  * Returns: 0 and ss is gone; -ETIMEDOUT; -EDEADLK in a callback, and with thread=no while
  *   the finish of a LATER run is missing, also of one past its deadline (finish it first;
- *   the gather of a source with a descriptor goes on from here); -EBUSY: thread=no and another
- * thread is in dispatch. After an error the handle is still valid: call it again. Threads: one,
- * while others use ss in wait only.  Signals: no.  Callbacks: -EDEADLK. Fork: the child's only.
- * Since: 1.0
+ *   the gather of a source with a descriptor goes on from here); -EBUSY: thread=no and
+ *   another thread is in dispatch. After an error the handle is still valid: call it again.
+ * Threads: one, while others use ss in wait only.  Signals: no.  Callbacks: -EDEADLK.
+ * Fork: the child's only.  Since: 1.0
  */
 int safestart_close(struct safestart *ss);
 
@@ -420,7 +420,8 @@ uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *rea
  *   ticket that was never issued, or outcome->size too small; -ENODATA: answered, but no
  *   longer kept (the last 1024 are).
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives; tickets from before the
- * fork are answered by the child's first run.  Since: 1.0
+ * fork are answered by the child's first run, or CANCELLED when it was shut down before.
+ * Since: 1.0
  */
 int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms,
 		   struct safestart_outcome *outcome);

@@ -145,7 +145,10 @@ int fork_revive(struct safestart *ss)
 			handle_wake(ss);
 		if (error == 0 && !request_is_shut(&ss->door))
 			error = control_start(ss);
-		/* Shut down before the fork: nothing is left to do, but to close it. */
+		/* Shut down before the fork: nothing is left to do, but to close it. The run that
+		 * was to answer the last tickets is the parent's. [P6] */
+		if (error == 0 && request_is_shut(&ss->door))
+			outcome_cancel_tickets_locked(ss);
 		ss->engine.driven = !handle_settings(ss)->thread || request_is_shut(&ss->door);
 		if (error == 0 && !ss->engine.driven)
 			error = dispatch_start(ss);
