@@ -373,7 +373,8 @@ int safestart_shutdown(struct safestart *ss);
  *
  * No thread may read after this was called, even if it gives up; the log then says what it
  * waited for, unless that is `log` itself. With thread=no it does the remaining work on the
- * calling thread. In a forked child that was not revived it calls no callback.
+ * calling thread. In a forked child that was not revived it calls no callback. Where no thread
+ * can be started, it waits for borrowers without a limit.
  * Returns: 0 and ss is gone; -ETIMEDOUT; -EDEADLK in a callback, and with thread=no while
  *   the finish of a LATER run is missing, also of one past its deadline (finish it first;
  *   the gather of a source with a descriptor goes on from here); -EBUSY: thread=no and

@@ -304,9 +304,14 @@ int safestart_close(struct safestart *ss)
 	 * its clients may complete the revival up to here. [P17] */
 	if (is_inherited(ss))
 		error = control_stop(ss, deadline);
+	/* A child that never ran: there is nothing else to wait for, and nothing runs any more. */
+	if (error == 0 && is_inherited(ss)) {
+		request_shut(&ss->door);
+		error = snapshot_orphan(ss->home, deadline);
+	}
 	if (error < 0)
 		return error;
-	if (is_inherited(ss)) { /* a child that never ran: there is nothing to wait for */
+	if (is_inherited(ss)) {
 		fork_unregister(ss);
 		/* No function of the application is called; one of ours may be. */
 		source_abandon(&ss->source);
@@ -325,6 +330,8 @@ int safestart_close(struct safestart *ss)
 		publish_closing_snapshot(ss);
 		error = drain(ss, deadline);
 	}
+	if (error == 0)
+		error = snapshot_orphan(ss->home, deadline);
 	if (error == -ETIMEDOUT || error == -EDEADLK)
 		say_what_close_waits_for(ss, control);
 	if (error < 0)

@@ -73,7 +73,9 @@ static struct safestart_snapshot *take_collectable(struct snapshot_home *home)
 		bool unowned = false;
 		if (s->stage == SNAPSHOT_GRACE_OVER) {
 			s->stage = SNAPSHOT_OWNED;
-			unowned = atomic_fetch_sub(&s->refs, 1) == 1;
+			/* Of an orphaned home it is the reference that snapshot_close() drops. */
+			unowned =
+				!atomic_load(&home->orphaned) && atomic_fetch_sub(&s->refs, 1) == 1;
 		} else if (s->stage == SNAPSHOT_OWNED) {
 			unowned = atomic_load(&s->refs) == 0;
 		}
@@ -130,6 +132,7 @@ static void *grace_thread(void *argument)
 		advance_stage(home, SNAPSHOT_GRACE, SNAPSHOT_GRACE_OVER);
 		invariant(home->graces_over < wanted); /* only this thread counts them */
 		home->graces_over = wanted;
+		pthread_cond_broadcast(&home->work);
 		loop_wake(home->wake_fd);
 	}
 	pthread_mutex_unlock(&home->lock);
@@ -174,7 +177,7 @@ static int begin_locked(struct snapshot_home *home)
 	}
 	home->graces_wanted++;
 	invariant(snapshot_old_holds(home));
-	pthread_cond_signal(&home->work);
+	pthread_cond_broadcast(&home->work);
 	return 0;
 }
 
@@ -337,8 +340,11 @@ struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_call
 	home->retire_node = callbacks->retire_node;
 	home->user_data = user_data;
 	pthread_mutex_init(&home->lock, NULL);
-	pthread_cond_init(&home->work, NULL);
-	return home;
+	if (thread_cond_init(&home->work) == 0)
+		return home;
+	pthread_mutex_destroy(&home->lock);
+	free(home);
+	return NULL;
 }
 
 void snapshot_home_unref(struct snapshot_home *home)
@@ -360,10 +366,42 @@ static void stop_thread(struct snapshot_home *home)
 	pthread_mutex_lock(&home->lock);
 	bool started = home->thread_started;
 	home->thread_stop = true;
-	pthread_cond_signal(&home->work);
+	pthread_cond_broadcast(&home->work);
 	pthread_mutex_unlock(&home->lock);
 	if (started)
 		pthread_join(home->thread, NULL);
+}
+
+/* Each old snapshot keeps its live reference or gets one more here, so that none is freed by its
+ * owner before snapshot_close() has passed it. */
+static void orphan_locked(struct snapshot_home *home)
+{
+	invariant(snapshot_old_holds(home) && !atomic_load(&home->orphaned));
+	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
+		if (s->stage == SNAPSHOT_OWNED)
+			atomic_fetch_add(&s->refs, 1);
+	}
+	atomic_store(&home->orphaned, true);
+}
+
+int snapshot_orphan(struct snapshot_home *home, int64_t deadline)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&home->lock);
+	bool begin = !atomic_load(&home->orphaned);
+	if (begin)
+		orphan_locked(home);
+	/* For borrowers, and for releases that saw it not orphaned. A borrower of any handle of the
+	 * process may stay, so the thread waits for them, and the caller for the thread. */
+	bool here = begin && begin_locked(home) < 0;
+	while (!here && error == 0 && home->graces_over < home->graces_wanted)
+		error = thread_cond_wait(&home->work, &home->lock, deadline);
+	bool over = here || home->graces_over == home->graces_wanted;
+	pthread_mutex_unlock(&home->lock);
+	if (here)
+		snapshot_wait_for_readers();
+	return over ? 0 : -ETIMEDOUT;
 }
 
 void snapshot_close(struct snapshot_view *view)
@@ -374,19 +412,12 @@ void snapshot_close(struct snapshot_view *view)
 
 	stop_thread(home);
 	/* From here on no other thread takes the lock: callbacks are over, the thread has ended.
-	 * The live snapshot joins the old ones. Each old one keeps its live reference or gets one
-	 * more here, so that none is freed by its owner before the loop below has passed it. */
-	invariant(!atomic_load_explicit(&home->orphaned, memory_order_relaxed));
-	invariant(snapshot_old_holds(home));
+	 * The live snapshot joins the old ones. */
+	if (!atomic_load(&home->orphaned))
+		orphan_locked(home);
 	live->older = home->old;
 	live->stage = SNAPSHOT_OWNED; /* its live reference is the one kept here */
 	home->old = live;
-	for (s = live->older; s != NULL; s = s->older) {
-		if (s->stage == SNAPSHOT_OWNED)
-			atomic_fetch_add(&s->refs, 1);
-	}
-	atomic_store(&home->orphaned, true);
-	snapshot_wait_for_readers(); /* for borrowers, and for releases that saw it not orphaned */
 	while ((s = home->old) != NULL) {
 		home->old = s->older;
 		uint32_t before = atomic_fetch_sub(&s->refs, 1);
@@ -414,7 +445,7 @@ void snapshot_after_fork_child(struct snapshot_home *home)
 {
 	home->thread_started = home->waits_here = false;
 	home->graces_wanted = home->graces_over;
-	pthread_cond_init(&home->work, NULL); /* the thread that waited does not exist here */
+	thread_cond_init(&home->work); /* the thread that waited does not exist here */
 	advance_stage(home, SNAPSHOT_GRACE, SNAPSHOT_REPLACED);
 	pthread_mutex_unlock(&home->lock);
 }

@@ -352,7 +352,7 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 		return;
 	struct snapshot_home *home = snapshot->home;
 	bool last_after_close = false;
-	/* snapshot_close() sets orphaned and then waits for a grace period, before wake_fd is
+	/* snapshot_orphan() sets orphaned and then waits for a grace period, before wake_fd is
 	 * closed and before it drops its references: inside this section either the loop or this
 	 * thread retires the snapshot, never both. [P13] */
 	reader_enters();

@@ -65,8 +65,8 @@ struct safestart_snapshot {
  * snapshot. */
 struct snapshot_home {
 	_Atomic uint32_t refs;
-	/* The handle is closed: the owner that drops a snapshot's last reference retires it.
-	 * Sequentially consistent, with a grace period after the store:
+	/* The handle is being closed: the owner that drops a snapshot's last reference retires it.
+	 * Sequentially consistent, stored under lock, with a grace period after the store:
 	 * safestart_snapshot_release() is the partner. */
 	_Atomic bool orphaned;
 	int wake_fd; /* the loop's; not used once orphaned */
@@ -75,7 +75,7 @@ struct snapshot_home {
 	void *user_data;
 
 	pthread_mutex_t lock;
-	pthread_cond_t work;            /* for the thread below */
+	pthread_cond_t work;            /* for the thread below, and for close that waits for it */
 	struct safestart_snapshot *old; /* replaced and not yet freed, newest first */
 	/* Guarded by lock, as all below: grace periods that were requested, and those over. */
 	uint64_t graces_wanted;
@@ -155,8 +155,13 @@ struct nodeset *snapshot_retiring(struct snapshot_home *home,
  * references its stage says. home->lock is held. In time proportional to their number. */
 bool snapshot_old_holds(const struct snapshot_home *home);
 
+/* Close, first part: from here on what is owned is its owners'. Waits for a grace period, at most
+ * until `deadline` (without a limit where no thread can be started). Everything else is retired. 0;
+ * -ETIMEDOUT: a borrower of some handle stays, call it again. */
+int snapshot_orphan(struct snapshot_home *home, int64_t deadline);
+
 /* Close: ends the thread, retires the live generation, and leaves what is owned to its owners. No
- * thread reads any more. */
+ * thread reads any more: after snapshot_orphan(), or of a handle that was never opened. */
 void snapshot_close(struct snapshot_view *view);
 
 /* Around fork; the caller holds every lock above this room's. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <safestart/source.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -120,6 +121,134 @@ struct waiter {
 	pthread_t thread;
 	_Atomic pid_t task;
 };
+
+/* A reader that comes when it is told, and stays. */
+struct late_reader {
+	struct safestart *ss;
+	pthread_t thread;
+	_Atomic bool come, inside, leave;
+};
+
+static void *borrow_late(void *argument)
+{
+	struct late_reader *reader = argument;
+
+	EVENTUALLY(reader->come);
+	safestart_read_lock(reader->ss);
+	reader->inside = true;
+	EVENTUALLY(reader->leave);
+	safestart_read_unlock(reader->ss);
+	return NULL;
+}
+
+static void begin_reader(struct late_reader *reader)
+{
+	ck_assert_int_eq(pthread_create(&reader->thread, NULL, borrow_late, reader), 0);
+}
+
+static void end_reader(struct late_reader *reader)
+{
+	reader->leave = true;
+	pthread_join(reader->thread, NULL);
+}
+
+static int hang_it(struct safestart_run *run, void *user_data)
+{
+	safestart_run_set_data(run, user_data);
+	return 0;
+}
+
+/* The last thing that close retires: every grace period that it needs for that is over. */
+static void let_reader_come(void *data, void *user_data)
+{
+	struct late_reader *reader = user_data;
+
+	(void)data;
+	reader->come = true;
+	EVENTUALLY(reader->inside);
+}
+
+static _Atomic int gave_up_for_a_reader;
+
+static void note_reader(int level, const char *message, void *user_data)
+{
+	(void)level, (void)user_data;
+	gave_up_for_a_reader += strstr(message, "close gave up: a reader") != NULL;
+}
+
+/* Grace periods are the whole process's: a borrower of another handle, which came when everything
+ * was retired, is waited for as any other. */
+START_TEST(p14_close_waits_for_the_latest_borrower_at_most_run_timeout)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = hang_it,
+						      .retire = let_reader_come,
+						      .log = note_reader};
+
+	for (int thread = 0; thread < 2; thread++) {
+		struct late_reader reader = {.ss = open_with(NULL, "debounce=0", NULL)};
+		struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=50ms",
+							thread ? NULL : "thread=no", NULL);
+		struct safestart *ss;
+
+		safestart_conf_set_callbacks(conf, &callbacks, &reader);
+		ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+		safestart_conf_free(conf);
+		push_and_wait(ss, ONE);
+		begin_reader(&reader);
+		gave_up_for_a_reader = 0;
+		/* A busy machine may need more than 50 ms to get there. */
+		EVENTUALLY(safestart_close(ss) == -ETIMEDOUT && reader.inside);
+		int before = gave_up_for_a_reader;
+		ck_assert_int_eq(safestart_close(ss), -ETIMEDOUT);
+		ck_assert_int_gt(gave_up_for_a_reader, before);
+		end_reader(&reader);
+		EVENTUALLY(safestart_close(ss) == 0);
+		close_now(reader.ss);
+	}
+}
+END_TEST
+
+static int never_opened(void **state, const struct safestart_source_conf *conf, char *why,
+			size_t why_size, void *user_data)
+{
+	(void)state, (void)conf, (void)why, (void)why_size, (void)user_data;
+	return -EIO;
+}
+
+static int never_gathered(void *state, struct safestart_gather *gather)
+{
+	(void)state, (void)gather;
+	return -EIO;
+}
+
+static void never_closed(void *state)
+{
+	(void)state;
+}
+
+START_TEST(p14_an_open_that_fails_waits_for_no_borrower)
+{
+	static const struct safestart_source broken = {.size = sizeof(broken),
+						       .scheme = "broken",
+						       .open = never_opened,
+						       .gather = never_gathered,
+						       .close = never_closed};
+	struct late_reader reader = {.ss = open_with(NULL, "debounce=0", NULL), .come = true};
+	struct safestart_conf *conf = safestart_conf_new();
+	struct safestart *ss;
+
+	safestart_conf_add_source(conf, &broken, NULL);
+	ck_assert_int_eq(safestart_conf_set(conf, "source", "broken:", NULL, 0), 0);
+	begin_reader(&reader);
+	EVENTUALLY(reader.inside);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), -EIO);
+	ck_assert(reader.inside && !reader.leave);
+	end_reader(&reader);
+	safestart_conf_free(conf);
+	close_now(reader.ss);
+}
+END_TEST
 
 static void *wait_for_ever(void *argument)
 {
@@ -342,6 +471,8 @@ END_TEST
 
 SUITE("close", p6_shutdown_answers_every_open_ticket, p14_a_handle_that_is_shut_down_rests,
       p14_close_waits_for_a_hung_callback_at_most_run_timeout, p14_close_waits_for_an_open_later,
+      p14_close_waits_for_the_latest_borrower_at_most_run_timeout,
+      p14_an_open_that_fails_waits_for_no_borrower,
       p6_close_answers_waiters_and_waits_until_they_have_left,
       p13_owned_snapshots_outlive_close_and_the_last_owner_retires,
       closing_at_once_and_closing_nothing_is_fine,

@@ -169,4 +169,49 @@ START_TEST(p6_a_child_answers_what_its_parent_had_open_at_a_shutdown)
 }
 END_TEST
 
-SUITE("fork_shut", p6_a_child_answers_what_its_parent_had_open_at_a_shutdown)
+struct borrower {
+	struct safestart *ss;
+	_Atomic bool inside, leave;
+};
+
+static void *borrow_until_told(void *argument)
+{
+	struct borrower *borrower = argument;
+
+	safestart_read_lock(borrower->ss);
+	borrower->inside = true;
+	while (!borrower->leave)
+		pause_a_moment();
+	safestart_read_unlock(borrower->ss);
+	return NULL;
+}
+
+START_TEST(p14_a_child_that_never_ran_waits_for_a_borrower_at_most_run_timeout)
+{
+	struct safestart *other = open_with(NULL, "debounce=0", NULL);
+	struct safestart *ss = open_with(NULL, "debounce=0", "run_timeout=50ms", NULL);
+
+	push_and_wait(ss, ONE);
+	pid_t child = fork();
+	if (child == 0) {
+		struct borrower borrower = {.ss = other};
+		pthread_t thread;
+		alarm(60);
+		CHILD_CHECK(pthread_create(&thread, NULL, borrow_until_told, &borrower) == 0);
+		while (!borrower.inside)
+			pause_a_moment();
+		CHILD_CHECK(safestart_close(ss) == -ETIMEDOUT);
+		CHILD_CHECK(safestart_close(ss) == -ETIMEDOUT);
+		borrower.leave = true;
+		pthread_join(thread, NULL);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await(child);
+	close_now(ss);
+	close_now(other);
+}
+END_TEST
+
+SUITE("fork_shut", p6_a_child_answers_what_its_parent_had_open_at_a_shutdown,
+      p14_a_child_that_never_ran_waits_for_a_borrower_at_most_run_timeout)
