@@ -42,6 +42,7 @@ void peer_clear(struct peer *peer)
 	free(peer->name);
 	free(peer->process);
 	json_decref(peer->answer);
+	*peer = (struct peer){0};
 }
 
 /* The library replaces characters that do not belong in a file name by '_'. */
@@ -76,16 +77,18 @@ void processes_sort(struct processes *processes)
 		qsort(processes->peers, processes->count, sizeof(*processes->peers), compare);
 }
 
+/* Takes the peer over, or clears it. */
 static int add(struct processes *processes, struct peer *peer)
 {
-	struct peer *peers = realloc(processes->peers, (processes->count + 1) * sizeof(*peers));
+	struct peer *peers = NULL;
 
-	if (peers != NULL)
-		processes->peers = peers;
-	if (peers == NULL || peer->file == NULL || peer->name == NULL || peer->process == NULL) {
+	if (peer->file != NULL && peer->name != NULL && peer->process != NULL)
+		peers = realloc(processes->peers, (processes->count + 1) * sizeof(*peers));
+	if (peers == NULL) {
 		peer_clear(peer);
 		return -ENOMEM;
 	}
+	processes->peers = peers;
 	processes->peers[processes->count++] = *peer;
 	return 0;
 }
