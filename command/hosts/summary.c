@@ -78,6 +78,20 @@ static void format_reason(const json_t *status, char *words, size_t size)
 					      : "the first run has not ended");
 }
 
+/* It has another set than the others, and nothing says that this will change. */
+static void format_other(const json_t *status, const struct summary *summary, char *words,
+			 size_t size)
+{
+	const char *source = member_text(status, "source");
+	bool file = strncmp(source, "file:", 5) == 0,
+	     other = summary->source[0] != '\0' && strcmp(summary->source, source) != 0;
+
+	snprintf(words, size, "on generation %.*s, %s%.130s%s%s%.130s", (int)summary->digits,
+		 member_text(status, "digest"), file ? "as " : "the set it was given",
+		 file ? source : "", file ? " was when last read" : "",
+		 other ? "; the others read " : "", other ? summary->source : "");
+}
+
 /* What is wrong with one process, without for how long: processes with equal words become one group
  * of the line. */
 static enum trouble find_trouble(const struct peer *peer, const struct summary *summary,
@@ -112,13 +126,7 @@ static enum trouble find_trouble(const struct peer *peer, const struct summary *
 			strcmp(member_text(status, "desired_digest"), summary->full) == 0;
 	if (status_has_set(status) && !left_out &&
 	    strcmp(member_text(status, "digest"), summary->full) != 0) {
-		bool file = strncmp(source, "file:", 5) == 0;
-		bool other = summary->source[0] != '\0' && strcmp(summary->source, source) != 0;
-		snprintf(words, size, "on generation %.*s, %s%.130s%s%s%.130s",
-			 (int)summary->digits, member_text(status, "digest"),
-			 file ? "as " : "the set it was given", file ? source : "",
-			 file ? " was when last read" : "", other ? "; the others read " : "",
-			 other ? summary->source : "");
+		format_other(status, summary, words, size);
 		return TROUBLE_OTHER;
 	}
 	if (quarantined > 0) {

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,16 +29,20 @@ static bool is_told(struct family *family, pid_t pid)
 	return false;
 }
 
-/* A child that nobody has waited for keeps its PID, so the signal reaches no stranger. */
+/* A child that nobody has waited for keeps its PID, so the signal reaches no stranger. The file is
+ * PIDs with a space behind each. */
 static void signal_left(struct family *family)
 {
 	FILE *children = fopen("/proc/thread-self/children", "re");
-	int pid;
+	size_t size = 0;
+	char *word = NULL;
 
-	while (children != NULL && fscanf(children, "%d", &pid) == 1) {
-		if (getpgid(pid) == family->group && !is_told(family, pid))
+	while (children != NULL && getdelim(&word, &size, ' ', children) > 0) {
+		pid_t pid = (pid_t)strtol(word, NULL, 10);
+		if (pid > 0 && getpgid(pid) == family->group && !is_told(family, pid))
 			kill(pid, family->signal);
 	}
+	free(word);
 	if (children != NULL)
 		fclose(children);
 }
