@@ -78,14 +78,12 @@ static void format_reason(const json_t *status, char *words, size_t size)
 					      : "the first run has not ended");
 }
 
-/* It has another set than the others, and nothing says that this will change. */
 static void format_other(const json_t *status, const struct summary *summary, char *words,
 			 size_t size)
 {
 	const char *source = member_text(status, "source");
 	bool file = strncmp(source, "file:", 5) == 0,
 	     other = summary->source[0] != '\0' && strcmp(summary->source, source) != 0;
-
 	snprintf(words, size, "on generation %.*s, %s%.130s%s%s%.130s", (int)summary->digits,
 		 member_text(status, "digest"), file ? "as " : "the set it was given",
 		 file ? source : "", file ? " was when last read" : "",
@@ -137,8 +135,7 @@ static enum trouble find_trouble(const struct peer *peer, const struct summary *
 	return TROUBLE_NONE;
 }
 
-/* The cause, if the process is in trouble because a set was refused: what follows "refused …: " in
- * its words. Else NULL. */
+/* Why a set was refused: what follows "refused …: " in the words. NULL: none was. */
 static const char *refused_cause(const struct peer *peer, enum trouble trouble, const char *words)
 {
 	const char *verdict = member_text(json_object_get(peer_status(peer), "last"), "verdict"),
