@@ -129,12 +129,12 @@ static bool start(struct asking *asking, const char *directory, const char *line
 	struct peer *peer = asking->peer;
 	long number = strtol(peer->process, NULL, 10);
 	int error = connection_open(&asking->connection, directory, peer->file, number, line);
-	char why[160];
 
 	if (error == -EAGAIN)
 		return true; /* the queue of its socket is full: retried until the deadline */
 	peer->pid = asking->connection.pid == number ? (pid_t)number : 0;
 	if (error == CONNECTION_STRANGER) {
+		char why[160];
 		connection_stranger(&asking->connection, why, sizeof(why));
 		set_state(peer, PEER_FAILED, why);
 		return false;

@@ -142,12 +142,11 @@ static ssize_t read_block(int fd, char *buffer, size_t size, size_t at)
 static int read_content(int fd, size_t most, char *text, struct content *content)
 {
 	char block[BLOCK];
-	size_t size;
 	ssize_t n;
 
 	*content = (struct content){0};
 	do {
-		size = most - content->length < BLOCK ? most - content->length : BLOCK;
+		size_t size = most - content->length < BLOCK ? most - content->length : BLOCK;
 		char *to = text != NULL ? text + content->length : block;
 		n = read_block(fd, to, size, content->length);
 		if (n < 0)
