@@ -232,7 +232,7 @@ START_TEST(p9_what_changes_while_it_is_being_read_is_named_and_read_again)
 	write_file(scratch_path("nodes.json"), NODE("b"));
 	attitude.between = edit;
 	struct safestart_outcome outcome = ask(ss, 0);
-	attitude.between = NULL;
+	attitude.between = (void (*)(void))0;
 	ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
 	ck_assert_int_eq(outcome.error, -EAGAIN);
 	ck_assert_msg(strstr(outcome.message, "it changed while it was being read") != NULL, "%s",
