@@ -304,8 +304,8 @@ const char *scratch(void)
 
 const char *scratch_path(const char *name)
 {
-	static char paths[4][256];
-	static unsigned next;
+	static _Thread_local char paths[4][256];
+	static _Thread_local unsigned next;
 	char *path = paths[next++ % 4];
 
 	snprintf(path, sizeof(paths[0]), "%s/%s", scratch(), name);
