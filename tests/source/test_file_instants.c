@@ -24,6 +24,7 @@ static struct schedule {
 
 static struct {
 	pthread_mutex_t lock; /* with threads several of them may be between two calls */
+	bool active;
 	unsigned calls;
 	bool made[2];
 } now = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -41,7 +42,7 @@ static void make_step_locked(int step)
 static void between(void)
 {
 	pthread_mutex_lock(&now.lock);
-	for (int step = 0; step < 2; step++) {
+	for (int step = 0; step < 2 && now.active; step++) {
 		if (now.calls >= schedule.when[step])
 			make_step_locked(step);
 	}
@@ -49,14 +50,27 @@ static void between(void)
 	pthread_mutex_unlock(&now.lock);
 }
 
-/* What was not reached is done at the end. */
-static void finish_edit(void)
+static void begin_edit(void)
 {
 	pthread_mutex_lock(&now.lock);
-	atomic_store(&attitude.between, NULL);
+	now.active = true;
+	now.calls = 0;
+	now.made[0] = now.made[1] = false;
+	pthread_mutex_unlock(&now.lock);
+	attitude_between(between);
+}
+
+/* What was not reached is done at the end. Returns how many calls there were. */
+static unsigned finish_edit(void)
+{
+	attitude_between(NULL);
+	pthread_mutex_lock(&now.lock);
 	make_step_locked(0);
 	make_step_locked(1);
+	now.active = false; /* a thread may be on its way to the lock */
+	unsigned calls = now.calls;
 	pthread_mutex_unlock(&now.lock);
+	return calls;
 }
 
 static int version_of(const struct safestart_snapshot *snapshot, size_t index)
@@ -71,6 +85,10 @@ static int on_prepare(struct safestart_run *run, void *user_data)
 	const struct safestart_snapshot *candidate = safestart_run_candidate(run);
 
 	(void)user_data;
+	/* With threads one may be in the middle of an edit while the other one reads twice: the
+	 * file has been half written all the time, and no reader can see that. */
+	if (world.threads)
+		return 0;
 	if (safestart_snapshot_size(candidate) != 2 ||
 	    version_of(candidate, 0) != version_of(candidate, 1))
 		atomic_fetch_add(&torn, 1);
@@ -172,14 +190,11 @@ static unsigned play(struct safestart *ss)
 	world.version += 10;
 	world_make(world.version);
 	hold_newest(ss);
-	now.calls = 0;
-	now.made[0] = now.made[1] = false;
-	atomic_store(&attitude.between, between);
+	begin_edit();
 	(void)answer(ss, safestart_request_restart(ss));
 	if (!world.threads)
 		dispatch_all(ss);
-	unsigned calls = now.calls;
-	finish_edit();
+	unsigned calls = finish_edit();
 	hold_newest(ss);
 	return calls;
 }

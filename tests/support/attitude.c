@@ -15,9 +15,16 @@
 
 struct attitude attitude;
 
+static void (*_Atomic happens)(void);
+
+void attitude_between(void (*what)(void))
+{
+	atomic_store(&happens, what);
+}
+
 static void happen(void)
 {
-	void (*between)(void) = atomic_load(&attitude.between);
+	void (*between)(void) = atomic_load(&happens);
 	int error = errno;
 
 	if (between != NULL)

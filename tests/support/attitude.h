@@ -19,12 +19,13 @@ enum attitude_stamps {
 };
 
 extern struct attitude {
-	/* Called before each call, on the thread that makes it; NULL: nothing happens. */
-	void (*_Atomic between)(void);
 	_Atomic int stamps; /* enum attitude_stamps */
 	_Atomic bool no_inotify;
 	_Atomic int64_t later;   /* ns by which the library's clock is ahead: made-up time */
 	_Atomic unsigned parses; /* documents that were parsed */
 } attitude;
+
+/* What happens before each call, on the thread that makes it; NULL: nothing. */
+void attitude_between(void (*happens)(void));
 
 #endif
