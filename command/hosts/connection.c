@@ -71,7 +71,7 @@ static bool has_number(pid_t pid, long number)
 	return last == number;
 }
 
-/* The kernel says who has called listen(). */
+/* The kernel says which process has called listen(). */
 static int look_who_listens(struct connection *connection, uid_t owner, long number)
 {
 	struct ucred peer;

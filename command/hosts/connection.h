@@ -38,7 +38,7 @@ struct connection {
  * process listens there any more; any other -errno. */
 int connection_open(struct connection *connection, const char *directory, const char *file,
 		    long number, const char *line);
-/* Where connection_open() has returned CONNECTION_STRANGER: who that is. */
+/* Where connection_open() has returned CONNECTION_STRANGER: which process that is. */
 void connection_stranger(const struct connection *connection, char *words, size_t size);
 
 /* Root and this user could do all that this program can anyway. Others may send it anything. */

@@ -109,7 +109,7 @@ static void report_left(const struct family *family)
 {
 	report(0,
 	       "the command was ended by a signal, but not all that it has started; waiting for "
-	       "that, in process group %ld",
+	       "that; to see what it does: pgrep -ag %ld",
 	       (long)family->group);
 }
 

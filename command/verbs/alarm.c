@@ -73,7 +73,7 @@ static void print_alarm_json(const struct alarm *alarm, const char *address, con
 			 0);
 }
 
-/* The node was out on purpose: whether the work on it is done is for those to say who know it. */
+/* The node was out on purpose, and whether the work on it is done is not known here. */
 static void print_unannounced(const struct monitor *monitor, const char *id, const char *address,
 			      const json_t *note)
 {

@@ -271,7 +271,8 @@ static void say_no_grace_thread(struct safestart *ss, int error)
 {
 	log_line(&ss->log, log_repeated(LOG_WARNING, ++ss->engine.no_grace_thread),
 		 "cannot start the thread that waits for readers (%s): %s waits for them instead, "
-		 "so a reader that stays delays the next run, too",
+		 "so a reader that stays delays the next run, too; allow this process one more "
+		 "thread",
 		 safestart_strerror(error),
 		 ss->engine.driven ? "the thread that dispatches" : "the one that calls callbacks");
 }

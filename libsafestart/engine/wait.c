@@ -23,6 +23,7 @@ static bool drives_locked(const struct safestart *ss)
  * it, and comes from the turns that this thread makes. Only the run in progress is open. */
 static bool waits_for_itself_locked(const struct safestart *ss)
 {
+	invariant(ss->run.later_open == 0 || ss->run.current != NULL);
 	return ss->run.later_open > 0 &&
 	       !(ss->run.current->phase == RUN_GATHER && ss->loop.hint_fd >= 0);
 }

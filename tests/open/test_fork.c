@@ -16,23 +16,6 @@
 	"\"labels\":{\"id\":\"b\"}}]"
 #define THREE "[{\"targets\":[\"10.0.0.1:1\",\"10.0.0.2:1\",\"10.0.0.3:1\"]}]"
 
-/* A child says what is wrong by its exit code, the line. */
-#define CHILD_CHECK(condition)                        \
-	do {                                          \
-		if (!(condition))                     \
-			leave_child(__LINE__ & 0xff); \
-	} while (0)
-
-static void await(pid_t child)
-{
-	int status;
-
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-		      "the child ended with %x (line %d mod 256)", (unsigned)status,
-		      WEXITSTATUS(status));
-}
-
 START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
 {
 	struct app app;
@@ -70,7 +53,7 @@ START_TEST(p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own)
 		CHILD_CHECK(app.retires == 2 && app.retired_nodes == 2);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	ck_assert_uint_eq(safestart_generation(ss), 1); /* the parent notices nothing */
 	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
 	close_now(ss);
@@ -97,7 +80,7 @@ START_TEST(p12_the_child_remembers_what_was_live_in_the_parent)
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	close_now(ss);
 	free(ten), free(five), free(three);
 }
@@ -119,11 +102,11 @@ START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
 		CHILD_CHECK(app.retires == 0 && app.retired_nodes == 0);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	child = fork();
 	if (child == 0)
 		leave_child(0);
-	await(child);
+	await_child(child);
 	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
 	close_now(ss);
 }
@@ -166,7 +149,7 @@ START_TEST(p17_four_forked_workers_each_follow_later_changes)
 	waitpid(children[4], NULL, 0);
 	replace_file(path, THREE);
 	for (int i = 0; i < 4; i++)
-		await(children[i]);
+		await_child(children[i]);
 	EVENTUALLY(strcmp(live_ids(ss), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1") == 0);
 	close(ready[0]), close(ready[1]);
 	close_now(ss);
@@ -231,7 +214,7 @@ START_TEST(p17_forking_a_busy_process_hangs_no_child)
 			CHILD_CHECK(safestart_close(ss) == 0);
 			leave_child(0);
 		}
-		await(child);
+		await_child(child);
 	}
 	busy.stop = true;
 	pthread_join(threads[0], NULL);
@@ -260,7 +243,7 @@ START_TEST(p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own)
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	ck_assert_str_eq(live_ids(ss), "a");
 	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), 10000, NULL), 0);
 	close_now(ss);
@@ -288,7 +271,7 @@ START_TEST(p17_the_childs_first_run_answers_the_parents_open_tickets)
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	app.hold = false;
 	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
 	close_now(ss);
@@ -321,27 +304,10 @@ START_TEST(p17_a_child_that_serves_last_good_prepares_it_again)
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	close_now(ss);
 }
 END_TEST
-
-struct borrower {
-	struct safestart *ss;
-	_Atomic bool inside, leave;
-};
-
-static void *borrow_for_long(void *argument)
-{
-	struct borrower *borrower = argument;
-
-	safestart_read_lock(borrower->ss);
-	borrower->inside = true;
-	while (!borrower->leave)
-		pause_a_moment();
-	safestart_read_unlock(borrower->ss);
-	return NULL;
-}
 
 struct forker {
 	pthread_t thread;
@@ -357,7 +323,7 @@ static void *fork_once(void *argument)
 	pid_t child = fork();
 	if (child == 0)
 		leave_child(0);
-	await(child);
+	await_child(child);
 	forker->over = true;
 	return NULL;
 }
@@ -385,7 +351,7 @@ START_TEST(p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)
 	pthread_t thread;
 
 	push_and_wait(ss, TWO);
-	ck_assert_int_eq(pthread_create(&thread, NULL, borrow_for_long, &borrower), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, borrow_until_told, &borrower), 0);
 	EVENTUALLY(borrower.inside);
 	/* Its grace period waits for the borrower, and the fork for the grace period. */
 	push_and_wait(ss, ONE);
@@ -455,10 +421,10 @@ START_TEST(p22_a_child_is_proven_by_its_own_reports_only)
 			if (grandchild == 0)
 				is_unproven_until_it_reports(ss);
 			else
-				await(grandchild);
+				await_child(grandchild);
 			leave_child(0);
 		}
-		await(child);
+		await_child(child);
 	}
 	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_FAILING);
 	close_now(ss);

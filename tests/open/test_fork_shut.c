@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <safestart/source.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/support.h"
@@ -13,23 +12,6 @@
 #define TWO                                                                                        \
 	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
 	"\"labels\":{\"id\":\"b\"}}]"
-
-/* A child says what is wrong by its exit code, the line. */
-#define CHILD_CHECK(condition)                        \
-	do {                                          \
-		if (!(condition))                     \
-			leave_child(__LINE__ & 0xff); \
-	} while (0)
-
-static void await(pid_t child)
-{
-	int status;
-
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-		      "the child ended with %x (line %d mod 256)", (unsigned)status,
-		      WEXITSTATUS(status));
-}
 
 /* A source whose descriptor the test closes at its other end, which the log is told: whatever
  * thread decides then is held there. */
@@ -160,7 +142,7 @@ START_TEST(p6_a_child_answers_what_its_parent_had_open_at_a_shutdown)
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	held.hold_log = false;
 	ck_assert_int_eq(safestart_wait(ss, waiter.ticket, 30000, &waiter.outcome), 0);
 	ck_assert_int_eq(waiter.outcome.verdict, SAFESTART_APPLIED); /* the parent's is true */
@@ -168,23 +150,6 @@ START_TEST(p6_a_child_answers_what_its_parent_had_open_at_a_shutdown)
 	close(held.pipe[0]);
 }
 END_TEST
-
-struct borrower {
-	struct safestart *ss;
-	_Atomic bool inside, leave;
-};
-
-static void *borrow_until_told(void *argument)
-{
-	struct borrower *borrower = argument;
-
-	safestart_read_lock(borrower->ss);
-	borrower->inside = true;
-	while (!borrower->leave)
-		pause_a_moment();
-	safestart_read_unlock(borrower->ss);
-	return NULL;
-}
 
 START_TEST(p14_a_child_that_never_ran_waits_for_a_borrower_at_most_run_timeout)
 {
@@ -207,7 +172,7 @@ START_TEST(p14_a_child_that_never_ran_waits_for_a_borrower_at_most_run_timeout)
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
 	}
-	await(child);
+	await_child(child);
 	close_now(ss);
 	close_now(other);
 }

@@ -19,7 +19,7 @@
 #define LAST "[{\"targets\":[\"10.0.0.9:1\"],\"labels\":{\"id\":\"z\"}}]"
 
 /* A child reports what is wrong by its exit code, a line number. */
-#define CHILD_CHECK(condition)                                                            \
+#define STORM_CHECK(condition)                                                            \
 	do {                                                                              \
 		if (!(condition)) {                                                       \
 			dprintf(2, "child: %s:%d: %s\n", __FILE__, __LINE__, #condition); \
@@ -266,14 +266,14 @@ static void read_what_was_inherited(uint64_t generations[], uint64_t tickets[])
 	for (int i = 0; i < HANDLES; i++) {
 		const struct safestart_snapshot *live = safestart_read_lock(handles[i]);
 		generations[i] = safestart_snapshot_generation(live);
-		CHILD_CHECK(generations[i] > 0 && safestart_snapshot_data(live) == NULL);
+		STORM_CHECK(generations[i] > 0 && safestart_snapshot_data(live) == NULL);
 		for (size_t n = 0; n < safestart_snapshot_size(live); n++)
-			CHILD_CHECK(safestart_node_data(safestart_snapshot_at(live, n)) == NULL);
+			STORM_CHECK(safestart_node_data(safestart_snapshot_at(live, n)) == NULL);
 		safestart_read_unlock(handles[i]);
-		CHILD_CHECK(is_known_set(live_ids(handles[i])));
+		STORM_CHECK(is_known_set(live_ids(handles[i])));
 		safestart_snapshot_release(safestart_snapshot_acquire(handles[i]));
 		tickets[i] = safestart_request_restart(handles[i]);
-		CHILD_CHECK(tickets[i] != 0 && tickets[i] >= issued[i]);
+		STORM_CHECK(tickets[i] != 0 && tickets[i] >= issued[i]);
 	}
 }
 
@@ -288,8 +288,8 @@ static void check_answer(struct safestart *ss, uint64_t ticket, int or_result)
 	if (result != 0 || outcome.verdict > SAFESTART_UNCHANGED)
 		dprintf(2, "child: ticket %d: %d, answered up to %d: %s\n", (int)ticket, result,
 			(int)outcome.ticket, outcome.message);
-	CHILD_CHECK(result == 0);
-	CHILD_CHECK(outcome.verdict <= SAFESTART_UNCHANGED);
+	STORM_CHECK(result == 0);
+	STORM_CHECK(outcome.verdict <= SAFESTART_UNCHANGED);
 }
 
 /* Every kept request is answered, every node is prepared again, and a set that is pushed here is
@@ -302,31 +302,31 @@ static void converge(enum handle which, uint64_t generation, uint64_t ticket)
 	/* The parent's tickets, open at the fork or answered before. */
 	if (issued[which] != 0)
 		check_answer(ss, issued[which], -ENODATA);
-	CHILD_CHECK(safestart_generation(ss) > generation);
+	STORM_CHECK(safestart_generation(ss) > generation);
 	if (which != READ) {
-		CHILD_CHECK(safestart_nodes_replace(ss, LAST, &ticket, NULL, 0) == 0);
+		STORM_CHECK(safestart_nodes_replace(ss, LAST, &ticket, NULL, 0) == 0);
 		check_answer(ss, ticket, 0);
-		CHILD_CHECK(strcmp(live_ids(ss), "z") == 0);
+		STORM_CHECK(strcmp(live_ids(ss), "z") == 0);
 	}
 	const struct safestart_snapshot *live = safestart_read_lock(ss);
 	for (size_t n = 0; n < safestart_snapshot_size(live); n++)
-		CHILD_CHECK(safestart_node_data(safestart_snapshot_at(live, n)) != NULL);
-	CHILD_CHECK(safestart_snapshot_data(live) != NULL);
+		STORM_CHECK(safestart_node_data(safestart_snapshot_at(live, n)) != NULL);
+	STORM_CHECK(safestart_snapshot_data(live) != NULL);
 	safestart_read_unlock(ss);
 }
 
 static void close_all(void)
 {
 	for (int i = 0; i < HANDLES; i++)
-		CHILD_CHECK(safestart_close(handles[i]) == 0);
-	CHILD_CHECK(hung == retired);
+		STORM_CHECK(safestart_close(handles[i]) == 0);
+	STORM_CHECK(hung == retired);
 }
 
 static void revive(unsigned how)
 {
 	for (int i = 0; i < HANDLES; i++) {
 		if (how % 3 == 0)
-			CHILD_CHECK(safestart_after_fork(handles[i]) == 0);
+			STORM_CHECK(safestart_after_fork(handles[i]) == 0);
 		else if (how % 3 == 1)
 			safestart_free(safestart_status_json(handles[i]));
 	}
@@ -362,7 +362,7 @@ static void be_the_child(unsigned kind)
 			 tickets[(i + kind) % HANDLES]);
 	close_all();
 	if (grandchild > 0)
-		CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild && WIFEXITED(status) &&
+		STORM_CHECK(waitpid(grandchild, &status, 0) == grandchild && WIFEXITED(status) &&
 			    WEXITSTATUS(status) == 0);
 	_exit(0);
 }

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -209,6 +210,28 @@ _Noreturn void leave_child(int status)
 	__gcov_dump(); /* _exit() would lose what the child has covered */
 #endif
 	_exit(status);
+}
+
+void await_child(pid_t child)
+{
+	int status;
+
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+		      "the child ended with %x (line %d mod 256)", (unsigned)status,
+		      WEXITSTATUS(status));
+}
+
+void *borrow_until_told(void *argument)
+{
+	struct borrower *borrower = argument;
+
+	safestart_read_lock(borrower->ss);
+	borrower->inside = true;
+	while (!borrower->leave)
+		pause_a_moment();
+	safestart_read_unlock(borrower->ss);
+	return NULL;
 }
 
 bool app_logged(struct app *app, const char *words)

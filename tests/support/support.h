@@ -77,6 +77,21 @@ void app_use(struct app *app, struct safestart_conf *conf);
 void app_after_fork(struct app *app);
 /* A forked child ends here: without the parent's buffers and exit handlers. */
 _Noreturn void leave_child(int status);
+/* It says what is wrong by its exit code, the line. */
+#define CHILD_CHECK(condition)                        \
+	do {                                          \
+		if (!(condition))                     \
+			leave_child(__LINE__ & 0xff); \
+	} while (0)
+void await_child(pid_t child); /* fails the test unless nothing was wrong */
+
+/* A thread that reads until it is told to leave. */
+struct borrower {
+	struct safestart *ss;
+	_Atomic bool inside, leave;
+};
+void *borrow_until_told(void *borrower);
+
 bool app_logged(struct app *app, const char *words);
 
 /* Open with these settings and that application (NULL: none); fails the test with the reason. */
