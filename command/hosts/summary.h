@@ -26,7 +26,8 @@ struct summary {
 };
 
 /* Summarises `count` peers of one name that were asked for their status (0: the name is only on the
- * roster). `expected`: how many serving processes the roster expects; 0: it does not say. */
+ * roster). `expected`: how many serving processes the roster expects; 0: it does not say. The
+ * summary refers to the answers of the peers, which have to stay until summary_end(). */
 void summarise(struct summary *summary, const struct peer *peers, size_t count, unsigned expected);
 void summary_end(struct summary *summary);
 

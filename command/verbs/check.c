@@ -319,7 +319,7 @@ static void print_drained(const json_t *drained)
 		text_print(member_text(one, "id"));
 		fputs(": ", stdout);
 		text_print(words);
-		puts(", but in the file: the servers use it");
+		puts(", but in the file: the servers use it; drain it again, or announce it");
 	}
 }
 

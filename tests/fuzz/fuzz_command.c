@@ -189,9 +189,10 @@ static void try_answers(struct input *input)
 	for (size_t i = 0; i < count; i++) {
 		enum trouble trouble = summary_peer(&peers[i], &summary, words, sizeof(words));
 		HOLD(trouble == TROUBLE_NONE || words[0] != '\0');
-		json_decref(peers[i].answer);
 	}
 	summary_end(&summary);
+	for (size_t i = 0; i < count; i++)
+		json_decref(peers[i].answer);
 	free(text);
 }
 
