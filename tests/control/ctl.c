@@ -106,9 +106,11 @@ json_t *ctl_read(struct ctl *ctl)
 	json_error_t error;
 
 	ck_assert_msg(line != NULL, "nothing more comes: %s", strerror(errno));
-	ck_assert_msg(line[strlen(line) - 1] == '\n', "half a line: %s", line);
+	ck_assert_msg(line[strlen(line) - 1] == '\n', "half a line of %zu bytes: %.200s",
+		      strlen(line), line);
 	json_t *root = json_loads(line, 0, &error);
-	ck_assert_msg(root != NULL, "%s: %s", error.text, line);
+	ck_assert_msg(root != NULL, "%s at byte %d of %zu: %.200s", error.text, error.position,
+		      strlen(line), line);
 	return root;
 }
 
