@@ -19,8 +19,8 @@
  *   safestart_wait_ready() until the event that it waits for has come; this changes
  *   nothing for other threads. With thread=no it is not cancelled while it does the
  *   work there. Nothing else is a cancellation point, and callbacks run with
- *   cancellation disabled (except those that safestart_snapshot_release() calls after
- *   close). Asynchronous cancellation is not allowed anywhere.
+ *   cancellation disabled, on whatever thread. Asynchronous cancellation is not allowed
+ *   anywhere.
  * - Each comment ends with the same block: what the function returns, which threads may
  *   call it, whether a signal handler may call it, whether a callback may call it, what
  *   a forked child may expect, and since when it exists.
@@ -141,12 +141,14 @@ struct safestart_outcome {
  * data. They come one at a time, except `log`, which both threads call.
  *
  * With thread=no callbacks are called only inside safestart_dispatch(),
- * safestart_wait(), safestart_wait_ready() and safestart_close().
+ * safestart_wait(), safestart_wait_ready() and safestart_close(), one at a time.
  * They need no thread. One of the library waits for readers, and if it cannot be started,
  * these functions wait for them, as long as a reader stays; the log says so.
  *
- * One exception: if a snapshot is still owned when the handle is closed, its data is
- * retired on the thread that releases the snapshot.
+ * Three exceptions. If a snapshot is still owned when the handle is closed, its data is
+ * retired on the thread that releases the snapshot. A source that warns after it answered
+ * SAFESTART_LATER (safestart_gather_warn()) calls `log` on its own thread, at any time. And
+ * a safestart_close() that gives up says why on the thread that called it.
  */
 struct safestart_callbacks {
 	size_t size;
@@ -166,8 +168,9 @@ struct safestart_callbacks {
 
 	/* One line for the log, in UTF-8, without a newline. Levels are those of <syslog.h>. A
 	 * failure that repeats by itself is logged at its 1st, 2nd, 4th, 8th … time, and at
-	 * LOG_DEBUG in between. With thread=yes it may be called from two threads at once. Be
-	 * quick: the library decides nothing until it returns. */
+	 * LOG_DEBUG in between. It may be called from several threads at once: the two of the
+	 * library, and those of the exceptions above. Be quick: the library decides nothing until
+	 * it returns. */
 	void (*log)(int level, const char *message, void *user_data);
 
 	/* Called for every run that ended, in order. The outcome is valid during the call.
@@ -357,10 +360,11 @@ int safestart_after_fork_set(struct safestart *ss, const char *key, const char *
 
 /**
  * Start no more runs. Every open ticket is answered CANCELLED at once, those of the run in
- * progress included. One exception: a run whose set is live already, with no `restart`
- * left to call, is answered by its true outcome when it ends. A callback in progress can
- * see it by safestart_run_cancelled(). Reading still works. Never blocks; may be called
- * again.
+ * progress included. One exception: a run whose set is live already, or whose deadline has
+ * passed, and that is just not answered yet. It is answered when the library's thread gets to
+ * it, by its true outcome, or CANCELLED if its `restart` was still to be called; the newer
+ * tickets are answered CANCELLED directly after it. A callback in progress can see a shutdown
+ * by safestart_run_cancelled(). Reading still works. Never blocks; may be called again.
  * Returns: 0; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the child's only.  Since: 1.0
  */
@@ -672,9 +676,11 @@ int safestart_run_cancelled(const struct safestart_run *run);
  * mistake and taken as -EINVAL). Call it exactly once for each LATER, also when the run was
  * cancelled: the run's memory is kept until then. The run must not be used after it. It may
  * be called before the callback has returned; then the callback must return SAFESTART_LATER
- * before the deadline as well, and counts when it does.
+ * before the deadline as well, and counts when it does. (If it returns anything else, that
+ * counts.)
  * Returns: 0; -ESTALE: too late, the result is ignored, and the data attached to the run will
- *   be retired.
+ *   be retired; -EALREADY: the callback is still inside, and the run was finished before: the
+ *   first one counts. After the callback has returned, a second finish uses freed memory.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
  */
 int safestart_run_finish(struct safestart_run *run, int error);

@@ -111,7 +111,8 @@ int safestart_gather_unchanged(struct safestart_gather *gather);
 int safestart_gather_fail(struct safestart_gather *gather, int error, const char *message);
 
 /** Log a warning that is no failure, such as: a watch could not be set up. If every gather gives
- * the same one, it is logged at its 1st, 2nd, 4th, 8th … time, and at LOG_DEBUG in between. */
+ * the same one, it is logged at its 1st, 2nd, 4th, 8th … time, and at LOG_DEBUG in between. The
+ * application's `log` is called here, on this thread. */
 void safestart_gather_warn(struct safestart_gather *gather, const char *message);
 
 /** Returns: 1 when this run is forced: read the set even if it looks unchanged. */
@@ -125,8 +126,9 @@ size_t safestart_gather_max_bytes(const struct safestart_gather *gather);
 
 /**
  * Finish a gather that returned SAFESTART_LATER, exactly once: 0 or -errno. The gather must not
- * be used after it.
- * Returns: 0; -ESTALE: too late, the result is ignored.
+ * be used after it. As with safestart_run_finish(), it may come before gather has returned.
+ * Returns: 0; -ESTALE: too late, the result is ignored; -EALREADY: finished before, and gather is
+ *   still inside.
  */
 int safestart_gather_finish(struct safestart_gather *gather, int error);
 

@@ -8,12 +8,15 @@
 
 #include "base/callback.h"
 #include "base/message.h"
+#include "base/thread.h"
 
 void log_line(const struct log *log, int level, const char *format, ...)
 {
 	struct callback_frame frame;
 	char line[640];
 	va_list arguments;
+
+	THREAD_NOT_CANCELLED; /* it may be a source's thread */
 
 	if (log->write == NULL && log->events == NULL)
 		return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* log: lines for the application's `log` and for clients that follow events at the control socket.
- * The dispatching thread's and the worker's, with no lock held: the callback may take its time. */
+ * The dispatching thread's and the worker's, the thread of a source that warns and the one that
+ * closes; with no lock held: the callback may take its time. */
 #ifndef SAFESTART_BASE_LOG_H
 #define SAFESTART_BASE_LOG_H
 

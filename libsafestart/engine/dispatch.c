@@ -430,6 +430,7 @@ static void *serve(void *argument)
 {
 	struct safestart *ss = argument;
 
+	THREAD_NOT_CANCELLED; /* a callback knows this thread */
 	/* Also when it is shut down and nothing is left to do: a snapshot may be released, and
 	 * close comes at last. */
 	while (!atomic_load(&ss->engine.stop)) {

@@ -26,7 +26,7 @@ static bool holds_locked(const struct safestart_run *run)
 
 void step_set_locked(struct safestart_run *run, uint32_t bits)
 {
-	invariant(!(bits_of(run) & RUN_CALLED & bits)); /* finish comes once for each LATER */
+	invariant(!(bits_of(run) & RUN_CALLED & bits)); /* finish counts once for each LATER */
 	atomic_store_explicit(&run->bits, bits_of(run) | bits, memory_order_release);
 }
 
@@ -99,6 +99,12 @@ int safestart_run_finish(struct safestart_run *run, int error)
 	struct safestart *ss = run->ss;
 	pthread_mutex_lock(&ss->lock);
 	invariant(holds_locked(run));
+	/* A second finish from within the callback; after SAFESTART_LATER there is no run left that
+	 * could notice. [P6] */
+	if (step_is_called(run)) {
+		pthread_mutex_unlock(&ss->lock);
+		return -EALREADY;
+	}
 	/* Too late is too late even if the loop has not noticed yet. The loop answers for the
 	 * expired. */
 	step_expire_locked(run, now);

@@ -364,8 +364,10 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 			loop_wake(home->wake_fd);
 	}
 	reader_leaves();
-	if (last_after_close)
+	if (last_after_close) {
+		THREAD_NOT_CANCELLED;
 		snapshot_dispose(snapshot);
+	}
 }
 
 void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *candidate, int64_t now)

@@ -129,8 +129,10 @@ START_TEST(p6_a_child_answers_what_its_parent_had_open_at_a_shutdown)
 	EVENTUALLY(held.in_log);
 	held.hold_prepare = false;
 	EVENTUALLY(safestart_generation(ss) == 2);
+	uint64_t newer = safestart_request_restart(ss);
 	safestart_shutdown(ss);
 	ck_assert_int_eq(safestart_wait(ss, waiter.ticket, 0, NULL), -ETIMEDOUT);
+	ck_assert_int_eq(safestart_wait(ss, newer, 0, NULL), -ETIMEDOUT);
 	pid_t child = fork();
 	if (child == 0) {
 		pthread_t thread;
@@ -138,7 +140,8 @@ START_TEST(p6_a_child_answers_what_its_parent_had_open_at_a_shutdown)
 		CHILD_CHECK(pthread_create(&thread, NULL, wait_in_child, &waiter) == 0);
 		pthread_join(thread, NULL);
 		CHILD_CHECK(waiter.result == 0 && waiter.outcome.verdict == SAFESTART_CANCELLED);
-		CHILD_CHECK(safestart_wait(ss, waiter.ticket, 0, NULL) == 0);
+		CHILD_CHECK(safestart_wait(ss, newer, 0, &waiter.outcome) == 0 &&
+			    waiter.outcome.verdict == SAFESTART_CANCELLED);
 		CHILD_CHECK(safestart_close(ss) == 0);
 		leave_child(0);
 	}
@@ -146,6 +149,8 @@ START_TEST(p6_a_child_answers_what_its_parent_had_open_at_a_shutdown)
 	held.hold_log = false;
 	ck_assert_int_eq(safestart_wait(ss, waiter.ticket, 30000, &waiter.outcome), 0);
 	ck_assert_int_eq(waiter.outcome.verdict, SAFESTART_APPLIED); /* the parent's is true */
+	ck_assert_int_eq(safestart_wait(ss, newer, 30000, &waiter.outcome), 0);
+	ck_assert_int_eq(waiter.outcome.verdict, SAFESTART_CANCELLED);
 	close_now(ss);
 	close(held.pipe[0]);
 }
