@@ -15,7 +15,8 @@ called = set()
 class Outcome(c.Structure):
     _fields_ = [("size", c.c_size_t), ("run", c.c_uint64), ("generation", c.c_uint64), ("requests", c.c_uint64),
                 ("attempts", c.c_uint32), ("quarantined", c.c_uint32), ("verdict", c.c_int32), ("error", c.c_int32),
-                ("message", c.c_char * 256), ("ticket", c.c_uint64), ("status", c.c_int32), ("pid", c.c_int32)]
+                ("message", c.c_char * 256), ("ticket", c.c_uint64), ("status", c.c_int32), ("pid", c.c_int32),
+                ("merged", c.c_uint64)]
 
 
 RUN = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)

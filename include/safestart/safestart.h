@@ -127,6 +127,8 @@ struct safestart_outcome {
 			       * as an exit code; else 0 */
 	int32_t pid;          /* the process that made the run, with lock_share perhaps another
 			       * one; 0: none */
+	uint64_t merged;      /* in `outcome`: so many outcomes directly before this one were left
+			       * out, because a callback did not return; else 0 */
 };
 
 /**
@@ -173,7 +175,9 @@ struct safestart_callbacks {
 	 * it returns. */
 	void (*log)(int level, const char *message, void *user_data);
 
-	/* Called for every run that ended, in order. The outcome is valid during the call.
+	/* Called for every run that ended, in order. The outcome is valid during the call. While
+	 * another callback does not return, 16 outcomes wait at most: from then on the newest one
+	 * takes the place of the one before it, and `merged` counts those that were left out.
 	 * Waiters are answered first, so safestart_wait() may have returned already. (With
 	 * thread=yes it needs a thread. If that thread cannot be started, which is then also why
 	 * the run failed, the log has the outcome instead.) */

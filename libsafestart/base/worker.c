@@ -89,6 +89,24 @@ bool worker_execute_one(struct worker *worker)
 	return true;
 }
 
+bool worker_withdraw(struct worker *worker, struct job *job)
+{
+	pthread_mutex_lock(&worker->lock);
+	struct job **at = &worker->first;
+	while (*at != NULL && *at != job)
+		at = &(*at)->next;
+	bool found = *at != NULL;
+	if (found) {
+		*at = job->next;
+		if (worker->last == &job->next)
+			worker->last = at;
+		job->posted = false;
+	}
+	invariant(holds_locked(worker));
+	pthread_mutex_unlock(&worker->lock);
+	return found;
+}
+
 struct job *worker_take_finished(struct worker *worker)
 {
 	pthread_mutex_lock(&worker->lock);
@@ -110,16 +128,6 @@ bool worker_is_executing(struct worker *worker, const struct job *job)
 	bool executing = worker->executing == job;
 	pthread_mutex_unlock(&worker->lock);
 	return executing;
-}
-
-bool worker_is_waiting(struct worker *worker, const struct job *job)
-{
-	pthread_mutex_lock(&worker->lock);
-	const struct job *waiting = worker->first;
-	while (waiting != NULL && waiting != job)
-		waiting = waiting->next;
-	pthread_mutex_unlock(&worker->lock);
-	return waiting != NULL;
 }
 
 bool worker_is_idle(struct worker *worker)

@@ -43,11 +43,13 @@ void worker_post(struct worker *worker, struct job *job);
  * to the next. */
 bool worker_execute_one(struct worker *worker);
 
+/* Take back a job that has not begun. False: it has, or is not posted. Dispatching thread. */
+bool worker_withdraw(struct worker *worker, struct job *job);
+
 /* The next job that was executed, NULL: none. Dispatching thread. */
 struct job *worker_take_finished(struct worker *worker);
 
 bool worker_is_executing(struct worker *worker, const struct job *job);
-bool worker_is_waiting(struct worker *worker, const struct job *job); /* posted and not begun */
 /* Nothing waiting, executing, or finished and not taken. */
 bool worker_is_idle(struct worker *worker);
 struct callback_inside worker_callback(struct worker *worker);

@@ -75,6 +75,8 @@ void dispatch_init(struct safestart *ss)
 {
 	housekeeping_init(ss);
 	ss->engine.parked = NULL;
+	ss->engine.deliveries = 0;
+	ss->engine.newest_delivery = NULL;
 	ss->engine.run_deferred = false;
 	ss->engine.no_memory = ss->engine.no_thread = ss->engine.no_grace_thread = 0;
 	ss->engine.hint_ended = false;

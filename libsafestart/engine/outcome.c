@@ -11,6 +11,10 @@
 #include "engine/engine.h"
 #include "run/run.h"
 
+/* So many outcomes wait for the application at most: while a callback hangs, runs go on being asked
+ * for and expire. [P19] */
+#define OUTCOMES_WAITING 16
+
 /* The application's `outcome`, as a job of its own: it may take as long as it likes, and comes in
  * the order in which runs ended. */
 static void deliver(struct job *job)
@@ -35,25 +39,56 @@ void outcome_drop(struct safestart_run *run)
 	run_free(run);
 }
 
+/* The application was told, or never will be. */
+static void delivery_over(struct safestart_run *run)
+{
+	struct engine_part *engine = &run->ss->engine;
+
+	invariant(engine->deliveries > 0);
+	engine->deliveries--;
+	if (engine->newest_delivery == run)
+		engine->newest_delivery = NULL;
+	outcome_drop(run);
+}
+
 static void delivered(struct job *job)
 {
-	outcome_drop((struct safestart_run *)(void *)((char *)job -
-						      offsetof(struct safestart_run, delivery)));
+	delivery_over((struct safestart_run *)(void *)((char *)job -
+						       offsetof(struct safestart_run, delivery)));
+}
+
+/* Too many wait: this one takes the place of the newest of them, and says so. */
+static void merge_outcomes(struct safestart_run *run)
+{
+	struct engine_part *engine = &run->ss->engine;
+	struct safestart_run *before = engine->newest_delivery;
+
+	if (engine->deliveries < OUTCOMES_WAITING || before == NULL ||
+	    !worker_withdraw(&run->ss->worker, &before->delivery))
+		return;
+	run->outcome.merged = before->outcome.merged + 1;
+	delivery_over(before);
 }
 
 static void post_outcome(struct safestart_run *run)
 {
+	struct engine_part *engine = &run->ss->engine;
+
 	if (run->ss->conf->callbacks.outcome == NULL)
 		return;
+	merge_outcomes(run);
 	run->delivery.execute = deliver;
 	run->delivery.done = delivered;
-	if (threads_post(run->ss, &run->delivery) == 0)
+	if (threads_post(run->ss, &run->delivery) == 0) {
 		run->jobs++;
-	else
+		engine->deliveries++;
+		engine->newest_delivery = run;
+	} else {
 		log_line(&run->ss->log, log_repeated(LOG_ERR, run->outcome.attempts),
 			 "run %llu: cannot start a thread to call `outcome`; the application does "
 			 "not learn how this run ended",
 			 (unsigned long long)run->number);
+	}
 }
 
 /* What an operator has to see is a warning or an error; what went as it should is a notice. */
@@ -213,7 +248,11 @@ void outcome_expired(struct safestart_run *run)
 {
 	struct safestart *ss = run->ss;
 	struct callback_inside callback = worker_callback(&ss->worker);
-	bool waiting = worker_is_waiting(&ss->worker, &run->job); /* it did not even begin */
+	/* It could not even begin, or not go on: what it holds then is given back later. */
+	bool waiting = worker_withdraw(&ss->worker, &run->job);
+	bool holds = waiting && run->current != NULL;
+	if (holds)
+		worker_post(&ss->worker, &run->job);
 	/* A retry would only wait for the callback again: it is deferred until the callback
 	 * returns. */
 	bool wedged = waiting || worker_is_executing(&ss->worker, &run->job);
@@ -222,6 +261,10 @@ void outcome_expired(struct safestart_run *run)
 	ss->engine.run_deferred = ss->engine.run_deferred || wedged;
 	run->jobs++; /* ours, while we look at it */
 	outcome_of_run(run, !wedged);
+	if (waiting && !holds) { /* or each one would stay in the queue while a callback hangs */
+		process_lock_leave(run);
+		outcome_drop(run);
+	}
 	outcome_drop(run);
 }
 

@@ -64,6 +64,9 @@ struct engine_part {
 	struct job retire_job;
 	struct job hint_job;
 	struct job last_good_job;
+	/* Outcomes that the application has not been told yet, and the newest of them. */
+	unsigned deliveries;
+	struct safestart_run *newest_delivery;
 	bool hinted;            /* the last hint was of interest; written inside hint_job */
 	bool hint_ended;        /* nothing more will come from the source's descriptor */
 	uint32_t hint_failures; /* times in a row that it could not be watched */
