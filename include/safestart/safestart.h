@@ -187,7 +187,8 @@ struct safestart_callbacks {
 	void (*retire_node)(void *data, void *user_data);
 
 	/* Reload everything else that needs it. Called after commit in every run that gets that
-	 * far, for an unchanged set too, but not for a `reconcile` that found nothing new.
+	 * far, for an unchanged set too, but not for a `reconcile` that found nothing new, and once
+	 * for a request or a set: a retry calls it only if it failed or was not reached before.
 	 * Returns as `prepare` does. A failure makes the run FAILED, and it is retried; a
 	 * generation that was committed stays live. */
 	int (*restart)(struct safestart_run *run, void *user_data);

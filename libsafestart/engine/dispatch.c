@@ -97,7 +97,8 @@ void dispatch_init(struct safestart *ss)
 	bool load = ss->source.kind == SOURCE_ADDED ||
 		    (ss->source.kind == SOURCE_PUSH && handle_settings(ss)->last_good != NULL);
 	ss->engine.cause = ss->run.inherited ? "forked" : load ? "first load" : NULL;
-	if (ss->engine.cause != NULL)
+	ss->engine.asked = ss->engine.cause != NULL;
+	if (ss->engine.asked)
 		gate_due(&ss->gate, loop_now());
 }
 
@@ -172,11 +173,20 @@ static void expire_run(struct safestart *ss, int64_t now)
 		outcome_expired(run);
 }
 
+/* Whatever becomes of this run, a retry has to carry out what was asked of it. */
+static void owe_restart(struct safestart_run *run)
+{
+	if (run->asked)
+		atomic_store_explicit(&run->ss->run.restart_owed, true, memory_order_relaxed);
+}
+
 /* The lock was not free in time, or another process has made the run. */
 static void end_unbegun(struct safestart *ss, struct safestart_run *run)
 {
 	invariant(run->outcome.verdict == SAFESTART_PENDING && !run->locked);
 	run->outcome = ss->engine.process_lock.end;
+	if (run->outcome.verdict >= SAFESTART_FAILED)
+		owe_restart(run);
 	outcome_of_run(run, run->outcome.verdict >= SAFESTART_FAILED);
 	outcome_drop(run);
 	/* Requests that came too late to be in it. [P2] */
@@ -209,9 +219,11 @@ static void start_run(struct safestart *ss, int64_t now)
 	bool batch = process_lock_take(ss, run, may);
 	if (batch && (run->batch.flags & REQUEST_FORCE))
 		atomic_store_explicit(&ss->run.force_open, true, memory_order_relaxed);
-	run->asked = batch || ss->engine.cause != NULL;
+	run->asked = batch || ss->engine.asked;
+	run->retry = !run->asked && ss->engine.cause != NULL;
 	run->cause = ss->engine.cause != NULL ? ss->engine.cause : "reconcile";
 	ss->engine.cause = NULL;
+	ss->engine.asked = false;
 	run->started = now;
 	run->deadline = now + handle_settings(ss)->run_timeout;
 	run->job.done = run_done;
@@ -230,6 +242,7 @@ static void start_run(struct safestart *ss, int64_t now)
 		end_unbegun(ss, run);
 		return;
 	}
+	owe_restart(run);
 	int error = threads_post(ss, &run->job);
 	if (error < 0)
 		outcome_not_started(run, error);

@@ -107,6 +107,7 @@ static void hint_done(struct job *job)
 	if (ss->engine.hinted) {
 		gate_request(&ss->gate, now, false);
 		ss->engine.cause = "the source has changed";
+		ss->engine.asked = true;
 	}
 	ss->engine.listen_pause = ss->engine.hinted ? 0 : pause_after_idle_hint(ss, now);
 	ss->engine.listen_at = now + ss->engine.listen_pause;

@@ -83,6 +83,7 @@ struct engine_part {
 	bool wait_for_readers;    /* the retire job has to; read inside it */
 	bool run_deferred;        /* a callback was in the way of a run: run when it has returned */
 	const char *cause;        /* of the next run without a request; NULL: a mere reconcile */
+	bool asked;               /* and it is as good as a request, not a retry */
 	uint64_t warned_about;    /* generation whose borrower was reported */
 	uint32_t random;
 	struct process_lock process_lock;

@@ -40,6 +40,9 @@ struct run_part {
 	 * when a run begins, cleared by the worker; relaxed, for handing over the run orders them.
 	 */
 	_Atomic bool force_open;
+	/* `restart` was asked for, or a set went live, and it has not been carried out since: a
+	 * retry calls it. As above. */
+	_Atomic bool restart_owed;
 
 	/* Guarded by the handle's lock. */
 	struct safestart_run *current; /* in progress and not answered */

@@ -15,16 +15,22 @@
 
 /* ---- Phases ---- */
 
-/* The set is live, or nothing had to change. `restart` is for a run that somebody wanted: a
- * request, a hint, a retry; a reconcile that found nothing new must not restart anything every 30
- * s. */
+/* `restart` is carried out once for a request, a hint or a set. A reconcile that found nothing new
+ * must not restart anything every 30 s, nor a retry that is only for a node that was rejected. */
+static bool wants_restart(const struct safestart_run *run)
+{
+	return run->asked || run->committed ||
+	       (run->retry &&
+		atomic_load_explicit(&run->ss->run.restart_owed, memory_order_relaxed));
+}
+
+/* The set is live, or nothing had to change. */
 static enum run_phase to_restart(struct safestart_run *run)
 {
 	/* A retry that was only meant to read last_good, and still could not. */
 	bool for_kept = run->kept_later && run->wanted == NULL && run->batch.requests == 0;
 
-	if (run->ss->conf->callbacks.restart == NULL || (!run->asked && !run->committed) ||
-	    for_kept)
+	if (run->ss->conf->callbacks.restart == NULL || !wants_restart(run) || for_kept)
 		return conclude_success(run);
 	/* Before, for `restart` may never return, and what is live has to be kept all the same.
 	 * [P9] */
@@ -32,6 +38,7 @@ static enum run_phase to_restart(struct safestart_run *run)
 		run->keep = false;
 		last_good_write(run->ss);
 	}
+	atomic_store_explicit(&run->ss->run.restart_owed, true, memory_order_relaxed);
 	return RUN_RESTART;
 }
 
@@ -345,6 +352,7 @@ static enum run_phase after_restart(struct safestart_run *run, int result)
 	if (result < 0)
 		return conclude_failure(run, SAFESTART_FAILED, result, "restart failed",
 					safestart_strerror(result));
+	atomic_store_explicit(&run->ss->run.restart_owed, false, memory_order_relaxed);
 	return conclude_success(run);
 }
 

@@ -35,7 +35,8 @@ struct safestart_run {
 	uint64_t number;
 	struct request_batch batch; /* whom it answers */
 	bool forced;                /* the worker's */
-	bool asked;                 /* by a request, a hint, a retry; not: a mere reconcile */
+	bool asked;                 /* by a request, a hint, the first load */
+	bool retry;                 /* of an earlier one; neither: a mere reconcile */
 	const char *cause;          /* in words, for a run without requests */
 	bool answered;              /* dispatching thread */
 	/* It holds the lock between processes. These three are process_lock.c's, dispatching

@@ -107,10 +107,13 @@ static void conclude(struct model_run *run, int verdict, int error)
 
 static void to_restart(struct model_run *run, int verdict)
 {
-	if (!model.has_restart || (!run->asked && verdict == SAFESTART_UNCHANGED)) {
+	bool wanted =
+		run->asked || verdict == SAFESTART_APPLIED || (run->retry && model.restart_owed);
+	if (!model.has_restart || !wanted) {
 		conclude(run, verdict, 0);
 		return;
 	}
+	model.restart_owed = true;
 	run->at = AT_RESTART;
 	run->deadline = virtual_now() + model.run_timeout;
 	run->settled = run->finished = run->later = false;
@@ -257,8 +260,10 @@ static void go_on(struct model_run *run, int result)
 		after_gather(run, result);
 	else if (run->at == AT_PREPARE)
 		after_prepare(run, result);
-	else
+	else {
+		model.restart_owed = result < 0;
 		conclude(run, result < 0 ? SAFESTART_FAILED : SAFESTART_APPLIED, result);
+	}
 }
 
 static void expire(struct model_run *run)
@@ -269,8 +274,7 @@ static void expire(struct model_run *run)
 
 void model_returned(struct model_run *run, int result)
 {
-	if (!run->finished)
-		expire(run);
+	expire(run);
 	if (result == SAFESTART_LATER && !run->finished) {
 		run->later = true;
 		return;
@@ -292,7 +296,8 @@ int model_finish(struct model_run *run, int error)
 	bool late = run->expired || run->cancelled;
 	run->finished = true;
 	run->finish_error = error <= 0 ? error : -EINVAL;
-	if (!late && run->at != AT_GATHER)
+	/* From within the callback it settles nothing: the callback may never return. */
+	if (!late && run->at != AT_GATHER && run->later)
 		run->settled = true;
 	return late ? -ESTALE : 0;
 }
@@ -329,7 +334,8 @@ struct model_run *model_begin(struct safestart_run *handle)
 				  .requests = model.requests,
 				  .ticket = model.ticket,
 				  .forced = model.force || model.force_open,
-				  .asked = model.requests > 0 || model.retry_owed || model.first,
+				  .asked = model.requests > 0 || model.first,
+				  .retry = model.retry_owed,
 				  .deadline = virtual_now() + model.run_timeout,
 				  .had_previous = model.previous_complete};
 	HOLD(safestart_run_number(handle) == run->number && handle->started == virtual_now());
@@ -338,6 +344,7 @@ struct model_run *model_begin(struct safestart_run *handle)
 	model.requests = 0;
 	model.force_open = run->forced;
 	model.force = model.retry_owed = model.first = false;
+	model.restart_owed = model.restart_owed || run->asked;
 	model.current = run;
 	if (model.push) {
 		run->handed = model.pushed;

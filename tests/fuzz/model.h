@@ -35,7 +35,7 @@ struct model_run {
 	uint64_t number, requests, ticket;
 	int64_t deadline;
 	enum model_at at; /* what has to happen next, or is happening */
-	bool asked, forced;
+	bool asked, retry, forced;
 	bool later, finished; /* it returned LATER; its finish has been called */
 	bool expired, cancelled, settled, answered, concluded;
 	int finish_error;
@@ -85,6 +85,7 @@ struct model {
 	bool force;                                /* one of them */
 	bool force_open;                           /* and nothing has been gathered since */
 	bool retry_owed, first;                    /* runs that need no request */
+	bool restart_owed;                         /* and not carried out since */
 	int64_t earliest;                          /* start of the next run */
 	struct {
 		int verdict;
