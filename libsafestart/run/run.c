@@ -12,35 +12,9 @@
 #include "base/message.h"
 #include "run/conclusion.h"
 #include "run/last_good.h"
+#include "run/restart.h"
 
 /* ---- Phases ---- */
-
-/* `restart` is carried out once for a request, a hint or a set. A reconcile that found nothing new
- * must not restart anything every 30 s, nor a retry that is only for a node that was rejected. */
-static bool wants_restart(const struct safestart_run *run)
-{
-	return run->asked || run->committed ||
-	       (run->retry &&
-		atomic_load_explicit(&run->ss->run.restart_owed, memory_order_relaxed));
-}
-
-/* The set is live, or nothing had to change. */
-static enum run_phase to_restart(struct safestart_run *run)
-{
-	/* A retry that was only meant to read last_good, and still could not. */
-	bool for_kept = run->kept_later && run->wanted == NULL && run->batch.requests == 0;
-
-	if (run->ss->conf->callbacks.restart == NULL || !wants_restart(run) || for_kept)
-		return conclude_success(run);
-	/* Before, for `restart` may never return, and what is live has to be kept all the same.
-	 * [P9] */
-	if (run->keep) {
-		run->keep = false;
-		last_good_write(run->ss);
-	}
-	atomic_store_explicit(&run->ss->run.restart_owed, true, memory_order_relaxed);
-	return RUN_RESTART;
-}
 
 /* What was live until now is remembered, unless it was meant to go: a forced set starts from the
  * beginning. [P12] */
@@ -87,7 +61,7 @@ static enum run_phase commit(struct safestart_run *run)
 	pthread_mutex_unlock(&ss->lock);
 	run_free_rejections(rejections);
 	snapshot_reclaim(ss->home); /* a failure is retried in the next turn */
-	return in_time ? to_restart(run) : RUN_END;
+	return in_time ? restart_or_end(run) : RUN_END;
 }
 
 /* A last_good that cannot be used still counts: what it keeps must not be replaced by less, or one
@@ -297,7 +271,7 @@ static enum run_phase after_gather(struct safestart_run *run, int result)
 		forget_candidate(run);
 		remember_unchanged(run);
 		show_rejections(run); /* none: a rejected node would be a change */
-		return to_restart(run);
+		return restart_or_end(run);
 	}
 	return run->ss->conf->callbacks.prepare != NULL ? RUN_PREPARE : commit(run);
 }
@@ -339,21 +313,12 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 		run->unwanted = run->candidate;
 		run->candidate = NULL;
 		nodeset_plan_clear(&run->plan);
-		next = to_restart(run);
+		next = restart_or_end(run);
 	} else {
 		next = commit(run);
 	}
 	show_rejections(run);
 	return next;
-}
-
-static enum run_phase after_restart(struct safestart_run *run, int result)
-{
-	if (result < 0)
-		return conclude_failure(run, SAFESTART_FAILED, result, "restart failed",
-					safestart_strerror(result));
-	atomic_store_explicit(&run->ss->run.restart_owed, false, memory_order_relaxed);
-	return conclude_success(run);
 }
 
 /* ---- The way through, on the worker ---- */
@@ -363,11 +328,6 @@ static int call_prepare(struct safestart_run *run)
 	return run->ss->conf->callbacks.prepare(run, run->ss->conf->user_data);
 }
 
-static int call_restart(struct safestart_run *run)
-{
-	return run->ss->conf->callbacks.restart(run, run->ss->conf->user_data);
-}
-
 static const struct phase {
 	const char *name;
 	int (*call)(struct safestart_run *run);
@@ -375,7 +335,7 @@ static const struct phase {
 } phases[] = {
 	[RUN_GATHER] = {"gather", gather_call, after_gather},
 	[RUN_PREPARE] = {"prepare", call_prepare, after_prepare},
-	[RUN_RESTART] = {"restart", call_restart, after_restart},
+	[RUN_RESTART] = {"restart", restart_call, restart_returned},
 };
 
 const char *run_phase_name(const struct safestart_run *run)
