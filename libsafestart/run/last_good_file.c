@@ -158,6 +158,14 @@ static int write_all(int fd, const char *text, size_t length)
 }
 
 /* The directory that `path` is in; -1: it cannot be opened. */
+/* Where its name begins, behind the directory's. */
+static size_t base_at(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? (size_t)(slash + 1 - path) : 0;
+}
+
 static int open_directory(const char *path)
 {
 	char *directory = strdup(path);
@@ -186,16 +194,17 @@ static void sync_directory(const char *path)
 
 /* ---- What the dead have left ---- */
 
-/* BASE.PROCESS.TIME.tmp, as open_beside() names it. */
+/* .BASE.safestart.PROCESS.TIME, as make_beside() names it: nobody else's file has such a name. */
 static bool is_temporary(const char *name, const char *base)
 {
+	static const char mark[] = ".safestart.";
 	size_t length = strlen(base);
 
-	if (strncmp(name, base, length) != 0 || name[length] != '.')
+	if (name[0] != '.' || strncmp(name + 1, base, length) != 0)
 		return false;
-	name += length + 1;
-	size_t digits = strspn(name, "0123456789.");
-	return digits > 0 && strcmp(name + digits, "tmp") == 0;
+	name += 1 + length;
+	return strncmp(name, mark, sizeof(mark) - 1) == 0 &&
+	       strspn(name + sizeof(mark) - 1, "0123456789.") == strlen(name + sizeof(mark) - 1);
 }
 
 /* A process that still writes it holds the lock. */
@@ -214,7 +223,7 @@ static void remove_if_dead(int directory, const char *name)
  */
 static void sweep(const char *path)
 {
-	const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
+	const char *base = path + base_at(path);
 	int fd = open_directory(path);
 	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
@@ -246,7 +255,10 @@ static bool is_too_long(size_t length)
  * must not write into each other's. */
 static int make_beside(const char *path, char **name)
 {
-	if (asprintf(name, "%s.%ld.%lld.tmp", path, (long)getpid(), (long long)loop_now()) < 0) {
+	size_t at = base_at(path);
+
+	if (asprintf(name, "%.*s.%s.safestart.%ld.%lld", (int)at, path, path + at, (long)getpid(),
+		     (long long)loop_now()) < 0) {
 		*name = NULL;
 		return -ENOMEM;
 	}

@@ -195,8 +195,31 @@ START_TEST(p9_what_could_not_be_read_again_is_not_written)
 }
 END_TEST
 
+START_TEST(p18_only_files_of_its_own_are_removed_beside_it)
+{
+	static const char *const of_others[] = {"kept.json.20240101.tmp",
+						"kept.json.1.1.tmp",
+						".kept.json.safestart",
+						".kept.json.safestart.1.old",
+						"kept.json.safestart.1.1",
+						".kept.json.20240101.1.22",
+						".other.json.safestart.1.1"};
+
+	for (size_t i = 0; i < sizeof(of_others) / sizeof(of_others[0]); i++)
+		write_file(scratch_path(of_others[i]), "of somebody else");
+	write_file(scratch_path(".kept.json.safestart.1.1"), "of a process that was killed");
+	char *document = group_of(2, "");
+	keep(document, NULL);
+	free(document);
+	ck_assert_int_eq(access(scratch_path(".kept.json.safestart.1.1"), F_OK), -1);
+	for (size_t i = 0; i < sizeof(of_others) / sizeof(of_others[0]); i++)
+		ck_assert_msg(access(scratch_path(of_others[i]), F_OK) == 0, "%s", of_others[i]);
+}
+END_TEST
+
 SUITE("kept", p9_what_is_kept_can_be_read_under_the_same_settings,
       p9_one_announcement_does_not_replace_a_kept_set_that_cannot_be_read,
       p9_a_broken_kept_file_that_is_mended_stands_in,
       p9_a_kept_file_that_cannot_be_opened_keeps_the_rails_up_until_it_can,
-      p9_what_could_not_be_read_again_is_not_written)
+      p9_what_could_not_be_read_again_is_not_written,
+      p18_only_files_of_its_own_are_removed_beside_it)

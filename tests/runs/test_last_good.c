@@ -382,7 +382,7 @@ static void *sweep_all_the_time(void *argument)
 	while (!swept_enough) {
 		rewinddir(directory);
 		while ((entry = readdir(directory)) != NULL) { /* NOLINT(concurrency-mt-unsafe) */
-			int fd = strstr(entry->d_name, ".tmp") != NULL
+			int fd = strstr(entry->d_name, ".safestart.") != NULL
 					 ? openat(dirfd(directory), entry->d_name,
 						  O_WRONLY | O_CLOEXEC)
 					 : -1;

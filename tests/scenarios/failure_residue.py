@@ -68,7 +68,7 @@ def play(scene):
     eventually("the full disk to be said", lambda: "No space" in host.status()["last_good"]["error"] or "space" in host.status()["last_good"]["error"])
     with open(kept, encoding="utf-8") as f:
         check(len(json.load(f)) == 2 and not keeps("while-full"), "the kept file was damaged")
-    litter = [name for name in os.listdir(scene.folder) if name.endswith(".tmp")]
+    litter = [name for name in os.listdir(scene.folder) if ".safestart." in name]
     check(not litter, f"left behind: {litter}")
     os.unlink(full)
     registry.text = document("n0", "after-full")

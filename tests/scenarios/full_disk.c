@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* full_disk: preloaded. As long as the file $FULL_DISK.full exists, the disk is full for files
- * whose path begins with $FULL_DISK: half of a write goes through, then it fails with ENOSPC. */
+ * in its directory whose name contains its own: half of a write goes through, then it fails with
+ * ENOSPC. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -10,16 +11,20 @@
 
 static int is_full(int fd)
 {
-	const char *prefix = getenv("FULL_DISK");
+	const char *file = getenv("FULL_DISK"), *name = file != NULL ? strrchr(file, '/') : NULL;
 	char link[64], path[4096];
 
-	if (prefix == NULL)
+	if (name == NULL)
 		return 0;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	ssize_t length = readlink(link, path, sizeof(path) - 1);
-	if (length < 0 || strncmp(path, prefix, strlen(prefix)) != 0)
+	if (length < 0)
 		return 0;
-	snprintf(path, sizeof(path), "%s.full", prefix);
+	path[length] = '\0';
+	size_t directory = (size_t)(name + 1 - file);
+	if (strncmp(path, file, directory) != 0 || strstr(path + directory, name + 1) == NULL)
+		return 0;
+	snprintf(path, sizeof(path), "%s.full", file);
 	return access(path, F_OK) == 0;
 }
 

@@ -17,8 +17,8 @@
 
 /* ---- Scenes: whole lives ---- */
 
-static const char *kept;                      /* file of last_good */
-#define OF_A_DEAD_PROCESS "kept.json.1.1.tmp" /* beside it */
+static const char *kept;                             /* file of last_good */
+#define OF_A_DEAD_PROCESS ".kept.json.safestart.1.1" /* beside it */
 
 static void pushed(void)
 {
@@ -272,7 +272,7 @@ static bool leaves_nothing(bool but_the_dead)
 	bool clean = true;
 
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
-		clean = clean && (strstr(entry->d_name, ".tmp") == NULL ||
+		clean = clean && (strstr(entry->d_name, ".safestart.") == NULL ||
 				  (but_the_dead && strcmp(entry->d_name, OF_A_DEAD_PROCESS) == 0));
 	closedir(dir);
 	return clean;

@@ -208,7 +208,7 @@ static int litter(void)
 
 	ck_assert_ptr_nonnull(dir);
 	while ((entry = readdir(dir)) != NULL)
-		count += strstr(entry->d_name, ".tmp") != NULL;
+		count += strstr(entry->d_name, ".safestart.") != NULL;
 	closedir(dir);
 	return count;
 }
