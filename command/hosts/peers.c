@@ -217,6 +217,17 @@ void processes_filter(struct processes *processes,
 	processes->count = kept;
 }
 
+void peer_number(const struct peer *peer, char *words, size_t size)
+{
+	char here[40] = "";
+
+	if (peer->connected && peer->pid == 0)
+		snprintf(here, sizeof(here), " (not in this pid namespace)");
+	else if (peer->connected && peer->pid != (pid_t)strtol(peer->process, NULL, 10))
+		snprintf(here, sizeof(here), " (%ld here)", (long)peer->pid);
+	snprintf(words, size, "%s%s", peer->process, here);
+}
+
 bool peer_gone_lately(const struct peer *peer)
 {
 	return peer->state == PEER_GONE &&

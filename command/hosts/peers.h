@@ -27,7 +27,10 @@ struct peer {
 	 * nothing. */
 	uid_t owner;
 	enum peer_state state;
-	pid_t pid; /* `process`, if the kernel says that it is the one that listens; else 0 */
+	/* The process that listens, as the kernel numbers it here: `process` itself, another number
+	 * if it is in another pid namespace. 0: it is not to be seen from here. [P22] */
+	pid_t pid;
+	bool connected; /* else pid says nothing */
 	/* When a status found it gone for the first time (wall clock); 0: none has. It is the
 	 * access time of the socket, so that it lasts from one call to the next. */
 	time_t gone_since;
@@ -49,6 +52,9 @@ int processes_list(struct processes *processes, const char *directory, const cha
 void processes_free(struct processes *processes);
 
 void peer_clear(struct peer *peer);
+
+/* "7"; "7 (3412 here)" and "7 (not in this pid namespace)" of a process in a container. */
+void peer_number(const struct peer *peer, char *words, size_t size);
 
 /* Removes those that are not wanted from the list. */
 void processes_filter(struct processes *processes,

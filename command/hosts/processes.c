@@ -132,7 +132,8 @@ static bool start(struct asking *asking, const char *directory, const char *line
 
 	if (error == -EAGAIN)
 		return true; /* the queue of its socket is full: retried until the deadline */
-	peer->pid = asking->connection.pid == number ? (pid_t)number : 0;
+	peer->pid = asking->connection.pid;
+	peer->connected = error == 0;
 	if (error == CONNECTION_STRANGER) {
 		char why[160];
 		connection_stranger(&asking->connection, why, sizeof(why));

@@ -89,14 +89,15 @@ static void print_peer(struct table *table, const struct peer *peer, const struc
 					      COLOUR_BAD,   COLOUR_BAD,  COLOUR_BAD};
 	const json_t *status =
 		peer->state == PEER_ANSWERED ? json_object_get(peer->answer, "status") : NULL;
-	char words[400], nodes[128] = "";
+	char words[400], nodes[128] = "", number[64];
 	enum trouble trouble = summary_peer(peer, summary, words, sizeof(words));
 	bool has_set = member_number(status, "generation") > 0;
 
 	if (status != NULL)
 		format_nodes(status, nodes, sizeof(nodes));
 	table_cell(table, trouble == TROUBLE_GONE ? COLOUR_FAINT : COLOUR_PLAIN, "%s", peer->name);
-	table_cell(table, colours[trouble], "%s", peer->process);
+	peer_number(peer, number, sizeof(number));
+	table_cell(table, colours[trouble], "%s", number);
 	table_cell(table,
 		   has_set && strcmp(member_text(status, "digest"), summary->full) == 0
 			   ? COLOUR_GOOD

@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
-from stage import answers, document, eventually, repeat
+from stage import Server, Skip, answers, document, eventually, repeat
 
 TEN = document(*(f"n{i}" for i in range(10)))
 FIVE = document(*(f"n{i}" for i in range(5)))
@@ -294,6 +295,27 @@ def test_one_that_is_stopped_does_not_answer(scene):
     first.process.send_signal(signal.SIGCONT)
     eventually("it to answer again", lambda: scene.safestart("status").code == 0)
     scene.safestart("status", "--timeout", "0").must(0, "2 of 2")
+
+
+def test_a_process_of_another_pid_namespace_is_told_by_its_number_here(scene):
+    """In a container it is process 1 to itself; kill -CONT 1 would be for another one."""
+    alone = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
+        raise Skip("no pid namespace to be had")
+    server = Server(scene, before=alone)
+    scene.ends.append(lambda: (server.process.kill(), server.process.wait()))
+    server.push(document("a"))
+    (here,) = (int(pid) for pid in open(f"/proc/{server.pid}/task/{server.pid}/children", encoding="ascii").read().split())
+    scene.safestart("status").must(0, f" 1 ({here} here) ")
+    os.kill(here, signal.SIGSTOP)
+    told = scene.safestart("status", "--timeout", "0").must(4, f"Next: see what process 1 ({here} here) is doing; if it is stopped: kill -CONT {here}\n")
+    assert told.out.count("kill") == 1
+    # From a sibling container the process is not to be seen at all.
+    told = scene.safestart("status", "--timeout", "0", before=alone).must(4, "Next: see what process 1 (not in this pid namespace) is doing\n")
+    assert "kill" not in told.out
+    os.kill(here, signal.SIGKILL)
+    server.process.wait()
+    scene.safestart("status").must(4, "gone")
 
 
 def test_a_last_good_set_that_is_not_saved_is_reported(scene):

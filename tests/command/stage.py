@@ -63,9 +63,9 @@ class Told:
 class Server:
     """tests/command/server: a real server."""
 
-    def __init__(self, scene, name="api", **settings):
+    def __init__(self, scene, name="api", before=(), **settings):
         settings = {"name": name, "control": scene.control, "debounce": "0", **settings}
-        self.process = subprocess.Popen([scene.server, *(f"{key}={value}" for key, value in settings.items())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        self.process = subprocess.Popen([*before, scene.server, *(f"{key}={value}" for key, value in settings.items())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         preexec_fn=scene.before_exec)
         self.pid, self.name = self.process.pid, name
         assert self.process.stdout.readline() == "open\n"
