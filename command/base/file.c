@@ -28,21 +28,19 @@ static int read_all(int fd, size_t size, struct file_text *file)
 
 int file_read(const char *path, size_t limit, struct file_text *file)
 {
-	struct stat status = {0};
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY), error;
 
 	*file = (struct file_text){0};
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &status) < 0)
+	if (fstat(fd, &file->status) < 0)
 		error = -errno;
-	else if (!S_ISREG(status.st_mode))
+	else if (!S_ISREG(file->status.st_mode))
 		error = -EINVAL;
-	else if ((uintmax_t)status.st_size > limit)
+	else if ((uintmax_t)file->status.st_size > limit)
 		error = -EFBIG;
 	else
-		error = read_all(fd, (size_t)status.st_size, file);
-	file->owner = status.st_uid;
+		error = read_all(fd, (size_t)file->status.st_size, file);
 	close(fd);
 	if (error < 0) {
 		free(file->text);

@@ -5,12 +5,12 @@
 #define SAFESTART_COMMAND_FILE_H
 
 #include <stddef.h>
-#include <sys/types.h>
+#include <sys/stat.h>
 
 struct file_text {
 	char *text; /* ends with a NUL byte; the caller frees it */
 	size_t length;
-	uid_t owner; /* of the file */
+	struct stat status;
 };
 
 /* Reads a regular file of at most `limit` bytes. 0; -ELOOP: a symbolic link; -EINVAL: not a regular

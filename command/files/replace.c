@@ -229,8 +229,8 @@ static int write_all(int fd, const char *text, size_t length)
 
 /* The new contents are on the disk before they become visible: after a power cut the file is the
  * old or the new one, never half of it [P18]. `old`: see temporary_place(). */
-static int write_new(const char *path, int from, const struct stat *like, const struct stat *old,
-		     bool lose, const char *text, size_t length)
+static int write_new(const char *path, int from, const struct stat *like,
+		     const struct temporary_old *old, bool lose, const char *text, size_t length)
 {
 	struct temporary temporary;
 	char which[64];
@@ -275,13 +275,11 @@ static int overwrite(int fd, const char *text, size_t length)
 
 /* After an error the old text is written again; there is room for it, unless the disk is full. */
 static int write_in_place(const struct replace *replace, const char *text, size_t length,
-			  const char *before, size_t before_length)
+			  const struct temporary_old *old)
 {
-	struct stat now;
-
 	(void)signal(SIGXFSZ, SIG_IGN);
-	if (fstat(replace->fd, &now) < 0 || !temporary_is_same(&now, &replace->status))
-		return report_replace_error(replace->path, -ESTALE, &now);
+	if (!temporary_is_as_read(replace->fd, old))
+		return report_replace_error(replace->path, -ESTALE, &replace->status);
 	int error = overwrite(replace->fd, text, length);
 	if (error == 0)
 		return 0;
@@ -290,7 +288,7 @@ static int write_in_place(const struct replace *replace, const char *text, size_
 			      "no permission to write to %s; run this as its owner or as root; "
 			      "nothing was changed",
 			      replace->path);
-	bool restored = overwrite(replace->fd, before, before_length) == 0;
+	bool restored = overwrite(replace->fd, old->text, old->length) == 0;
 	return report(EXIT_FAILED, "cannot write to the file in place: %s; %s: %s",
 		      safestart_strerror(error),
 		      restored ? "the old contents were written again"
@@ -301,9 +299,13 @@ static int write_in_place(const struct replace *replace, const char *text, size_
 int replace_write(const struct replace *replace, const char *text, size_t length,
 		  const char *before, size_t before_length)
 {
+	const struct temporary_old old = {.status = &replace->status,
+					  .text = before,
+					  .length = before_length};
+
 	if (replace->how.in_place)
-		return write_in_place(replace, text, length, before, before_length);
-	int code = write_new(replace->path, replace->fd, &replace->status, &replace->status,
+		return write_in_place(replace, text, length, &old);
+	int code = write_new(replace->path, replace->fd, &replace->status, &old,
 			     replace->how.lose_attributes, text, length);
 	if (code == 0 && replace->status.st_nlink > 1)
 		(void)report(0,

@@ -14,11 +14,44 @@
 
 #define NAMES 1000 /* of one process; other containers may have the same process id */
 
-bool temporary_is_same(const struct stat *one, const struct stat *other)
+static bool is_inode(const struct stat *one, const struct stat *other)
 {
-	return one->st_dev == other->st_dev && one->st_ino == other->st_ino &&
-	       one->st_size == other->st_size && one->st_mtim.tv_sec == other->st_mtim.tv_sec &&
-	       one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
+	return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
+}
+
+bool temporary_is_as_read(int fd, const struct temporary_old *old)
+{
+	struct stat now;
+	char block[65536];
+	size_t at = 0;
+	ssize_t n = 1;
+
+	if (fstat(fd, &now) < 0 || !is_inode(&now, old->status))
+		return false;
+	while (n > 0) {
+		n = pread(fd, block, sizeof(block), (off_t)at);
+		if (n < 0 && errno == EINTR) {
+			n = 1;
+			continue;
+		}
+		if (n < 0 || (size_t)n > old->length - at ||
+		    memcmp(block, old->text + at, (size_t)n) != 0)
+			return false;
+		at += (size_t)n;
+	}
+	return at == old->length;
+}
+
+static bool names_as_read(const struct temporary *temporary, const char *name,
+			  const struct temporary_old *old)
+{
+	int fd = openat(temporary->directory, name,
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	bool same = fd >= 0 && temporary_is_as_read(fd, old);
+
+	if (fd >= 0)
+		close(fd);
+	return same;
 }
 
 /* Removes what killed processes left: nobody has it locked. */
@@ -121,11 +154,6 @@ static bool exchange(const struct temporary *temporary)
 			 temporary->place, RENAME_EXCHANGE) == 0;
 }
 
-static bool is_inode(const struct stat *one, const struct stat *other)
-{
-	return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
-}
-
 /* The file that came out is another program's, and goes back. That program may have put a still
  * newer one in place meanwhile, which then comes out: until what comes out is what was put in. */
 static int put_back(const struct temporary *temporary, struct stat put, struct stat came)
@@ -142,7 +170,7 @@ static int put_back(const struct temporary *temporary, struct stat put, struct s
 
 /* rename() would overwrite what another program has put there since the last look. So the two files
  * are exchanged, and the one that comes out is looked at. */
-static int exchange_with(const struct temporary *temporary, const struct stat *old)
+static int exchange_with(const struct temporary *temporary, const struct temporary_old *old)
 {
 	struct stat own, came;
 
@@ -152,18 +180,16 @@ static int exchange_with(const struct temporary *temporary, const struct stat *o
 		return -errno;
 	if (!stat_at(temporary, temporary->name, &came))
 		return -errno;
-	return temporary_is_same(&came, old) ? 0 : put_back(temporary, own, came);
+	return names_as_read(temporary, temporary->name, old) ? 0 : put_back(temporary, own, came);
 }
 
-int temporary_place(struct temporary *temporary, const struct stat *old)
+int temporary_place(struct temporary *temporary, const struct temporary_old *old)
 {
-	struct stat now;
 	int error = temporary->name == NULL ? take_name(temporary) : 0;
 
 	if (temporary->name == NULL)
 		return error != 0 ? error : -EIO;
-	if (error == 0 && old != NULL &&
-	    (!stat_at(temporary, temporary->place, &now) || !temporary_is_same(&now, old)))
+	if (error == 0 && old != NULL && !names_as_read(temporary, temporary->place, old))
 		error = -ESTALE;
 	if (error != 0)
 		return error;

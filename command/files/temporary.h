@@ -5,6 +5,7 @@
 #define SAFESTART_COMMAND_TEMPORARY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/stat.h>
 
 struct temporary {
@@ -22,15 +23,23 @@ int temporary_folder(const char *path, const char **name);
  * an error. */
 int temporary_begin(struct temporary *temporary, const char *path);
 
+/* A file as it was read. Its contents decide whether it has been written since: a store through a
+ * mapping changes no time stamp. */
+struct temporary_old {
+	const struct stat *status;
+	const char *text;
+	size_t length;
+};
+
+/* The same file, open for reading at `fd`, with the same contents. */
+bool temporary_is_as_read(int fd, const struct temporary_old *old);
+
 /* Gives it its name, and makes it the file at `path`. `old` (NULL: whatever is there): the file
  * that it replaces; if another one is there, that one stays, and the result is -ESTALE. 0 or
  * -errno. */
-int temporary_place(struct temporary *temporary, const struct stat *old);
+int temporary_place(struct temporary *temporary, const struct temporary_old *old);
 
 /* Closes it; if it was not placed, it is gone. */
 void temporary_end(struct temporary *temporary);
-
-/* The same file, not written since. */
-bool temporary_is_same(const struct stat *one, const struct stat *other);
 
 #endif

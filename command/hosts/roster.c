@@ -120,12 +120,12 @@ static int read_file(struct roster *roster, const char *directory)
 	else if (error < 0)
 		code = report(EXIT_FAILED, "cannot read the roster: %s: %s",
 			      safestart_strerror(error), path);
-	else if (!is_trusted(file.owner, directory))
+	else if (!is_trusted(file.status.st_uid, directory))
 		code = report(EXIT_FAILED,
 			      "the roster belongs to user %u, to whom the directory does not "
 			      "belong: "
 			      "ignored; remove it, or give --roster: %s",
-			      (unsigned)file.owner, path);
+			      (unsigned)file.status.st_uid, path);
 	else
 		code = read_lines(roster, file.text, path);
 	free(file.text);

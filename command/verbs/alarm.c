@@ -369,4 +369,6 @@ void monitor_end(struct monitor *monitor)
 	json_decref(monitor->announced);
 	drains_free(&monitor->drains);
 	free(monitor->file_real);
+	free(monitor->file_seen.file.text);
+	free(monitor->inventory_seen.file.text);
 }

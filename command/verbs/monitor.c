@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +22,8 @@
 #include "hosts/processes.h"
 #include "verbs/monitor.h"
 #include "verbs/verbs.h"
+
+#define FILE_MAX ((size_t)1 << 30)
 
 static const char *inventory, *file, *metrics_file;
 static int64_t after = -1, interval = INT64_C(10000000000), timeout = INT64_C(2000000000);
@@ -58,16 +59,23 @@ static void on_signal(int signal)
 
 /* ---- The files ---- */
 
-/* Does the file differ from what was seen? Stores its present state in *now. */
-static bool has_changed(const char *path, const struct stat *seen, struct stat *now)
+/* Has the file been written since it was seen? A store through a mapping changes no time stamp;
+ * and behind the same contents, written again, other ones and notes of drains may have come and
+ * gone. Stores what it is now in *now, the caller frees its text. */
+static bool has_changed(const char *path, const struct monitor_seen *seen, struct monitor_seen *now)
 {
-	*now = (struct stat){0};
-	(void)stat(path, now);
-	return now->st_ino != seen->st_ino || now->st_size != seen->st_size ||
-	       now->st_mtim.tv_sec != seen->st_mtim.tv_sec ||
-	       now->st_mtim.tv_nsec != seen->st_mtim.tv_nsec ||
-	       now->st_ctim.tv_sec != seen->st_ctim.tv_sec ||
-	       now->st_ctim.tv_nsec != seen->st_ctim.tv_nsec;
+	char *real = realpath(path, NULL);
+
+	*now = (struct monitor_seen){0};
+	now->error = real != NULL ? file_read(real, FILE_MAX, &now->file) : -errno;
+	free(real);
+	if (now->error < 0 || seen->file.text == NULL)
+		return now->error != seen->error || seen->file.text != NULL;
+	const struct stat *one = &now->file.status, *other = &seen->file.status;
+	return one->st_ino != other->st_ino || one->st_mtim.tv_sec != other->st_mtim.tv_sec ||
+	       one->st_mtim.tv_nsec != other->st_mtim.tv_nsec ||
+	       now->file.length != seen->file.length ||
+	       memcmp(now->file.text, seen->file.text, now->file.length) != 0;
 }
 
 /* id → address; NULL: it cannot be read, the message is printed. `real`: its real path, the caller
@@ -125,13 +133,16 @@ static bool watch(const struct monitor *monitor)
 
 /* Reads a file that has changed. If it cannot be read, the old nodes stay, and that is reported
  * once [P9]. True: there are new nodes. */
-static bool reread(const char *path, struct stat *seen, json_t **nodes, char **real, bool *ok)
+static bool reread(const char *path, struct monitor_seen *seen, json_t **nodes, char **real,
+		   bool *ok)
 {
-	struct stat now;
+	struct monitor_seen now;
 
-	if (!has_changed(path, seen, &now) && *nodes != NULL)
-		return false;
+	bool again = has_changed(path, seen, &now) || *nodes == NULL;
+	free(seen->file.text);
 	*seen = now;
+	if (!again)
+		return false;
 	json_t *new = read_nodes(path, real);
 	*ok = new != NULL;
 	if (new == NULL)
@@ -165,15 +176,17 @@ static void reread_drains(struct monitor *monitor)
  * notes; read in this way, both are from the same moment. */
 static bool reread_announced(struct monitor *monitor)
 {
-	struct stat now;
-	bool changed = false;
+	struct monitor_seen now;
+	bool changed = false, again;
 
 	do {
 		changed |= reread(file, &monitor->file_seen, &monitor->announced,
 				  &monitor->file_real, &monitor->file_ok);
 		if (monitor->announced != NULL)
 			reread_drains(monitor);
-	} while (!stopping && has_changed(file, &monitor->file_seen, &now));
+		again = has_changed(file, &monitor->file_seen, &now);
+		free(now.file.text);
+	} while (!stopping && again);
 	return changed;
 }
 

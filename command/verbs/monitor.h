@@ -7,20 +7,26 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/stat.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "files/drains.h"
 #include "hosts/probe.h"
 
 struct alarm;
+
+/* What a file held when it was read last. */
+struct monitor_seen {
+	struct file_text file; /* without a text if there was an error */
+	int error;
+};
 
 struct monitor {
 	struct prober *prober;
 	const char *file;             /* as given, for messages */
 	json_t *expected, *announced; /* id → address */
 	struct drains drains;
-	struct stat inventory_seen, file_seen;
+	struct monitor_seen inventory_seen, file_seen;
 	bool inventory_ok, file_ok, drains_ok; /* reported when it changes */
 	char *file_real;
 	bool undecided; /* a node that is drained and in the file may be so for a moment only */

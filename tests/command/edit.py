@@ -311,6 +311,22 @@ def test_an_editor_that_does_not_lock_is_not_overwritten(scene):
     assert ids(scene) == ["theirs", "mine"]
 
 
+def test_p18_a_file_that_is_written_without_another_stamp_is_not_overwritten(scene):
+    """As by a store through a mapping, or on a file server with a coarse clock: time, size and inode stay as they were."""
+    shim, script = preload(scene, "meanwhile"), os.path.join(scene.folder, "script")
+    scene.write(f"cp -p {scene.nodes} stamp\nprintf %s '{document('b')}' 1<>{scene.nodes}\ntouch -r stamp {scene.nodes}\n", script)
+    scene.write(document("a"))
+    scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE_RENAME=f"cd {scene.folder}; sh script").must(1, "another program replaced the file meanwhile")
+    assert ids(scene) == ["b"]
+    for at in range(1, 100):
+        scene.write(document("a"))
+        told = scene.safestart("announce", "mine", "10.9.9.9:1", LD_PRELOAD=shim, MEANWHILE_PATH="nodes.json", MEANWHILE_AT=str(at), MEANWHILE_DO=f"export LD_PRELOAD=; cd {scene.folder}; sh script")
+        if ids(scene) == ["a", "mine"]:
+            break
+        assert (told.code, ids(scene)) in [(0, ["b", "mine"]), (1, ["b"])], told.err
+    assert at > 2 and told.code == 0, "it looks at the file more than once"
+
+
 def test_p18_a_file_that_is_replaced_between_look_and_rename_excludes_others_still(scene):
     """One editor stops before its rename, another program replaces the file, a second editor comes: it waits, and nothing is lost."""
     shim, lock, here, go = preload(scene, "meanwhile"), *(os.path.join(scene.folder, name) for name in [".nodes.json.lock", "here", "go"])

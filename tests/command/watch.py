@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """monitor: nodes that run and are not announced, and nodes that are announced and do not run."""
 import json
+import mmap
 import os
 import signal
 import socket
@@ -117,6 +118,20 @@ def test_a_drained_node_that_is_written_back_is_an_alarm(scene):
     scene.safestart(*monitor, "--once").must(1, "returned: b", "0 missing")
     scene.safestart("drain", "b", "--for", "30m", "--reason", "reboot").must(0)
     assert running.stdout.readline().startswith("no longer returned: b, after")
+
+
+def test_a_store_through_a_mapping_is_noticed(scene):
+    """No time stamp says so, for the page has been written to before."""
+    a, b = Node(scene), Node(scene)
+    assert len(a.address) == len(b.address), "ports of five digits"
+    scene.write(document(("a", a.address)))
+    with open(scene.nodes, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[0:1] = b"["
+        running = scene.begin(*inventory(scene, ("a", a.address), ("b", b.address)), "--after", "0s", "--interval", "50ms")
+        assert running.stdout.readline().startswith("unannounced: b answers")
+        memory[:] = document(("b", b.address)).encode()
+        told = running.stdout.readline() + running.stdout.readline()
+        assert "no longer unannounced: b, after" in told and "unannounced: a answers" in told, told
 
 
 def test_an_edit_during_a_check_raises_no_alarm(scene):
