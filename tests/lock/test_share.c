@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The shared batch of several processes, in made-up time: the pure part of lock_share. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lock/share.h"
@@ -352,6 +354,142 @@ START_TEST(words_survive_as_they_are_and_never_forge_a_line)
 }
 END_TEST
 
+/* ---- Texts with the right checksum, as only another program would write them ---- */
+
+static void forge(char *bytes, size_t size, const char *text)
+{
+	memset(bytes, 0, size);
+	int length = snprintf(bytes, size, "%s", text);
+	snprintf(bytes + length, size - (size_t)length, "checksum %016llx\n",
+		 (unsigned long long)share_hash(bytes, (size_t)length));
+}
+
+#define OPEN_TEXT(batch, first, state)                                                             \
+	"\nbatch " batch ": 2 requests, first at " first ", newest at 1000, urgent 0, 0 carried\n" \
+	"state " state " of boot 4d\n"
+
+START_TEST(p9_an_open_batch_that_makes_no_sense_counts_as_none)
+{
+	static const char *const senseless[] = {
+		"",
+		OPEN_TEXT("", "900", "a1"),
+		OPEN_TEXT("-3", "900", "a1"),
+		OPEN_TEXT("3/", "900", "a1"),
+		OPEN_TEXT("3f", "900", "a1"),
+		OPEN_TEXT("9223372036854775808", "900", "a1"),
+		OPEN_TEXT("3", "x", "a1"),
+		OPEN_TEXT("3", "900", "g1"),
+		OPEN_TEXT("3", "900", "`1"),
+		OPEN_TEXT("3", "900", "A1"),
+		OPEN_TEXT("3", "900", "10000000000000000"),
+		OPEN_TEXT("3", "900", "a1") "x",
+	};
+	char bytes[SHARE_OPEN_SIZE];
+	struct share_open open;
+
+	forge(bytes, sizeof(bytes), OPEN_TEXT("3", "900", "a1"));
+	share_read_open(&open, bytes);
+	ck_assert(open.id == 0xa1 && open.sequence == 3 && open.requests == 2);
+	for (size_t i = 0; i < sizeof(senseless) / sizeof(senseless[0]); i++) {
+		forge(bytes, sizeof(bytes), senseless[i]);
+		share_read_open(&open, bytes);
+		ck_assert_msg(open.id == 0 && open.sequence == 0, "%s", senseless[i]);
+	}
+	memset(bytes, 'x', sizeof(bytes)); /* without an end */
+	share_read_open(&open, bytes);
+	ck_assert_uint_eq(open.id, 0);
+	strcpy(bytes, "checksum"); /* too short for one */
+	share_read_open(&open, bytes);
+	ck_assert_uint_eq(open.id, 0);
+}
+END_TEST
+
+#define DONE_TEXT(outcomes) "\nstate a1, the last run ended at 5000000\n" outcomes
+#define OUTCOME(sequence, verdict, error, message) \
+	sequence " " verdict error ", status 0, 1 requests, by pid 7: " message "\n"
+
+START_TEST(p9_outcomes_that_make_no_sense_count_as_none)
+{
+	static char long_message[400], bytes[SHARE_DONE_SIZE];
+	static struct share_done done;
+
+	memset(long_message, 'x', sizeof(long_message));
+	snprintf(bytes, sizeof(bytes),
+		 DONE_TEXT("7 applied: error 0, status 0, 1 requests, by pid 7: %.300s\n"),
+		 long_message);
+	char *too_long = strdup(bytes);
+	const char *const senseless[] = {
+		"\nstate , the last run ended at 5\n",
+		"\nstate 0, the last run ended at 5\n" OUTCOME("7", "applied", ": error 0", ""),
+		DONE_TEXT("applied"),
+		DONE_TEXT(OUTCOME("7", "well", ": error 0", "")),
+		DONE_TEXT(OUTCOME("7", "applied", "- error 0", "")),
+		DONE_TEXT(OUTCOME("7", "applied", ": error --5", "")),
+		DONE_TEXT(OUTCOME("7", "applied", ": error 2147483648", "")),
+		DONE_TEXT(OUTCOME("7", "applied", ": error 0", "")
+				  OUTCOME("7", "applied", ": error 0", "")),
+		DONE_TEXT(OUTCOME("7", "applied", ": error 0", "")
+				  OUTCOME("8", "applied", ": error 0", "")),
+		too_long,
+	};
+
+	forge(bytes, sizeof(bytes),
+	      DONE_TEXT(OUTCOME("8", "failed", ": error -5", "no")
+				OUTCOME("7", "applied", ": error 0", "")));
+	share_read_done(&done, bytes);
+	ck_assert(done.id == 0xa1 && done.count == 2 && done.outcomes[0].error == -5);
+	for (size_t i = 0; i < sizeof(senseless) / sizeof(senseless[0]); i++) {
+		forge(bytes, sizeof(bytes), senseless[i]);
+		share_read_done(&done, bytes);
+		ck_assert_msg(done.id == 0 && done.count == 0, "%s", senseless[i]);
+	}
+	free(too_long);
+	/* More than are ever kept. */
+	snprintf(bytes, sizeof(bytes), DONE_TEXT("%s"), "");
+	for (int i = SHARE_KEPT + 1; i > 0; i--)
+		snprintf(bytes + strlen(bytes), sizeof(bytes) - strlen(bytes),
+			 "%d applied: error 0, status 0, 1 requests, by pid 7: \n", i);
+	char *many = strdup(bytes);
+	forge(bytes, sizeof(bytes), many);
+	free(many);
+	share_read_done(&done, bytes);
+	ck_assert_uint_eq(done.count, 0);
+}
+END_TEST
+
+/* What contradicts itself delays nobody: a new state begins, or a run. */
+START_TEST(p4_a_state_that_contradicts_itself_delays_no_run)
+{
+	const struct share_conf slow = {.min_interval = 500 * MS};
+	struct share_me ahead = {.boot = BOOT, .id = 0xa1, .sequence = 9}, me = {.boot = BOOT};
+	struct share_open open;
+	struct share_done none = {0}, empty = {.id = 0xa1},
+			  late = {.id = 0xa1, .ended = 9000 * MS, .count = 1};
+	char bytes[SHARE_OPEN_SIZE];
+
+	forge(bytes, sizeof(bytes), OPEN_TEXT("3", "0", "a1"));
+	/* It is in a batch that has not been opened yet. */
+	share_read_open(&open, bytes);
+	ck_assert_int_eq(share_decide(&open, &none, &ahead, &conf, 1000 * MS).action, SHARE_ENTER);
+	share_enter(&open, &none, &ahead, 1, false, 1000 * MS, 5);
+	ck_assert(open.id == 5 && open.sequence == 1 && open.requests == 1);
+	/* Requests without a time. */
+	share_read_open(&open, bytes);
+	share_enter(&open, &none, &me, 1, false, 1000 * MS, 5);
+	ck_assert(open.id == 0xa1 && open.requests == 3 && open.first == 1000 * MS);
+	/* A state without an outcome, and one whose run ends in the time to come. */
+	late.outcomes[0] = (struct share_outcome){.sequence = 2, .verdict = SAFESTART_APPLIED};
+	ck_assert_int_eq(share_decide(&open, &empty, &me, &slow, 1000 * MS).action, SHARE_LEAD);
+	ck_assert_int_eq(share_decide(&open, &late, &me, &slow, 1000 * MS).action, SHARE_LEAD);
+	late.ended = 900 * MS;
+	ck_assert_int_eq(share_decide(&open, &late, &me, &slow, 1000 * MS).action, SHARE_WAIT);
+	/* An urgent request among others that are not. */
+	share_enter(&open, &none, &me, 1, true, 1001 * MS, 5);
+	share_enter(&open, &none, &me, 1, false, 1002 * MS, 5);
+	ck_assert_int_eq(share_decide(&open, &none, &me, &conf, 1002 * MS).action, SHARE_LEAD);
+}
+END_TEST
+
 SUITE("share", p3_requests_of_two_processes_are_one_batch,
       p4_the_window_ends_at_max_delay_and_urgent_ends_it_at_once,
       p2_a_request_during_a_run_is_in_the_next, p18_a_leader_that_died_leaves_its_batch_to_the_next,
@@ -361,4 +499,7 @@ SUITE("share", p3_requests_of_two_processes_are_one_batch,
       p18_whatever_happens_to_the_bytes_a_waiting_process_enters_again,
       p8_a_state_of_another_boot_or_another_clock_delays_no_run,
       p4_a_state_that_is_lost_again_and_again_delays_no_longer_than_max_delay,
-      p18_outcomes_of_no_state_answer_nobody, words_survive_as_they_are_and_never_forge_a_line)
+      p18_outcomes_of_no_state_answer_nobody, words_survive_as_they_are_and_never_forge_a_line,
+      p9_an_open_batch_that_makes_no_sense_counts_as_none,
+      p9_outcomes_that_make_no_sense_count_as_none,
+      p4_a_state_that_contradicts_itself_delays_no_run)
