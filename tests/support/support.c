@@ -205,9 +205,14 @@ void app_after_fork(struct app *app)
 
 _Noreturn void leave_child(int status)
 {
-#ifdef UNDER_COVERAGE
+	/* _exit() would lose what the child has covered. */
+#ifdef COUNTED_BY_GCC
 	extern void __gcov_dump(void);
-	__gcov_dump(); /* _exit() would lose what the child has covered */
+	__gcov_dump();
+#endif
+#ifdef COUNTED_BY_CLANG
+	extern int __llvm_profile_write_file(void);
+	(void)__llvm_profile_write_file();
 #endif
 	_exit(status);
 }
