@@ -55,6 +55,11 @@
 extern "C" {
 #endif
 
+/* Also for a program that is built with -fvisibility=hidden. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 struct safestart;          /* a handle */
 struct safestart_conf;     /* settings, before a handle is opened */
 struct safestart_snapshot; /* one generation: an immutable set of nodes, and your data */
@@ -734,6 +739,10 @@ char *safestart_status_json(struct safestart *ss);
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: revives.  Since: 1.0
  */
 char *safestart_metrics_text(struct safestart *ss);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

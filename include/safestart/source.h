@@ -27,6 +27,11 @@
 extern "C" {
 #endif
 
+/* Also for a program that is built with -fvisibility=hidden. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 struct safestart_gather;      /* one reading in progress */
 struct safestart_source_conf; /* the settings that the user made for the source */
 
@@ -131,6 +136,10 @@ size_t safestart_gather_max_bytes(const struct safestart_gather *gather);
  *   still inside.
  */
 int safestart_gather_finish(struct safestart_gather *gather, int error);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
