@@ -4,8 +4,10 @@
  * (tests/house looks). The storeys up to conf/ do not know this file.
  *
  * Locks, in the order in which they are taken (and taken around fork):
- *   list of handles (open/fork.c), source.push.lock, lock, worker.lock, control->lock,
- *   events->lock, home->lock, the lock file's `opening`, liburcu's. run->lock stands alone.
+ *   copies->lock (snapshot/copies.h), list of handles (open/fork.c), source.push.lock, lock,
+ *   worker.lock, control->lock, events->lock, home->lock, the lock file's `opening`, liburcu's.
+ *   run->lock stands alone.
+ *
  * None is held across a callback, a log line, a grace period or a call that can block. */
 #ifndef SAFESTART_HANDLE_H
 #define SAFESTART_HANDLE_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* fork: the handle, continued. Every handle of the process is in one list, the only one that fork
- * handling needs. Before a fork all locks are taken, so that none is held by a thread the child
- * does not have; the dispatching thread's and the worker's own data may be torn in the middle of a
- * change, so the child begins with fresh data instead of trusting it. */
+/* fork: the handle, continued. Every handle of this copy of the library is in one list, the only
+ * one that fork handling needs. Before a fork all locks are taken, so that none is held by a thread
+ * the child does not have; the dispatching thread's and the worker's own data may be torn in the
+ * middle of a change, so the child begins with fresh data instead of trusting it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,18 +15,15 @@
 #include "engine/engine.h"
 #include "open/fork.h"
 #include "run/run.h"
+#include "snapshot/copies.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct safestart *list; /* guarded by list_lock */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Atomic bool registered;
-static pthread_mutex_t again = PTHREAD_MUTEX_INITIALIZER; /* around the second try and later ones */
 
 /* In the order of the locks (handle.h), for all handles: what another thread holds at the fork
  * would stay locked in the child for ever. [P17] */
-static void before_fork(void)
+static void lock_handles(void)
 {
-	snapshot_pause_graces();
 	pthread_mutex_lock(&list_lock);
 	for (struct safestart *ss = list; ss != NULL; ss = ss->open.next) {
 		pthread_mutex_lock(&ss->source.push.lock);
@@ -37,12 +34,10 @@ static void before_fork(void)
 		snapshot_before_fork(ss->home);
 		lock_file_before_fork(&ss->engine.process_lock.file);
 	}
-	snapshot_rcu_before_fork();
 }
 
-static void after_fork_parent(void)
+static void unlock_handles(void)
 {
-	snapshot_rcu_after_fork_parent();
 	for (struct safestart *ss = list; ss != NULL; ss = ss->open.next) {
 		lock_file_after_fork_parent(&ss->engine.process_lock.file);
 		snapshot_after_fork_parent(ss->home);
@@ -79,34 +74,77 @@ static void make_own(struct safestart *ss)
 	pthread_mutex_unlock(&ss->source.push.lock);
 }
 
-static void after_fork_child(void)
+static void make_handles_own(void)
 {
-	snapshot_rcu_after_fork_child();
+	epoch_begin();
 	callback_forget_all();
 	for (struct safestart *ss = list; ss != NULL; ss = ss->open.next)
 		make_own(ss);
 	pthread_mutex_unlock(&list_lock);
 }
 
+/* ---- All copies of the library in this process: the handlers of one of them ---- */
+
+static void before_fork(void)
+{
+	snapshot_pause_graces();
+	pthread_mutex_lock(&copies->lock);
+	for (struct copy *copy = copies->first; copy != NULL; copy = copy->next)
+		copy->before_fork();
+	snapshot_rcu_before_fork();
+}
+
+static void after_fork_parent(void)
+{
+	snapshot_rcu_after_fork_parent();
+	for (struct copy *copy = copies->first; copy != NULL; copy = copy->next)
+		copy->after_fork_parent();
+	pthread_mutex_unlock(&copies->lock);
+}
+
+static void after_fork_child(void)
+{
+	snapshot_rcu_after_fork_child();
+	for (struct copy *copy = copies->first; copy != NULL; copy = copy->next)
+		copy->after_fork_child();
+	pthread_mutex_unlock(&copies->lock);
+}
+
 static void register_handlers(void)
 {
-	if (!atomic_load(&registered))
-		atomic_store(&registered,
+	if (!atomic_load(&copies->registered))
+		atomic_store(&copies->registered,
 			     pthread_atfork(before_fork, after_fork_parent, after_fork_child) == 0);
+}
+
+/* Before this copy's first handle is in its list. Not undone: a copy stays loaded. */
+static void join_copies(void)
+{
+	static struct copy own = {.before_fork = lock_handles,
+				  .after_fork_parent = unlock_handles,
+				  .after_fork_child = make_handles_own};
+
+	pthread_mutex_lock(&copies->lock);
+	own.next = copies->first;
+	copies->first = &own;
+	pthread_mutex_unlock(&copies->lock);
 }
 
 int fork_register(struct safestart *ss)
 {
+	static pthread_once_t joined = PTHREAD_ONCE_INIT;
+
 	/* Once, for that survives a fork in the middle of it; and again if there was no memory
 	 * then. */
-	pthread_once(&once, register_handlers);
-	if (!atomic_load(&registered)) {
-		pthread_mutex_lock(&again);
+	pthread_once(&copies->once, register_handlers);
+	if (!atomic_load(&copies->registered)) {
+		pthread_mutex_lock(&copies->again);
 		register_handlers();
-		pthread_mutex_unlock(&again);
+		pthread_mutex_unlock(&copies->again);
 	}
-	if (!atomic_load(&registered))
+	if (!atomic_load(&copies->registered))
 		return -ENOMEM;
+	pthread_once(&joined, join_copies);
 	pthread_mutex_lock(&list_lock);
 	invariant(ss->open.next == NULL && ss != list);
 	ss->open.next = list;

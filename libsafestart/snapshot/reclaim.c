@@ -11,6 +11,7 @@
 #include "base/invariant.h"
 #include "base/loop.h"
 #include "base/thread.h"
+#include "snapshot/copies.h"
 #include "snapshot/snapshot.h"
 
 #ifdef SAFESTART_INVARIANTS
@@ -331,6 +332,7 @@ struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_call
 {
 	struct snapshot_home *home = calloc(1, sizeof(*home));
 
+	copies_find();
 	if (home == NULL)
 		return NULL;
 	atomic_init(&home->refs, 1);

@@ -25,6 +25,7 @@ static inline void _urcu_bp_read_lock(void) TOUCHES_RECORD;
 #include "base/thread.h"
 #include "nodes/nodeset.h"
 #include "request/request.h"
+#include "snapshot/copies.h"
 
 /* liburcu 0.13 does not tell the thread sanitizer that what a reader did happens before the end of
  * the grace period that waited for it. */
@@ -38,25 +39,15 @@ static char grace_period;
 #define READERS_HAVE_LEFT() ((void)0)
 #endif
 
-/* Held during every grace period of the library, so that a fork can wait for its end before it
- * takes the locks that other threads need. */
-static pthread_mutex_t grace_lock = PTHREAD_MUTEX_INITIALIZER;
-
 void snapshot_wait_for_readers(void)
 {
-	pthread_mutex_lock(&grace_lock);
+	pthread_mutex_lock(&copies->grace_lock);
 	urcu_bp_synchronize_rcu();
 	READERS_HAVE_LEFT();
-	pthread_mutex_unlock(&grace_lock);
+	pthread_mutex_unlock(&copies->grace_lock);
 }
 
 /* ---- Reading: any thread, any signal handler ---- */
-
-/* liburcu registers a thread at its first read, under a lock that its own fork handlers do not
- * take: a child forked at that moment would wait for it forever. So registration is done under a
- * lock of the library, which fork takes. (A thread that ends while another one forks takes
- * liburcu's lock as well; only liburcu could change that.) */
-static pthread_mutex_t registration = PTHREAD_MUTEX_INITIALIZER;
 
 static void __attribute__((noinline, cold)) register_thread(void)
 {
@@ -64,9 +55,9 @@ static void __attribute__((noinline, cold)) register_thread(void)
 
 	sigfillset(&all); /* a signal handler on this thread may read as well */
 	pthread_sigmask(SIG_BLOCK, &all, &before);
-	pthread_mutex_lock(&registration);
+	pthread_mutex_lock(&copies->registration);
 	urcu_bp_register();
-	pthread_mutex_unlock(&registration);
+	pthread_mutex_unlock(&copies->registration);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -400,7 +391,7 @@ void snapshot_pause_graces(void)
 	 * locks of fork are held. */
 	reader_enters();
 	reader_leaves();
-	pthread_mutex_lock(&grace_lock);
+	pthread_mutex_lock(&copies->grace_lock);
 }
 
 /* liburcu's own fork handlers: they wait for the grace period in progress and block signals until
@@ -408,21 +399,20 @@ void snapshot_pause_graces(void)
  * there. [P17] */
 void snapshot_rcu_before_fork(void)
 {
-	pthread_mutex_lock(&registration);
+	pthread_mutex_lock(&copies->registration);
 	urcu_bp_before_fork();
 }
 
 void snapshot_rcu_after_fork_parent(void)
 {
 	urcu_bp_after_fork_parent();
-	pthread_mutex_unlock(&registration);
-	pthread_mutex_unlock(&grace_lock);
+	pthread_mutex_unlock(&copies->registration);
+	pthread_mutex_unlock(&copies->grace_lock);
 }
 
 void snapshot_rcu_after_fork_child(void)
 {
 	urcu_bp_after_fork_child();
-	pthread_mutex_unlock(&registration);
-	pthread_mutex_unlock(&grace_lock);
-	epoch_begin();
+	pthread_mutex_unlock(&copies->registration);
+	pthread_mutex_unlock(&copies->grace_lock);
 }

@@ -169,11 +169,12 @@ void snapshot_before_fork(struct snapshot_home *home);
 void snapshot_after_fork_parent(struct snapshot_home *home);
 void snapshot_after_fork_child(struct snapshot_home *home);
 
-/* Once per fork. snapshot_pause_graces() comes before any lock is taken: it waits for the grace
- * period in progress, and so for its readers. The others come after those of the handles. */
+/* Once per fork, for all copies of the library (copies.h). snapshot_pause_graces() comes before any
+ * lock is taken: it waits for the grace period in progress, and so for its readers. The others come
+ * after those of the handles. */
 void snapshot_pause_graces(void);
 void snapshot_rcu_before_fork(void);
 void snapshot_rcu_after_fork_parent(void);
-void snapshot_rcu_after_fork_child(void); /* a new epoch begins */
+void snapshot_rcu_after_fork_child(void);
 
 #endif
