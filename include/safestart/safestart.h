@@ -517,12 +517,14 @@ int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t
  * reload. Grace periods are those of liburcu-bp, one for the whole process: a borrower of
  * any handle delays what every handle retires, and also fork and close.
  *
- * A thread's first read registers it with liburcu, which ends the process by abort() if it
- * has no memory for that: where that matters, read once early.
+ * A thread's first read (or acquire, or release) registers it with liburcu, which ends the
+ * process by abort() if it has no memory for that: where that matters, read once early. In a
+ * program that loads the library late, by dlopen(), the first read may also allocate: there, a
+ * thread whose signal handlers read must have read once before, outside of them.
  * Returns: a snapshot, never NULL (ss must not be NULL); before the first load it is
  *   generation 0, empty.
- * Threads: any; unlock on the same one.  Signals: safe.  Callbacks: allowed.  Fork: safe, see
- * safestart_after_fork().  Since: 1.0
+ * Threads: any; unlock on the same one.  Signals: safe, see above for the first read.
+ * Callbacks: allowed.  Fork: safe, see safestart_after_fork().  Since: 1.0
  */
 const struct safestart_snapshot *safestart_read_lock(struct safestart *ss);
 
@@ -537,8 +539,8 @@ void safestart_read_unlock(struct safestart *ss);
  * with a garbage collector. It stays valid until safestart_snapshot_release(), on any
  * thread, and after close too.
  * Returns: a snapshot, never NULL (ss must not be NULL).
- * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: the child has a count of its own.
- * Since: 1.0
+ * Threads: any.  Signals: as safestart_read_lock().  Callbacks: allowed.  Fork: the child has a
+ * count of its own.  Since: 1.0
  */
 struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss);
 
@@ -546,8 +548,8 @@ struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss);
  * Give an owned snapshot back, once per acquire. While the handle is open this calls no
  * callback. After close, the last owner's release calls `retire` and `retire_node`, and is
  * then not signal-safe. NULL is allowed.
- * Threads: any.  Signals: safe while the handle is open.  Callbacks: allowed.  Fork: safe.
- * Since: 1.0
+ * Threads: any.  Signals: as safestart_read_lock(), while the handle is open.  Callbacks:
+ * allowed.  Fork: safe.  Since: 1.0
  */
 void safestart_snapshot_release(struct safestart_snapshot *snapshot);
 
