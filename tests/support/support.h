@@ -77,11 +77,11 @@ void app_use(struct app *app, struct safestart_conf *conf);
 void app_after_fork(struct app *app);
 /* A forked child ends here: without the parent's buffers and exit handlers. */
 _Noreturn void leave_child(int status);
-/* It says what is wrong by its exit code, the line. */
-#define CHILD_CHECK(condition)                        \
-	do {                                          \
-		if (!(condition))                     \
-			leave_child(__LINE__ & 0xff); \
+/* It says what is wrong by its exit code, the line; never 0. */
+#define CHILD_CHECK(condition)                           \
+	do {                                             \
+		if (!(condition))                        \
+			leave_child(__LINE__ % 255 + 1); \
 	} while (0)
 void await_child(pid_t child); /* fails the test unless nothing was wrong */
 
