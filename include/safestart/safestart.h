@@ -342,6 +342,10 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * safestart_wait_ready() does not wait for that; make a request in the child and wait for
  * it with safestart_wait().
  *
+ * If that run fails because of its source, the child prepares the nodes that it inherited
+ * instead; the outcome is still that of the source. If `prepare` fails, the messages say that
+ * nothing of the inherited generation is prepared here.
+ *
  * Calling it again, or in a process that did not fork, changes nothing. A child that was
  * forked inside a callback must not return from that callback. A child that calls exec or
  * exits at once does not need it. (The library takes care of liburcu-bp around fork, for

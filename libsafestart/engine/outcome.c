@@ -9,6 +9,7 @@
 #include "base/invariant.h"
 #include "base/message.h"
 #include "engine/engine.h"
+#include "run/conclusion.h"
 #include "run/run.h"
 
 /* So many outcomes wait for the application at most: while a callback hangs, runs go on being asked
@@ -235,10 +236,10 @@ static void say_expired(struct safestart_run *run, const struct callback_inside 
 	else
 		message_set(outcome->message, sizeof(outcome->message), 0,
 			    "timed out: `%s` did not finish within run_timeout (%s); generation "
-			    "%llu is still serving%s",
+			    "%llu is still serving%s%s",
 			    run_phase_name(run),
 			    message_duration(handle_settings(run->ss)->run_timeout).text,
-			    generation,
+			    generation, conclusion_unprepared(run->ss),
 			    callback->what != NULL && callback->run == run->number
 				    ? "; it has not returned yet: a run starts when it returns"
 				    : "");
@@ -309,8 +310,9 @@ void outcome_not_started(struct safestart_run *run, int error)
 	run->outcome.error = error;
 	run->outcome.attempts = ++ss->engine.no_thread;
 	message_set(run->outcome.message, sizeof(run->outcome.message), 0,
-		    "cannot start a thread (%s); generation %llu is still serving",
-		    safestart_strerror(error), (unsigned long long)safestart_generation(ss));
+		    "cannot start a thread (%s); generation %llu is still serving%s",
+		    safestart_strerror(error), (unsigned long long)safestart_generation(ss),
+		    conclusion_unprepared(ss));
 	outcome_of_run(run, true);
 	process_lock_leave(run);
 	outcome_drop(run);

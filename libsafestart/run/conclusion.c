@@ -33,6 +33,13 @@ static enum run_phase conclude(struct safestart_run *run, int verdict, int error
 	return RUN_END;
 }
 
+const char *conclusion_unprepared(struct safestart *ss)
+{
+	return ss->conf->callbacks.prepare != NULL && run_is_inherited(ss)
+		       ? ", but inherited: none of its nodes is prepared in this process"
+		       : "";
+}
+
 enum run_phase conclude_failure(struct safestart_run *run, int verdict, int error, const char *what,
 				const char *words)
 {
@@ -45,9 +52,10 @@ enum run_phase conclude_failure(struct safestart_run *run, int verdict, int erro
 			    words);
 	else
 		message_set(message, sizeof(message), 0,
-			    "%s: %s; generation %llu (%zu nodes) is still serving", what, words,
+			    "%s: %s; generation %llu (%zu nodes) is still serving%s", what, words,
 			    (unsigned long long)safestart_generation(run->ss),
-			    run->committed ? run->candidate->count : run->current->count);
+			    run->committed ? run->candidate->count : run->current->count,
+			    conclusion_unprepared(run->ss));
 	return conclude(run, verdict, error, message);
 }
 
@@ -85,8 +93,8 @@ enum run_phase conclude_success(struct safestart_run *run)
 
 	say_left_out(run, left_out, sizeof(left_out));
 	if (run->from_kept)
-		message_set(source, sizeof(source), 0,
-			    "%s; the last good set stands in: ", run->words);
+		message_set(source, sizeof(source), 0, "%s; the %s set stands in: ", run->words,
+			    run->inherited ? "inherited" : "last good");
 	if (!run->committed) {
 		message_set(message, sizeof(message), 0, "%s: %s (generation %llu, %zu nodes)%s",
 			    restarted             ? "restart carried out"

@@ -7,6 +7,7 @@
 
 #include "base/invariant.h"
 #include "base/message.h"
+#include "run/last_good.h"
 #include "run/run.h"
 
 static struct safestart_run *run_of(const struct safestart_gather *gather)
@@ -25,22 +26,11 @@ static int finish(struct safestart_gather *gather, int error)
 	return safestart_run_finish(run_of(gather), error);
 }
 
-/* Is the live generation another process's? With generation 0 there is nothing to inherit. */
-static bool is_inherited(struct safestart *ss)
-{
-	pthread_mutex_lock(&ss->lock);
-	bool inherited = ss->run.inherited && safestart_generation(ss) > 0;
-	pthread_mutex_unlock(&ss->lock);
-	return inherited;
-}
-
 static void take_pushed(struct safestart_run *run)
 {
 	struct safestart *ss = run->ss;
 
 	run->gather.set = push_desired(&ss->source.push);
-	if (run->gather.set == NULL && is_inherited(ss)) /* it is all there is to prepare */
-		run->gather.set = nodeset_new(run->current->nodes, run->current->count);
 	if (run->gather.set == NULL)
 		message_copy(run->gather.words, sizeof(run->gather.words),
 			     "nothing has been pushed yet");
@@ -73,6 +63,15 @@ int gather_call(struct safestart_run *run)
 	case SOURCE_PUSH: take_pushed(run); return 0;
 	default: return source_gather(&ss->source, &run->gather);
 	}
+}
+
+/* A forked child prepares what it has inherited, rather than nothing: the inherited nodes have no
+ * data here. [P17] Any other process that has nothing live begins with last_good. [P9] */
+struct nodeset *gather_stand_in(struct safestart_run *run)
+{
+	run->inherited = run_is_inherited(run->ss);
+	return run->inherited ? nodeset_new(run->current->nodes, run->current->count)
+			      : last_good_stand_in(run);
 }
 
 int gather_result(struct safestart_run *run, int result)

@@ -20,6 +20,14 @@ void run_part_clear(struct run_part *part)
 	run_free_rejections(part->rejections);
 }
 
+bool run_is_inherited(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	bool inherited = ss->run.inherited && safestart_generation(ss) > 0;
+	pthread_mutex_unlock(&ss->lock);
+	return inherited;
+}
+
 void run_part_after_fork_child(struct run_part *part, bool torn)
 {
 	if (!torn)

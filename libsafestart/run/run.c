@@ -52,7 +52,7 @@ static enum run_phase commit(struct safestart_run *run)
 		snapshot_publish(&ss->view, run->candidate, loop_now());
 		run->committed = true;
 		remember_size_locked(run);
-		run->keep = !run->from_kept && handle_settings(ss)->last_good != NULL;
+		run->keep = (!run->from_kept || run->inherited) && handle_settings(ss)->last_good;
 		ss->run.inherited = false;
 		rejections = ss->run.rejections;
 		ss->run.rejections = NULL;
@@ -238,7 +238,7 @@ static void show_rejections(struct safestart_run *run)
  * goes live, the verdict stays the source's. [P9] */
 static enum run_phase after_gather(struct safestart_run *run, int result)
 {
-	struct nodeset *kept = last_good_stand_in(run);
+	struct nodeset *kept = gather_stand_in(run);
 
 	/* What last_good holds counts as live for the guard rails, or a first, broken document
 	 * would pass them. [P12] */

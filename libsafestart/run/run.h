@@ -67,7 +67,8 @@ struct safestart_run {
 	bool committed;
 	bool over;      /* it has ended; what it held is given back once it is answered */
 	size_t before;  /* nodes that count as live: those of last_good too, when none are */
-	bool from_kept; /* the source failed, last_good steps in */
+	bool from_kept; /* the source failed, another set stands in */
+	bool inherited; /* the one that the parent had live; else last_good's */
 	int kept_verdict;
 	bool kept_later;    /* last_good is there, and could not be read now */
 	size_t kept_unread; /* entries of a last_good that cannot be used */
@@ -106,6 +107,10 @@ static inline bool run_is_refusal(int error)
 {
 	return error == -EINVAL || error == -E2BIG || error == -ERANGE;
 }
+
+/* Is the live generation another process's, none of it prepared in this one? With generation 0
+ * there is nothing to inherit. Any thread. */
+bool run_is_inherited(struct safestart *ss);
 
 /* What it is at: "gather", "prepare", "restart". */
 const char *run_phase_name(const struct safestart_run *run);
@@ -149,6 +154,8 @@ void run_free_rejections(struct rejection *rejections);
 int gather_call(struct safestart_run *run);
 /* What came of it, into run->wanted. 0 or -errno, run->words says why. */
 int gather_result(struct safestart_run *run, int result);
+/* The set that is applied if nothing came of it; NULL: none. */
+struct nodeset *gather_stand_in(struct safestart_run *run);
 
 /* candidate.c: from the wanted set to a snapshot that could be live. 0 or -ENOMEM. */
 int candidate_build(struct safestart_run *run);
