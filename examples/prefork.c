@@ -4,14 +4,15 @@
  *
  *   prefork nodes.json [WORKERS]
  *
- * The master opens the handle, forks the workers and replaces those that end. A worker makes the
- * handle its own with safestart_after_fork(): from then on it has its own threads and its own
- * generations. Edit the file (or send SIGHUP to the master), and every worker prints its new nodes.
- * Kill a worker, and the master starts another one. SIGTERM ends all of them.
+ * The master opens the handle with start=after_fork, forks the workers and replaces those that end.
+ * In the master nothing of the library runs: there is no thread and no callback that a fork could
+ * interrupt in the middle of a printf(). A worker starts the handle with safestart_after_fork():
+ * from then on it has its own threads, callbacks and generations. Edit the file (or send SIGHUP to
+ * the master), and every worker prepares and prints its new nodes. Kill a worker, and the master
+ * starts another one. SIGTERM ends all of them.
  *
- * With $SAFESTART_CONTROL each process has a control socket there. The master opens with serves=no:
- * it is no worker, but the children that it forks are. A worker tries its nodes and reports how
- * that went, so `safestart wait NODE --roster prefork=3` says when every worker uses a node.
+ * With $SAFESTART_CONTROL each worker has a control socket there. It tries its nodes and reports
+ * how that went, so `safestart wait NODE --roster prefork=3` says when every worker uses a node.
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
@@ -24,6 +25,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +39,7 @@ struct worker {
 };
 
 static struct safestart *handle; /* set before SIGHUP is unblocked, never changed after */
+static int number;               /* which worker this process is; set before its handle starts */
 
 static void on_hangup(int signal)
 {
@@ -54,9 +57,9 @@ static time_t now_s(void)
 
 /* ---- A worker ----------------------------------------------------------- */
 
-static void print_nodes(int number)
+/* One line, however long. */
+static void print_nodes(const struct safestart_snapshot *nodes)
 {
-	const struct safestart_snapshot *nodes = safestart_read_lock(handle);
 	const struct safestart_node *node;
 	char line[1024];
 	size_t used = 0;
@@ -67,7 +70,6 @@ static void print_nodes(int number)
 	printf("worker %d (process %d): generation %" PRIu64 ", %zu nodes:%s\n", number,
 	       (int)getpid(), safestart_snapshot_generation(nodes), safestart_snapshot_size(nodes),
 	       used ? line : "");
-	safestart_read_unlock(handle);
 }
 
 /* Where a real worker sends a request. Returns: 0 or the errno. */
@@ -103,8 +105,42 @@ static void try_nodes(void)
 	safestart_snapshot_release(nodes);
 }
 
+/* ---- Its callbacks: on threads of the library that only workers have ------ */
+
+/* Where a real worker builds its connection pools. */
+static int prepare(struct safestart_run *run, void *user_data)
+{
+	const struct safestart_node *node;
+	int kind, added = 0, removed = 0;
+
+	(void)user_data;
+	for (size_t i = 0; (node = safestart_run_change(run, i, &kind)) != NULL; i++) {
+		added += kind != SAFESTART_REMOVED;
+		removed += kind != SAFESTART_ADDED;
+	}
+	printf("worker %d: preparing %d nodes, giving up %d\n", number, added, removed);
+	return 0;
+}
+
+static void on_log(int level, const char *message, void *user_data)
+{
+	(void)user_data;
+	if (level <= LOG_WARNING)
+		fprintf(stderr, "worker %d: %s\n", number, message);
+}
+
+static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
+{
+	(void)user_data;
+	if (outcome->verdict != SAFESTART_APPLIED)
+		return;
+	const struct safestart_snapshot *nodes = safestart_read_lock(handle);
+	print_nodes(nodes);
+	safestart_read_unlock(handle);
+}
+
 /* Never returns: a worker must not come back into the master's code. */
-static void work(int number, const sigset_t *stop)
+static void work(const sigset_t *stop)
 {
 	const struct timespec pause = {.tv_nsec = 50000000};
 	struct sigaction hangup = {.sa_handler = on_hangup};
@@ -129,8 +165,6 @@ static void work(int number, const sigset_t *stop)
 	while (sigtimedwait(stop, NULL, &pause) < 0) {
 		uint64_t generation = safestart_generation(handle);
 
-		if (generation != seen)
-			print_nodes(number);
 		if (generation != seen || idle++ % 20 == 0) /* every second */
 			try_nodes();
 		seen = generation;
@@ -143,13 +177,14 @@ static void work(int number, const sigset_t *stop)
 
 /* ---- The master --------------------------------------------------------- */
 
-static int start_worker(struct worker *worker, int number, const sigset_t *stop)
+static int start_worker(struct worker *worker, int which, const sigset_t *stop)
 {
 	fflush(NULL); /* otherwise the child prints what is still in our buffer once more */
+	number = which;
 	worker->born = now_s();
 	worker->pid = fork();
 	if (worker->pid == 0)
-		work(number, stop);
+		work(stop);
 	if (worker->pid < 0)
 		perror("prefork: cannot fork a worker; retrying when another one ends");
 	return worker->pid < 0 ? -1 : 0;
@@ -205,6 +240,10 @@ static void supervise(int count, const sigset_t *signals, const sigset_t *stop)
 
 static int open_handle(const char *path)
 {
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = prepare,
+						      .log = on_log,
+						      .outcome = on_outcome};
 	struct safestart_conf *conf = safestart_conf_new();
 	char source[4096], why[256] = "out of memory";
 	const char *control = getenv("SAFESTART_CONTROL"); /* NOLINT(concurrency-mt-unsafe) */
@@ -214,8 +253,10 @@ static int open_handle(const char *path)
 	r = safestart_conf_set(conf, "source", source, why, sizeof(why));
 	if (r >= 0 && control != NULL)
 		r = safestart_conf_set(conf, "control", control, why, sizeof(why));
-	if (r >= 0) /* the master does not; a child that is revived does */
-		r = safestart_conf_set(conf, "serves", "no", why, sizeof(why));
+	if (r >= 0)
+		r = safestart_conf_set(conf, "start", "after_fork", why, sizeof(why));
+	if (r >= 0)
+		r = safestart_conf_set_callbacks(conf, &callbacks, NULL);
 	if (r >= 0)
 		r = safestart_open(&handle, conf, why, sizeof(why));
 	safestart_conf_free(conf);
@@ -245,15 +286,7 @@ int main(int argc, char **argv)
 
 	if (open_handle(argv[1]) < 0)
 		return 1;
-	/* Workers may be forked before the first load: they then begin with an empty set. */
-	if (safestart_wait_ready(handle, 5000) < 0)
-		fprintf(stderr,
-			"prefork: no nodes yet; the workers start without nodes and get them as "
-			"soon as "
-			"%s is usable\n",
-			argv[1]);
-	printf("master: process %d, generation %" PRIu64 "\n", (int)getpid(),
-	       safestart_generation(handle));
+	printf("master: process %d\n", (int)getpid());
 	supervise(count, &signals, &stop);
 	while (safestart_close(handle) == -ETIMEDOUT)
 		;

@@ -30,8 +30,8 @@
 
 /* open/'s part. */
 struct open_part {
-	_Atomic uint32_t epoch; /* epoch_now() of the process that drives it; changed under
-				   the handle's lock */
+	_Atomic uint32_t epoch; /* epoch_now() of the process that drives it, EPOCH_NONE before
+				   there is one; changed under the handle's lock */
 	int fork_error;         /* descriptors could not be made in the child; guarded by it */
 	struct safestart_snapshot *closing; /* takes the live one's place when closing */
 	struct safestart *next;             /* in fork.c's list, guarded by its lock */
@@ -59,7 +59,8 @@ struct safestart {
 		changed; /* anything guarded by `lock` that a thread waits for; always broadcast */
 
 	/* In a child that does not own it yet: make it the child's own. Set by open/, so that what
-	 * is below can ask for it. 0 at once in the process that drives it. */
+	 * is below can ask for it. 0 at once in the process that drives it; 1: with
+	 * start=after_fork nothing runs here yet, which is for safestart_after_fork() to change. */
 	int (*revive)(struct safestart *ss);
 };
 

@@ -25,7 +25,7 @@
  *   call it, whether a signal handler may call it, whether a callback may call it, what
  *   a forked child may expect, and since when it exists.
  *   "Fork: revives" means: in a forked child the first such call makes the handle the
- *   child's own, as safestart_after_fork() does.
+ *   child's own, as safestart_after_fork() does; not so with start=after_fork.
  *
  * What may run at the same time as what, for one handle:
  *
@@ -146,6 +146,11 @@ struct safestart_outcome {
  * With thread=yes callbacks are called on two threads of the library, with all signals
  * blocked. Each call may come on either thread, so nothing may depend on thread-local
  * data. They come one at a time, except `log`, which both threads call.
+ *
+ * A fork on another thread may come in the middle of any of them. What a callback has half
+ * done in memory is half done in the child for ever: a `log` or `prepare` that prints by
+ * stdio may leave the child a stdio that hangs or crashes, in exit() too. A program that forks
+ * children which do more than exec opens with start=after_fork: then no callback comes before.
  *
  * With thread=no callbacks are called only inside safestart_dispatch(),
  * safestart_wait(), safestart_wait_ready() and safestart_close(), one at a time.
@@ -310,6 +315,8 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
  *   directory is created, with mode 0700, if only its last part is missing. If the socket
  *   cannot be created, the log says so, and it is retried every `reconcile` (30 s when
  *   that is 0).
+ * - With start=after_fork there are no threads, no socket and no callbacks yet; see
+ *   safestart_after_fork().
  * - Open the handle after privileges were dropped.
  *
  * Returns: 0 and the handle in *out; -EINVAL for contradictory settings or an unusable
@@ -327,7 +334,7 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
  * inherited generation counts, although its data is NULL.
  * Returns: 0; -ETIMEDOUT; -ECANCELED after shutdown; -EDEADLK in a callback, and with
  *   thread=no on the dispatching thread while a LATER run is open, as safestart_wait();
- *   -EINVAL when ss is NULL.
+ *   -EAGAIN before the start (start=after_fork), at once; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives.  Since: 1.0
  */
 int safestart_wait_ready(struct safestart *ss, int timeout_ms);
@@ -346,9 +353,14 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * instead; the outcome is still that of the source. If `prepare` fails, the messages say that
  * nothing of the inherited generation is prepared here.
  *
- * Calling it again, or in a process that did not fork, changes nothing. A child that was
- * forked inside a callback must not return from that callback. A child that calls exec or
- * exits at once does not need it. (The library takes care of liburcu-bp around fork, for
+ * With start=after_fork this call is what starts the handle, in the process that opened it as
+ * well as in each child; no other call does. Before it nothing runs: there is no thread, no
+ * socket and no callback, so a fork finds nothing half done. Requests and pushed nodes are kept,
+ * for every child; wait gives -EAGAIN instead of waiting; status says "not started".
+ *
+ * Calling it again, or (with start=open) in a process that did not fork, changes nothing. A
+ * child that was forked inside a callback must not return from that callback. A child that calls
+ * exec or exits at once does not need it. (The library takes care of liburcu-bp around fork, for
  * the whole process: an application that uses liburcu-bp too must not call its fork
  * handlers a second time.)
  * Returns: 0; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN: call it again when there are enough
@@ -358,7 +370,8 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
 int safestart_after_fork(struct safestart *ss);
 
 /**
- * In a forked child, before safestart_after_fork(): give this process another `name`, its
+ * In a forked child (with start=after_fork also in the process that opened the handle),
+ * before safestart_after_fork(): give this process another `name`, its
  * own `control` directory (also when the parent has none), or `serves`. The other settings
  * are as the handle was opened. Without this call a child has its parent's name and
  * directory, and it serves: `serves=no` is of the process that set it, such as a master.
@@ -391,7 +404,8 @@ int safestart_shutdown(struct safestart *ss);
  *
  * No thread may read after this was called, even if it gives up; the log then says what it
  * waited for, unless that is `log` itself. With thread=no it does the remaining work on the
- * calling thread. In a forked child that was not revived it calls no callback. Where no thread
+ * calling thread. In a process that has not started the handle (a forked child that was not
+ * revived; start=after_fork) it calls no callback. Where no thread
  * can be started, it waits for borrowers without a limit.
  * Returns: 0 and ss is gone; -ETIMEDOUT; -EDEADLK in a callback, and with thread=no while
  *   the finish of a LATER run is missing, also of one past its deadline (finish it first;
@@ -437,7 +451,8 @@ uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *rea
  *   deadline behind it (unless timeout_ms is 0, or it is the gather of a source with a
  *   descriptor, which goes on from here); -EINVAL: NULL, a
  *   ticket that was never issued, or outcome->size too small; -ENODATA: answered, but no
- *   longer kept (the last 1024 are).
+ *   longer kept (the last 1024 are); -EAGAIN: not answered, and with start=after_fork not
+ *   started in this process, so that nothing would come.
  * Threads: any.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives; tickets from before the
  * fork are answered by the child's first run, or CANCELLED when it was shut down before.
  * Since: 1.0
@@ -719,7 +734,7 @@ int safestart_fd(struct safestart *ss);
  * After a few runs it returns even if more is due; the descriptor then stays readable.
  * Returns: 0; -EBUSY when another thread is in it (with thread=yes a thread of the library
  *   always is); -EDEADLK in a callback; -ECANCELED when the handle was shut down and nothing
- *   is left to do; -EINVAL when ss is NULL.
+ *   is left to do; -EAGAIN before the start (start=after_fork); -EINVAL when ss is NULL.
  * Threads: any, one at a time.  Signals: no.  Callbacks: -EDEADLK.  Fork: revives.  Since: 1.0
  */
 int safestart_dispatch(struct safestart *ss, int timeout_ms);

@@ -8,6 +8,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+/* Of no process: none is forked that deep. */
+#define EPOCH_NONE UINT32_MAX
+
 /* Global, because what another process made or said must count no more for every handle at once.
  * [P17] [P22] */
 extern _Atomic uint32_t epoch_forks;

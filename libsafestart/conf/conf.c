@@ -91,6 +91,10 @@ static const struct row table[] = {
 	 "no: the application's event loop drives the handle by safestart_fd() and "
 	 "safestart_dispatch()",
 	 value_bool, FIELD(thread)},
+	{"start", "open",
+	 "after_fork: no thread, no socket and no callback before safestart_after_fork(), which "
+	 "each process calls for itself (a master that forks); open: at once",
+	 value_start, FIELD(start_after_fork)},
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))

@@ -26,6 +26,7 @@ struct settings {
 	struct nodeset_limits limits;
 	bool serves;
 	bool thread;
+	bool start_after_fork; /* nothing runs before safestart_after_fork() */
 };
 
 struct safestart_conf {

@@ -143,6 +143,14 @@ int value_bool(const char *text, void *to, char *why, size_t why_size)
 	return 0;
 }
 
+int value_start(const char *text, void *to, char *why, size_t why_size)
+{
+	if (strcmp(text, "open") != 0 && strcmp(text, "after_fork") != 0)
+		return message_set(why, why_size, -EINVAL, "write open or after_fork");
+	*(bool *)to = text[0] == 'a';
+	return 0;
+}
+
 size_t value_distance(const char *a, const char *b)
 {
 	size_t row[65], b_length = strnlen(b, 64);

@@ -17,6 +17,8 @@ int value_size(const char *text, void *to, char *why, size_t why_size);  /* size
 int value_count(const char *text, void *to, char *why, size_t why_size); /* size_t */
 int value_percent(const char *text, void *to, char *why, size_t why_size); /* unsigned, 0 to 100 */
 int value_bool(const char *text, void *to, char *why, size_t why_size);    /* bool */
+/* bool: "open" or "after_fork". */
+int value_start(const char *text, void *to, char *why, size_t why_size);
 
 /* How many letters have to change to get from one to the other. */
 size_t value_distance(const char *a, const char *b);

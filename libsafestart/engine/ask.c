@@ -33,6 +33,8 @@ int safestart_dispatch(struct safestart *ss, int timeout_ms)
 		return -EDEADLK;
 	if (handle_settings(ss)->thread)
 		return -EBUSY;
-	int error = ss->revive(ss);
-	return error < 0 ? error : dispatch_turn(ss, timeout_ms);
+	int revived = ss->revive(ss);
+	if (revived != 0)
+		return revived < 0 ? revived : -EAGAIN; /* not started: there is nothing to do */
+	return dispatch_turn(ss, timeout_ms);
 }

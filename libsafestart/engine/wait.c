@@ -65,16 +65,18 @@ static int sleep_locked(struct safestart *ss, int64_t deadline)
 	return error;
 }
 
-/* Wait until `met` says other than -EAGAIN; -ETIMEDOUT, -EDEADLK or what it says. */
-static int wait_until(struct safestart *ss, int (*met)(struct safestart *ss, void *argument),
-		      void *argument, int timeout_ms)
+/* Wait until `met` says other than -EAGAIN; -ETIMEDOUT, -EDEADLK or what it says. With
+ * start=after_fork and not `started` nothing comes that could be waited for: one look. */
+static int wait_until(struct safestart *ss, bool started,
+		      int (*met)(struct safestart *ss, void *argument), void *argument,
+		      int timeout_ms)
 {
 	int64_t deadline = loop_deadline(timeout_ms);
 	bool polled = false;
 	int result;
 
 	pthread_mutex_lock(&ss->lock);
-	while ((result = met(ss, argument)) == -EAGAIN) {
+	while ((result = met(ss, argument)) == -EAGAIN && started) {
 		if (drives_locked(ss)) {
 			if (timeout_ms != 0 && waits_for_itself_locked(ss))
 				result = -EDEADLK;
@@ -156,7 +158,7 @@ static void say_pending(struct safestart *ss, struct safestart_outcome *outcome)
 				    : "safestart_dispatch() has not been called since");
 }
 
-/* 0: this thread may wait, and in a forked child the handle is its own. */
+/* 0: this thread may wait, and in a forked child the handle is its own. 1: it is not started. */
 static int may_wait(struct safestart *ss)
 {
 	return callback_is_inside(ss) ? -EDEADLK : ss->revive(ss);
@@ -169,13 +171,13 @@ int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms,
 
 	if (ss == NULL || ticket == 0 || ticket_check_size(outcome) < 0)
 		return -EINVAL;
-	int error = may_wait(ss);
-	if (error < 0)
-		return error;
+	int revived = may_wait(ss);
+	if (revived < 0)
+		return revived;
 	if (ticket > request_issued(&ss->door, NULL))
 		return -EINVAL;
 	enter_wait(ss);
-	int result = wait_until(ss, is_answered, &awaited, timeout_ms);
+	int result = wait_until(ss, revived == 0, is_answered, &awaited, timeout_ms);
 	if (result == -ETIMEDOUT)
 		say_pending(ss, &awaited.outcome);
 	leave_wait(ss);
@@ -196,17 +198,17 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms)
 {
 	if (ss == NULL)
 		return -EINVAL;
-	int error = may_wait(ss);
-	if (error < 0)
-		return error;
+	int revived = may_wait(ss);
+	if (revived < 0)
+		return revived;
 	if (request_is_shut(&ss->door))
 		return -ECANCELED;
 	if (ss->source.kind == SOURCE_NONE)
 		return 0;
 	enter_wait(ss);
-	error = wait_until(ss, is_ready, NULL, timeout_ms);
+	int result = wait_until(ss, revived == 0, is_ready, NULL, timeout_ms);
 	leave_wait(ss);
-	return error;
+	return result;
 }
 
 int safestart_last_outcome(struct safestart *ss, struct safestart_outcome *outcome)

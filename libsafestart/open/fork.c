@@ -167,7 +167,7 @@ void fork_unregister(struct safestart *ss)
 
 /* Threads of the child may come here at the same moment: the first does it, under the handle's
  * lock. */
-int fork_revive(struct safestart *ss)
+int fork_start(struct safestart *ss)
 {
 	uint32_t epoch = epoch_now();
 	int error = 0;
@@ -195,6 +195,13 @@ int fork_revive(struct safestart *ss)
 	}
 	pthread_mutex_unlock(&ss->lock);
 	return error;
+}
+
+int fork_revive(struct safestart *ss)
+{
+	if (atomic_load_explicit(&ss->open.epoch, memory_order_acquire) == epoch_now())
+		return 0;
+	return handle_settings(ss)->start_after_fork ? 1 : fork_start(ss);
 }
 
 /* Nothing of the child reads the settings before it is revived, and the handle's lock keeps it so.
@@ -239,5 +246,5 @@ int safestart_after_fork_set(struct safestart *ss, const char *key, const char *
 
 int safestart_after_fork(struct safestart *ss)
 {
-	return ss != NULL ? fork_revive(ss) : -EINVAL;
+	return ss != NULL ? fork_start(ss) : -EINVAL;
 }

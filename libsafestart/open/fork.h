@@ -10,7 +10,9 @@ struct safestart;
 int fork_register(struct safestart *ss);
 void fork_unregister(struct safestart *ss);
 
-/* safestart.revive: 0 at once unless this is a child that does not own it yet; -errno. */
+/* Make it this process's own: its threads start. 0, at once if it is; -errno. */
+int fork_start(struct safestart *ss);
+/* safestart.revive: the same in a child that does not own it yet, unless start=after_fork: 1. */
 int fork_revive(struct safestart *ss);
 
 #endif

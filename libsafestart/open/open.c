@@ -96,6 +96,23 @@ static struct safestart *new_handle(void)
 	return ss;
 }
 
+static int start(struct safestart *ss, char *why, size_t why_size)
+{
+	/* The first turn begins the first load; its end watches the source. */
+	handle_wake(ss);
+	int error = control_start(ss);
+	if (error < 0)
+		return message_set(why, why_size, error,
+				   "cannot start the thread of the control socket: %s",
+				   safestart_strerror(error));
+	if (handle_settings(ss)->thread)
+		error = dispatch_start(ss);
+	if (error < 0)
+		message_set(why, why_size, error, "cannot start a thread: %s",
+			    safestart_strerror(error));
+	return error;
+}
+
 int safestart_open(struct safestart **out, const struct safestart_conf *conf, char *why,
 		   size_t why_size)
 {
@@ -111,26 +128,15 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 	int error = build(ss, conf, why, why_size);
 	if (error == 0) {
 		dispatch_init(ss);
-		/* The first turn begins the first load; its end watches the source. */
-		handle_wake(ss);
 		error = fork_register(ss);
 		if (error < 0)
 			message_set(why, why_size, error, "out of memory");
 	}
-	if (error == 0) {
-		error = control_start(ss);
-		if (error < 0)
-			message_set(why, why_size, error,
-				    "cannot start the thread of the control socket: %s",
-				    safestart_strerror(error));
-	}
 	*out = ss; /* before the thread: the first callback may come before we have returned */
-	if (error == 0 && handle_settings(ss)->thread) {
-		error = dispatch_start(ss);
-		if (error < 0)
-			message_set(why, why_size, error, "cannot start a thread: %s",
-				    safestart_strerror(error));
-	}
+	if (error == 0 && handle_settings(ss)->start_after_fork)
+		atomic_store(&ss->open.epoch, EPOCH_NONE);
+	else if (error == 0)
+		error = start(ss, why, why_size);
 	if (error < 0) {
 		*out = NULL;
 		control_stop(ss, LOOP_NEVER);
@@ -283,8 +289,9 @@ static void say_what_close_waits_for(struct safestart *ss, bool control)
 			 "safestart_close() again when it has");
 }
 
-/* Is this a forked child that has not made it its own? */
-static bool is_inherited(const struct safestart *ss)
+/* Is this a process that has not made it its own: a forked child, or with start=after_fork the one
+ * that has opened it? */
+static bool is_not_started(const struct safestart *ss)
 {
 	return atomic_load(&ss->open.epoch) != epoch_now();
 }
@@ -302,16 +309,16 @@ int safestart_close(struct safestart *ss)
 	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
 	/* A revival that failed half way has started the control thread, and a question of one of
 	 * its clients may complete the revival up to here. [P17] */
-	if (is_inherited(ss))
+	if (is_not_started(ss))
 		error = control_stop(ss, deadline);
 	/* A child that never ran: there is nothing else to wait for, and nothing runs any more. */
-	if (error == 0 && is_inherited(ss)) {
+	if (error == 0 && is_not_started(ss)) {
 		request_shut(&ss->door);
 		error = snapshot_orphan(ss->home, deadline);
 	}
 	if (error < 0)
 		return error;
-	if (is_inherited(ss)) {
+	if (is_not_started(ss)) {
 		fork_unregister(ss);
 		/* No function of the application is called; one of ours may be. */
 		source_abandon(&ss->source);

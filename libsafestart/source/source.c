@@ -96,6 +96,6 @@ bool source_hint(struct source_part *source)
 
 void source_abandon(struct source_part *source)
 {
-	source->torn =
-		source->torn || (source->open && source->entry->source.close != file_source.close);
+	source->torn = source->torn || (source->open && source->inherited &&
+					source->entry->source.close != file_source.close);
 }

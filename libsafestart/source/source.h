@@ -46,7 +46,7 @@ int source_gather(struct source_part *source, struct safestart_gather *gather);
 /* The descriptor is readable: is there something new? Worker. */
 bool source_hint(struct source_part *source);
 
-/* No function of the application may be called: its state is left where it is. */
+/* In a forked child no function of the application may be called: its state is left where it is. */
 void source_abandon(struct source_part *source);
 
 #endif

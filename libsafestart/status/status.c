@@ -56,6 +56,10 @@ static void summary(const struct settings *settings, const struct status_view *v
 		message_set(text, size, 0,
 			    "shut down, no further runs; still serving generation %llu (%zu nodes)",
 			    generation, view->live->count);
+	else if (!view->started)
+		message_set(text, size, 0,
+			    "not started: this process has not called safestart_after_fork() "
+			    "(start=after_fork)");
 	else if (view->lock.state == PROCESS_LOCK_WAITING)
 		message_set(text, size, 0,
 			    "a run has been waiting for the process lock for %s: held by %s "
@@ -227,7 +231,7 @@ char *safestart_status_json(struct safestart *ss)
 	struct status_view view;
 	char *text;
 
-	if (ss == NULL || ss->revive(ss) < 0 || status_view_take(ss, &view) < 0)
+	if (ss == NULL || status_view_take(ss, &view) < 0)
 		return NULL;
 	json_t *root = status(ss, &view);
 	status_view_drop(&view);
@@ -344,24 +348,19 @@ char *safestart_metrics_text(struct safestart *ss)
 	char *text = NULL;
 	size_t size;
 
-	if (ss == NULL || ss->revive(ss) < 0)
+	if (ss == NULL || status_view_take(ss, &view) < 0)
 		return NULL;
 	/* A stream in memory: what is printed has no fixed size. It fails when memory runs out. */
 	FILE *to = open_memstream(&text, &size);
-	if (to == NULL)
-		return NULL;
-	int error = status_view_take(ss, &view);
-	if (error == 0) {
+	bool failed = to == NULL;
+	if (!failed) {
 		print_metrics(to, ss, &view);
-		status_view_drop(&view);
+		failed = ferror(to) != 0;
+		failed |= fclose(to) != 0;
 	}
-	if (ferror(to))
-		error = -ENOMEM;
-	if (fclose(to) != 0)
-		error = -ENOMEM;
-	if (error < 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	status_view_drop(&view);
+	if (!failed)
+		return text;
+	free(text);
+	return NULL;
 }

@@ -53,7 +53,11 @@ static int sort_rejections(struct status_view *view)
 
 int status_view_take(struct safestart *ss, struct status_view *view)
 {
-	*view = (struct status_view){.now = loop_now()};
+	int revived = ss->revive(ss);
+
+	if (revived < 0)
+		return revived;
+	*view = (struct status_view){.now = loop_now(), .started = revived == 0};
 	view->live = safestart_snapshot_acquire(ss);
 	/* Not under the handle's lock: these take locks of their own, or none. */
 	view->retiring = snapshot_retiring(ss->home, view->live);
@@ -182,11 +186,9 @@ int safestart_node_state(struct safestart *ss, const char *id, char *why, size_t
 
 	if (ss == NULL || id == NULL)
 		return -EINVAL;
-	int result = ss->revive(ss);
+	int result = status_view_take(ss, &view);
 	if (result < 0)
 		return result;
-	if (status_view_take(ss, &view) < 0)
-		return -ENOMEM;
 	result = status_view_node_state(&view, id, why, why_size);
 	status_view_drop(&view);
 	return result;

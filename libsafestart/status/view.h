@@ -31,10 +31,11 @@ struct status_view {
 	bool oldest_borrowed; /* by safestart_snapshot_acquire() */
 	uint64_t requests;    /* all accepted ones */
 	bool shut_down;
+	bool started; /* no: start=after_fork, and this process has not started it */
 	struct process_lock_view lock;
 };
 
-/* 0; -ENOMEM, with nothing to be dropped. The handle is the process's own (revived). */
+/* 0; -ENOMEM, or why a forked child cannot make the handle its own: nothing is to be dropped. */
 int status_view_take(struct safestart *ss, struct status_view *view);
 void status_view_drop(struct status_view *view);
 

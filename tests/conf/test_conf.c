@@ -245,15 +245,25 @@ START_TEST(the_defaults_are_the_documented_ones)
 {
 	struct safestart_conf *conf = new_conf();
 	const struct settings *s = &conf->settings;
-	static const char *const table[][2] = {{"source", "push"},      {"debounce", "100ms"},
-					       {"max_delay", "1s"},     {"min_interval", "0"},
-					       {"retry_min", "100ms"},  {"retry_max", "30s"},
-					       {"run_timeout", "30s"},  {"reconcile", "30s"},
-					       {"max_shrink", "50%"},   {"shrink_window", "1m"},
-					       {"min_nodes", "1"},      {"allow_empty", "no"},
-					       {"max_nodes", "100000"}, {"max_bytes", "64MiB"},
-					       {"last_good", ""},       {"serves", "yes"},
-					       {"thread", "yes"},       {"name", ""}};
+	static const char *const table[][2] = {{"source", "push"},
+					       {"debounce", "100ms"},
+					       {"max_delay", "1s"},
+					       {"min_interval", "0"},
+					       {"retry_min", "100ms"},
+					       {"retry_max", "30s"},
+					       {"run_timeout", "30s"},
+					       {"reconcile", "30s"},
+					       {"max_shrink", "50%"},
+					       {"shrink_window", "1m"},
+					       {"min_nodes", "1"},
+					       {"allow_empty", "no"},
+					       {"max_nodes", "100000"},
+					       {"max_bytes", "64MiB"},
+					       {"last_good", ""},
+					       {"serves", "yes"},
+					       {"thread", "yes"},
+					       {"start", "open"},
+					       {"name", ""}};
 	const char *key, *value;
 
 	ck_assert_str_eq(s->source, "push");
@@ -262,7 +272,7 @@ START_TEST(the_defaults_are_the_documented_ones)
 	ck_assert(s->rails.max_shrink == 50 && s->rails.min_nodes == 1 && !s->rails.allow_empty &&
 		  s->rails.shrink_window == INT64_C(60000000000));
 	ck_assert(s->limits.max_nodes == 100000 && s->limits.max_bytes == 64 << 20 && s->serves &&
-		  s->thread);
+		  s->thread && !s->start_after_fork);
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
 		size_t index = 0;
 		while (safestart_setting(index, &key, &value, NULL) == 0 &&
@@ -296,7 +306,8 @@ START_TEST(every_setting_refuses_what_it_can_not_mean)
 					      {"max_bytes", "64MB", "KiB"},
 					      {"max_bytes", "0", "above 0"},
 					      {"serves", "", "yes or no"},
-					      {"thread", "YES", "yes or no"}};
+					      {"thread", "YES", "yes or no"},
+					      {"start", "now", "open or after_fork"}};
 	struct safestart_conf *conf = new_conf(), *before = new_conf();
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

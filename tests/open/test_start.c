@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a forked child serves when its first run fails. */
+/* start=after_fork, for masters that fork; and what a child serves when its first run fails. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <safestart/source.h>
 
 #include "support/support.h"
 
@@ -12,6 +16,214 @@
 #define TWO                                                                                        \
 	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
 	"\"labels\":{\"id\":\"b\"}}]"
+
+static bool called(struct app *app)
+{
+	return app->prepares + app->restarts + app->outcomes + app->retires + app->logs > 0;
+}
+
+static bool is_empty(const char *directory)
+{
+	DIR *entries = opendir(directory);
+	int count = 0;
+
+	ck_assert_ptr_nonnull(entries);
+	while (readdir(entries) != NULL)
+		count++;
+	closedir(entries);
+	return count == 2; /* itself and the one above */
+}
+
+static bool says_not_started(struct safestart *ss)
+{
+	char *status = safestart_status_json(ss), *metrics = safestart_metrics_text(ss);
+	bool says = status != NULL && metrics != NULL && strstr(status, "not started") != NULL;
+
+	safestart_free(status);
+	safestart_free(metrics);
+	return says;
+}
+
+/* No thread, no socket, no callback, and no function of ours starts one. */
+static void is_not_started(struct safestart *ss, struct app *app, const char *directory)
+{
+	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	uint64_t ticket = safestart_request_restart(ss);
+
+	ck_assert_uint_ne(ticket, 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, -1, &outcome), -EAGAIN);
+	ck_assert_int_eq(safestart_wait_ready(ss, -1), -EAGAIN);
+	ck_assert_int_eq(safestart_last_outcome(ss, &outcome), -EAGAIN);
+	ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_UNKNOWN);
+	ck_assert(says_not_started(ss));
+	ck_assert_int_eq(threads_alive(), 1);
+	ck_assert(is_empty(directory));
+	ck_assert(!called(app));
+}
+
+START_TEST(p17_with_start_after_fork_nothing_runs_before_it)
+{
+	struct app app;
+	char control[300], source[300];
+	const char *directory = scratch_path("run"), *path = scratch_path("nodes.json");
+
+	app_init(&app);
+	ck_assert_int_eq(mkdir(directory, 0700), 0);
+	write_file(path, TWO);
+	snprintf(control, sizeof(control), "control=%s", directory);
+	snprintf(source, sizeof(source), "source=file:%s", path);
+	struct safestart *ss =
+		open_with(&app, "start=after_fork", "debounce=0", control, source, NULL);
+	is_not_started(ss, &app, directory);
+	ck_assert_int_eq(safestart_after_fork_set(ss, "name", "master", NULL, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			is_not_started(ss, &app, directory);
+			uint64_t ticket = safestart_request_restart(ss);
+			CHILD_CHECK(safestart_after_fork(ss) == 0);
+			CHILD_CHECK(safestart_wait(ss, ticket, -1, NULL) == 0);
+			CHILD_CHECK(strcmp(live_ids(ss), "a b") == 0 && app.prepares == 1);
+			CHILD_CHECK(!says_not_started(ss) && safestart_close(ss) == 0);
+			leave_child(0);
+		}
+		await_child(child);
+	}
+	is_not_started(ss, &app, directory);
+	close_now(ss);
+	ck_assert(!called(&app));
+}
+END_TEST
+
+START_TEST(p17_what_was_asked_before_the_start_is_kept)
+{
+	struct app app;
+	uint64_t ticket;
+
+	app_init(&app);
+	struct safestart *ss = open_with(&app, "start=after_fork", "debounce=0", NULL);
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, NULL, NULL, 0), 0);
+	ck_assert_int_eq(safestart_node_announce(ss, "b", "10.0.0.2:1", NULL, &ticket), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, -1, NULL), -EAGAIN);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		CHILD_CHECK(safestart_node_withdraw(ss, "a", &ticket) == 0 && !called(&app));
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		CHILD_CHECK(safestart_wait(ss, ticket, -1, NULL) == 0);
+		CHILD_CHECK(strcmp(live_ids(ss), "b") == 0 && safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await_child(child);
+	/* A process that did not fork starts by the same call. */
+	ck_assert(!called(&app));
+	ck_assert_int_eq(safestart_after_fork(ss), 0);
+	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_APPLIED);
+	ck_assert_str_eq(live_ids(ss), "a b");
+	/* Its children need a call of their own; until then they read what they inherited. */
+	child = fork();
+	if (child == 0) {
+		alarm(60);
+		app_after_fork(&app);
+		ticket = safestart_request_restart(ss);
+		CHILD_CHECK(safestart_wait(ss, ticket, -1, NULL) == -EAGAIN);
+		CHILD_CHECK(safestart_wait_ready(ss, -1) == 0);
+		CHILD_CHECK(strcmp(live_ids(ss), "a b") == 0 && threads_alive() == 1);
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		CHILD_CHECK(safestart_wait(ss, ticket, -1, NULL) == 0);
+		CHILD_CHECK(safestart_generation(ss) > 1 && safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await_child(child);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p6_a_shutdown_before_the_start_answers_what_was_asked)
+{
+	struct safestart *ss = open_with(NULL, "start=after_fork", NULL);
+	uint64_t ticket = safestart_request_restart(ss);
+
+	ck_assert_int_eq(safestart_shutdown(ss), 0);
+	ck_assert_int_eq(answer(ss, ticket).verdict, SAFESTART_CANCELLED);
+	ck_assert_int_eq(safestart_wait_ready(ss, -1), -ECANCELED);
+	ck_assert_int_eq(safestart_after_fork(ss), 0);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p17_an_event_loop_dispatches_after_the_start)
+{
+	struct safestart *ss = open_with(NULL, "start=after_fork", "thread=no", "debounce=0", NULL);
+	uint64_t ticket;
+
+	ck_assert_int_eq(safestart_nodes_replace(ss, TWO, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_dispatch(ss, -1), -EAGAIN);
+	ck_assert_int_eq(safestart_after_fork(ss), 0);
+	ck_assert_int_eq(safestart_wait(ss, ticket, -1, NULL), 0);
+	ck_assert_str_eq(live_ids(ss), "a b");
+	close_now(ss);
+}
+END_TEST
+
+/* ---- The source that the master has opened ---- */
+
+static int opened, closed;
+
+static int own_open(void **state, const struct safestart_source_conf *conf, char *why,
+		    size_t why_size, void *user_data)
+{
+	(void)conf, (void)why, (void)why_size, (void)user_data;
+	*state = malloc(16);
+	opened++;
+	return 0;
+}
+
+static int own_gather(void *state, struct safestart_gather *gather)
+{
+	(void)state;
+	return safestart_gather_json(gather, ONE, strlen(ONE));
+}
+
+static void own_close(void *state)
+{
+	free(state);
+	closed++;
+}
+
+START_TEST(p17_the_source_is_closed_where_it_was_opened)
+{
+	const struct safestart_source own = {.size = sizeof(own),
+					     .scheme = "own",
+					     .open = own_open,
+					     .gather = own_gather,
+					     .close = own_close};
+	struct safestart_conf *conf = conf_with("start=after_fork", NULL);
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_add_source(conf, &own, NULL), 0);
+	ck_assert_int_eq(safestart_conf_set(conf, "source", "own:", NULL, 0), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	for (int start = 0; start < 2; start++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			CHILD_CHECK(!start || safestart_after_fork(ss) == 0);
+			CHILD_CHECK(!start || safestart_wait_ready(ss, -1) == 0);
+			CHILD_CHECK(safestart_close(ss) == 0);
+			/* The inherited state is closed before a new one is opened. */
+			CHILD_CHECK(opened == 1 + start && closed == 2 * start);
+			leave_child(0);
+		}
+		await_child(child);
+	}
+	close_now(ss);
+	ck_assert_int_eq(opened, 1);
+	ck_assert_int_eq(closed, 1);
+}
+END_TEST
 
 /* ---- A child whose first run fails ---- */
 
@@ -84,5 +296,9 @@ START_TEST(p17_a_child_that_has_prepared_nothing_says_so)
 }
 END_TEST
 
-SUITE("start", p17_a_child_whose_source_fails_prepares_what_it_inherited,
+SUITE("start", p17_with_start_after_fork_nothing_runs_before_it,
+      p17_what_was_asked_before_the_start_is_kept,
+      p6_a_shutdown_before_the_start_answers_what_was_asked,
+      p17_an_event_loop_dispatches_after_the_start, p17_the_source_is_closed_where_it_was_opened,
+      p17_a_child_whose_source_fails_prepares_what_it_inherited,
       p17_a_child_that_has_prepared_nothing_says_so)
