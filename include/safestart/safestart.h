@@ -147,6 +147,11 @@ struct safestart_outcome {
  * blocked. Each call may come on either thread, so nothing may depend on thread-local
  * data. They come one at a time, except `log`, which both threads call.
  *
+ * A callback returns: a C++ exception or pthread_exit() must not leave it. With thread=yes an
+ * exception ends the process (std::terminate()). With thread=no both come out of the function
+ * that dispatches; a `prepare` or `restart` that was left has failed, and the handle goes on.
+ * One that leaves `log`, `retire` or `retire_node` may leak memory, or stop the handle for good.
+ *
  * A fork on another thread may come in the middle of any of them. What a callback has half
  * done in memory is half done in the child for ever: a `log` or `prepare` that prints by
  * stdio may leave the child a stdio that hangs or crashes, in exit() too. A program that forks
@@ -363,6 +368,11 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
  * exec or exits at once does not need it. (The library takes care of liburcu-bp around fork, for
  * the whole process: an application that uses liburcu-bp too must not call its fork
  * handlers a second time.)
+ *
+ * Only fork() (and vfork(), posix_spawn()) is known to the library. A child made by _Fork() or
+ * clone() must exec or end and use nothing of the library. Until then it keeps the parent's
+ * descriptors, and with them the process lock (`lock`), even when the parent has ended; the
+ * messages of those that wait say "held by NAME (pid 4711, not running here)" then.
  * Returns: 0; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN: call it again when there are enough
  *   resources; -EINVAL when ss is NULL.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: this is it.  Since: 1.0

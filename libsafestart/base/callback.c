@@ -54,6 +54,16 @@ void callback_leave(struct callback_frame *frame, struct worker *worker)
 	worker_set_callback(worker, &(struct callback_inside){0});
 }
 
+struct callback_frame *callback_innermost(void)
+{
+	return innermost;
+}
+
+void callback_return_to(struct callback_frame *frame)
+{
+	innermost = frame;
+}
+
 void callback_forget_all(void)
 {
 	innermost = NULL;

@@ -21,6 +21,11 @@ void callback_leave(struct callback_frame *frame, struct worker *worker);
 /* In a forked child: the callback the parent was in is not the child's. */
 void callback_forget_all(void);
 
+/* Those that this thread is inside of now; and back to them, when what was called meanwhile was
+ * left by an exception. */
+struct callback_frame *callback_innermost(void);
+void callback_return_to(struct callback_frame *frame);
+
 /* Is this thread inside a callback of that handle? */
 bool callback_is_inside(const void *handle);
 

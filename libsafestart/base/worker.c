@@ -72,6 +72,22 @@ void worker_post(struct worker *worker, struct job *job)
 	pthread_mutex_unlock(&worker->lock);
 }
 
+struct execution {
+	struct worker *worker;
+	struct job *job;
+};
+
+/* However it ended: a callback may be left by a C++ exception, or by pthread_exit(). */
+static void end_execution(const struct execution *execution)
+{
+	struct worker *worker = execution->worker;
+
+	pthread_mutex_lock(&worker->lock);
+	finish_locked(worker, execution->job);
+	worker->callback = (struct callback_inside){0};
+	pthread_mutex_unlock(&worker->lock);
+}
+
 bool worker_execute_one(struct worker *worker)
 {
 	struct job *job = NULL;
@@ -82,10 +98,8 @@ bool worker_execute_one(struct worker *worker)
 	pthread_mutex_unlock(&worker->lock);
 	if (job == NULL)
 		return false;
+	struct execution execution __attribute__((cleanup(end_execution))) = {worker, job};
 	job->execute(job);
-	pthread_mutex_lock(&worker->lock);
-	finish_locked(worker, job);
-	pthread_mutex_unlock(&worker->lock);
 	return true;
 }
 

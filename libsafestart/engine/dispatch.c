@@ -13,6 +13,7 @@
 #include "base/message.h"
 #include "base/thread.h"
 #include "engine/engine.h"
+#include "run/conclusion.h"
 #include "run/run.h"
 
 #define BORROWER_IS_LATE_NS INT64_C(5000000000)
@@ -49,6 +50,8 @@ static void run_done(struct job *job)
 		return;
 	}
 	watch_source(ss);
+	if (!run->over && !step_is_parked(run) && !step_is_called(run))
+		conclude_left(run, run_phase_name(run));
 	if (!run->over) {
 		invariant(step_is_parked(run) || step_is_called(run));
 		run->next_parked = ss->engine.parked;
@@ -414,12 +417,30 @@ static void leave_turn(struct safestart *ss)
 
 /* ---- Driven by the application, or by the thread that closes ---- */
 
+struct dispatch {
+	struct safestart *ss;
+	struct callback_frame *outer;
+	bool complete;
+};
+
+/* Also when an exception or pthread_exit() leaves a callback: the next turn sees to the rest. */
+static void end_dispatch(const struct dispatch *dispatch)
+{
+	if (!dispatch->complete) {
+		callback_return_to(dispatch->outer);
+		handle_wake(dispatch->ss);
+	}
+	leave_turn(dispatch->ss);
+}
+
 int dispatch_turn(struct safestart *ss, int timeout_ms)
 {
 	/* The callbacks inside neither: they are on the application's thread. */
 	THREAD_NOT_CANCELLED;
 	if (!take_turn(ss, false))
 		return -EBUSY;
+	struct dispatch dispatch
+		__attribute__((cleanup(end_dispatch))) = {.ss = ss, .outer = callback_innermost()};
 	unsigned events = loop_wait(&ss->loop, ss->engine.drained ? 0 : timeout_ms);
 	turn(ss, events);
 	int jobs = 0;
@@ -435,7 +456,7 @@ int dispatch_turn(struct safestart *ss, int timeout_ms)
 	pthread_mutex_lock(&ss->lock);
 	bool drained = ss->engine.drained;
 	pthread_mutex_unlock(&ss->lock);
-	leave_turn(ss);
+	dispatch.complete = true;
 	return drained ? -ECANCELED : 0;
 }
 

@@ -65,6 +65,26 @@ static int sleep_locked(struct safestart *ss, int64_t deadline)
 	return error;
 }
 
+struct drive {
+	struct safestart *ss;
+	bool complete;
+};
+
+/* An exception or pthread_exit() left a callback, and leaves the wait, too. */
+static void end_drive(const struct drive *drive)
+{
+	if (!drive->complete)
+		leave_wait(drive->ss);
+}
+
+static void drive(struct safestart *ss, int timeout_ms)
+{
+	struct drive drive __attribute__((cleanup(end_drive))) = {.ss = ss};
+
+	dispatch_turn(ss, timeout_ms);
+	drive.complete = true;
+}
+
 /* Wait until `met` says other than -EAGAIN; -ETIMEDOUT, -EDEADLK or what it says. With
  * start=after_fork and not `started` nothing comes that could be waited for: one look. */
 static int wait_until(struct safestart *ss, bool started,
@@ -85,7 +105,7 @@ static int wait_until(struct safestart *ss, bool started,
 			if (result != -EAGAIN)
 				break;
 			pthread_mutex_unlock(&ss->lock);
-			dispatch_turn(ss, loop_ms_until(deadline));
+			drive(ss, loop_ms_until(deadline));
 			pthread_mutex_lock(&ss->lock);
 			polled = true;
 		} else if (sleep_locked(ss, deadline) < 0) {

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <safestart/safestart.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -346,6 +348,19 @@ static int64_t held_for(const char *since, int64_t now)
 	return ms < INT64_MAX / 10000000 && ms * 1000000 < now ? now - ms * 1000000 : 0;
 }
 
+/* "api (pid 4711)" says too little when that process has ended: a child that it made by _Fork() or
+ * clone(), without fork handlers, has the descriptor, and with it the lock. */
+static void say_if_gone(char *holder, size_t size)
+{
+	const char *at = strrchr(holder, '(');
+	size_t length = strlen(holder);
+	long pid = at != NULL && strncmp(at, "(pid ", 5) == 0 ? strtol(at + 5, NULL, 10) : 0;
+
+	if (pid > 0 && pid <= INT_MAX && holder[length - 1] == ')' && kill((pid_t)pid, 0) < 0 &&
+	    errno == ESRCH)
+		message_set(holder + length - 1, size - length + 1, 0, ", not running here)");
+}
+
 int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder, size_t size)
 {
 	char head[LOCK_HEAD_SIZE + 1] = "";
@@ -368,6 +383,7 @@ int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder
 	}
 	message_copy(holder, size, head + skip);
 	message_clean(holder);
+	say_if_gone(holder, size);
 	invariant(since >= 0);
 	invariant(strlen(holder) < size);
 	return since;

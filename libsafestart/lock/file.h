@@ -68,8 +68,8 @@ int lock_file_write(const struct lock_file *file, enum lock_part part, const cha
 		    size_t size);
 
 /* Which process holds LOCK_RUN, for people only: the holder writes it, writing may fail, and no
- * decision depends on it. The text is "api (pid 4711)". lock_file_holder() returns how long it has
- * been so in nanoseconds; 0: not known. */
+ * decision depends on it. The text is "api (pid 4711)", or "api (pid 4711, not running here)".
+ * lock_file_holder() returns how long it has been so in nanoseconds; 0: not known. */
 void lock_file_write_holder(const struct lock_file *file, const char *name, bool holds,
 			    int64_t now);
 int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder, size_t size);

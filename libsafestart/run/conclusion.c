@@ -115,3 +115,16 @@ enum run_phase conclude_success(struct safestart_run *run)
 		    counts[SAFESTART_REMOVED], counts[SAFESTART_CHANGED], left_out);
 	return conclude(run, SAFESTART_APPLIED, 0, message);
 }
+
+void conclude_left(struct safestart_run *run, const char *phase)
+{
+	char what[32];
+	int result = -EPROTO;
+
+	message_set(what, sizeof(what), 0, "%s failed", phase);
+	if (step_returned(run, (enum run_phase)atomic_load(&run->phase), &result) == STEP_GO_ON)
+		(void)conclude_failure(run, SAFESTART_FAILED, result, what,
+				       "a C++ exception or pthread_exit() left it, which no "
+				       "callback may do");
+	run->over = true;
+}

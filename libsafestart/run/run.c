@@ -395,8 +395,10 @@ static void forget_tried(struct safestart_run *run)
  */
 static void tear_down(struct safestart_run *run)
 {
+	struct safestart_snapshot *current = run->current;
 	struct callback_frame frame;
 
+	run->current = NULL;
 	callback_enter(&frame, run->ss, &run->ss->worker, "retire", run->number, loop_now());
 	if (run->committed)
 		safestart_snapshot_release(run->candidate);
@@ -409,8 +411,7 @@ static void tear_down(struct safestart_run *run)
 		run->ss->conf->callbacks.retire(run->stray, run->ss->conf->user_data);
 	callback_leave(&frame, &run->ss->worker);
 	run->candidate = run->unwanted = NULL;
-	safestart_snapshot_release(run->current);
-	run->current = NULL;
+	safestart_snapshot_release(current);
 	nodeset_unref(run->outgoing);
 	run->outgoing = NULL;
 }

@@ -198,6 +198,43 @@ START_TEST(p17_a_forked_child_takes_its_turn_like_any_other)
 END_TEST
 #endif
 
+/* A child of the holder that no fork handler has seen, and so could close nothing: it ends at the
+ * end of input. */
+static int ends_with_input[2];
+
+static void die_and_leave_a_child(struct guest *guest)
+{
+	char byte;
+
+	guest->hold = true;
+	safestart_request_restart(guest->ss);
+	EVENTUALLY(is_inside());
+	if (_Fork() == 0) {
+		close(ends_with_input[1]);
+		_exit((int)read(ends_with_input[0], &byte, 1));
+	}
+	raise(SIGKILL);
+}
+
+START_TEST(p18_a_lock_that_outlives_its_holder_is_told_and_ends_with_the_child)
+{
+	char named[64];
+
+	ck_assert_int_eq(pipe(ends_with_input), 0);
+	pid_t other = process(die_and_leave_a_child, "name=holder", NULL);
+	ck_assert_int_eq(ends(other), -SIGKILL);
+	struct guest *guest = guest_here("lock_timeout=10ms");
+	snprintf(named, sizeof(named), "held by holder (pid %d, not running here) for ",
+		 (int)other);
+	struct safestart_outcome outcome = guest_asks(guest);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_TIMED_OUT);
+	ck_assert_msg(strstr(outcome.message, named) != NULL, "%s", outcome.message);
+	close(ends_with_input[0]), close(ends_with_input[1]);
+	EVENTUALLY(atomic_load(&guest->restarts) == 1);
+	guest_leaves(guest);
+}
+END_TEST
+
 /* ---- Waiting ---- */
 
 START_TEST(p6_a_run_that_waits_too_long_names_the_holder_and_is_retried)
@@ -552,6 +589,7 @@ SUITE("lock", FORKING p1_runs_of_several_processes_and_handles_never_overlap,
       p18_a_killed_holder_frees_the_lock_at_once, p18_children_forked_or_executed_do_not_hold_it,
       p1_a_callback_past_its_deadline_still_holds_it,
       p1_a_run_that_is_to_be_finished_later_holds_it_until_then,
+      p18_a_lock_that_outlives_its_holder_is_told_and_ends_with_the_child,
       p6_a_run_that_waits_too_long_names_the_holder_and_is_retried,
       p4_the_deadline_of_a_run_begins_when_it_has_the_lock,
       p3_requests_made_while_waiting_are_one_run,

@@ -20,6 +20,7 @@ struct victim {
 	_Atomic uint64_t accepted; /* requests that returned a ticket */
 	uint64_t ticket;           /* to wait for; 0: wait_ready */
 	const char *setting, *last_good;
+	bool waits;
 	_Atomic int reached; /* how far it got */
 };
 
@@ -344,7 +345,71 @@ START_TEST(p2_threads_cancelled_at_any_instant_take_no_request_with_them)
 }
 END_TEST
 
+/* ---- A callback that does not return: as a C++ exception, which a C program cannot throw ---- */
+
+static _Atomic int leave_in; /* 1: prepare, 2: outcome */
+
+static int leave_or_prepare(struct safestart_run *run, void *user_data)
+{
+	(void)run, (void)user_data;
+	if (leave_in == 1)
+		pthread_exit(NULL);
+	return 0;
+}
+
+static void leave_or_take(const struct safestart_outcome *outcome, void *user_data)
+{
+	(void)outcome, (void)user_data;
+	if (leave_in == 2)
+		pthread_exit(NULL);
+}
+
+static void *dispatch_until_left(void *argument)
+{
+	struct victim *victim = argument;
+
+	safestart_dispatch(victim->ss, 0); /* from here on this thread's wait drives */
+	safestart_nodes_replace(victim->ss, ONE, &victim->ticket, NULL, 0);
+	while (leave_in != 0) {
+		if (victim->waits)
+			safestart_wait(victim->ss, victim->ticket, -1, NULL);
+		else
+			safestart_dispatch(victim->ss, -1);
+	}
+	return NULL;
+}
+
+START_TEST(p16_a_callback_that_is_left_fails_its_run_and_keeps_no_turn)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = leave_or_prepare,
+						      .outcome = leave_or_take};
+	struct safestart_conf *conf = conf_with("thread=no", "debounce=0", "retry_min=0", NULL);
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	for (int round = 0; round < 4; round++) {
+		struct safestart_outcome outcome = {.size = sizeof(outcome)};
+		struct victim victim = {.ss = ss, .waits = round % 2 == 1};
+		leave_in = 1 + round / 2;
+		start(&victim, dispatch_until_left);
+		ck_assert(!was_cancelled(&victim));
+		leave_in = 0;
+		while (safestart_wait(ss, victim.ticket, 0, &outcome) == -ETIMEDOUT)
+			ck_assert_int_eq(safestart_dispatch(ss, -1), 0);
+		ck_assert_int_eq(outcome.verdict, round < 2    ? SAFESTART_FAILED
+						  : round == 2 ? SAFESTART_APPLIED
+							       : SAFESTART_UNCHANGED);
+		ck_assert(round >= 2 || strstr(outcome.message, "left it") != NULL);
+	}
+	close_now(ss);
+}
+END_TEST
+
 SUITE("cancel", p6_a_cancelled_waiter_changes_nothing_for_others,
       p6_close_does_not_wait_for_the_dead, p16_no_call_is_cut_short_by_a_cancellation,
       p16_a_cancelled_dispatcher_leaves_its_place_to_another,
+      p16_a_callback_that_is_left_fails_its_run_and_keeps_no_turn,
       p2_threads_cancelled_at_any_instant_take_no_request_with_them)
