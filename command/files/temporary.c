@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NAMES 1000 /* of one process; other containers may have the same process id */
@@ -150,8 +151,14 @@ static bool stat_at(const struct temporary *temporary, const char *name, struct 
 
 static bool exchange(const struct temporary *temporary)
 {
+	const unsigned exchange_names = 1u << 1; /* RENAME_EXCHANGE */
+#ifdef HAVE_RENAMEAT2
 	return renameat2(temporary->directory, temporary->name, temporary->directory,
-			 temporary->place, RENAME_EXCHANGE) == 0;
+			 temporary->place, exchange_names) == 0;
+#else /* musl */
+	return syscall(SYS_renameat2, temporary->directory, temporary->name, temporary->directory,
+		       temporary->place, exchange_names) == 0;
+#endif
 }
 
 /* The file that came out is another program's, and goes back. That program may have put a still

@@ -128,7 +128,7 @@ static struct target *next_locked(const struct prober *prober)
 /* Releases the lock while it waits, until a change or that time. */
 static void wait_locked(struct prober *prober, int64_t until)
 {
-	struct timespec at = {until / 1000000000, until % 1000000000};
+	struct timespec at = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
 
 	if (until < INT64_MAX)
 		pthread_cond_timedwait(&prober->changed, &prober->lock, &at);

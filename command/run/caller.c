@@ -365,7 +365,9 @@ static int report_left(const struct caller *caller)
 			      EXIT_TIMED_OUT);
 	return report(caller->started ? caller->status : 128 + caller->signal,
 		      "interrupted by SIG%s%s; other callers still waiting will run it",
-		      sigabbrev_np(caller->signal),
+		      caller->signal == SIGTERM  ? "TERM"
+		      : caller->signal == SIGINT ? "INT"
+						 : "HUP",
 		      caller->started ? " while it ran the command" : "");
 }
 

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <safestart/safestart.h>
+
 #include "base/report.h"
 #include "run/command_lock.h"
 #include "run/family.h"
@@ -36,7 +38,7 @@ static _Noreturn void exec_command(const struct supervised *supervised, const in
 	pthread_sigmask(SIG_SETMASK, supervised->mask, NULL);
 	execvp(supervised->arguments[0], supervised->arguments);
 	int error = errno;
-	report(0, "cannot run %s: %s", supervised->arguments[0], strerrordesc_np(error));
+	report(0, "cannot run %s: %s", supervised->arguments[0], safestart_strerror(error));
 	_exit(error == ENOENT ? 127 : 126);
 }
 
@@ -94,7 +96,7 @@ static pid_t start_command(int fd, const struct supervised *supervised)
 			report(0,
 			       "cannot write which process the command is: %s; if this caller and "
 			       "its supervisor are killed, the next caller will not wait for it",
-			       strerrordesc_np(errno));
+			       safestart_strerror(errno));
 		send_pidfd(fd, command);
 		/* Cannot block or fail: the pipe is empty, and we have a reading end too. */
 		(void)!write(gate[1], "", 1);
@@ -130,7 +132,7 @@ static _Noreturn void supervise(int fd, const struct supervised *supervised)
 	family_begin(&family);
 	family.command = signals >= 0 ? start_command(fd, supervised) : -1;
 	if (family.command < 0) {
-		report(0, "cannot create a process: %s", strerrordesc_np(errno));
+		report(0, "cannot create a process: %s", safestart_strerror(errno));
 		family.status = 125 << 8;
 	}
 	struct pollfd polled[2] = {{.fd = signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/libc.h"
 #include "base/version.h"
 
 const char *safestart_version(void)
@@ -30,7 +31,7 @@ const char *safestart_strerror(int error)
 	case ENODATA: return "answered too long ago: the outcome is no longer kept";
 	default: break;
 	}
-	const char *words = number > 0 ? strerrordesc_np(number) : NULL;
+	const char *words = number > 0 ? libc_strerror(number) : NULL;
 	return words != NULL ? words : "unknown error";
 }
 

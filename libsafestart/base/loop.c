@@ -136,6 +136,16 @@ void loop_expired(struct loop *loop)
 	loop->armed_for = LOOP_NEVER;
 }
 
+struct timespec loop_timespec(int64_t ns)
+{
+	/* Where time_t has 32 bits, that is what a machine can be up. */
+	const int64_t most = sizeof(time_t) < sizeof(int64_t) ? INT32_MAX : INT64_MAX;
+	int64_t seconds = ns / 1000000000;
+
+	return (struct timespec){.tv_sec = (time_t)(seconds < most ? seconds : most),
+				 .tv_nsec = (long)(ns % 1000000000)};
+}
+
 /* Most calls change nothing: a system call for each would be the largest cost of a wake-up. */
 void loop_arm(struct loop *loop, int64_t at)
 {
@@ -145,8 +155,7 @@ void loop_arm(struct loop *loop, int64_t at)
 		return;
 	if (at != LOOP_NEVER) {
 		int64_t ns = at > 0 ? at : 1; /* 0 would switch the timer off */
-		when.it_value.tv_sec = ns / 1000000000;
-		when.it_value.tv_nsec = ns % 1000000000;
+		when.it_value = loop_timespec(ns);
 	}
 	if (timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
 		loop->armed_for = at;

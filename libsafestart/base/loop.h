@@ -7,6 +7,7 @@
 #define SAFESTART_BASE_LOOP_H
 
 #include <stdint.h>
+#include <time.h>
 
 #define LOOP_NEVER INT64_MAX
 
@@ -53,8 +54,9 @@ void loop_unwatch(struct loop *loop);
  */
 int loop_after_fork(struct loop *loop);
 
-/* CLOCK_MONOTONIC in nanoseconds. */
+/* CLOCK_MONOTONIC in nanoseconds; and for a call. */
 int64_t loop_now(void);
+struct timespec loop_timespec(int64_t ns);
 
 /* The time `timeout_ms` from now; LOOP_NEVER for a negative one. */
 int64_t loop_deadline(int timeout_ms);

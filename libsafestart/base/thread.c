@@ -9,22 +9,42 @@
 #include <time.h>
 
 #include "base/invariant.h"
+#include "base/loop.h"
 
-int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument)
+#ifdef HAVE_PTHREAD_ATTR_SETSIGMASK_NP
+/* The mask is part of the attributes. */
+static int create(pthread_t *thread, const sigset_t *mask, void *(*body)(void *), void *argument)
 {
 	pthread_attr_t attributes;
-	sigset_t all;
 
-	sigfillset(&all);
 	int error = pthread_attr_init(&attributes);
 	if (error != 0)
-		return -error;
-	/* The mask is part of the attributes. To block signals in the caller around
-	 * pthread_create() would delay a signal that is sent to it meanwhile. */
-	error = pthread_attr_setsigmask_np(&attributes, &all);
+		return error;
+	error = pthread_attr_setsigmask_np(&attributes, mask);
 	if (error == 0)
 		error = pthread_create(thread, &attributes, body, argument);
 	pthread_attr_destroy(&attributes);
+	return error;
+}
+#else
+/* It is inherited from the caller, so a signal that is sent to the caller meanwhile is delayed. */
+static int create(pthread_t *thread, const sigset_t *mask, void *(*body)(void *), void *argument)
+{
+	sigset_t before;
+
+	pthread_sigmask(SIG_SETMASK, mask, &before);
+	int error = pthread_create(thread, NULL, body, argument);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+#endif
+
+int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	int error = create(thread, &all, body, argument);
 	if (error == 0)
 		pthread_setname_np(*thread, name);
 	return -error;
@@ -52,7 +72,7 @@ int thread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadli
 		pthread_cond_wait(cond, lock);
 		return 0;
 	}
-	struct timespec until = {.tv_sec = deadline / 1000000000, .tv_nsec = deadline % 1000000000};
+	struct timespec until = loop_timespec(deadline);
 	return pthread_cond_timedwait(cond, lock, &until) == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 

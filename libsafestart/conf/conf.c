@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -241,6 +242,14 @@ int safestart_conf_add_source(struct safestart_conf *conf, const struct safestar
 
 /* ---- From what was set to what a handle works by ---- */
 
+/* As the program was started: some write a title over their arguments later, such as nginx. */
+static char program_name[NAME_MAX + 1];
+
+static void __attribute__((constructor)) copy_program_name(void)
+{
+	message_copy(program_name, sizeof(program_name), program_invocation_short_name);
+}
+
 static int copy_string(char **to, const char *from)
 {
 	*to = from != NULL ? strdup(from) : NULL;
@@ -275,8 +284,7 @@ static void replace_string(char **to, char **from)
 static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 {
 	struct safestart_conf *copy = calloc(1, sizeof(*copy));
-	const char *name =
-		conf->settings.name != NULL ? conf->settings.name : program_invocation_short_name;
+	const char *name = conf->settings.name != NULL ? conf->settings.name : program_name;
 
 	if (copy == NULL)
 		return NULL;

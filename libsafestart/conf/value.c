@@ -103,11 +103,12 @@ int value_size(const char *text, void *to, char *why, size_t why_size)
 {
 	uint64_t value = 0;
 
-	if (!parse_number(text, sizes, SIZE_MAX / 2, &value) || value == 0)
+	if (!parse_number(text, sizes, INT64_MAX, &value) || value == 0)
 		return message_set(why, why_size, -EINVAL,
 				   "not a size; write a whole number of bytes above 0, or one with "
 				   "KiB, MiB or GiB");
-	*(size_t *)to = (size_t)value;
+	/* More than 32 bits can address is not less than all of it. */
+	*(size_t *)to = value < SIZE_MAX / 2 ? (size_t)value : SIZE_MAX / 2;
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/invariant.h"
+#include "base/libc.h"
 #include "base/loop.h"
 #include "base/message.h"
 
@@ -275,7 +276,7 @@ static bool put_aside_locked(const struct directory *at, const char *name, const
 
 	for (int i = 1; i <= SOCKET_STALE_KEPT + 1; i++) {
 		snprintf(aside, sizeof(aside), "%.60s.%d-0%d.sock", stem, (int)getpid(), i);
-		if (renameat2(at->fd, name, at->fd, aside, RENAME_NOREPLACE) == 0)
+		if (libc_renameat2(at->fd, name, at->fd, aside, RENAME_NOREPLACE) == 0)
 			return true;
 	}
 	return unlinkat(at->fd, name, 0) == 0;
@@ -294,7 +295,8 @@ static int rename_to_free(struct control_socket *listener, const struct director
 			snprintf(sibling, sizeof(sibling), "-%d", i);
 		snprintf(listener->name, sizeof(listener->name), "%.60s.%d%s.sock", stem,
 			 (int)getpid(), sibling);
-		if (renameat2(at->fd, temporary, at->fd, listener->name, RENAME_NOREPLACE) == 0)
+		if (libc_renameat2(at->fd, temporary, at->fd, listener->name, RENAME_NOREPLACE) ==
+		    0)
 			return 0;
 		if (errno != EEXIST)
 			return -errno;

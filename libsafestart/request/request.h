@@ -12,6 +12,11 @@
 
 #include "base/invariant.h"
 
+/* A request is made in signal handlers: it must not take a lock, nor may an atomic. [P5] */
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_POINTER_LOCK_FREE == 2,
+	       "this processor has no lock-free 64-bit atomics; name a newer one, such as "
+	       "-march=i586 or -march=armv7-a");
+
 #define REQUEST_REASON_SIZE 128
 
 /* Flags of a batch, in the low byte of the word. */

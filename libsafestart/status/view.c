@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "base/libc.h"
 #include "base/message.h"
 #include "run/run.h"
 
@@ -136,7 +137,7 @@ static int live_state(const struct safestart_node *live, const struct safestart_
 	}
 	/* Not safestart_strerror(), which says what an error of this library means. -1, or a number
 	 * that is not -errno, says only that it failed. */
-	const char *how = report < -1 && report > INT32_MIN ? strerrordesc_np(-report) : NULL;
+	const char *how = report < -1 && report > INT32_MIN ? libc_strerror(-report) : NULL;
 	message_set(why, why_size, 0, "live, but the newest request to it failed%s%s%s%s",
 		    how != NULL ? " (" : "", how != NULL ? how : "", how != NULL ? ")" : "", more);
 	return SAFESTART_NODE_FAILING;

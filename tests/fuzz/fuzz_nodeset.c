@@ -61,7 +61,7 @@ void __wrap_free(void *memory)
 
 /* ---- What has to hold for a set ---- */
 
-static const struct nodeset_limits generous = {.max_bytes = (size_t)1 << 40, .max_nodes = 1 << 30};
+static const struct nodeset_limits generous = {.max_bytes = SIZE_MAX / 4, .max_nodes = 1 << 30};
 
 static bool same_nodes(const struct nodeset *a, const struct nodeset *b)
 {

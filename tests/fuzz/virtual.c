@@ -66,7 +66,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 {
 	if (clock != CLOCK_MONOTONIC)
 		return __real_clock_gettime(clock, time);
-	*time = (struct timespec){now / SECOND, now % SECOND};
+	*time = (struct timespec){(time_t)(now / SECOND), (long)(now % SECOND)};
 	return 0;
 }
 

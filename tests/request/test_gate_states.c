@@ -30,7 +30,7 @@ static uint32_t *slot_of(const struct search *search, const struct state *state)
 
 	for (size_t i = 0; i < sizeof(*state); i++)
 		hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
-	for (size_t at = hash ^ hash >> 32;; at++) {
+	for (size_t at = (size_t)(hash ^ hash >> 32);; at++) {
 		uint32_t *slot = &search->slots[at % (2 * (size_t)search->room)];
 		if (*slot == 0 || memcmp(&search->states[*slot - 1], state, sizeof(*state)) == 0)
 			return slot;

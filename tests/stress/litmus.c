@@ -108,9 +108,9 @@ static void *ask_again_and_again(void *argument)
 static void make_room(struct written *written, uint64_t size, uint64_t tickets)
 {
 	*written = (struct written){.size = size};
-	written->plain = calloc(size, sizeof(*written->plain));
-	written->tickets = calloc(size, sizeof(*written->tickets));
-	written->seen = calloc(tickets, sizeof(*written->seen));
+	written->plain = calloc((size_t)size, sizeof(*written->plain));
+	written->tickets = calloc((size_t)size, sizeof(*written->tickets));
+	written->seen = calloc((size_t)tickets, sizeof(*written->seen));
 	ck_assert(written->plain != NULL && written->tickets != NULL && written->seen != NULL);
 }
 
@@ -125,7 +125,7 @@ void askers_start(uint64_t (*how)(const char *reason), uint64_t each, bool also_
 
 	ask = how;
 	requests = each;
-	counted = calloc(most_tickets(), sizeof(*counted));
+	counted = calloc((size_t)most_tickets(), sizeof(*counted));
 	ck_assert_ptr_nonnull(counted);
 	interrupted = also_in_handlers;
 	sigaction(SIGUSR1, &action, NULL);

@@ -146,8 +146,8 @@ WRAP(int, clock_gettime, clockid_t clock, struct timespec *time)
 	int64_t ns = time->tv_nsec + atomic_load(&attitude.later);
 
 	if (clock == CLOCK_MONOTONIC) {
-		time->tv_sec += ns / 1000000000;
-		time->tv_nsec = ns % 1000000000;
+		time->tv_sec += (time_t)(ns / 1000000000);
+		time->tv_nsec = (long)(ns % 1000000000);
 	}
 	return result;
 }
