@@ -3,9 +3,12 @@
  * it forbids for good, so each test needs a process of its own. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -135,5 +138,196 @@ START_TEST(p13_without_threads_a_borrower_is_waited_for)
 }
 END_TEST
 
+/* ---- A call that the host refuses ---- */
+
+/* What the library and libc may use. membarrier() is not among them: liburcu ends the process when
+ * it had it and loses it; nor is what libc cannot do without. */
+static const long refused_calls[] = {
+	SYS_accept4,        SYS_bind,
+	SYS_clone3,         SYS_close,
+	SYS_connect,        SYS_dup3,
+	SYS_epoll_create1,  SYS_epoll_ctl,
+	SYS_epoll_pwait,    SYS_eventfd2,
+	SYS_fallocate,      SYS_fchmod,
+	SYS_fcntl,          SYS_flock,
+	SYS_fstat,          SYS_fsync,
+	SYS_getcwd,         SYS_getdents64,
+	SYS_getrandom,      SYS_inotify_add_watch,
+	SYS_inotify_init1,  SYS_listen,
+	SYS_lseek,          SYS_madvise,
+	SYS_mkdirat,        SYS_openat,
+	SYS_prctl,          SYS_pread64,
+	SYS_prlimit64,      SYS_pwrite64,
+	SYS_read,           SYS_recvfrom,
+	SYS_renameat2,      SYS_sendto,
+	SYS_socket,         SYS_statx,
+	SYS_timerfd_create, SYS_timerfd_settime,
+	SYS_uname,          SYS_unlinkat,
+	SYS_write,
+#ifdef __x86_64__ /* others have newer ones only, or other names */
+	SYS_epoll_wait,     SYS_newfstatat,
+	SYS_rename,
+#endif
+};
+#define REFUSED (sizeof(refused_calls) / sizeof(refused_calls[0]))
+
+static _Atomic int logged;
+
+static void count_logged(int level, const char *message, void *user_data)
+{
+	(void)message, (void)user_data;
+	atomic_fetch_add(&logged, level <= LOG_WARNING);
+}
+
+/* A whole life with everything that a handle has. The host may have taken what it cannot do
+ * without: then it says so, fails in time, and closes. */
+static void live_without(long call, int error, struct safestart_conf *conf)
+{
+	struct safestart *ss;
+	char why[256] = "";
+	struct rusage used;
+
+	alarm(100);
+	if (!forbid_call(call, error))
+		leave_child(0);
+	if (safestart_open(&ss, conf, why, sizeof(why)) < 0) {
+		CHILD_CHECK(why[0] != '\0');
+		leave_child(0);
+	}
+	(void)safestart_wait_ready(ss, 300);
+	(void)safestart_wait(ss, safestart_request_restart(ss), 300, NULL);
+	(void)safestart_read_lock(ss);
+	safestart_read_unlock(ss);
+	safestart_free(safestart_status_json(ss));
+	int closed = safestart_close(ss);
+	CHILD_CHECK(closed == 0 || closed == -ETIMEDOUT);
+	/* Nothing spins, in the processor or in the log. */
+	CHILD_CHECK(getrusage(RUSAGE_SELF, &used) == 0 &&
+		    used.ru_utime.tv_sec + used.ru_stime.tv_sec < 2);
+	CHILD_CHECK(atomic_load(&logged) < 60);
+	leave_child(0);
+}
+
+START_TEST(p16_a_refused_system_call_ends_in_words_and_in_time)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .log = count_logged};
+	static const int errors[] = {EPERM, ENOSYS};
+	char source[300], control[300], kept[300], lock[300];
+	pid_t children[REFUSED][2];
+	int status;
+
+	if (under_valgrind()) /* it would be refused, too */
+		return;
+	for (size_t i = 0; i < REFUSED; i++) {
+		for (size_t j = 0; j < 2; j++) {
+			char name[64];
+			snprintf(name, sizeof(name), "%ld.%d", refused_calls[i], errors[j]);
+			const char *nodes = scratch_path(name);
+			write_file(nodes, ONE);
+			snprintf(source, sizeof(source), "source=file:%s", nodes);
+			snprintf(control, sizeof(control), "control=%s.run", nodes);
+			snprintf(kept, sizeof(kept), "last_good=%s.kept", nodes);
+			snprintf(lock, sizeof(lock), "lock=%s.lock", nodes);
+			struct safestart_conf *conf =
+				conf_with("debounce=0", "run_timeout=1s", "retry_min=50ms", source,
+					  control, kept, lock, NULL);
+			safestart_conf_set_callbacks(conf, &callbacks, NULL);
+			children[i][j] = fork();
+			if (children[i][j] == 0)
+				live_without(refused_calls[i], errors[j], conf);
+			safestart_conf_free(conf);
+		}
+	}
+	for (size_t i = 0; i < REFUSED; i++) {
+		for (size_t j = 0; j < 2; j++) {
+			ck_assert_int_eq(waitpid(children[i][j], &status, 0), children[i][j]);
+			ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+				      "system call %ld, error %d: ended with %x (line %d mod 255)",
+				      refused_calls[i], errors[j], (unsigned)status,
+				      WEXITSTATUS(status) - 1);
+		}
+	}
+}
+END_TEST
+
+/* ---- Threads with little, of a host that has set up its own ---- */
+
+/* Everything that a handle does, with a document that is nested as deeply as one may be. */
+static void *live(void *thread_setting)
+{
+	const char *nodes = scratch_path("nodes.json");
+	char source[300], control[300], kept[300], document[200], why[256];
+	struct safestart *ss;
+
+	static const char open[] = "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+			  close[] = "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]";
+
+	snprintf(document, sizeof(document),
+		 "[{\"targets\":[\"10.0.0.1:1\"],\"other\":%s%s,\"labels\":{\"id\":\"a\"}}]", open,
+		 close);
+	write_file(nodes, document);
+	snprintf(source, sizeof(source), "source=file:%s", nodes);
+	snprintf(control, sizeof(control), "control=%s.run", nodes);
+	snprintf(kept, sizeof(kept), "last_good=%s.kept", nodes);
+	struct safestart_conf *conf = conf_with("debounce=0", "max_shrink=100%", source, control,
+						kept, thread_setting, NULL);
+	ck_assert_msg(safestart_open(&ss, conf, why, sizeof(why)) == 0, "%s", why);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_wait_ready(ss, -1), 0);
+	replace_file(nodes, TWO);
+	ck_assert_int_eq(safestart_wait(ss, safestart_request_restart(ss), -1, NULL), 0);
+	ck_assert_str_eq(live_ids(ss), "a b");
+	char *status = safestart_status_json(ss), *metrics = safestart_metrics_text(ss);
+	ck_assert(status != NULL && metrics != NULL);
+	safestart_free(status);
+	safestart_free(metrics);
+	close_now(ss);
+	return NULL;
+}
+
+START_TEST(p16_small_stacks_are_enough)
+{
+#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
+	const size_t size = 1 << 20; /* with the sanitizer's own */
+#else
+	const size_t size = 1 << 16;
+#endif
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_attr_init(&attributes), 0);
+	ck_assert_int_eq(pthread_attr_setstacksize(&attributes, size), 0);
+	ck_assert_int_eq(pthread_setattr_default_np(&attributes), 0); /* the library's, too */
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(pthread_create(&thread, &attributes, live,
+						i == 0 ? "thread=yes" : "thread=no"),
+				 0);
+		ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	}
+	pthread_attr_destroy(&attributes);
+}
+END_TEST
+
+START_TEST(p16_a_host_keeps_its_mask_and_the_signals_that_it_blocks)
+{
+	sigset_t all_but_one, mask, pending;
+
+	sigfillset(&all_but_one);
+	sigdelset(&all_but_one, SIGUSR2);
+	pthread_sigmask(SIG_SETMASK, &all_but_one, NULL);
+	kill(getpid(), SIGUSR1); /* for the host to take; any thread that does not block it dies */
+	for (int i = 0; i < 2; i++)
+		live(i == 0 ? "thread=yes" : "thread=no");
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	sigpending(&pending);
+	ck_assert_int_eq(sigismember(&mask, SIGUSR2), 0);
+	ck_assert_int_eq(sigismember(&mask, SIGUSR1), 1);
+	ck_assert_int_eq(sigismember(&pending, SIGUSR1), 1);
+}
+END_TEST
+
 SUITE("hosts", p13_without_threads_what_is_replaced_is_retired_by_the_thread_that_dispatches,
-      p13_without_threads_a_borrower_is_waited_for)
+      p13_without_threads_a_borrower_is_waited_for,
+      p16_a_refused_system_call_ends_in_words_and_in_time, p16_small_stacks_are_enough,
+      p16_a_host_keeps_its_mask_and_the_signals_that_it_blocks)
