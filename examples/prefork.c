@@ -110,11 +110,10 @@ static void try_nodes(void)
 /* Where a real worker builds its connection pools. */
 static int prepare(struct safestart_run *run, void *user_data)
 {
-	const struct safestart_node *node;
 	int kind, added = 0, removed = 0;
 
 	(void)user_data;
-	for (size_t i = 0; (node = safestart_run_change(run, i, &kind)) != NULL; i++) {
+	for (size_t i = 0; safestart_run_change(run, i, &kind) != NULL; i++) {
 		added += kind != SAFESTART_REMOVED;
 		removed += kind != SAFESTART_ADDED;
 	}

@@ -99,7 +99,7 @@ bool worker_execute_one(struct worker *worker)
 	if (job == NULL)
 		return false;
 	struct execution execution __attribute__((cleanup(end_execution))) = {worker, job};
-	job->execute(job);
+	execution.job->execute(execution.job);
 	return true;
 }
 
