@@ -3,6 +3,7 @@
  * order. On the thread that opens or closes; no other thread uses the handle before open has
  * returned or after close has. */
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,6 +123,9 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 		return message_set(why, why_size, -EINVAL,
 				   "out is NULL: there is nowhere to put the handle");
 	*out = NULL;
+	/* At its first object jansson opens the system's source of randomness, which is a
+	 * cancellation point: here, and not in the middle of any later call. [P16] */
+	json_object_seed(0);
 	struct safestart *ss = new_handle();
 	if (ss == NULL)
 		return message_set(why, why_size, -ENOMEM, "out of memory");
