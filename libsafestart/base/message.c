@@ -34,6 +34,14 @@ static size_t character(const unsigned char *text)
 	return 0;
 }
 
+size_t message_character(const char *text, size_t length)
+{
+	unsigned char first[5] = {0};
+
+	memcpy(first, text, length < 4 ? length : 4);
+	return character(first);
+}
+
 bool message_is_utf8(const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;

@@ -17,6 +17,8 @@ void message_copy(char *to, size_t size, const char *from);
 /* Is it UTF-8? / Make it so, without control characters: what is not becomes '?'. Words always are:
  * bindings and JSON decode them, logs have them in one line. */
 bool message_is_utf8(const char *text);
+/* How many bytes the character has that begins a text of `length` bytes; 0: it is none. */
+size_t message_character(const char *text, size_t length);
 void message_clean(char *text);
 
 /* A number of nanoseconds for people: "850 ms", "4m12s". */
