@@ -124,6 +124,7 @@ for key, value in ((b"debounce", b"0"), (b"thread", b"no"), (b"retry_min", b"0")
 assert call("conf_set", conf, b"debonce", b"1s", why, c.c_size_t(256)) == -22 and b"debounce" in why.value
 fine("conf_set_callbacks", conf, c.byref(callbacks), None)
 assert call("check", conf, NODES, why, c.c_size_t(256)) == 0
+assert call("target_id", conf, b"H:01", why, c.c_size_t(256)) == 3 and why.value == b"h:1"
 fine("open", c.byref(ss), conf, why, c.c_size_t(256))
 handle, ticket, outcome = ss.value, c.c_uint64(), Outcome(c.sizeof(Outcome))
 assert call("fd", handle) >= 0 and call("last_outcome", handle, c.byref(outcome)) == -11

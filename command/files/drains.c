@@ -125,7 +125,8 @@ json_t *drains_list_at(const char *path, time_t now)
 	} else if (file_read(real, NODES_MAX, &file) < 0) {
 		list = drains_list(&drains, NULL, now);
 	} else {
-		bool ok = file_sd_take(&file_sd, file.text, file.length, why, sizeof(why)) == 0;
+		bool ok = file_sd_take(&file_sd, file.text, file.length, false, why, sizeof(why)) ==
+			  0;
 		list = drains_list(&drains, ok ? &file_sd : NULL, now);
 		file_sd_close(&file_sd);
 	}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/report.h"
+#include "files/address.h"
 
 static const struct file_sd no_file = {.file = {.lock = -1, .fd = -1}};
 
@@ -51,7 +52,6 @@ static size_t end_of_value(const char *text, size_t length, size_t at)
 	return length;
 }
 
-/* Every group is an object: check_shape() has checked that. */
 static bool find_groups(struct file_sd *file_sd)
 {
 	size_t at = 0;
@@ -59,8 +59,10 @@ static bool find_groups(struct file_sd *file_sd)
 	file_sd->count = json_array_size(file_sd->root);
 	file_sd->groups = calloc(file_sd->count + 1, sizeof(*file_sd->groups));
 	for (size_t i = 0; file_sd->groups != NULL && i < file_sd->count; i++) {
+		/* In a document that is edited every group is an object; the position of any other
+		 * value is not used. */
 		const char *brace = memchr(file_sd->text + at, '{', file_sd->length - at);
-		size_t start = (size_t)(brace - file_sd->text);
+		size_t start = brace != NULL ? (size_t)(brace - file_sd->text) : file_sd->length;
 		at = end_of_value(file_sd->text, file_sd->length, start);
 		file_sd->groups[i] =
 			(struct file_sd_group){.start = start,
@@ -70,7 +72,8 @@ static bool find_groups(struct file_sd *file_sd)
 	return file_sd->groups != NULL;
 }
 
-/* A document that the library would refuse as a whole is not edited: what was meant is unknown. */
+/* A document of which the library would leave out a whole group is not edited: what was meant is
+ * unknown. */
 static bool check_shape(const json_t *root)
 {
 	const json_t *group, *target, *value;
@@ -96,7 +99,8 @@ static bool check_shape(const json_t *root)
 	return true;
 }
 
-int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, size_t why_size)
+int file_sd_take(struct file_sd *file_sd, char *text, size_t length, bool strict, char *why,
+		 size_t why_size)
 {
 	json_error_t error;
 
@@ -112,11 +116,11 @@ int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, 
 	if (file_sd->root == NULL)
 		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column,
 			 error.text);
-	else if (!check_shape(file_sd->root))
+	else if (!json_is_array(file_sd->root) || (strict && !check_shape(file_sd->root)))
 		snprintf(why, why_size,
 			 "it is not an array of groups with targets and labels (file_sd); for "
 			 "details: safestart check");
-	else if (find_groups(file_sd))
+	else if (find_groups(file_sd) && (file_sd->ids = address_ids(file_sd->root)) != NULL)
 		return 0;
 	else
 		return -ENOMEM;
@@ -133,7 +137,7 @@ int file_sd_open(struct file_sd *file_sd, const char *path, const struct replace
 	int code = replace_begin(&file, path, how, &text, &length);
 	if (code != 0)
 		return code;
-	int error = file_sd_take(file_sd, text, length, why, sizeof(why));
+	int error = file_sd_take(file_sd, text, length, true, why, sizeof(why));
 	file_sd->file = file;
 	if (error == 0)
 		return 0;
@@ -153,6 +157,7 @@ void file_sd_close(struct file_sd *file_sd)
 	free(file_sd->added);
 	free(file_sd->text);
 	json_decref(file_sd->root);
+	json_decref(file_sd->ids);
 	replace_end(&file_sd->file);
 	*file_sd = no_file;
 }
@@ -161,6 +166,29 @@ void file_sd_close(struct file_sd *file_sd)
 
 /* The id label counts only where the target is alone in its group; in a group of several each
  * target has its address as id, as in the library. */
+/* Fills in the target, unless it is none: no string, which is only in a document that is not
+ * strict. */
+static bool read_entry(const struct file_sd *file_sd, struct file_sd_entry *at,
+		       struct file_sd_group *in, size_t target)
+{
+	const json_t *targets = json_object_get(in->group, "targets"),
+		     *labels = json_object_get(in->group, "labels");
+	const char *address = json_string_value(json_array_get(targets, target)),
+		   *id = json_string_value(json_object_get(labels, "id"));
+	bool alone = json_array_size(targets) == 1;
+
+	if (in->dropped || address == NULL)
+		return false;
+	*at = (struct file_sd_entry){.in = in,
+				     .target = target,
+				     .id = alone && id != NULL ? id
+							       : address_id(file_sd->ids, address),
+				     .address = address,
+				     .labels = labels,
+				     .alone = alone};
+	return true;
+}
+
 bool file_sd_next(const struct file_sd *file_sd, struct file_sd_entry *at)
 {
 	size_t index = at->in != NULL ? (size_t)(at->in - file_sd->groups) : 0,
@@ -168,16 +196,11 @@ bool file_sd_next(const struct file_sd *file_sd, struct file_sd_entry *at)
 
 	for (; index < file_sd->count; index++, target = 0) {
 		struct file_sd_group *in = &file_sd->groups[index];
-		const json_t *targets = json_object_get(in->group, "targets"),
-			     *labels = json_object_get(in->group, "labels");
-		if (in->dropped || target >= json_array_size(targets))
-			continue;
-		const char *address = json_string_value(json_array_get(targets, target)),
-			   *id = json_string_value(json_object_get(labels, "id"));
-		bool alone = json_array_size(targets) == 1;
-		*at = (struct file_sd_entry){in,      target, alone && id != NULL ? id : address,
-					     address, labels, alone};
-		return true;
+		const json_t *targets = json_object_get(in->group, "targets");
+		for (; target < json_array_size(targets); target++) {
+			if (read_entry(file_sd, at, in, target))
+				return true;
+		}
 	}
 	return false;
 }
@@ -335,9 +358,10 @@ static bool is_unchanged(const struct file_sd *file_sd, const char *id, const js
 		if (strcmp(another.id, id) == 0)
 			return false; /* there twice: to be replaced by one */
 	}
-	return strcmp(entry.address,
-		      json_string_value(json_array_get(json_object_get(group, "targets"), 0))) ==
-		       0 &&
+	/* Another spelling of one address changes nothing. */
+	return address_same(entry.address,
+			    json_string_value(
+				    json_array_get(json_object_get(group, "targets"), 0))) &&
 	       same_labels(entry.labels, json_object_get(group, "labels"));
 }
 

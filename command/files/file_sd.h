@@ -23,6 +23,7 @@ struct file_sd {
 	char *text;
 	size_t length;
 	json_t *root;
+	json_t *ids; /* of address_ids() */
 	struct file_sd_group *groups;
 	size_t count;
 	char *added; /* one more group; NULL: none */
@@ -38,9 +39,11 @@ struct file_sd_entry {
 	bool alone;           /* it is the group's only target */
 };
 
-/* Takes over a document that ends in a NUL; file_sd_close() frees it, also after an error. 0,
+/* Takes over a document that ends in a NUL; file_sd_close() frees it, also after an error.
+ * `strict`: a group that the library would leave out is an error; else it has no entries. 0,
  * -EINVAL or -ENOMEM with the reason in `why`. */
-int file_sd_take(struct file_sd *file_sd, char *text, size_t length, char *why, size_t why_size);
+int file_sd_take(struct file_sd *file_sd, char *text, size_t length, bool strict, char *why,
+		 size_t why_size);
 
 /* The edited text; the caller frees it. NULL: no memory. */
 char *file_sd_text(const struct file_sd *file_sd, size_t *length);

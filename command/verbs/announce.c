@@ -13,6 +13,7 @@
 #include "base/report.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "files/address.h"
 #include "files/digests.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
@@ -67,7 +68,11 @@ static json_t *known_labels(const struct file_sd *file_sd, const struct drains *
 static json_t *wanted_labels(const json_t *its, const char *id, const char *address)
 {
 	json_t *wanted = json_object();
-	bool named = strcmp(id, address) != 0 || json_object_get(its, "id") != NULL;
+	char own[ADDRESS_SIZE];
+	/* An id that is the address as the library writes it needs no label. */
+	bool named = json_object_get(its, "id") != NULL ||
+		     safestart_target_id(NULL, address, own, sizeof(own)) < 0 ||
+		     strcmp(id, own) != 0;
 	int failed = its == NULL;
 
 	if (named) /* first, where a reader looks for it */
@@ -159,13 +164,43 @@ static const struct option_row announce_options[] = {
 	OPTION_END,
 };
 
-static void print_announced(const struct file_sd *file_sd, const char *id, const char *address)
+/* Where the node is announced so far, if that is another address; the caller frees it. NULL: it is
+ * not. */
+static char *old_address(const struct file_sd *file_sd, const char *id, const char *address)
+{
+	struct file_sd_entry entry;
+
+	return file_sd_find(file_sd, id, &entry) && !address_same(entry.address, address)
+		       ? strdup(entry.address)
+		       : NULL;
+}
+
+/* Two ids with one address are two nodes for the servers: one of them was probably renamed. */
+static void warn_of_shared_address(const struct file_sd *file_sd, const char *id,
+				   const char *address)
+{
+	struct file_sd_entry entry = {0};
+
+	while (file_sd_next(file_sd, &entry)) {
+		if (strcmp(entry.id, id) == 0 || !address_same(entry.address, address))
+			continue;
+		(void)report(0,
+			     "warning: %s has the same address, %s; if it is the same node under "
+			     "its old name: safestart withdraw %s",
+			     entry.id, entry.address, entry.id);
+		return;
+	}
+}
+
+static void print_announced(const struct file_sd *file_sd, const char *id, const char *address,
+			    const char *before)
 {
 	text_print(id);
 	if (!file_sd->changed)
 		printf(" is already announced with this address; unchanged: ");
 	else
-		printf(" is announced at %s%s%s in ", address,
+		printf(" is announced at %s%s%s%s%s in ", address,
+		       before != NULL ? ", no longer at " : "", before != NULL ? before : "",
 		       incarnation != NULL ? ", incarnation " : "",
 		       incarnation != NULL ? incarnation : "");
 	text_print(file_sd->file.path);
@@ -195,6 +230,7 @@ static int announce(const char *id, const char *address, json_t *result)
 
 	if (!edit_begin(&file_sd, &drains, &edit, false, &code))
 		return code;
+	char *before = old_address(&file_sd, id, address);
 	json_t *group = wanted_group(&file_sd, &drains, id, address);
 	code = group == NULL
 		       ? report(EXIT_FAILED,
@@ -204,6 +240,10 @@ static int announce(const char *id, const char *address, json_t *result)
 		code = report(EXIT_FAILED, "out of memory");
 	if (code == 0 && wait)
 		code = keep_entry(&file_sd, id);
+	if (code == 0)
+		warn_of_shared_address(&file_sd, id, address);
+	if (before != NULL)
+		json_object_set_new(result, "before", json_string(before));
 	const char *its =
 		json_string_value(json_object_get(json_object_get(group, "labels"), "incarnation"));
 	if (its != NULL)
@@ -213,8 +253,9 @@ static int announce(const char *id, const char *address, json_t *result)
 	if (code == 0)
 		code = edit_finish(&file_sd, &drains, false, result);
 	if (code == 0 && !common.json)
-		print_announced(&file_sd, id, address);
+		print_announced(&file_sd, id, address, before);
 	json_decref(group);
+	free(before);
 	drains_free(&drains);
 	file_sd_close(&file_sd);
 	return code;
@@ -223,12 +264,17 @@ static int announce(const char *id, const char *address, json_t *result)
 static int announce_main(int argc, char **argv)
 {
 	int first, code;
+	char own[ADDRESS_SIZE];
 
 	if (!options_parse(&verb_announce, argc, argv, 2, 2, &first, &code) ||
 	    (code = check_labels()) != 0)
 		return code;
 	if (incarnation == NULL && !no_incarnation)
 		incarnation = fresh_incarnation();
+	/* The address as its id: the servers know it by the library's spelling. */
+	if (strcmp(argv[first], argv[first + 1]) == 0 &&
+	    safestart_target_id(NULL, argv[first], own, sizeof(own)) >= 0)
+		argv[first] = own;
 	json_t *result = json_pack("{s:s,s:s}", "id", argv[first], "address", argv[first + 1]);
 	if (result == NULL)
 		return report(EXIT_USAGE, "the id and the address must be UTF-8");

@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
-#include "files/position.h"
+#include "files/places.h"
 #include "verbs/verbs.h"
 
 /* The result for one file. */
@@ -37,7 +37,8 @@ static bool quiet;
 static const struct option_row options[] = {
 	{"set", "KEY=VALUE", OPTION_LIST, &settings,
 	 "a setting of the servers, such as min_nodes=3; may be repeated"},
-	{"quiet", NULL, OPTION_FLAG, &quiet, "print nothing about files that are valid"},
+	{"quiet", NULL, OPTION_FLAG, &quiet,
+	 "print nothing about files that are valid, except warnings"},
 	OPTION_JSON,
 	OPTION_END,
 };
@@ -99,6 +100,16 @@ static struct safestart_conf *make_conf(void)
 	return conf;
 }
 
+/* Of the servers' settings the one that changes what an entry says. */
+static void set_default_port(struct safestart_conf *conf)
+{
+	for (size_t i = 0; i < settings.count; i++) {
+		if (strncmp(settings.at[i], "default_port=", 13) == 0)
+			(void)safestart_conf_set(conf, "default_port", settings.at[i] + 13, NULL,
+						 0);
+	}
+}
+
 /* Every node that would be quarantined, with the reason: as a handle reports them that has only
  * this set. */
 static json_t *find_quarantined(const char *text)
@@ -110,8 +121,10 @@ static json_t *find_quarantined(const char *text)
 
 	if (conf == NULL || safestart_conf_set(conf, "thread", "no", NULL, 0) < 0 ||
 	    safestart_conf_set(conf, "max_nodes", "4294967295", NULL, 0) < 0 ||
-	    safestart_conf_set(conf, "max_bytes", "4GiB", NULL, 0) < 0 ||
-	    safestart_open(&ss, conf, NULL, 0) < 0)
+	    safestart_conf_set(conf, "max_bytes", "4GiB", NULL, 0) < 0)
+		goto done;
+	set_default_port(conf);
+	if (safestart_open(&ss, conf, NULL, 0) < 0)
 		goto done;
 	if (safestart_nodes_replace(ss, text, NULL, NULL, 0) == 0) {
 		char *result = safestart_status_json(ss);
@@ -131,157 +144,6 @@ done:
 	(void)safestart_close(ss);
 	safestart_conf_free(conf);
 	return found;
-}
-
-/* ---- Line and column ---- */
-
-/* Reads `words` and the number behind them, and moves *at behind both. */
-static bool parse_number(const char **at, const char *words, size_t *number)
-{
-	size_t length = strlen(words);
-	char *end;
-
-	if (strncmp(*at, words, length) != 0 || (*at)[length] < '0' || (*at)[length] > '9')
-		return false;
-	*number = strtoul(*at + length, &end, 10);
-	*at = end;
-	return true;
-}
-
-/* The library names line and column where JSON is malformed, and group and target where the
- * structure is wrong. No other refusal begins like that. */
-static void place_refusal(struct verdict *verdict, const char *text)
-{
-	const char *at = verdict->why, *line = strstr(at, "line ");
-	size_t group, target = 0;
-	struct place place;
-
-	if (parse_number(&at, "group ", &group)) {
-		(void)parse_number(&at, ": target ", &target);
-		verdict->place = position_find(text, group, target);
-		verdict->place_missing = true;
-	} else if (strncmp(at, "the document ", 13) == 0 && line != NULL &&
-		   parse_number(&line, "line ", &place.line) &&
-		   parse_number(&line, ", column ", &place.column)) {
-		verdict->place = place;
-	}
-}
-
-/* All that would be quarantined under one id. */
-struct fault {
-	const char *id;
-	json_t *result;
-	struct file_sd_entry first;
-	/* Of the first entry that is wrong by itself; if none is, and they only differ, of the
-	 * first. */
-	struct place place;
-	size_t count; /* entries with this id */
-	bool wrong;   /* an entry is wrong by itself */
-	bool twice;   /* an entry without an id is named like the id of another */
-};
-
-static int by_id(const void *a, const void *b)
-{
-	return strcmp(((const struct fault *)a)->id, ((const struct fault *)b)->id);
-}
-
-/* One fault for each quarantined id, sorted by id. NULL: no memory. */
-static struct fault *list_faults(const json_t *quarantined)
-{
-	size_t count = json_array_size(quarantined);
-	struct fault *faults = calloc(count + 1, sizeof(*faults));
-
-	if (faults == NULL)
-		return NULL;
-	for (size_t i = 0; i < count; i++) {
-		json_t *result = json_array_get(quarantined, i);
-		faults[i] = (struct fault){.id = json_string_value(json_object_get(result, "id")),
-					   .result = result};
-	}
-	qsort(faults, count, sizeof(*faults), by_id);
-	for (size_t i = 1; i < count; i++) {
-		if (by_id(&faults[i - 1], &faults[i]) == 0)
-			faults[i - 1].twice = faults[i].twice = true;
-	}
-	return faults;
-}
-
-/* Would the entry be quarantined if it were the only one? */
-static bool is_wrong(const struct file_sd_entry *entry)
-{
-	/* The id label names a target only if it is alone in its group. For any other the target is
-	 * written twice, which is still one node. */
-	json_t *document = json_pack("[{s:[s,s*],s:O*}]", "targets", entry->address,
-				     entry->alone ? NULL : entry->address, "labels", entry->labels);
-	char *text = document != NULL ? json_dumps(document, 0) : NULL;
-	bool wrong = text != NULL && safestart_check(NULL, text, NULL, 0) == -EINVAL;
-
-	free(text);
-	json_decref(document);
-	return wrong;
-}
-
-static void add_entry(struct fault *fault, const struct file_sd_entry *entry, struct place place)
-{
-	if (fault->count++ == 0) {
-		fault->first = *entry;
-		fault->place = place;
-		return;
-	}
-	if (fault->count == 2)
-		fault->wrong = is_wrong(&fault->first);
-	if (!fault->wrong && is_wrong(entry)) {
-		fault->wrong = true;
-		fault->place = place;
-	}
-}
-
-/* Adds every entry to the fault with its id. The library names an entry without a usable id by its
- * number. */
-static void add_entries(struct fault *faults, size_t count, const struct file_sd *file_sd)
-{
-	struct position_walk walk = position_begin(file_sd->text);
-	struct file_sd_entry entry = {0};
-	char name[64];
-
-	for (size_t number = 1; file_sd_next(file_sd, &entry); number++) {
-		struct place place =
-			position_advance(&walk, (size_t)(entry.in - file_sd->groups) + 1,
-					 entry.target + 1);
-		snprintf(name, sizeof(name), "entry %zu", number);
-		struct fault *fault = bsearch(&(struct fault){.id = entry.id}, faults, count,
-					      sizeof(*faults), by_id);
-		bool unnamed =
-			fault == NULL && (fault = bsearch(&(struct fault){.id = name}, faults,
-							  count, sizeof(*faults), by_id)) != NULL;
-		if (fault != NULL && (!unnamed || is_wrong(&entry)))
-			add_entry(fault, &entry, place);
-	}
-}
-
-/* Adds line and column to each quarantined entry, unless they are uncertain. Takes over the text.
- */
-static void place_quarantined(json_t *quarantined, char *text, size_t length)
-{
-	struct fault *faults = list_faults(quarantined);
-	struct file_sd file_sd;
-	char why[300];
-
-	if (file_sd_take(&file_sd, text, length, why, sizeof(why)) == 0 && faults != NULL)
-		add_entries(faults, json_array_size(quarantined), &file_sd);
-	for (size_t i = 0; faults != NULL && i < json_array_size(quarantined); i++) {
-		const struct fault *fault = &faults[i];
-		if (fault->place.line == 0 || fault->twice)
-			continue;
-		json_object_set_new(fault->result, "line",
-				    json_integer((json_int_t)fault->place.line));
-		json_object_set_new(fault->result, "column",
-				    json_integer((json_int_t)fault->place.column));
-		json_object_set_new(fault->result, "more",
-				    json_integer((json_int_t)fault->count - 1));
-	}
-	file_sd_close(&file_sd);
-	free(faults);
 }
 
 /* ---- Printing ---- */
@@ -323,23 +185,36 @@ static void print_drained(const json_t *drained)
 	}
 }
 
+/* What was probably not meant stands behind the number of nodes. */
+static void print_valid(const char *why)
+{
+	const char *warning = strchr(why, ';');
+
+	printf("%svalid%s\n", colour_on(COLOUR_GOOD), colour_off());
+	if (warning == NULL)
+		return;
+	printf("  %swarning%s:", colour_on(COLOUR_WARN), colour_off());
+	text_print(warning + 1);
+	putchar('\n');
+}
+
 /* A line for the file, then one for each entry that would be left out. */
 static void print_verdict(const char *path, const struct verdict *verdict)
 {
-	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD),
-				 colour_on(COLOUR_WARN)};
+	const char *colours[] = {colour_on(COLOUR_BAD), colour_on(COLOUR_WARN)};
 	int code = verdict->code;
+	bool warned = code == EXIT_DONE && strchr(verdict->why, ';') != NULL;
 	size_t listed = json_array_size(verdict->quarantined), count = verdict->left_out, index;
 	const json_t *one;
 
-	if (code == EXIT_DONE && quiet && json_array_size(verdict->drained) == 0)
+	if (code == EXIT_DONE && quiet && !warned && json_array_size(verdict->drained) == 0)
 		return;
 	text_print(path);
 	fputs(": ", stdout);
 	if (code == EXIT_DONE)
-		printf("%svalid%s\n", colours[0], colour_off());
+		print_valid(verdict->why);
 	if (code == EXIT_REFUSED || code == EXIT_FAILED) {
-		printf("%s%s%s: ", colours[1],
+		printf("%s%s%s: ", colours[0],
 		       code == EXIT_FAILED ? "cannot be read" : "would be refused", colour_off());
 		if (verdict->place_missing && verdict->place.line > 0)
 			printf("line %zu, column %zu: ", verdict->place.line,
@@ -348,7 +223,7 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 		putchar('\n');
 	}
 	if (code == EXIT_QUARANTINED)
-		printf("%swould be accepted without %zu entr%s%s\n", colours[2], count,
+		printf("%swould be accepted without %zu entr%s%s\n", colours[1], count,
 		       count == 1 ? "y" : "ies", colour_off());
 	json_array_foreach(verdict->quarantined, index, one)
 		print_quarantined(one);
@@ -398,13 +273,13 @@ static void check_text(struct verdict *verdict, const struct safestart_conf *con
 	verdict->code = result == 0 ? EXIT_DONE : result > 0 ? EXIT_QUARANTINED : EXIT_REFUSED;
 	verdict->left_out = result > 0 ? (size_t)result : 0;
 	if (result < 0)
-		place_refusal(verdict, text);
+		verdict->place_missing = places_of_refusal(verdict->why, text, &verdict->place);
 	if (result != 0) {
 		json_decref(verdict->quarantined);
 		verdict->quarantined = find_quarantined(text);
 	}
 	if (json_array_size(verdict->quarantined) > 0)
-		place_quarantined(verdict->quarantined, text, length);
+		places_of_quarantined(verdict->quarantined, text, length);
 	else
 		free(text);
 }

@@ -293,10 +293,23 @@ int safestart_conf_add_source(struct safestart_conf *conf, const struct safestar
 int safestart_setting(size_t index, const char **key, const char **value, const char **help);
 
 /**
+ * The id of a target that has no id label: its address, in the one spelling that the library uses:
+ * small letters, the shortest form of an IPv6 address, a port without leading zeros. A target
+ * without a port gets conf's default_port. NULL conf: the defaults. `id` has `size` bytes; 272 are
+ * always enough.
+ * Returns: the length of the id; -EINVAL when it is not an address; -ENOSPC when `size` is too
+ *   small. On an error `id` is unchanged.
+ * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: safe.  Since: 1.0
+ */
+int safestart_target_id(const struct safestart_conf *conf, const char *target, char *id,
+			size_t size);
+
+/**
  * Would this document be accepted? Parses `json` as the library would, and checks it
  * against the settings that need no live set (max_bytes, max_nodes, min_nodes,
  * allow_empty). NULL conf: the defaults.
- * Returns: 0 when all of it is usable; positive: the number of entries that would be
+ * Returns: 0 when all of it is usable, with the number of nodes in `why` and, behind a semicolon,
+ *   what was probably not meant; positive: the number of entries that would be
  *   quarantined, with the first one's reason in `why`; -EINVAL malformed, or nothing in
  *   it is usable; -E2BIG too large; -ERANGE a guard rail; -ENOMEM. `why` has the text.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: safe.  Since: 1.0
@@ -485,9 +498,10 @@ int safestart_last_outcome(struct safestart *ss, struct safestart_outcome *outco
  * applied: [{"targets":["10.0.0.1:8087"],"labels":{"id":"riak-1","zone":"a"}}]. The last
  * call wins. Unusable entries are quarantined. The run applies the guard rails; the set is
  * kept even when the run refuses it, so that a forced request can apply it.
- * Returns: 0 and the ticket in *ticket (may be NULL); -EINVAL malformed, with the reason in
- *   `why`, and nothing changed; -E2BIG, -ENOMEM likewise; -ENOTSUP when the source is not
- *   push; -ECANCELED after shutdown.
+ * Returns: 0 and the ticket in *ticket (may be NULL), with what was probably not meant in
+ *   `why`, "" when there is nothing; -EINVAL malformed, with the reason in `why`, and nothing
+ *   changed; -E2BIG, -ENOMEM likewise; -ENOTSUP when the source is not push; -ECANCELED after
+ *   shutdown.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: revives.  Since: 1.0
  */
 int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ticket, char *why,

@@ -66,6 +66,8 @@ static const struct row table[] = {
 	 FIELD(limits.max_nodes)},
 	{"max_bytes", "64MiB", "refuse a document larger than this", value_size,
 	 FIELD(limits.max_bytes)},
+	{"default_port", "0", "port of a target that has none; 0: such a target is unusable",
+	 value_port, FIELD(limits.default_port)},
 	{"last_good", "",
 	 "file that keeps the last applied set across a restart of the process; not set: none",
 	 value_string, FIELD(last_good)},
@@ -388,6 +390,36 @@ int conf_set_in_child(struct safestart_conf *own, const char *key, const char *v
 	return error;
 }
 
+/* Warnings are said where nothing worse is to be said. */
+static void say_accepted(const struct nodeset *set, char *why, size_t why_size)
+{
+	const struct nodeset_warnings *warnings = &set->warnings;
+
+	if (warnings->count == 0)
+		message_set(why, why_size, 0, "%zu nodes", set->count);
+	else if (warnings->count == 1)
+		message_set(why, why_size, 0, "%zu nodes; %s", set->count, warnings->first);
+	else
+		message_set(why, why_size, 0, "%zu nodes; %zu warnings, the first: %s", set->count,
+			    warnings->count, warnings->first);
+}
+
+int safestart_target_id(const struct safestart_conf *conf, const char *target, char *id,
+			size_t size)
+{
+	char address[NODE_ADDRESS_SIZE];
+
+	if (target == NULL || id == NULL ||
+	    node_normalise(address, target, conf != NULL ? conf->settings.limits.default_port : 0,
+			   NULL, 0) < 0)
+		return -EINVAL;
+	size_t length = strlen(address);
+	if (length >= size)
+		return -ENOSPC;
+	memcpy(id, address, length + 1);
+	return (int)length;
+}
+
 int safestart_check(const struct safestart_conf *conf, const char *json, char *why, size_t why_size)
 {
 	struct safestart_conf *resolved;
@@ -411,7 +443,7 @@ int safestart_check(const struct safestart_conf *conf, const char *json, char *w
 			    set->fault_count, set->fault_count + set->count, set->first_reason);
 	}
 	if (error == 0)
-		message_set(why, why_size, 0, "%zu nodes", set->count);
+		say_accepted(set, why, why_size);
 	nodeset_unref(set);
 	safestart_conf_free(resolved);
 	return error;

@@ -124,6 +124,18 @@ int value_count(const char *text, void *to, char *why, size_t why_size)
 	return 0;
 }
 
+int value_port(const char *text, void *to, char *why, size_t why_size)
+{
+	static const struct unit bare[] = {{"", 1}, {NULL, 0}};
+	uint64_t value = 0;
+
+	if (!parse_number(text, bare, UINT16_MAX, &value))
+		return message_set(why, why_size, -EINVAL, "not a port from 1 to %u, or 0 for none",
+				   (unsigned)UINT16_MAX);
+	*(uint16_t *)to = (uint16_t)value;
+	return 0;
+}
+
 int value_percent(const char *text, void *to, char *why, size_t why_size)
 {
 	static const struct unit percent[] = {{"%", 1}, {NULL, 0}};

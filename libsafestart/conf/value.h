@@ -15,6 +15,7 @@ int value_duration(const char *text, void *to, char *why, size_t why_size);
 int value_positive_duration(const char *text, void *to, char *why, size_t why_size);
 int value_size(const char *text, void *to, char *why, size_t why_size);  /* size_t, bytes, not 0 */
 int value_count(const char *text, void *to, char *why, size_t why_size); /* size_t */
+int value_port(const char *text, void *to, char *why, size_t why_size);  /* uint16_t */
 int value_percent(const char *text, void *to, char *why, size_t why_size); /* unsigned, 0 to 100 */
 int value_bool(const char *text, void *to, char *why, size_t why_size);    /* bool */
 /* bool: "open" or "after_fork". */

@@ -62,6 +62,8 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 			      why_size);
 	if (error < 0)
 		return error;
+	if (set->warnings.count > 0)
+		message_set(why, why_size, 0, "%s", set->warnings.first);
 	pthread_mutex_lock(&ss->source.push.lock);
 	return replace_and_unlock(ss, set, ticket);
 }
@@ -98,7 +100,7 @@ static struct nodeset *base_locked(struct safestart *ss, struct nodeset *kept)
 
 /* The node with its old labels, another address and, if given, another incarnation. */
 static int make_node(struct safestart_node **out, const struct nodeset *base, const char *id,
-		     const char *address, const char *incarnation)
+		     const char *address, uint16_t default_port, const char *incarnation)
 {
 	struct node_label labels[NODE_LABELS_MAX + 1];
 	const struct safestart_node *old = nodeset_find(base->nodes, base->count, id, NULL);
@@ -112,7 +114,7 @@ static int make_node(struct safestart_node **out, const struct nodeset *base, co
 	}
 	if (incarnation != NULL)
 		labels[count++] = (struct node_label){"incarnation", incarnation};
-	return node_new(out, id, address, labels, count, NULL, 0);
+	return node_new(out, id, address, default_port, labels, count, NULL, 0);
 }
 
 int safestart_node_announce(struct safestart *ss, const char *id, const char *address,
@@ -129,7 +131,9 @@ int safestart_node_announce(struct safestart *ss, const char *id, const char *ad
 	struct nodeset *kept = kept_base(ss);
 	pthread_mutex_lock(&ss->source.push.lock);
 	struct nodeset *base = base_locked(ss, kept);
-	error = base != NULL ? make_node(&node, base, id, address, incarnation) : -ENOMEM;
+	error = base != NULL ? make_node(&node, base, id, address,
+					 handle_settings(ss)->limits.default_port, incarnation)
+			     : -ENOMEM;
 	if (error == 0) {
 		bool added = nodeset_find(base->nodes, base->count, id, NULL) == NULL &&
 			     !nodeset_has_fault(base, id);

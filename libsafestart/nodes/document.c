@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* document: a set from the text of a file_sd document, and back. The document as a whole is here,
- * its groups are in entries.c. Any thread; no I/O, no clock, no lock. A document whose structure is
- * wrong is refused whole, and nothing comes of it. [P9] */
+ * its groups are in group.c. Any thread; no I/O, no clock, no lock. A document that is not JSON is
+ * refused whole, and nothing comes of it. [P9] */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,35 +9,38 @@
 #include "base/invariant.h"
 #include "base/json.h"
 #include "base/message.h"
-#include "nodes/entries.h"
+#include "nodes/group.h"
 
 static bool only_white_space(const char *text, size_t length)
 {
-	for (size_t i = 0; i < length; i++) {
-		if (strchr(" \t\r\n", text[i]) == NULL || text[i] == '\0')
-			return false;
-	}
-	return true;
+	struct scan scan = {.text = text, .length = length};
+
+	(void)scan_peek(&scan);
+	return scan.at == length;
 }
 
-/* Before jansson sees it: a parser that recurses must not meet what the stack does not survive. */
-static int check_depth(const char *text, size_t length, const struct entries *entries)
+/* Text that is something else than JSON in UTF-8, by its first bytes. NULL: not one of these. */
+static const char *foreign(const char *text, size_t length)
 {
-	size_t at = json_too_deep(text, length), line = 1, column = 1;
+	const unsigned char first = length > 0 ? (unsigned char)text[0] : 0,
+			    second = length > 1 ? (unsigned char)text[1] : 0;
 
-	if (at == length)
-		return 0;
-	for (size_t i = 0; i < at; i++) {
-		column++;
-		if (text[i] == '\n') {
-			line++;
-			column = 1;
-		}
-	}
-	return message_set(entries->why, entries->why_size, -EINVAL,
-			   "the document is nested too deeply (line %zu, column %zu): arrays and "
-			   "objects may be nested %d deep",
-			   line, column, JSON_DEPTH_MAX);
+	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+		return "the document begins with a byte order mark; write UTF-8 without it";
+	if (length > 1 && ((first == 0xff && second == 0xfe) || (first == 0xfe && second == 0xff) ||
+			   (first == 0) != (second == 0)))
+		return "the document is UTF-16 and not UTF-8; convert it: iconv -f UTF-16 -t UTF-8";
+	return NULL;
+}
+
+/* What begins like the YAML that Prometheus reads too: "- targets:", "---", or a comment. */
+static bool is_like_yaml(const char *text, size_t length)
+{
+	struct scan scan = {.text = text, .length = length};
+	char first = scan_peek(&scan);
+
+	return first == '#' || (first == '-' && scan.at + 1 < length &&
+				strchr(" -\t\r\n", text[scan.at + 1]) != NULL);
 }
 
 /* What can be seen to be wrong without a parser. Returns: 0; -E2BIG or -EINVAL and the reason. */
@@ -45,6 +48,7 @@ static int check_text(const char *text, size_t length, const struct entries *ent
 {
 	char *why = entries->why;
 	size_t size = entries->why_size;
+	const char *what = foreign(text, length);
 
 	if (length > entries->limits->max_bytes)
 		return message_set(why, size, -E2BIG,
@@ -57,129 +61,102 @@ static int check_text(const char *text, size_t length, const struct entries *ent
 	if (only_white_space(text, length))
 		return message_set(why, size, -EINVAL,
 				   "the document is only white space; a set without nodes is []");
-	if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+	if (what != NULL)
+		return message_set(why, size, -EINVAL, "%s", what);
+	if (is_like_yaml(text, length))
 		return message_set(why, size, -EINVAL,
-				   "the document begins with a byte order mark; write UTF-8 "
-				   "without it");
+				   "the document is not JSON: it looks like YAML; write the same "
+				   "groups as JSON: [{\"targets\": [\"host:port\"]}]");
 	const char *nul = memchr(text, '\0', length);
 	if (nul != NULL)
 		return message_set(why, size, -EINVAL, "the document has a NUL byte at offset %zu",
 				   (size_t)(nul - text));
-	return check_depth(text, length, entries);
-}
-
-/* Parse the whole text as JSON. Returns: 0; -EINVAL or -ENOMEM and the reason. */
-static int load(json_t **out, const char *text, size_t length, const struct entries *entries)
-{
-	json_error_t error;
-	char *why = entries->why;
-	size_t size = entries->why_size;
-	bool no_memory;
-
-	*out = json_read(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error,
-			 &no_memory);
-	if (no_memory)
-		return entries_no_memory(entries);
-	if (*out != NULL)
-		return 0;
-	invariant(error.text[0] != '\0'); /* else it was taken for a lack of memory */
-	switch (json_error_code(&error)) {
-	case json_error_premature_end_of_input:
-		return message_set(why, size, -EINVAL,
-				   "the document ends too early at line %d, column %d: %s (is it "
-				   "still being written?)",
-				   error.line, error.column, error.text);
-	case json_error_invalid_utf8:
-		return message_set(why, size, -EINVAL,
-				   "the document is not UTF-8: line %d, column %d: %s", error.line,
-				   error.column, error.text);
-	default:
-		return message_set(why, size, -EINVAL,
-				   "the document is not JSON: line %d, column %d: %s", error.line,
-				   error.column, error.text);
-	}
-}
-
-static int read_document(struct entries *entries, const json_t *root)
-{
-	if (!json_is_array(root))
-		return message_set(entries->why, entries->why_size, -EINVAL,
-				   "the document is %s, not an array of groups; a set without "
-				   "nodes is []",
-				   entries_type_name(root));
-	for (size_t i = 0; i < json_array_size(root); i++) {
-		int error = entries_read_group(entries, json_array_get(root, i), i + 1);
-		if (error < 0)
-			return error;
-	}
 	return 0;
 }
 
-static int read_whole(struct entries *entries, const char *text, size_t length)
+/* Returns: -EINVAL, with what is wrong and where. Columns are characters. */
+static int malformed(const struct scan *scan, const struct entries *entries)
 {
-	json_t *root = NULL;
-	int error = load(&root, text, length, entries);
+	size_t line = 1, column = 1;
+	char *why = entries->why;
 
-	if (error == 0)
-		error = read_document(entries, root);
-	json_decref(root);
+	for (size_t i = 0; i < scan->at; i++) {
+		column += ((unsigned char)scan->text[i] & 0xc0) != 0x80;
+		if (scan->text[i] == '\n') {
+			line++;
+			column = 1;
+		}
+	}
+	switch (scan->fault) {
+	case SCAN_ENDS:
+		return message_set(why, entries->why_size, -EINVAL,
+				   "the document ends too early at line %zu, column %zu: %s (is it "
+				   "still being written?)",
+				   line, column, scan->words);
+	case SCAN_UTF8:
+		return message_set(why, entries->why_size, -EINVAL,
+				   "the document is not UTF-8: line %zu, column %zu: %s", line,
+				   column, scan->words);
+	case SCAN_DEEP:
+		return message_set(why, entries->why_size, -EINVAL,
+				   "the document is nested too deeply (line %zu, column %zu): "
+				   "arrays and objects may be nested %d deep",
+				   line, column, JSON_DEPTH_MAX);
+	default:
+		return message_set(why, entries->why_size, -EINVAL,
+				   "the document is not JSON: line %zu, column %zu: %s", line,
+				   column, scan->words);
+	}
+}
+
+static bool ends_here(struct scan *scan)
+{
+	(void)scan_peek(scan);
+	return scan->at == scan->length ||
+	       scan_fail(scan, SCAN_SYNTAX, "the document goes on behind its end");
+}
+
+static int read_other(struct group_reader *reader)
+{
+	char first = scan_peek(&reader->scan);
+
+	if (!scan_value(&reader->scan) || !ends_here(&reader->scan))
+		return -EINVAL;
+	return message_set(reader->entries->why, reader->entries->why_size, -EINVAL,
+			   "the document is %s, not an array of groups; a set without nodes is []",
+			   scan_type_name(first));
+}
+
+static int read_groups(struct group_reader *reader)
+{
+	struct scan *scan = &reader->scan;
+	int error = 0;
+
+	if (scan_peek(scan) != '[')
+		return read_other(reader);
+	(void)scan_enter(scan);
+	while (error == 0 && scan_next(scan, ']', &reader->number))
+		error = group_read(reader);
+	if (error == 0 && (scan->fault != SCAN_FINE || !ends_here(scan) || reader->refused))
+		error = -EINVAL; /* what is not JSON is worse than a wrong group */
 	return error;
 }
 
-static size_t skip_space(const char *text, size_t at, size_t length)
+/* Room for strings as long as the document: no single one is longer, and none has to move. */
+static int read_document(struct entries *entries, const char *text, size_t length)
 {
-	while (at < length &&
-	       (text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n'))
-		at++;
-	return at;
-}
+	struct group_reader reader = {.scan = {.text = text, .length = length},
+				      .entries = entries,
+				      .decoded = malloc(length),
+				      .labels = malloc(NODE_LABELS_MAX * sizeof(*reader.labels))};
+	int error = reader.decoded != NULL && reader.labels != NULL ? read_groups(&reader)
+								    : entries_no_memory(entries);
 
-#define READ_WHOLE 1 /* parse the document in one piece, to find out what is wrong with it */
-
-/* One group, from its brace on. Returns: 0, and in *end where it ends; READ_WHOLE; -ENOMEM. */
-static int read_next_group(struct entries *entries, const char *text, size_t length, size_t group,
-			   size_t *end)
-{
-	json_error_t error;
-	bool no_memory;
-
-	json_t *object = json_read(text, length, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK,
-				   &error, &no_memory);
-	if (no_memory)
-		return entries_no_memory(entries);
-	if (object == NULL || error.position < 0) { /* a position beyond an int turns negative */
-		json_decref(object);
-		return READ_WHOLE;
-	}
-	*end = (size_t)error.position;
-	invariant(*end > 0);
-	invariant(*end <= length);
-	int result = entries_read_group(entries, object, group);
-	json_decref(object);
-	return result < 0 && result != -ENOMEM ? READ_WHOLE : result;
-}
-
-/* Group by group: the JSON tree of a whole document takes many times the memory of its nodes, and
- * most of the time is spent on building and freeing it. Only valid documents get through here; for
- * any other one read_whole() gives the reason, so that all reasons come from one place. */
-static int read_by_group(struct entries *entries, const char *text, size_t length)
-{
-	size_t at = skip_space(text, 0, length), end = 0;
-	char before = '[';
-
-	for (size_t group = 1; at < length && text[at] == before; group++) {
-		at = skip_space(text, at + 1, length);
-		if (at == length || text[at] != '{')
-			return READ_WHOLE;
-		int result = read_next_group(entries, text + at, length - at, group, &end);
-		if (result != 0)
-			return result;
-		at = skip_space(text, at + end, length);
-		before = ',';
-	}
-	bool complete = before == ',' && at < length && text[at] == ']' &&
-			skip_space(text, at + 1, length) == length;
-	return complete ? 0 : READ_WHOLE;
+	if (reader.scan.fault != SCAN_FINE)
+		error = malformed(&reader.scan, entries);
+	free(reader.decoded);
+	free(reader.labels);
+	return error;
 }
 
 int nodeset_parse(struct nodeset **out, const char *json, size_t length,
@@ -189,17 +166,11 @@ int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 
 	*out = NULL;
 	int error = check_text(json, length, &entries);
-	if (error < 0)
-		return error;
-	error = read_by_group(&entries, json, length);
-	if (error == READ_WHOLE) {
-		entries_clear(&entries);
-		error = read_whole(&entries, json, length);
-	}
+	if (error == 0)
+		error = read_document(&entries, json, length);
 	if (error == 0 && (*out = entries_make_set(&entries)) == NULL)
 		error = entries_no_memory(&entries);
 	entries_clear(&entries);
-	free(entries.all);
 	invariant(error <= 0);
 	invariant((error == 0) == (*out != NULL)); /* a set or a reason [P9] */
 	return error;

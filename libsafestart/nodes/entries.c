@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* entries: reads the groups of a document into entries, and makes a set of them: sorts them, merges
- * equal ones and quarantines what is unusable or contradictory. Any thread; no text, no I/O. A
- * group is refused, and the document with it, when its structure is wrong; when only one entry is
- * wrong, only that entry is left out. [P11] */
+/* entries: collects the entries of a document, and makes a set of them: sorts them, merges equal
+ * ones and quarantines what is unusable or contradictory. Any thread; no text, no I/O. When one
+ * entry is wrong, only that entry is left out. [P11] */
 #include "nodes/entries.h"
 
 #include <errno.h>
@@ -44,33 +43,30 @@ int entries_no_memory(const struct entries *entries)
 			   "out of memory while reading the nodes");
 }
 
-const char *entries_type_name(const json_t *value)
-{
-	if (value == NULL)
-		return "missing";
-	switch (json_typeof(value)) {
-	case JSON_OBJECT: return "an object";
-	case JSON_ARRAY: return "an array";
-	case JSON_STRING: return "a string";
-	case JSON_NULL: return "null";
-	case JSON_TRUE:
-	case JSON_FALSE: return "a boolean";
-	default: return "a number";
-	}
-}
+/* ---- One entry ---- */
 
-/* ---- One group: targets and labels ---- */
-
-static struct entry *next_entry(struct entries *entries)
+/* NULL: there is no room, and the reason is said. */
+static struct entry *next_entry(struct entries *entries, int *error)
 {
-	if (entries->count == entries->capacity) {
+	*error = 0;
+	if (entries->count == entries->limits->max_nodes)
+		*error =
+			message_set(entries->why, entries->why_size, -E2BIG,
+				    "the set has more than max_nodes (%zu) entries; to allow that, "
+				    "raise the setting",
+				    entries->limits->max_nodes);
+	if (*error == 0 && entries->count == entries->capacity) {
 		size_t capacity = entries->capacity * 2 + 16;
 		struct entry *grown = realloc(entries->all, capacity * sizeof(*grown));
-		if (grown == NULL)
-			return NULL;
-		entries->all = grown;
-		entries->capacity = capacity;
+		if (grown == NULL) {
+			*error = entries_no_memory(entries);
+		} else {
+			entries->all = grown;
+			entries->capacity = capacity;
+		}
 	}
+	if (*error < 0)
+		return NULL;
 	invariant(entries->count < entries->capacity);
 	struct entry *entry = &entries->all[entries->count];
 	*entry = (struct entry){.position = entries->count};
@@ -88,116 +84,71 @@ static bool describe_fault(struct entry *entry, const char *id, const char *reas
 	return entry->id != NULL && entry->reason != NULL;
 }
 
-/* A fault goes by its id, or its address, if that could be an id: then the live node with this id
- * is known to stay. [P11] */
-static bool make_fault(struct entry *entry, const char *id, const char *address, const char *reason)
+/* The newest entry becomes a fault. */
+static int make_fault(struct entries *entries, struct entry *entry, const struct entry_text *text,
+		      const char *reason)
 {
-	char name[64];
+	char name[64], address[NODE_ADDRESS_SIZE], placed[300];
+	const char *id = text->id;
 
+	/* Under the id that the live node has. */
+	if (id == NULL && text->address != NULL)
+		id = node_normalise(address, text->address, entries->limits->default_port, NULL,
+				    0) == 0
+			     ? address
+			     : text->address;
+	entry->unnamed = id == NULL || node_check_id(id, NULL, 0) < 0;
 	snprintf(name, sizeof(name), "entry %zu", entry->position + 1);
-	entry->unnamed = node_check_id(id != NULL ? id : address, NULL, 0) < 0;
-	return describe_fault(entry, entry->unnamed ? name : id != NULL ? id : address, reason);
+	/* What has no name of its own is found by its place. */
+	if (entry->unnamed && strncmp(reason, "group ", 6) != 0)
+		message_set(placed, sizeof(placed), 0, "group %zu: target %zu: %s", text->group,
+			    text->target, reason);
+	else
+		message_copy(placed, sizeof(placed), reason);
+	if (describe_fault(entry, entry->unnamed ? name : id, placed))
+		return 0;
+	free(entry->id);
+	free(entry->reason);
+	entries->count--;
+	return entries_no_memory(entries);
 }
 
-static int read_target(struct entries *entries, const char *address, const char *id,
-		       const struct node_label *labels, size_t label_count)
+int entries_add_fault(struct entries *entries, const struct entry_text *text, const char *reason)
+{
+	int error;
+	struct entry *entry = next_entry(entries, &error);
+
+	error = entry != NULL ? make_fault(entries, entry, text, reason) : error;
+	invariant(error < 0 || entries_hold(entries));
+	return error;
+}
+
+int entries_add(struct entries *entries, const struct entry_text *text)
 {
 	char reason[256];
-	struct entry *entry = next_entry(entries);
+	int error;
+	struct entry *entry = next_entry(entries, &error);
 
 	if (entry == NULL)
-		return entries_no_memory(entries);
-	int error =
-		node_new(&entry->node, id, address, labels, label_count, reason, sizeof(reason));
-	if (error == -ENOMEM || (error < 0 && !make_fault(entry, id, address, reason))) {
-		free(entry->id);
-		free(entry->reason);
+		return error;
+	error = node_new(&entry->node, text->id, text->address, entries->limits->default_port,
+			 text->labels, text->label_count, reason, sizeof(reason));
+	if (error == -ENOMEM) {
 		entries->count--;
 		return entries_no_memory(entries);
 	}
-	invariant(entry_holds(entry));
+	if (error < 0)
+		return make_fault(entries, entry, text, reason);
 	/* A group's labels are repeated for each of its targets, so a small document can mean a
 	 * huge set. */
-	entries->text_size += error == 0 ? entry->node->text_size : 0;
+	entries->text_size += entry->node->text_size;
 	if (entries->text_size > entries->limits->max_bytes)
 		return message_set(entries->why, entries->why_size, -E2BIG,
 				   "the nodes with their labels have more than max_bytes (%zu); to "
 				   "allow that, raise the setting",
 				   entries->limits->max_bytes);
-	return 0;
-}
-
-static int read_labels(struct entries *entries, const json_t *object, size_t group,
-		       struct node_label **out, size_t *count)
-{
-	const char *name;
-	json_t *value;
-
-	*out = NULL;
-	*count = 0;
-	if (object == NULL)
-		return 0;
-	if (!json_is_object(object))
-		return message_set(entries->why, entries->why_size, -EINVAL,
-				   "group %zu: labels is %s, not an object", group,
-				   entries_type_name(object));
-	*out = calloc(json_object_size(object) + 1, sizeof(**out));
-	if (*out == NULL)
-		return entries_no_memory(entries);
-	json_object_foreach((json_t *)(uintptr_t)object, name, value) {
-		if (!json_is_string(value))
-			return message_set(entries->why, entries->why_size, -EINVAL,
-					   "group %zu: the label \"%.40s\" is %s, not a string",
-					   group, name, entries_type_name(value));
-		(*out)[(*count)++] =
-			(struct node_label){.name = name, .value = json_string_value(value)};
-	}
-	invariant(*count == json_object_size(object));
-	return 0;
-}
-
-int entries_read_group(struct entries *entries, const json_t *object, size_t group)
-{
-	struct node_label *labels = NULL;
-	size_t label_count, target_count;
-
-	invariant(group > 0);
 	invariant(entries_hold(entries));
-	if (!json_is_object(object))
-		return message_set(entries->why, entries->why_size, -EINVAL,
-				   "group %zu is %s, not an object with targets and labels", group,
-				   entries_type_name(object));
-	const json_t *targets = json_object_get(object, "targets");
-	if (!json_is_array(targets))
-		return message_set(entries->why, entries->why_size, -EINVAL,
-				   "group %zu: targets is %s, not an array of strings", group,
-				   entries_type_name(targets));
-	target_count = json_array_size(targets);
-	if (target_count > entries->limits->max_nodes - entries->count)
-		return message_set(entries->why, entries->why_size, -E2BIG,
-				   "the set has more than max_nodes (%zu) entries; to allow that, "
-				   "raise the setting",
-				   entries->limits->max_nodes);
-	int error = read_labels(entries, json_object_get(object, "labels"), group, &labels,
-				&label_count);
-	/* With several targets, an id label does not say which of them it means. */
-	const char *id = target_count == 1
-				 ? json_string_value(
-					   json_object_get(json_object_get(object, "labels"), "id"))
-				 : NULL;
-	for (size_t i = 0; error == 0 && i < target_count; i++) {
-		const json_t *target = json_array_get(targets, i);
-		if (!json_is_string(target))
-			error = message_set(entries->why, entries->why_size, -EINVAL,
-					    "group %zu: target %zu is %s, not a string", group,
-					    i + 1, entries_type_name(target));
-		else
-			error = read_target(entries, json_string_value(target), id, labels,
-					    label_count);
-	}
-	free(labels);
-	invariant(error < 0 || entries_hold(entries));
-	return error;
+	return 0;
 }
 
 void entries_clear(struct entries *entries)
@@ -208,13 +159,20 @@ void entries_clear(struct entries *entries)
 		free(entries->all[i].id);
 		free(entries->all[i].reason);
 	}
-	entries->count = entries->text_size = 0;
+	free(entries->all);
+	entries->all = NULL;
+	entries->count = entries->capacity = entries->text_size = 0;
 	invariant(entries_hold(entries));
 }
 
 /* ---- All entries: a set ---- */
 
-/* Two entries with one id that differ: the second one becomes the fault of both. [P11] */
+static bool same_address(const struct safestart_node *a, const struct safestart_node *b)
+{
+	return a->port == b->port && strcmp(safestart_node_host(a), safestart_node_host(b)) == 0;
+}
+
+/* Two entries with one id at two addresses: the second one becomes the fault of both. [P11] */
 static bool make_contradiction(const struct entry *first, struct entry *second)
 {
 	char one[NODE_ADDRESS_SIZE], other[NODE_ADDRESS_SIZE], reason[3 * NODE_ADDRESS_SIZE];
@@ -236,21 +194,77 @@ static struct entry *find_fault(struct entry *entries, size_t count)
 			return &entries[i];
 	}
 	for (size_t i = 1; i < count; i++) {
-		if (!node_same(entries[0].node, entries[i].node))
+		if (!same_address(entries[0].node, entries[i].node))
 			return &entries[i];
 	}
 	return NULL;
 }
 
+/* The first label, by name, that one has and the other has not, or with another value. */
+static const char *differing_label(const struct safestart_node *a, const struct safestart_node *b)
+{
+	const char *one, *other, *one_name = NULL, *other_name = NULL;
+
+	for (size_t i = 0;; i++) {
+		one = safestart_node_label_at(a, i, &one_name);
+		other = safestart_node_label_at(b, i, &other_name);
+		invariant(one != NULL || other != NULL);
+		if (one == NULL || other == NULL)
+			return one != NULL ? one_name : other_name;
+		int order = strcmp(one_name, other_name);
+		if (order != 0)
+			return order < 0 ? one_name : other_name;
+		if (strcmp(one, other) != 0)
+			return one_name;
+	}
+}
+
+/* Which of two nodes comes first by what it says: the order in the document does not matter. [P7]
+ */
+static bool says_less(const struct safestart_node *a, const struct safestart_node *b)
+{
+	size_t shared = a->text_size < b->text_size ? a->text_size : b->text_size;
+	int order = memcmp(a->text, b->text, shared);
+
+	return order != 0 ? order < 0 : a->text_size < b->text_size;
+}
+
+/* Of entries with one id and address: the first by what they say. */
+static struct safestart_node *choose(struct entries *all, struct entry *entries, size_t count)
+{
+	struct safestart_node *chosen = entries[0].node;
+	const struct safestart_node *other = NULL;
+
+	for (size_t i = 1; i < count; i++) {
+		if (node_same(chosen, entries[i].node))
+			continue;
+		other = says_less(entries[i].node, chosen) ? chosen : entries[i].node;
+		if (other == chosen)
+			chosen = entries[i].node;
+	}
+	if (other != NULL) {
+		const char *name = differing_label(chosen, other),
+			   *used = safestart_node_label(chosen, name);
+		nodeset_warn(&all->warnings,
+			     "several entries for %.60s differ in the label \"%.40s\"; the one "
+			     "%s%.40s is used",
+			     safestart_node_id(chosen), name,
+			     used != NULL ? "with the value " : "without it",
+			     used != NULL ? used : "");
+	}
+	return chosen;
+}
+
 /* Entries with one id become one node or one fault of the set. False: out of memory. */
-static bool add_to_set(struct nodeset *set, struct entry *entries, size_t count)
+static bool add_to_set(struct nodeset *set, struct entries *all, struct entry *entries,
+		       size_t count)
 {
 	struct entry *fault = find_fault(entries, count);
 
 	invariant(count > 0);
 	invariant(strcmp(entry_id(entries), entry_id(entries + count - 1)) == 0);
 	if (fault == NULL) {
-		set->nodes[set->count++] = node_ref(entries[0].node);
+		set->nodes[set->count++] = node_ref(choose(all, entries, count));
 		return true;
 	}
 	if (fault->node != NULL && !make_contradiction(&entries[0], fault))
@@ -310,6 +324,42 @@ static struct nodeset *new_set(size_t entries)
 	return NULL;
 }
 
+/* FNV-1a */
+static size_t hash_address(const struct safestart_node *node)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ node->port;
+
+	for (const char *c = safestart_node_host(node); *c != '\0'; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	return (size_t)(hash ^ hash >> 32);
+}
+
+/* Two ids with one address are two nodes for the library, and probably a slip. False: out of
+ * memory. */
+static bool warn_of_shared_addresses(const struct nodeset *set, struct nodeset_warnings *warnings)
+{
+	char address[NODE_ADDRESS_SIZE];
+	size_t room = 2;
+
+	while (room < 2 * set->count)
+		room *= 2;
+	const struct safestart_node **seen = calloc(room, sizeof(*seen)), *node;
+	for (size_t i = 0; seen != NULL && i < set->count; i++) {
+		size_t at = hash_address(node = set->nodes[i]) & (room - 1);
+		while (seen[at] != NULL && !same_address(seen[at], node))
+			at = (at + 1) & (room - 1);
+		if (seen[at] == NULL) {
+			seen[at] = node;
+			continue;
+		}
+		node_address(node, address);
+		nodeset_warn(warnings, "%.60s and %.60s have the same address, %.100s",
+			     safestart_node_id(seen[at]), safestart_node_id(node), address);
+	}
+	free(seen);
+	return seen != NULL;
+}
+
 struct nodeset *entries_make_set(struct entries *entries)
 {
 	struct nodeset *set = new_set(entries->count);
@@ -323,7 +373,7 @@ struct nodeset *entries_make_set(struct entries *entries)
 	for (size_t from = 0, count; from < entries->count; from += count) {
 		size_t faults = set->fault_count;
 		count = count_same_id(entries, from);
-		if (!add_to_set(set, &entries->all[from], count)) {
+		if (!add_to_set(set, entries, &entries->all[from], count)) {
 			nodeset_unref(set);
 			return NULL;
 		}
@@ -336,6 +386,11 @@ struct nodeset *entries_make_set(struct entries *entries)
 	struct nodeset_fault *few = realloc(set->faults, (set->fault_count + 1) * sizeof(*few));
 	if (few != NULL)
 		set->faults = few;
+	if (!warn_of_shared_addresses(set, &entries->warnings)) {
+		nodeset_unref(set);
+		return NULL;
+	}
+	set->warnings = entries->warnings;
 	invariant(nodeset_holds(set));
 	invariant(set->count + set->fault_count <= entries->count);
 	return set;

@@ -33,7 +33,7 @@ static inline __attribute__((unused)) bool labels_hold(const struct safestart_no
 	const char *at = node->text + node->labels_at, *before = NULL;
 
 	for (size_t i = 0; i < node->label_count; i++) {
-		if (strcmp(at, "id") == 0 || (before != NULL && strcmp(before, at) > 0))
+		if (strcmp(at, "id") == 0 || (before != NULL && strcmp(before, at) >= 0))
 			return false;
 		before = at;
 		at += strlen(at) + 1;
@@ -78,77 +78,121 @@ static int parse_port(const char *text, uint16_t *port, char *why, size_t why_si
 	return 0;
 }
 
-/* "[::1]:8087": takes the part between the brackets. A zone ("%eth0") is kept. */
+/* The one spelling of an IPv6 address; its zone ("%eth0") names an interface and is kept. */
+static bool normalise_ipv6(char host[HOST_MAX + 1])
+{
+	struct in6_addr binary;
+	char bare[INET6_ADDRSTRLEN], zone[HOST_MAX + 1];
+	size_t length = strcspn(host, "%");
+	bool zone_valid = host[length] == '\0' || host[length + 1] != '\0';
+
+	message_copy(zone, sizeof(zone), host + length);
+	for (const char *c = zone; *c != '\0'; c++)
+		zone_valid = zone_valid && (c == zone || is_host_character(*c));
+	if (length >= sizeof(bare) || !zone_valid)
+		return false;
+	memcpy(bare, host, length);
+	bare[length] = '\0';
+	if (inet_pton(AF_INET6, bare, &binary) != 1)
+		return false;
+	(void)inet_ntop(AF_INET6, &binary, bare, sizeof(bare));
+	if (strlen(bare) + strlen(zone) > HOST_MAX) /* ::1.2.3.4 grows */
+		return false;
+	stpcpy(stpcpy(host, bare), zone);
+	return true;
+}
+
+/* "[::1]:8087": takes the part between the brackets. */
 static int parse_bracketed(const char *text, struct address *to, const char **rest, char *why,
 			   size_t why_size)
 {
 	const char *end = strchr(text, ']');
-	struct in6_addr ignored;
-	char bare[INET6_ADDRSTRLEN];
-	bool zone_valid = true;
 
 	if (end == NULL || (size_t)(end - text - 1) > HOST_MAX)
 		return message_set(why, why_size, -EINVAL,
 				   "the address \"%.60s\" has no closing bracket", text);
 	memcpy(to->host, text + 1, (size_t)(end - text - 1));
 	to->host[end - text - 1] = '\0';
-	size_t length = strcspn(to->host, "%");
-	message_copy(bare, sizeof(bare), to->host);
-	if (length < sizeof(bare))
-		bare[length] = '\0';
-	if (to->host[length] == '%') {
-		zone_valid = to->host[length + 1] != '\0';
-		for (const char *c = to->host + length + 1; *c != '\0'; c++)
-			zone_valid = zone_valid && is_host_character(*c);
-	}
-	if (length >= sizeof(bare) || !zone_valid || inet_pton(AF_INET6, bare, &ignored) != 1)
+	if (!normalise_ipv6(to->host))
 		return message_set(why, why_size, -EINVAL, "\"%.60s\" is not an IPv6 address",
 				   to->host);
 	*rest = end + 1;
 	return 0;
 }
 
-static int parse_address(const char *text, struct address *to, char *why, size_t why_size)
+static int several_colons(const char *text, char *why, size_t why_size)
+{
+	return message_set(why, why_size, -EINVAL,
+			   "the address \"%.60s\" has more than one colon; write an IPv6 address "
+			   "in brackets",
+			   text);
+}
+
+/* A name, in which capital letters mean the same as small ones, or an IPv4 address. */
+static int parse_host(const char *text, struct address *to, const char **rest, char *why,
+		      size_t why_size)
+{
+	size_t length = 0;
+
+	while (is_host_character(text[length]))
+		length++;
+	if (text[0] == ':' && strchr(text + 1, ':') != NULL)
+		return several_colons(text, why, why_size);
+	if (length == 0 || (text[length] != ':' && text[length] != '\0'))
+		return message_set(why, why_size, -EINVAL, "the address \"%.60s\" is not host:port",
+				   text);
+	if (length > HOST_MAX)
+		return message_set(why, why_size, -EINVAL,
+				   "the host in \"%.60s...\" is longer than %d bytes", text,
+				   HOST_MAX);
+	for (size_t i = 0; i < length; i++)
+		to->host[i] = (char)(text[i] + (text[i] >= 'A' && text[i] <= 'Z' ? 'a' - 'A' : 0));
+	to->host[length] = '\0';
+	*rest = text + length;
+	return **rest == ':' && strchr(*rest + 1, ':') != NULL ? several_colons(text, why, why_size)
+							       : 0;
+}
+
+static int parse_address(const char *text, uint16_t default_port, struct address *to, char *why,
+			 size_t why_size)
 {
 	const char *rest = text;
 
 	if (text[0] == '\0')
 		return message_set(why, why_size, -EINVAL, "the address is empty; write host:port");
-	if (text[0] == '[') {
-		int error = parse_bracketed(text, to, &rest, why, why_size);
-		if (error < 0)
-			return error;
-	} else {
-		size_t length = 0;
-		while (is_host_character(text[length]))
-			length++;
-		if (text[0] == ':' && strchr(text + 1, ':') != NULL)
-			return message_set(why, why_size, -EINVAL,
-					   "the address \"%.60s\" has more than one colon; write "
-					   "an IPv6 address in brackets",
-					   text);
-		if (length == 0 || (text[length] != ':' && text[length] != '\0'))
-			return message_set(why, why_size, -EINVAL,
-					   "the address \"%.60s\" is not host:port", text);
-		if (length > HOST_MAX)
-			return message_set(why, why_size, -EINVAL,
-					   "the host in \"%.60s...\" is longer than %d bytes", text,
-					   HOST_MAX);
-		memcpy(to->host, text, length);
-		to->host[length] = '\0';
-		rest = text + length;
-		if (*rest == ':' && strchr(rest + 1, ':') != NULL)
-			return message_set(why, why_size, -EINVAL,
-					   "the address \"%.60s\" has more than one colon; write "
-					   "an IPv6 address in brackets",
-					   text);
+	int error = text[0] == '[' ? parse_bracketed(text, to, &rest, why, why_size)
+				   : parse_host(text, to, &rest, why, why_size);
+	if (error < 0)
+		return error;
+	invariant(to->host[0] != '\0');
+	invariant(rest > text);
+	if (*rest == '\0' && default_port > 0) {
+		to->port = default_port;
+		return 0;
 	}
 	if (*rest != ':')
 		return message_set(why, why_size, -EINVAL,
-				   "the address \"%.60s\" has no port; write host:port", text);
-	invariant(to->host[0] != '\0');
-	invariant(rest > text);
+				   "the address \"%.60s\" has no port; write host:port, or set "
+				   "default_port",
+				   text);
 	return parse_port(rest + 1, &to->port, why, why_size);
+}
+
+static void print_address(const char *host, uint16_t port, char address[NODE_ADDRESS_SIZE])
+{
+	snprintf(address, NODE_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+		 (unsigned)port);
+}
+
+int node_normalise(char address[NODE_ADDRESS_SIZE], const char *text, uint16_t default_port,
+		   char *why, size_t why_size)
+{
+	struct address parsed = {.port = 0};
+
+	int error = parse_address(text, default_port, &parsed, why, why_size);
+	if (error == 0)
+		print_address(parsed.host, parsed.port, address);
+	return error;
 }
 
 int node_check_id(const char *id, char *why, size_t why_size)
@@ -185,15 +229,23 @@ static char *append(char *at, const char *text)
 	return at + size;
 }
 
-static struct safestart_node *allocate(const char *id, const struct address *address,
-				       const struct node_label *labels, size_t label_count)
+static size_t text_size(const char *id, const struct address *address,
+			const struct node_label *labels, size_t label_count)
 {
 	size_t size = strlen(id) + 1 + strlen(address->host) + 1;
-	struct safestart_node *node;
 
 	for (size_t i = 0; i < label_count; i++)
 		size += strlen(labels[i].name) + 1 + strlen(labels[i].value) + 1;
-	if (size > UINT32_MAX || (node = malloc(sizeof(*node) + size)) == NULL)
+	return size;
+}
+
+/* `size`: of the text of all this. */
+static struct safestart_node *allocate(size_t size, const char *id, const struct address *address,
+				       const struct node_label *labels, size_t label_count)
+{
+	struct safestart_node *node = malloc(sizeof(*node) + size);
+
+	if (node == NULL)
 		return NULL;
 	atomic_init(&node->refs, 1);
 	atomic_init(&node->newest, NODE_REPORT_NONE);
@@ -213,38 +265,61 @@ static struct safestart_node *allocate(const char *id, const struct address *add
 	return node;
 }
 
-int node_new(struct safestart_node **out, const char *id, const char *address,
-	     const struct node_label *labels, size_t label_count, char *why, size_t why_size)
+/* In the order of names, each name once. */
+static int sort_labels(struct node_label *labels, size_t count, char *why, size_t why_size)
 {
-	struct address parsed = {.port = 0};
-	struct node_label *sorted = NULL;
-	size_t kept = 0;
-
-	int error = parse_address(address, &parsed, why, why_size);
-	if (error == 0)
-		error = node_check_id(id != NULL ? id : address, why, why_size);
-	if (error < 0)
-		return error;
-	if (label_count > NODE_LABELS_MAX)
+	if (count > NODE_LABELS_MAX)
 		return message_set(why, why_size, -EINVAL,
-				   "it has %zu labels; at most %d are allowed", label_count,
+				   "it has %zu labels; at most %d are allowed", count,
 				   NODE_LABELS_MAX);
-	if (label_count > 0 && (sorted = malloc(label_count * sizeof(*sorted))) == NULL)
-		return message_set(why, why_size, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < label_count; i++) {
-		if (!message_is_utf8(labels[i].name) || !message_is_utf8(labels[i].value)) {
-			free(sorted);
+	for (size_t i = 0; i < count; i++) {
+		if (!message_is_utf8(labels[i].name) || !message_is_utf8(labels[i].value))
 			return message_set(why, why_size, -EINVAL,
 					   "the label \"%.40s\" is not UTF-8", labels[i].name);
-		}
-		if (strcmp(labels[i].name, "id") != 0)
-			sorted[kept++] = labels[i];
 	}
-	if (kept > 1)
-		qsort(sorted, kept, sizeof(*sorted), compare_labels);
-	*out = allocate(id != NULL ? id : address, &parsed, sorted, kept);
+	if (count > 1)
+		qsort(labels, count, sizeof(*labels), compare_labels);
+	for (size_t i = 1; i < count; i++) {
+		if (compare_labels(&labels[i - 1], &labels[i]) == 0)
+			return message_set(why, why_size, -EINVAL,
+					   "the label \"%.40s\" is there twice", labels[i].name);
+	}
+	return 0;
+}
+
+int node_new(struct safestart_node **out, const char *id, const char *address,
+	     uint16_t default_port, const struct node_label *labels, size_t label_count, char *why,
+	     size_t why_size)
+{
+	struct address parsed = {.port = 0};
+	char normalised[NODE_ADDRESS_SIZE];
+	struct node_label *sorted = NULL;
+
+	int error = parse_address(address, default_port, &parsed, why, why_size);
+	if (error == 0 && id == NULL) {
+		print_address(parsed.host, parsed.port, normalised);
+		id = normalised;
+	}
+	if (error == 0)
+		error = node_check_id(id, why, why_size);
+	if (error < 0)
+		return error;
+	size_t size = text_size(id, &parsed, labels, label_count);
+	if (size > UINT32_MAX)
+		return message_set(why, why_size, -EINVAL,
+				   "its labels have %zu bytes; at most %u are allowed", size,
+				   UINT32_MAX);
+	if (label_count > 0) {
+		sorted = malloc(label_count * sizeof(*sorted));
+		if (sorted == NULL)
+			return message_set(why, why_size, -ENOMEM, "out of memory");
+		memcpy(sorted, labels, label_count * sizeof(*sorted));
+	}
+	error = sort_labels(sorted, label_count, why, why_size);
+	if (error == 0 && (*out = allocate(size, id, &parsed, sorted, label_count)) == NULL)
+		error = message_set(why, why_size, -ENOMEM, "out of memory");
 	free(sorted);
-	return *out != NULL ? 0 : message_set(why, why_size, -ENOMEM, "out of memory");
+	return error;
 }
 
 struct safestart_node *node_copy(const struct safestart_node *node)
@@ -306,8 +381,7 @@ void node_address(const struct safestart_node *node, char address[NODE_ADDRESS_S
 	const char *host = node->text + node->host_at;
 
 	invariant(node_holds(node));
-	snprintf(address, NODE_ADDRESS_SIZE, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
-		 (unsigned)node->port);
+	print_address(host, node->port, address);
 }
 
 const char *safestart_node_id(const struct safestart_node *node)

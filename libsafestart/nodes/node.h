@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define NODE_ID_MAX 255 /* bytes; a DNS name fits */
-#define NODE_LABELS_MAX 1000
+#define NODE_ID_MAX 255      /* bytes; a DNS name fits */
+#define NODE_LABELS_MAX 1000 /* not counting the id */
 
 struct node_label {
 	const char *name;
@@ -46,11 +46,19 @@ struct safestart_node {
 	char text[];
 };
 
-/* Check an entry and make a node of it, with one reference. `id` NULL: the address is the id. A
- * label named "id" is left out, because it is the id. Returns: 0; -EINVAL unusable, with the reason
- * in `why`; -ENOMEM. */
+/* Check an entry and make a node of it, with one reference. `id` NULL: the address is the id.
+ * `default_port`: of an address without a port; 0: it needs one. Returns: 0; -EINVAL unusable, with
+ * the reason in `why`; -ENOMEM. */
 int node_new(struct safestart_node **out, const char *id, const char *address,
-	     const struct node_label *labels, size_t label_count, char *why, size_t why_size);
+	     uint16_t default_port, const struct node_label *labels, size_t label_count, char *why,
+	     size_t why_size);
+
+/* An address in its one spelling: host names and IPv6 in small letters, IPv6 as short as it gets, a
+ * port without leading zeros. Two spellings of one address would be two nodes. Returns: 0; -EINVAL
+ * and the reason in `why`. */
+#define NODE_ADDRESS_SIZE 272
+int node_normalise(char address[NODE_ADDRESS_SIZE], const char *text, uint16_t default_port,
+		   char *why, size_t why_size);
 
 /* A copy with one reference, without payload and report. Returns: NULL when out of memory. */
 struct safestart_node *node_copy(const struct safestart_node *node);
@@ -85,7 +93,6 @@ int32_t node_report(const struct safestart_node *node);
 void node_carry_report(struct safestart_node *to, const struct safestart_node *from);
 
 /* "host:port", an IPv6 address in brackets. */
-#define NODE_ADDRESS_SIZE 272
 void node_address(const struct safestart_node *node, char address[NODE_ADDRESS_SIZE]);
 
 /* May this be an id? Returns: 0; -EINVAL and the reason in `why`. */

@@ -5,6 +5,8 @@
 #include "nodes/nodeset.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,6 +212,20 @@ uint64_t nodeset_digest(struct safestart_node *const *nodes, size_t count,
 	for (size_t i = 0; i < fault_count; i++)
 		digest = digest_bytes(digest, faults[i].id, strlen(faults[i].id) + 1);
 	return digest;
+}
+
+void nodeset_warn(struct nodeset_warnings *warnings, const char *format, ...)
+{
+	char text[600];
+	va_list arguments;
+
+	if (warnings->count++ > 0)
+		return;
+	va_start(arguments, format);
+	(void)vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	message_clean(text);
+	message_copy(warnings->first, sizeof(warnings->first), text);
 }
 
 static bool add_fault(struct nodeset *set, const struct nodeset_fault *from)

@@ -13,6 +13,12 @@ struct nodeset_fault {
 	bool unnamed; /* it has no usable id; a node whose id reads "entry 7" is another one */
 };
 
+/* What a document says that changes nothing and was probably not meant. */
+struct nodeset_warnings {
+	size_t count;
+	char first[200];
+};
+
 /* Constant once it is made, but for refs. */
 struct nodeset {
 	_Atomic uint32_t refs; /* release and acquire by the last */
@@ -21,17 +27,23 @@ struct nodeset {
 	size_t fault_count;
 	struct nodeset_fault *faults; /* by id, the unnamed one after the one with that id */
 	const char *first_reason;     /* of the first fault in the document; NULL without one */
+	struct nodeset_warnings warnings;
 };
 
 struct nodeset_limits {
 	size_t max_bytes;
 	size_t max_nodes;
+	uint16_t default_port; /* of a target without one; 0: such a target is unusable */
 };
 
 /* Parse a file_sd document. Returns: 0; -EINVAL malformed, -E2BIG, -ENOMEM, with the reason in
  * `why`. Unusable entries become faults of the set. */
 int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 		  const struct nodeset_limits *limits, char *why, size_t why_size);
+
+/* Count a warning; the first one is kept in words. */
+void nodeset_warn(struct nodeset_warnings *warnings, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* Returns: the nodes as a file_sd document, freed with free(); NULL when out of memory. */
 char *nodeset_json(struct safestart_node *const *nodes, size_t count);

@@ -56,6 +56,26 @@ def waits(path):
         return any("->" in line and f":{os.stat(path).st_ino} " in line for line in locks)
 
 
+# ---- Addresses ----
+
+def test_an_address_that_another_node_has_and_one_that_changes_are_reported(scene):
+    scene.write(document(("a", "10.0.0.1:1"), ("b", "Host-2:02")))
+    scene.safestart("announce", "c", "host-2:2").must(0, "c is announced at host-2:2", "warning: b has the same address, Host-2:02", "safestart withdraw b")
+    scene.safestart("announce", "a", "10.0.0.9:1").must(0, "a is announced at 10.0.0.9:1, no longer at 10.0.0.1:1")
+    assert scene.safestart("announce", "--json", "a", "10.0.0.8:1").must(0).json()["before"] == "10.0.0.9:1"
+
+
+def test_an_address_in_another_spelling_is_the_same(scene):
+    scene.write(document(("a", "[fd00::1]:80")))
+    before = scene.read()
+    scene.safestart("announce", "a", "[FD00:0::1]:080", "--no-incarnation").must(0, "unchanged")
+    assert scene.read() == before
+    # As its own id it goes by the library's spelling.
+    scene.safestart("announce", "DB-1:01", "DB-1:01").must(0, "db-1:1 is announced at DB-1:01")
+    scene.safestart("withdraw", "db-1:1").must(0, "db-1:1 is withdrawn")
+    assert scene.read() == before
+
+
 # ---- What stays ----
 
 def test_every_other_byte_stays(scene):

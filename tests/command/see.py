@@ -504,7 +504,7 @@ def test_check_judges_as_the_library_does(scene):
 
 def test_check_names_everything_that_would_be_left_out(scene):
     bad = '[{"targets": ["a:1", "b:99999"]}, {"targets": ["c:1"], "labels": {"id": "x"}}, {"targets": ["c:2"], "labels": {"id": "x"}}, {"targets": ["d:1"], "labels": {"id": ""}}]'
-    scene.safestart("check", "-", text=bad).must(7, "would be accepted without 3 entries", "b:99999: the port", "x: several entries have this id and differ", "entry 5: the id is empty")
+    scene.safestart("check", "-", text=bad).must(7, "would be accepted without 3 entries", "b:99999: the port", "x: several entries have this id and differ", "entry 5: group 4: target 1: the id is empty")
     told = scene.safestart("check", "--json", "-", text=bad).must(7).json()
     assert [entry["id"] for entry in told[0]["quarantined"]] == ["b:99999", "entry 5", "x"]
     scene.safestart("check", "-", text='[{"targets": ["b:99999"]}]').must(3, "b:99999: the port")
@@ -517,18 +517,33 @@ def test_check_says_where_the_shape_is_wrong(scene):
     for text in documents:
         no_json = scene.safestart("check", "--json", "-", text=text.replace("@", "?")).must(3, "not JSON").json()[0]
         assert f"line {no_json['line']}, column {no_json['column']}: " in no_json["why"]
-        wrong = scene.safestart("check", "--json", "-", text=text.replace("@", "7")).must(3, "is a number").json()[0]
+        told = scene.safestart("check", "--json", "-", text=text.replace("@", "7")).must(3, "is a number").json()[0]
+        wrong = next((entry for entry in told["quarantined"] if "is a number" in entry["why"]), told)
         assert (wrong["line"], wrong["column"]) == (no_json["line"], no_json["column"]), f"{wrong} {no_json}"
         lines = text.split("\n")
         assert lines[wrong["line"] - 1][wrong["column"] - 1] == "@"
-        scene.safestart("check", "-", text=text.replace("@", "7")).must(3, f"would be refused: line {wrong['line']}, column {wrong['column']}: group 1: target" if "@ ]" in text else "refused: line ")
-    for group in ['{"targets": "a:1"}', '{"labels": {}}', '{"targets": ["a:1"], "labels": {"zone": 1}}', '{"targets": ["a:1"], "labels": []}']:
+        scene.safestart("check", "-", text=text.replace("@", "7")).must(3, f"line {wrong['line']}, column {wrong['column']}: " + ("" if wrong is told else "entry "))
+    for group in ['{"targets": 7}', '{"labels": {}}', '{"targets": {}, "labels": []}', '{"target": 7}']:
         scene.safestart("check", "-", text='[{"targets": ["a:1"]},\n  ' + group + "]").must(3, "-: would be refused: line 2, column 3: group 2: ")
     # What has no place gets none.
     for text in ["{}", "[]", "", '[{"t\\u0061rgets": ["a:1", 7]}]']:
-        told = scene.safestart("check", "--json", "-", text=text).must(3).json()[0]
-        assert "line" not in told and "column" not in told, told
-    scene.safestart("check", "-", text='[{"t\\u0061rgets": ["a:1", 7]}]').must(3, "would be refused: group 1: target 2 is a number")
+        told = scene.safestart("check", "--json", "-", text=text).json()[0]
+        assert "line" not in told and "column" not in told and not any("line" in entry for entry in told["quarantined"]), told
+
+
+def test_check_leaves_a_wrong_group_out_by_the_names_of_its_nodes(scene):
+    for group, name in [('{"targets": "b:1"}', "b:1"), ('{"target": ["B:01"]}', "b:1"), ('{"targets": ["b:1"], "labels": {"id": "x", "rank": 1}}', "x"), ('{"labels": {"id": "x"}}', "x")]:
+        scene.safestart("check", "-", text='[{"targets": ["a:1"]},\n  ' + group + "]").must(7, "would be accepted without 1 entry", f"\n  line 2, column 3: {name}: group 2: ")
+    assert places_of(scene, '[{"targets": ["a:1"]},\n {"target": ["b:1", "c:1"]}]') == {"b:1": (2, 2, 0), "c:1": (2, 2, 0)}
+
+
+def test_check_warns_of_what_was_probably_not_meant(scene):
+    scene.safestart("check", "-", text='[{"targets": ["a:1"], "label": {"zone": "a"}}]').must(0, "-: valid\n  warning: group 1: the member \"label\" is unknown and is ignored")
+    scene.safestart("check", "--quiet", "-", text='[{"targets": ["a:1"], "x": 1, "y": 2}]').must(0, "2 warnings, the first: group 1: the member \"x\"")
+    same = '[{"targets": ["A:01"], "labels": {"id": "x"}}, {"targets": ["a:1"], "labels": {"id": "y"}}]'
+    scene.safestart("check", "-", text=same).must(0, "warning: x and y have the same address, a:1")
+    scene.safestart("check", "-", text='[{"targets": ["a"]}]').must(3, "has no port; write host:port, or set default_port")
+    scene.safestart("check", "-", "--set", "default_port=80", text='[{"targets": ["a", "b:0"]}]').must(7, "without 1 entry", "b:0: the port")
 
 
 def places_of(scene, text):
@@ -542,7 +557,7 @@ def test_check_says_where_everything_is_that_would_be_left_out(scene):
   {"targets": ["d:1"], "labels": {"id": ""}},
   {"targets": ["e:1"], "labels": {"id": "y"}}, {"targets": ["e"], "labels": {"id": "y"}}, {"targets": ["e:3"], "labels": {"id": "y"}},
   {"targets": []}, {"targets": ["z:1"]}, {"targets": ["e"], "labels": {"id": "w"}}]"""
-    told = scene.safestart("check", "-", text=text).must(7, "\n  line 2, column 23: é: ", "\n  line 2, column 28: b:99999: the port", "\n  line 4, column 16: entry 6: the id is empty",
+    told = scene.safestart("check", "-", text=text).must(7, "\n  line 2, column 23: é: ", "\n  line 2, column 28: b:99999: the port", "\n  line 4, column 16: entry 6: group 4: target 1: the id is empty",
                                                          "\n  line 3, column 39 (and 1 more with this id): x: several entries have this id and differ",
                                                          "\n  line 5, column 61 (and 2 more with this id): y: the address \"e\" has no port")
     assert told.out.count("\n  line ") == 6, told.out
@@ -551,12 +566,12 @@ def test_check_says_where_everything_is_that_would_be_left_out(scene):
     many = "[" + ",\n".join(f'{{"targets": ["n{i}"], "labels": {{"id": "{i}"}}}}' for i in range(3000)) + "]"
     places = places_of(scene, many)
     assert places["0"] == (1, 15, 0) and all(places[str(i)] == (i + 1, 14, 0) for i in range(1, 3000))
-    # A thousand labels are as many as may be; in a group of several the id is one of them, too.
-    labels = json.dumps({f"l{i}": "" for i in range(1000)} | {"id": "x"})
+    # A thousand labels are as many as may be; the id is none of them.
+    labels = json.dumps({f"l{i}": "" for i in range(1001)} | {"id": "x"})
     text = f'[{{"targets": ["a:1"]}}, {{"targets": ["a:1", "b:1"], "labels": {labels}}}, {{"targets": ["c:1"]}}]'
-    assert places_of(scene, text) == {"a:1": (1, 37, 1), "b:1": (1, 44, 0)}
-    # There an id that can't be used is no fault: they only differ.
-    assert places_of(scene, '[{"targets": ["a:1"]}, {"targets": ["a:1", "b:1"], "labels": {"id": "", "zone": "1"}}]') == {"a:1": (1, 15, 1)}
+    assert places_of(scene, text) == {"a:1": (1, 24, 1), "b:1": (1, 24, 0)}
+    # There an id that can't be used is no fault, and what differs in a label is one node.
+    scene.safestart("check", "-", text='[{"targets": ["a:1"]}, {"targets": ["a:1", "b:1"], "labels": {"id": "", "zone": "1"}}]').must(0, "several entries for a:1 differ in the label \"zone\"")
 
 
 def test_check_does_not_guess_where_something_is(scene):
@@ -566,7 +581,7 @@ def test_check_does_not_guess_where_something_is(scene):
     scene.safestart("check", "-", text=named % ("", 2)).must(7, "\n  entry 3: ")
     assert set(places_of(scene, named % ("", 2)).values()) == {(None, None, None)}
     nameless = '[{"targets": ["b:1"], "labels": {"id": "entry 2"}}, {"targets": ["a:1"], "labels": {"id": ""}}]'
-    scene.safestart("check", "-", text=nameless).must(7, "accepted without 1 entry\n", "  1 of them cannot be named by id: 1 of 2 entries would be left out: the id is empty")
+    scene.safestart("check", "-", text=nameless).must(7, "accepted without 1 entry\n", "  1 of them cannot be named by id: 1 of 2 entries would be left out: group 2: target 1: the id is empty")
     assert places_of(scene, named % ("c", 2)) == {"entry 3": (1, 15, 1)}
     assert places_of(scene, named % ("c", 0)) == {"entry 3": (1, 133, 1)}
 

@@ -248,25 +248,16 @@ START_TEST(the_defaults_are_the_documented_ones)
 {
 	struct safestart_conf *conf = new_conf();
 	const struct settings *s = &conf->settings;
-	static const char *const table[][2] = {{"source", "push"},
-					       {"debounce", "100ms"},
-					       {"max_delay", "1s"},
-					       {"min_interval", "0"},
-					       {"retry_min", "100ms"},
-					       {"retry_max", "30s"},
-					       {"run_timeout", "30s"},
-					       {"reconcile", "30s"},
-					       {"max_shrink", "50%"},
-					       {"shrink_window", "1m"},
-					       {"min_nodes", "1"},
-					       {"allow_empty", "no"},
-					       {"max_nodes", "100000"},
-					       {"max_bytes", "64MiB"},
-					       {"last_good", ""},
-					       {"serves", "yes"},
-					       {"thread", "yes"},
-					       {"start", "open"},
-					       {"name", ""}};
+	static const char *const table[][2] = {{"source", "push"},      {"debounce", "100ms"},
+					       {"max_delay", "1s"},     {"min_interval", "0"},
+					       {"retry_min", "100ms"},  {"retry_max", "30s"},
+					       {"run_timeout", "30s"},  {"reconcile", "30s"},
+					       {"max_shrink", "50%"},   {"shrink_window", "1m"},
+					       {"min_nodes", "1"},      {"allow_empty", "no"},
+					       {"max_nodes", "100000"}, {"max_bytes", "64MiB"},
+					       {"default_port", "0"},   {"last_good", ""},
+					       {"serves", "yes"},       {"thread", "yes"},
+					       {"start", "open"},       {"name", ""}};
 	const char *key, *value;
 
 	ck_assert_str_eq(s->source, "push");
@@ -319,6 +310,8 @@ START_TEST(every_setting_refuses_what_it_can_not_mean)
 					      {"allow_empty", "true", "yes or no"},
 					      {"max_nodes", "1e5", "whole number"},
 					      {"max_bytes", "64MB", "KiB"},
+					      {"default_port", "65536", "1 to 65535"},
+					      {"default_port", "http", "1 to 65535"},
 					      {"max_bytes", "0", "above 0"},
 					      {"serves", "", "yes or no"},
 					      {"thread", "YES", "yes or no"},
@@ -597,6 +590,11 @@ START_TEST(check_judges_a_document_as_the_library_would)
 		{"min_nodes", "2", "[{\"targets\":[\"a:1\",\"b:0\"]}]", -ERANGE, "min_nodes is 2"},
 		{"max_nodes", "1", "[{\"targets\":[\"a:1\",\"b:1\"]}]", -E2BIG, "max_nodes"},
 		{"max_bytes", "10", "[{\"targets\":[\"a:1\"]}]", -E2BIG, "max_bytes"},
+		{"default_port", "8087", "[{\"targets\":[\"a\"]}]", 0, "1 nodes"},
+		{NULL, NULL, "[{\"targets\":[\"a:1\"],\"label\":{}}]", 0,
+		 "1 nodes; group 1: the member \"label\" is unknown"},
+		{NULL, NULL, "[{\"targets\":[\"a:1\"],\"x\":1,\"y\":1}]", 0,
+		 "1 nodes; 2 warnings, the first: group 1: the member \"x\""},
 		{"max_delay", "1ms", "[{\"targets\":[\"a:1\"]}]", -EINVAL, "max_delay is shorter"},
 	};
 
@@ -618,7 +616,34 @@ START_TEST(check_judges_a_document_as_the_library_would)
 }
 END_TEST
 
-SUITE("conf", durations_have_units_and_do_not_overflow, sizes_counts_and_shares_do_not_overflow,
+START_TEST(an_address_has_one_spelling_and_that_is_its_id)
+{
+	static const char *const rows[][2] = {{"Db-1.Example:08087", "db-1.example:8087"},
+					      {"[2001:DB8::0:1]:1", "[2001:db8::1]:1"},
+					      {"a", NULL},
+					      {"", NULL}};
+	struct safestart_conf *conf = new_conf();
+	char id[272], small[4] = "old";
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int length = safestart_target_id(NULL, rows[i][0], id, sizeof(id));
+		ck_assert_int_eq(length, rows[i][1] != NULL ? (int)strlen(rows[i][1]) : -EINVAL);
+		if (rows[i][1] != NULL)
+			ck_assert_str_eq(id, rows[i][1]);
+	}
+	takes(conf, "default_port", "80");
+	ck_assert_int_eq(safestart_target_id(conf, "A", id, sizeof(id)), 4);
+	ck_assert_str_eq(id, "a:80");
+	ck_assert_int_eq(safestart_target_id(conf, "A", small, sizeof(small)), -ENOSPC);
+	ck_assert_str_eq(small, "old");
+	ck_assert_int_eq(safestart_target_id(conf, NULL, id, sizeof(id)), -EINVAL);
+	ck_assert_int_eq(safestart_target_id(conf, "a", NULL, 0), -EINVAL);
+	safestart_conf_free(conf);
+}
+END_TEST
+
+SUITE("conf", an_address_has_one_spelling_and_that_is_its_id,
+      durations_have_units_and_do_not_overflow, sizes_counts_and_shares_do_not_overflow,
       words_are_yes_or_no_and_strings_are_copies, distance_counts_letters_to_change,
       every_setting_takes_its_default_and_has_help,
       the_default_name_is_that_of_the_program_as_it_was_started,

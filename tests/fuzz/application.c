@@ -35,7 +35,7 @@ void application_address(int id, uint8_t value, char *text, size_t size)
 	if (id >= 8 && variant == 0)
 		snprintf(text, size, "%s", ids[id]);
 	else if (variant == 3)
-		snprintf(text, size, "[fd00::%x]:1", id);
+		snprintf(text, size, "[fd00::1:%x]:1", id);
 	else
 		snprintf(text, size, "10.0.%d.%d:8087", id, variant);
 }

@@ -70,7 +70,7 @@ static void edit(struct file_sd *file_sd, const char *id, const char *address)
 	HOLD(text != NULL && strlen(text) == length);
 	hold_untouched(file_sd, text);
 	HOLD(file_sd->changed || strcmp(text, file_sd->text) == 0);
-	HOLD(file_sd_take(&edited, text, length, why, sizeof(why)) == 0);
+	HOLD(file_sd_take(&edited, text, length, true, why, sizeof(why)) == 0);
 	json_t *found = entries_of(&edited, &count);
 	HOLD(json_equal(found, wanted));
 	file_sd_close(&edited);
@@ -88,7 +88,7 @@ static void try_file(struct input *input)
 	char why[300];
 	size_t length = input->left;
 
-	if (file_sd_take(&file_sd, text_of(input), length, why, sizeof(why)) == 0)
+	if (file_sd_take(&file_sd, text_of(input), length, true, why, sizeof(why)) == 0)
 		edit(&file_sd, id, address);
 	file_sd_close(&file_sd);
 }

@@ -54,7 +54,7 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 	const char *own = values != NULL ? *values : NULL;
 
 	snprintf(text, size,
-		 "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %lld %zu %d|%zu %zu|%d "
+		 "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %lld %zu %d|%zu %zu %u|%d "
 		 "%d %d|%d|%s",
 		 s->name != NULL ? s->name : "", s->source,
 		 s->last_good != NULL ? s->last_good : "", s->control != NULL ? s->control : "",
@@ -62,8 +62,8 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 		 (long long)g->retry_min, (long long)g->retry_max, (long long)s->run_timeout,
 		 (long long)s->reconcile, s->rails.max_shrink, (long long)s->rails.shrink_window,
 		 s->rails.min_nodes, s->rails.allow_empty, s->limits.max_nodes, s->limits.max_bytes,
-		 s->serves, s->thread, s->start_after_fork, conf->max_delay_set,
-		 own != NULL ? own : "(default)");
+		 (unsigned)s->limits.default_port, s->serves, s->thread, s->start_after_fork,
+		 conf->max_delay_set, own != NULL ? own : "(default)");
 }
 
 /* The value of a setting in its smallest unit; false: it is not a number. */
@@ -86,7 +86,8 @@ static bool in_smallest_unit(const struct safestart_conf *conf, const char *key,
 		       {"shrink_window", s->rails.shrink_window, "ns"},
 		       {"min_nodes", (long long)s->rails.min_nodes, ""},
 		       {"max_nodes", (long long)s->limits.max_nodes, ""},
-		       {"max_bytes", (long long)s->limits.max_bytes, ""}};
+		       {"max_bytes", (long long)s->limits.max_bytes, ""},
+		       {"default_port", s->limits.default_port, ""}};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (strcmp(numbers[i].key, key) == 0) {

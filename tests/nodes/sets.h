@@ -46,4 +46,27 @@ static const char *picture(const struct nodeset *set)
 	return text;
 }
 
+static inline void assert_picture(const char *json, const char *expected)
+{
+	struct nodeset *set = parsed(json);
+
+	ck_assert_msg(strcmp(picture(set), expected) == 0, "%s\nis       %s\nexpected %s", json,
+		      picture(set), expected);
+	nodeset_unref(set);
+}
+
+/* `count` times `text` between `head` and `tail`. free() it. */
+static inline char *repeated(const char *head, const char *text, size_t count, const char *tail)
+{
+	size_t size = strlen(text), begin = strlen(head), end = begin + size * count;
+	char *all = malloc(end + strlen(tail) + 1);
+
+	ck_assert_ptr_nonnull(all);
+	memcpy(all, head, begin);
+	for (size_t i = 0; i < count; i++)
+		memcpy(all + begin + i * size, text, size);
+	strcpy(all + end, tail);
+	return all;
+}
+
 #endif

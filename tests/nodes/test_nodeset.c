@@ -17,7 +17,7 @@ static struct safestart_node *node_of(const char *id, const char *address)
 	struct safestart_node *node = NULL;
 	char why[256] = "";
 
-	ck_assert_msg(node_new(&node, id, address, NULL, 0, why, sizeof(why)) == 0, "%s", why);
+	ck_assert_msg(node_new(&node, id, address, 0, NULL, 0, why, sizeof(why)) == 0, "%s", why);
 	return node;
 }
 
