@@ -166,6 +166,19 @@ bool nodeset_has_fault(const struct nodeset *set, const char *id)
 	return fault != NULL && !fault->unnamed;
 }
 
+const struct nodeset_fault *nodeset_fault_of(const struct nodeset *set,
+					     const struct safestart_node *live)
+{
+	const struct nodeset_fault *fault = nodeset_find_fault(set, live->text);
+	char address[NODE_ADDRESS_SIZE];
+
+	if (fault == NULL || fault->unnamed) {
+		node_address(live, address);
+		fault = nodeset_find_fault(set, address);
+	}
+	return fault != NULL && !fault->unnamed ? fault : NULL;
+}
+
 bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)
 {
 	if (a == NULL || b == NULL || a->count != b->count || a->fault_count != b->fault_count)
@@ -383,7 +396,7 @@ int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, 
 			plan_node(plan, wanted->nodes[w++], SAFESTART_ADDED);
 		else if (order == 0)
 			plan_both(plan, live[l++], wanted->nodes[w++], all_added);
-		else if (nodeset_has_fault(wanted, live[l]->text)) /* stays as it is [P11] */
+		else if (nodeset_fault_of(wanted, live[l]) != NULL) /* stays as it is [P11] */
 			plan_node(plan, live[l++], all_added ? SAFESTART_ADDED : 0);
 		else
 			plan_removal(plan, l++, all_added);

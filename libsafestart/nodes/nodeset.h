@@ -74,6 +74,10 @@ struct safestart_node *nodeset_find(struct safestart_node *const *nodes, size_t 
 const struct nodeset_fault *nodeset_find_fault(const struct nodeset *set, const char *id);
 /* Is there a fault that really has that id? */
 bool nodeset_has_fault(const struct nodeset *set, const char *id);
+/* The fault that may be about a live node which is not wanted: the one with its id, or, because a
+ * group whose labels are wrong cannot say the id, the one with its address. NULL: none. */
+const struct nodeset_fault *nodeset_fault_of(const struct nodeset *set,
+					     const struct safestart_node *live);
 bool nodeset_equal(const struct nodeset *a, const struct nodeset *b); /* NULL equals nothing */
 
 /* A digest of everything in a set: equal sets have equal digests, in every process and on every
@@ -97,8 +101,8 @@ struct nodeset_plan {
 	struct nodeset_change *changes; /* by id */
 };
 
-/* What the live nodes have to become. A live node whose id is a fault of `wanted` stays. [P11]
- * `all_added`: every node counts as added, because the live ones are another process's.
+/* What the live nodes have to become. A live node that a fault of `wanted` may be about stays.
+ * [P11] `all_added`: every node counts as added, because the live ones are another process's.
  * Returns: 0 or -ENOMEM. */
 int nodeset_plan(struct nodeset_plan *plan, struct safestart_node *const *live, size_t live_count,
 		 const struct nodeset *wanted, bool all_added);

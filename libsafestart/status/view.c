@@ -153,9 +153,11 @@ int status_view_node_state(const struct status_view *view, const char *id, char 
 		nodeset_find(view->live->nodes, view->live->count, id, NULL);
 	const struct safestart_node *wanted =
 		desired != NULL ? nodeset_find(desired->nodes, desired->count, id, NULL) : NULL;
-	const struct nodeset_fault *fault =
-		desired != NULL ? nodeset_find_fault(desired, id) : NULL;
-	if (fault != NULL && fault->unnamed && (live != NULL || wanted != NULL))
+	const struct nodeset_fault *fault = desired == NULL ? NULL
+					    : live != NULL && wanted == NULL
+						    ? nodeset_fault_of(desired, live)
+						    : nodeset_find_fault(desired, id);
+	if (fault != NULL && fault->unnamed && wanted != NULL)
 		fault = NULL; /* an entry without an id: the name belongs to another node */
 	const struct rejection *rejection = wanted != NULL ? find_rejection(view, id) : NULL;
 

@@ -150,6 +150,9 @@ START_TEST(p11_the_plan_says_what_changes_and_a_faulty_live_node_stays)
 		{"[" N("b", "b:0") "," N("d", "d:1") "," N("f", "f:1") "," N("f", "f:2") "]", false,
 		 "= b* d* f*"},
 		{"[" N("b", "b:0") "," N("x", "x:0") "," N("d", "d:9") "]", false, "~d -f = b* d"},
+		/* Its id cannot be read: it may be the live node with this address. */
+		{"[{\"targets\":[\"B:01\"],\"labels\":{\"id\":7}}]", false, "-d -f = b*"},
+		{"[{\"target\":[\"d:1\",\"f:1\"]}," N("x", "f:1") "]", false, "-b +x = d* f* x"},
 		{live, true, "+b +d +f = b d f"},
 		{"[" N("a", "a:1") "," N("b", "b:0") "," N("d", "d:2") "]", true,
 		 "+a +b +d = a b* d"},

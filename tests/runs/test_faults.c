@@ -360,6 +360,9 @@ static const struct {
 	{"{\"target\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\"}}", "there is \"target\" instead"},
 	{"{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":\"b\",\"rank\":1}}",
 	 "\"rank\" is a number"},
+	/* Its id cannot be read, but its address is that of the live node. */
+	{"{\"targets\":[\"10.0.0.2:1\"],\"labels\":{\"id\":7}}", "\"id\" is a number"},
+	{"{\"targets\":[\"10.0.0.2:1\"],\"labels\":null}", "labels is null"},
 };
 
 START_TEST(p11_a_bad_entry_is_quarantined_alone_and_a_live_node_keeps_its_old_one)
