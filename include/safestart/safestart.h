@@ -499,9 +499,9 @@ int safestart_last_outcome(struct safestart *ss, struct safestart_outcome *outco
  * call wins. Unusable entries are quarantined. The run applies the guard rails; the set is
  * kept even when the run refuses it, so that a forced request can apply it.
  * Returns: 0 and the ticket in *ticket (may be NULL), with what was probably not meant in
- *   `why`, "" when there is nothing; -EINVAL malformed, with the reason in `why`, and nothing
- *   changed; -E2BIG, -ENOMEM likewise; -ENOTSUP when the source is not push; -ECANCELED after
- *   shutdown.
+ *   `why`, which the log has too, and "" when there is nothing; -EINVAL malformed, with the
+ *   reason in `why`, and nothing changed; -E2BIG, -ENOMEM likewise; -ENOTSUP when the source is
+ *   not push; -ECANCELED after shutdown.
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: revives.  Since: 1.0
  */
 int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ticket, char *why,
@@ -511,7 +511,8 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
  * Add one node to the desired set, or give the node with this id another address or
  * incarnation; its labels stay. NULL as incarnation keeps the old one. If no set was ever
  * pushed, it starts from the live set, or from the one that last_good keeps. It always asks
- * for the set to be applied: announcing twice is harmless.
+ * for the set to be applied: announcing twice is harmless. The log warns when another node has
+ * this address.
  * Returns: 0 and the ticket in *ticket (may be NULL); -EINVAL for a bad id or address;
  *   -ENOMEM; -E2BIG when max_nodes is reached; -ENOTSUP when the source is not push;
  *   -ECANCELED after shutdown.

@@ -167,11 +167,6 @@ void entries_clear(struct entries *entries)
 
 /* ---- All entries: a set ---- */
 
-static bool same_address(const struct safestart_node *a, const struct safestart_node *b)
-{
-	return a->port == b->port && strcmp(safestart_node_host(a), safestart_node_host(b)) == 0;
-}
-
 /* Two entries with one id at two addresses: the second one becomes the fault of both. [P11] */
 static bool make_contradiction(const struct entry *first, struct entry *second)
 {
@@ -194,7 +189,7 @@ static struct entry *find_fault(struct entry *entries, size_t count)
 			return &entries[i];
 	}
 	for (size_t i = 1; i < count; i++) {
-		if (!same_address(entries[0].node, entries[i].node))
+		if (!node_same_address(entries[0].node, entries[i].node))
 			return &entries[i];
 	}
 	return NULL;
@@ -334,11 +329,9 @@ static size_t hash_address(const struct safestart_node *node)
 	return (size_t)(hash ^ hash >> 32);
 }
 
-/* Two ids with one address are two nodes for the library, and probably a slip. False: out of
- * memory. */
+/* By a hash table of half as many nodes as it has room for. False: out of memory. */
 static bool warn_of_shared_addresses(const struct nodeset *set, struct nodeset_warnings *warnings)
 {
-	char address[NODE_ADDRESS_SIZE];
 	size_t room = 2;
 
 	while (room < 2 * set->count)
@@ -346,15 +339,12 @@ static bool warn_of_shared_addresses(const struct nodeset *set, struct nodeset_w
 	const struct safestart_node **seen = calloc(room, sizeof(*seen)), *node;
 	for (size_t i = 0; seen != NULL && i < set->count; i++) {
 		size_t at = hash_address(node = set->nodes[i]) & (room - 1);
-		while (seen[at] != NULL && !same_address(seen[at], node))
+		while (seen[at] != NULL && !node_same_address(seen[at], node))
 			at = (at + 1) & (room - 1);
-		if (seen[at] == NULL) {
+		if (seen[at] == NULL)
 			seen[at] = node;
-			continue;
-		}
-		node_address(node, address);
-		nodeset_warn(warnings, "%.60s and %.60s have the same address, %.100s",
-			     safestart_node_id(seen[at]), safestart_node_id(node), address);
+		else
+			nodeset_warn_shared(warnings, seen[at], node);
 	}
 	free(seen);
 	return seen != NULL;

@@ -376,6 +376,11 @@ bool node_same(const struct safestart_node *a, const struct safestart_node *b)
 		a->text_size == b->text_size && memcmp(a->text, b->text, a->text_size) == 0);
 }
 
+bool node_same_address(const struct safestart_node *a, const struct safestart_node *b)
+{
+	return a->port == b->port && strcmp(safestart_node_host(a), safestart_node_host(b)) == 0;
+}
+
 void node_address(const struct safestart_node *node, char address[NODE_ADDRESS_SIZE])
 {
 	const char *host = node->text + node->host_at;

@@ -87,6 +87,8 @@ void node_free(struct safestart_node *node);
 /* Same id, address and labels? */
 bool node_same(const struct safestart_node *a, const struct safestart_node *b);
 
+bool node_same_address(const struct safestart_node *a, const struct safestart_node *b);
+
 /* The newest report that was made in this process: enum node_report. / Give `to` the report of
  * `from`, a copy of which it is. */
 int32_t node_report(const struct safestart_node *node);

@@ -241,6 +241,16 @@ void nodeset_warn(struct nodeset_warnings *warnings, const char *format, ...)
 	message_copy(warnings->first, sizeof(warnings->first), text);
 }
 
+void nodeset_warn_shared(struct nodeset_warnings *warnings, const struct safestart_node *a,
+			 const struct safestart_node *b)
+{
+	char address[NODE_ADDRESS_SIZE];
+
+	node_address(a, address);
+	nodeset_warn(warnings, "%.60s and %.60s have the same address, %.100s",
+		     safestart_node_id(a), safestart_node_id(b), address);
+}
+
 static bool add_fault(struct nodeset *set, const struct nodeset_fault *from)
 {
 	struct nodeset_fault fault = {.id = strdup(from->id),
@@ -297,7 +307,13 @@ static struct nodeset *edit(const struct nodeset *set, const char *id, struct sa
 
 struct nodeset *nodeset_with(const struct nodeset *set, struct safestart_node *node)
 {
-	return edit(set, node->text, node);
+	struct nodeset *copy = edit(set, node->text, node);
+
+	for (size_t i = 0; copy != NULL && i < copy->count; i++) {
+		if (copy->nodes[i] != node && node_same_address(copy->nodes[i], node))
+			nodeset_warn_shared(&copy->warnings, copy->nodes[i], node);
+	}
+	return copy;
 }
 
 struct nodeset *nodeset_without(const struct nodeset *set, const char *id)

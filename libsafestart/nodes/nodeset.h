@@ -44,6 +44,9 @@ int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 /* Count a warning; the first one is kept in words. */
 void nodeset_warn(struct nodeset_warnings *warnings, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Warn that two ids have one address: two nodes for the library, and probably a slip. */
+void nodeset_warn_shared(struct nodeset_warnings *warnings, const struct safestart_node *a,
+			 const struct safestart_node *b);
 
 /* Returns: the nodes as a file_sd document, freed with free(); NULL when out of memory. */
 char *nodeset_json(struct safestart_node *const *nodes, size_t count);
@@ -63,7 +66,8 @@ void nodeset_unref(struct nodeset *set); /* NULL is fine */
 struct nodeset *nodeset_new(struct safestart_node *const *nodes, size_t count);
 
 /* A copy of the set in which `node` (a reference is added) replaces the node or fault with its id;
- * or a copy without the entry with that id. Returns: NULL when out of memory. */
+ * or a copy without the entry with that id. The first one warns of other ids with the node's
+ * address. Returns: NULL when out of memory. */
 struct nodeset *nodeset_with(const struct nodeset *set, struct safestart_node *node);
 struct nodeset *nodeset_without(const struct nodeset *set, const char *id);
 

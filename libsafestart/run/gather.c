@@ -4,6 +4,7 @@
  * which touches nothing here but the gather and the run's bits. */
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/invariant.h"
 #include "base/message.h"
@@ -74,6 +75,24 @@ struct nodeset *gather_stand_in(struct safestart_run *run)
 			      : last_good_stand_in(run);
 }
 
+/* What was probably not meant is said when it is new: a source that hands over the same document
+ * every 30 s says it once. */
+static void say_warnings(const struct log *log, const struct nodeset *set,
+			 const struct nodeset *before)
+{
+	const struct nodeset_warnings *now = &set->warnings;
+	bool said = before != NULL && before->warnings.count == now->count &&
+		    strcmp(before->warnings.first, now->first) == 0;
+
+	if (now->count == 0 || said)
+		return;
+	if (now->count == 1)
+		log_line(log, LOG_WARNING, "%s", now->first);
+	else
+		log_line(log, LOG_WARNING, "%zu warnings about the nodes, the first: %s",
+			 now->count, now->first);
+}
+
 int gather_result(struct safestart_run *run, int result)
 {
 	struct run_memory *memory = &run->ss->run.memory;
@@ -93,6 +112,8 @@ int gather_result(struct safestart_run *run, int result)
 				     "the source said it is done, but handed over no document");
 	if (result < 0 && run->words[0] == '\0')
 		message_copy(run->words, sizeof(run->words), safestart_strerror(result));
+	if (result == 0 && gather->set != NULL)
+		say_warnings(&run->ss->log, gather->set, memory->gathered);
 	nodeset_unref(memory->gathered);
 	memory->gathered = result == 0 && gather->set != NULL ? nodeset_ref(gather->set) : NULL;
 	/* A source may call a refused document unchanged; a failed gather it has to repeat. */

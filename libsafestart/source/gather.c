@@ -15,11 +15,6 @@ int safestart_gather_json(struct safestart_gather *gather, const char *json, siz
 				  sizeof(gather->words));
 	if (error < 0)
 		return error;
-	if (set->warnings.count == 1)
-		log_line(gather->log, LOG_WARNING, "%s", set->warnings.first);
-	else if (set->warnings.count > 1)
-		log_line(gather->log, LOG_WARNING, "%zu warnings about the nodes, the first: %s",
-			 set->warnings.count, set->warnings.first);
 	nodeset_unref(gather->set);
 	gather->set = set;
 	return 0;

@@ -456,6 +456,30 @@ START_TEST(node_states_follow_reports_and_incarnations)
 }
 END_TEST
 
+START_TEST(what_was_probably_not_meant_is_said_to_the_caller_and_logged)
+{
+	struct app app;
+	app_init(&app);
+	struct safestart *ss = open_with(&app, "debounce=0", NULL);
+	uint64_t ticket;
+	char why[256];
+
+	ck_assert_int_eq(safestart_nodes_replace(ss, "[{\"targets\":[\"10.0.0.1:1\"],\"x\":0}]",
+						 &ticket, why, sizeof(why)),
+			 0);
+	ck_assert_ptr_nonnull(strstr(why, "group 1: the member \"x\" is unknown"));
+	(void)answer(ss, ticket);
+	ck_assert(app_logged(&app, "group 1: the member \"x\" is unknown"));
+	ck_assert_int_eq(safestart_node_announce(ss, "b", "10.0.0.01:1", NULL, &ticket), 0);
+	(void)answer(ss, ticket);
+	ck_assert(!app_logged(&app, "same address"));
+	ck_assert_int_eq(safestart_node_announce(ss, "c", "10.0.0.1:01", NULL, &ticket), 0);
+	(void)answer(ss, ticket);
+	ck_assert(app_logged(&app, "10.0.0.1:1 and c have the same address, 10.0.0.1:1"));
+	close_now(ss);
+}
+END_TEST
+
 START_TEST(p5_a_rate_limit_defers_and_never_refuses)
 {
 	struct app app;
@@ -521,7 +545,8 @@ START_TEST(requests_on_their_way_into_a_run_are_counted_all_the_same)
 }
 END_TEST
 
-SUITE("handle", p3_three_announcements_are_one_run_one_ticket_one_generation,
+SUITE("handle", what_was_probably_not_meant_is_said_to_the_caller_and_logged,
+      p3_three_announcements_are_one_run_one_ticket_one_generation,
       p2_fifty_requests_during_a_run_lead_to_exactly_one_more,
       p7_the_same_set_in_another_order_is_unchanged,
       a_request_before_anything_was_pushed_changes_nothing,

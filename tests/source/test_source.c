@@ -613,7 +613,47 @@ START_TEST(a_warning_of_every_gather_is_logged_as_a_failure_that_repeats)
 }
 END_TEST
 
-SUITE("source", a_warning_of_every_gather_is_logged_as_a_failure_that_repeats,
+/* The log's lines with these words. */
+static int count_logged(struct app *app, const char *words)
+{
+	int count = 0;
+
+	pthread_mutex_lock(&app->lock);
+	for (const char *at = app->log; (at = strstr(at, words)) != NULL; at++)
+		count++;
+	pthread_mutex_unlock(&app->lock);
+	return count;
+}
+
+START_TEST(a_warning_about_a_document_is_logged_when_it_is_new)
+{
+	static const char *const documents[] =
+		{"[{\"targets\":[\"10.0.0.1:1\"],\"zone\":\"a\"}]",
+		 "[{\"targets\":[\"10.0.0.1:1\"],\"zone\":\"a\"},{\"targets\":[],\"z\":1}]"};
+	struct app app;
+	struct fake fake;
+
+	struct safestart *ss = open_conf(conf_of(&app, &fake), NULL, NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	for (int round = 1; round <= 2; round++) {
+		for (int i = 0; i < 2; i++) {
+			atomic_store(&fake.document, documents[i]);
+			for (int j = 0; j < 3; j++)
+				(void)answer(ss, safestart_request_restart(ss));
+		}
+		ck_assert_int_eq(count_logged(&app, "group 1: the member \"zone\" is unknown"),
+				 2 * round);
+		ck_assert_int_eq(count_logged(&app, "2 warnings about the nodes, the first: group"),
+				 round);
+		atomic_store(&fake.document, A);
+		(void)answer(ss, safestart_request_restart(ss));
+	}
+	close_both(ss, &fake);
+}
+END_TEST
+
+SUITE("source", a_warning_about_a_document_is_logged_when_it_is_new,
+      a_warning_of_every_gather_is_logged_as_a_failure_that_repeats,
       p6_a_gather_that_goes_on_by_its_descriptor_is_waited_for,
       close_names_the_gather_that_it_waits_for, a_source_has_settings_of_its_own_with_defaults,
       a_source_that_can_not_be_opened_says_why_and_leaves_nothing,
