@@ -393,15 +393,11 @@ int conf_set_in_child(struct safestart_conf *own, const char *key, const char *v
 /* Warnings are said where nothing worse is to be said. */
 static void say_accepted(const struct nodeset *set, char *why, size_t why_size)
 {
-	const struct nodeset_warnings *warnings = &set->warnings;
+	char warnings[NODESET_WARNINGS_SIZE];
 
-	if (warnings->count == 0)
-		message_set(why, why_size, 0, "%zu nodes", set->count);
-	else if (warnings->count == 1)
-		message_set(why, why_size, 0, "%zu nodes; %s", set->count, warnings->first);
-	else
-		message_set(why, why_size, 0, "%zu nodes; %zu warnings, the first: %s", set->count,
-			    warnings->count, warnings->first);
+	nodeset_say_warnings(&set->warnings, warnings, sizeof(warnings));
+	message_set(why, why_size, 0, "%zu nodes%s%s", set->count, warnings[0] != '\0' ? "; " : "",
+		    warnings);
 }
 
 int safestart_target_id(const struct safestart_conf *conf, const char *target, char *id,

@@ -62,8 +62,7 @@ int safestart_nodes_replace(struct safestart *ss, const char *json, uint64_t *ti
 			      why_size);
 	if (error < 0)
 		return error;
-	if (set->warnings.count > 0)
-		message_set(why, why_size, 0, "%s", set->warnings.first);
+	nodeset_say_warnings(&set->warnings, why, why_size);
 	pthread_mutex_lock(&ss->source.push.lock);
 	return replace_and_unlock(ss, set, ticket);
 }

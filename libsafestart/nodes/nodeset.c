@@ -241,6 +241,15 @@ void nodeset_warn(struct nodeset_warnings *warnings, const char *format, ...)
 	message_copy(warnings->first, sizeof(warnings->first), text);
 }
 
+void nodeset_say_warnings(const struct nodeset_warnings *warnings, char *text, size_t size)
+{
+	if (warnings->count > 1)
+		message_set(text, size, 0, "%zu warnings, the first: %s", warnings->count,
+			    warnings->first);
+	else
+		message_set(text, size, 0, "%s", warnings->first);
+}
+
 void nodeset_warn_shared(struct nodeset_warnings *warnings, const struct safestart_node *a,
 			 const struct safestart_node *b)
 {

@@ -44,6 +44,9 @@ int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 /* Count a warning; the first one is kept in words. */
 void nodeset_warn(struct nodeset_warnings *warnings, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* All of them in words, for people: the first one, and how many there are; "": there are none. */
+#define NODESET_WARNINGS_SIZE 240
+void nodeset_say_warnings(const struct nodeset_warnings *warnings, char *text, size_t size);
 /* Warn that two ids have one address: two nodes for the library, and probably a slip. */
 void nodeset_warn_shared(struct nodeset_warnings *warnings, const struct safestart_node *a,
 			 const struct safestart_node *b);

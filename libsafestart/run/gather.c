@@ -81,16 +81,14 @@ static void say_warnings(const struct log *log, const struct nodeset *set,
 			 const struct nodeset *before)
 {
 	const struct nodeset_warnings *now = &set->warnings;
-	bool said = before != NULL && before->warnings.count == now->count &&
-		    strcmp(before->warnings.first, now->first) == 0;
+	char words[NODESET_WARNINGS_SIZE];
+	bool said = now->count == 0 || (before != NULL && before->warnings.count == now->count &&
+					strcmp(before->warnings.first, now->first) == 0);
 
-	if (now->count == 0 || said)
+	if (said)
 		return;
-	if (now->count == 1)
-		log_line(log, LOG_WARNING, "%s", now->first);
-	else
-		log_line(log, LOG_WARNING, "%zu warnings about the nodes, the first: %s",
-			 now->count, now->first);
+	nodeset_say_warnings(now, words, sizeof(words));
+	log_line(log, LOG_WARNING, "%s", words);
 }
 
 int gather_result(struct safestart_run *run, int result)

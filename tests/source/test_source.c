@@ -643,8 +643,7 @@ START_TEST(a_warning_about_a_document_is_logged_when_it_is_new)
 		}
 		ck_assert_int_eq(count_logged(&app, "group 1: the member \"zone\" is unknown"),
 				 2 * round);
-		ck_assert_int_eq(count_logged(&app, "2 warnings about the nodes, the first: group"),
-				 round);
+		ck_assert_int_eq(count_logged(&app, "2 warnings, the first: group 1"), round);
 		atomic_store(&fake.document, A);
 		(void)answer(ss, safestart_request_restart(ss));
 	}
