@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/report.h"
+#include "files/layout.h"
 
 #define SUFFIX ".draining"
 #define FORMAT "%Y-%m-%dT%H:%M:%SZ"
@@ -185,7 +186,7 @@ static int write_notes(const struct file_sd *file_sd, const json_t *root)
 
 	if (json_object_size(root) == 0)
 		return file_sd_write_beside(file_sd, SUFFIX, NULL);
-	text = file_sd_json(root, JSON_INDENT(2));
+	text = layout_json(root, JSON_INDENT(2));
 	int code = text == NULL || asprintf(&whole, "%s\n", text) < 0
 			   ? report(EXIT_FAILED, "out of memory")
 			   : file_sd_write_beside(file_sd, SUFFIX, whole);

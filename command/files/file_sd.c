@@ -11,6 +11,8 @@
 
 #include "base/report.h"
 #include "files/address.h"
+#include "files/desired.h"
+#include "files/layout.h"
 
 static const struct file_sd no_file = {.file = {.lock = -1, .fd = -1}};
 
@@ -52,6 +54,8 @@ static size_t end_of_value(const char *text, size_t length, size_t at)
 	return length;
 }
 
+/* Every group is an object, or it was refused: by check_shape(), or by the library, which cannot
+ * tell which nodes anything else means. */
 static bool find_groups(struct file_sd *file_sd)
 {
 	size_t at = 0;
@@ -59,10 +63,8 @@ static bool find_groups(struct file_sd *file_sd)
 	file_sd->count = json_array_size(file_sd->root);
 	file_sd->groups = calloc(file_sd->count + 1, sizeof(*file_sd->groups));
 	for (size_t i = 0; file_sd->groups != NULL && i < file_sd->count; i++) {
-		/* In a document that is edited every group is an object; the position of any other
-		 * value is not used. */
 		const char *brace = memchr(file_sd->text + at, '{', file_sd->length - at);
-		size_t start = brace != NULL ? (size_t)(brace - file_sd->text) : file_sd->length;
+		size_t start = (size_t)(brace - file_sd->text);
 		at = end_of_value(file_sd->text, file_sd->length, start);
 		file_sd->groups[i] =
 			(struct file_sd_group){.start = start,
@@ -80,8 +82,6 @@ static bool check_shape(const json_t *root)
 	const char *key;
 	size_t i, k;
 
-	if (!json_is_array(root))
-		return false;
 	json_array_foreach(root, i, group) {
 		const json_t *targets = json_object_get(group, "targets"),
 			     *labels = json_object_get(group, "labels");
@@ -99,32 +99,57 @@ static bool check_shape(const json_t *root)
 	return true;
 }
 
+/* Would the servers take it? */
+static int judge(const char *text, char *why, size_t why_size)
+{
+	struct safestart *ss;
+	int error = desired_open(&ss, text, NULL, why, why_size);
+
+	(void)safestart_close(ss);
+	return error;
+}
+
+/* Strict: each member can be written back as it is. Else what nobody looks at does not matter. */
+static json_t *load(const char *text, size_t length, bool strict, char *why, size_t why_size)
+{
+	json_error_t error;
+	json_t *root =
+		json_loadb(text, length, strict ? JSON_REJECT_DUPLICATES : JSON_DECODE_INT_AS_REAL,
+			   &error);
+
+	if (root == NULL)
+		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column,
+			 error.text);
+	return root;
+}
+
 int file_sd_take(struct file_sd *file_sd, char *text, size_t length, bool strict, char *why,
 		 size_t why_size)
 {
-	json_error_t error;
-
 	*file_sd = no_file;
 	file_sd->text = text;
 	file_sd->length = length;
-	if (strlen(text) != length) { /* jansson accepts one behind a number */
+	if (strlen(text) != length) {
 		snprintf(why, why_size, "it contains a NUL byte, the first at byte %zu",
 			 strlen(text) + 1);
 		return -EINVAL;
 	}
-	file_sd->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+	int error = judge(text, why, why_size);
+	if (error < 0)
+		return error;
+	file_sd->root = load(text, length, strict, why, why_size);
 	if (file_sd->root == NULL)
-		snprintf(why, why_size, "line %d, column %d: %s", error.line, error.column,
-			 error.text);
-	else if (!json_is_array(file_sd->root) || (strict && !check_shape(file_sd->root)))
+		return -ENOTSUP;
+	if (strict && !check_shape(file_sd->root)) {
 		snprintf(why, why_size,
-			 "it is not an array of groups with targets and labels (file_sd); for "
-			 "details: safestart check");
-	else if (find_groups(file_sd) && (file_sd->ids = address_ids(file_sd->root)) != NULL)
+			 "a group is wrong, and the servers leave out its nodes; for details: "
+			 "safestart check");
+		return -EINVAL;
+	}
+	if (find_groups(file_sd) && (file_sd->ids = address_ids(file_sd->root)) != NULL)
 		return 0;
-	else
-		return -ENOMEM;
-	return -EINVAL;
+	snprintf(why, why_size, "out of memory");
+	return -ENOMEM;
 }
 
 int file_sd_open(struct file_sd *file_sd, const char *path, const struct replace_how *how)
@@ -137,16 +162,21 @@ int file_sd_open(struct file_sd *file_sd, const char *path, const struct replace
 	int code = replace_begin(&file, path, how, &text, &length);
 	if (code != 0)
 		return code;
-	int error = file_sd_take(file_sd, text, length, true, why, sizeof(why));
+	int error = file_sd_take(file_sd, text, length, how != NULL, why, sizeof(why));
 	file_sd->file = file;
 	if (error == 0)
 		return 0;
 	file_sd_close(file_sd);
-	if (error == -ENOMEM)
-		return report(EXIT_FAILED, "out of memory");
-	return report(EXIT_REFUSED,
-		      "malformed: %s; nothing was changed in %s; correct the file first", why,
-		      path);
+	if (error == -EINVAL)
+		return report(EXIT_REFUSED,
+			      "malformed: %s; nothing was changed in %s; correct the file first",
+			      why, path);
+	if (error == -ENOTSUP)
+		return report(EXIT_REFUSED,
+			      "the servers accept it, but this program cannot write back what is "
+			      "at %s; nothing was changed in %s; edit it by hand",
+			      why, path);
+	return report(EXIT_FAILED, "%s", why);
 }
 
 void file_sd_close(struct file_sd *file_sd)
@@ -164,10 +194,9 @@ void file_sd_close(struct file_sd *file_sd)
 
 /* ---- Entries ---- */
 
-/* The id label counts only where the target is alone in its group; in a group of several each
- * target has its address as id, as in the library. */
-/* Fills in the target, unless it is none: no string, which is only in a document that is not
- * strict. */
+/* False: the target is no string, which is only in a document that is not strict. The id label
+ * counts only where the target is alone in its group; in a group of several each target has its
+ * address as id, as in the library. */
 static bool read_entry(const struct file_sd *file_sd, struct file_sd_entry *at,
 		       struct file_sd_group *in, size_t target)
 {
@@ -217,89 +246,12 @@ bool file_sd_find(const struct file_sd *file_sd, const char *id, struct file_sd_
 
 /* ---- Editing ---- */
 
-/* The white space between the start of its line and the group, in bytes. */
-static size_t indent_of(const struct file_sd *file_sd, const struct file_sd_group *group)
+/* The group as text, in the style of another one; NULL: there is none. */
+static char *text_like(const struct file_sd *file_sd, const struct file_sd_group *like,
+		       const json_t *group)
 {
-	size_t at = group->start;
-
-	while (at > 0 && (file_sd->text[at - 1] == ' ' || file_sd->text[at - 1] == '\t'))
-		at--;
-	return group->start - at;
-}
-
-/* A growing text. Not open_memstream(): without memory glibc's loses bytes silently. */
-struct text {
-	char *at;
-	size_t length, room;
-	bool failed;
-};
-
-static void text_add(struct text *to, const char *bytes, size_t count)
-{
-	if (to->at == NULL || to->length + count + 1 > to->room) {
-		size_t room = (to->length + count + 1) * 2;
-		char *at = to->failed ? NULL : realloc(to->at, room);
-		if (at == NULL) {
-			to->failed = true;
-			return;
-		}
-		to->at = at;
-		to->room = room;
-	}
-	memcpy(to->at + to->length, bytes, count);
-	to->length += count;
-	to->at[to->length] = '\0';
-}
-
-/* The whole text, or NULL without memory. */
-static char *end_text(struct text *text)
-{
-	if (!text->failed && text->at != NULL)
-		return text->at;
-	free(text->at);
-	return NULL;
-}
-
-char *file_sd_json(const json_t *json, size_t flags)
-{
-	char *text = json_dumps(json, flags);
-	json_t *again = text != NULL
-				? json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL)
-				: NULL;
-
-	if (!json_equal(again, json)) {
-		free(text);
-		text = NULL;
-	}
-	json_decref(again);
-	return text;
-}
-
-/* Writes the group in the style of `like`: on one line or several, with spaces or without. */
-static char *format_like(const struct file_sd *file_sd, const struct file_sd_group *like,
-			 const json_t *group)
-{
-	const char *text = like != NULL ? file_sd->text + like->start : "",
-		   *newline = like != NULL ? memchr(text, '\n', like->end - like->start) : NULL;
-	size_t base = like != NULL ? indent_of(file_sd, like) : 0,
-	       deeper = newline != NULL ? strspn(newline + 1, " ") : 0;
-	bool dense = like != NULL && newline == NULL &&
-		     memmem(text, like->end - like->start, ": ", 2) == NULL;
-	char *plain = file_sd_json(group, newline != NULL
-						  ? JSON_INDENT(deeper > base && deeper - base < 31
-									? deeper - base
-									: 2)
-					  : dense ? JSON_COMPACT
-						  : 0);
-	struct text to = {.failed = plain == NULL};
-
-	for (const char *at = plain; at != NULL && *at != '\0'; at++) {
-		text_add(&to, at, 1);
-		if (*at == '\n' && like != NULL) /* JSON text has newlines only between values */
-			text_add(&to, file_sd->text + like->start - base, base);
-	}
-	free(plain);
-	return end_text(&to);
+	return like != NULL ? layout_like(file_sd->text, like->start, like->end, group)
+			    : layout_json(group, 0);
 }
 
 /* Removes one target from its group. */
@@ -317,7 +269,7 @@ static bool drop_target(struct file_sd *file_sd, const struct file_sd_entry *ent
 	if (json_array_size(targets) == 1)
 		json_object_del(json_object_get(entry->in->group, "labels"), "id");
 	free(entry->in->text);
-	entry->in->text = format_like(file_sd, entry->in, entry->in->group);
+	entry->in->text = text_like(file_sd, entry->in, entry->in->group);
 	return entry->in->text != NULL;
 }
 
@@ -376,7 +328,7 @@ bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 		const struct file_sd_group *like =
 			file_sd->count > 0 ? &file_sd->groups[file_sd->count - 1] : NULL;
 		return file_sd_remove(file_sd, id) &&
-		       (file_sd->added = format_like(file_sd, like, group)) != NULL;
+		       (file_sd->added = text_like(file_sd, like, group)) != NULL;
 	}
 	/* Replaced where it stands; other entries with the id are removed. */
 	struct file_sd_group *place = entry.in;
@@ -385,7 +337,7 @@ bool file_sd_put(struct file_sd *file_sd, const char *id, json_t *group)
 		return false;
 	place->dropped = false;
 	free(place->text);
-	place->text = format_like(file_sd, place, group);
+	place->text = text_like(file_sd, place, group);
 	return place->text != NULL;
 }
 
@@ -401,23 +353,23 @@ static size_t array_start(const struct file_sd *file_sd)
 
 /* What separates this group from the one before it, or what separates groups elsewhere in this
  * file. */
-static void add_separator(struct text *to, const struct file_sd *file_sd, size_t index)
+static void add_separator(struct layout *to, const struct file_sd *file_sd, size_t index)
 {
 	const struct file_sd_group *groups = file_sd->groups;
 	size_t opening = array_start(file_sd);
 
 	if (index > 0 && index < file_sd->count)
-		text_add(to, file_sd->text + groups[index - 1].end,
-			 groups[index].start - groups[index - 1].end);
+		layout_add(to, file_sd->text + groups[index - 1].end,
+			   groups[index].start - groups[index - 1].end);
 	else if (file_sd->count > 1)
-		text_add(to, file_sd->text + groups[file_sd->count - 2].end,
-			 groups[file_sd->count - 1].start - groups[file_sd->count - 2].end);
+		layout_add(to, file_sd->text + groups[file_sd->count - 2].end,
+			   groups[file_sd->count - 1].start - groups[file_sd->count - 2].end);
 	else if (file_sd->count == 1 &&
 		 memchr(file_sd->text + opening, '\n', groups[0].start - opening) != NULL)
-		text_add(to, ",", 1),
-			text_add(to, file_sd->text + opening, groups[0].start - opening);
+		layout_add(to, ",", 1),
+			layout_add(to, file_sd->text + opening, groups[0].start - opening);
 	else
-		text_add(to, ", ", 2);
+		layout_add(to, ", ", 2);
 }
 
 /* Copies the old text from group to group; only changed and added groups are written again. */
@@ -426,10 +378,10 @@ char *file_sd_text(const struct file_sd *file_sd, size_t *length)
 	size_t opening = array_start(file_sd);
 	size_t head = file_sd->count > 0 ? file_sd->groups[0].start : opening,
 	       tail = file_sd->count > 0 ? file_sd->groups[file_sd->count - 1].end : opening;
-	struct text to = {0};
+	struct layout to = {0};
 	bool first = true;
 
-	text_add(&to, file_sd->text, head);
+	layout_add(&to, file_sd->text, head);
 	for (size_t i = 0; i < file_sd->count; i++) {
 		const struct file_sd_group *group = &file_sd->groups[i];
 		if (group->dropped)
@@ -438,17 +390,17 @@ char *file_sd_text(const struct file_sd *file_sd, size_t *length)
 			add_separator(&to, file_sd, i);
 		first = false;
 		if (group->text != NULL)
-			text_add(&to, group->text, strlen(group->text));
+			layout_add(&to, group->text, strlen(group->text));
 		else
-			text_add(&to, file_sd->text + group->start, group->end - group->start);
+			layout_add(&to, file_sd->text + group->start, group->end - group->start);
 	}
 	if (file_sd->added != NULL && !first)
 		add_separator(&to, file_sd, file_sd->count);
 	if (file_sd->added != NULL)
-		text_add(&to, file_sd->added, strlen(file_sd->added));
-	text_add(&to, file_sd->text + tail, file_sd->length - tail);
+		layout_add(&to, file_sd->added, strlen(file_sd->added));
+	layout_add(&to, file_sd->text + tail, file_sd->length - tail);
 	*length = to.length;
-	return end_text(&to);
+	return layout_end(&to);
 }
 
 int file_sd_write(struct file_sd *file_sd)

@@ -40,8 +40,10 @@ struct file_sd_entry {
 };
 
 /* Takes over a document that ends in a NUL; file_sd_close() frees it, also after an error.
- * `strict`: a group that the library would leave out is an error; else it has no entries. 0,
- * -EINVAL or -ENOMEM with the reason in `why`. */
+ * `strict`, to edit it: a group that the library would leave out is an error, and a member that
+ * could not be written back. Else the entries are those that can be read. 0; -EINVAL, malformed;
+ * -ENOTSUP, the library accepts it and it cannot be handled here; or another error; with the reason
+ * in `why`. */
 int file_sd_take(struct file_sd *file_sd, char *text, size_t length, bool strict, char *why,
 		 size_t why_size);
 
@@ -68,10 +70,6 @@ int file_sd_write(struct file_sd *file_sd);
 
 /* The same for a file beside it, with its mode, owner and attributes; NULL: removes that file. */
 int file_sd_write_beside(const struct file_sd *file_sd, const char *suffix, const char *text);
-
-/* JSON as text for a file; the caller frees it. NULL: no memory. Parsed again to be sure: without
- * memory jansson 2.14 may drop a key silently. */
-char *file_sd_json(const json_t *json, size_t flags);
 
 /* --file or $SAFESTART_NODES; NULL: neither, the message is printed. */
 const char *file_sd_path(const char *given);

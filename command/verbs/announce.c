@@ -14,7 +14,7 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "files/address.h"
-#include "files/digests.h"
+#include "files/desired.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
@@ -199,8 +199,8 @@ static void print_announced(const struct file_sd *file_sd, const char *id, const
 	if (!file_sd->changed)
 		printf(" is already announced with this address; unchanged: ");
 	else
-		printf(" is announced at %s%s%s%s%s in ", address,
-		       before != NULL ? ", no longer at " : "", before != NULL ? before : "",
+		printf(" is announced%s%s%s%s%s%s in ", before != NULL ? ", moved from " : " at ",
+		       before != NULL ? before : "", before != NULL ? " to " : "", address,
 		       incarnation != NULL ? ", incarnation " : "",
 		       incarnation != NULL ? incarnation : "");
 	text_print(file_sd->file.path);
@@ -212,7 +212,7 @@ static int keep_entry(const struct file_sd *file_sd, const char *id)
 {
 	size_t length;
 	char *text = file_sd_text(file_sd, &length);
-	json_t *digests = text != NULL ? digests_of(text) : NULL;
+	json_t *digests = text != NULL ? desired_digests(text) : NULL;
 
 	free(text);
 	barrier.entry = digests != NULL ? strdup(member_text(digests, id)) : NULL;

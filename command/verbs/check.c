@@ -15,6 +15,7 @@
 #include "base/report.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "files/desired.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "files/places.h"
@@ -27,8 +28,9 @@ struct verdict {
 	struct place place; /* of the error; may be unknown */
 	bool place_missing; /* `why` does not contain the place */
 	json_t *quarantined;
-	json_t *drained; /* nodes of the file that are drained, as by drains_list() */
-	size_t left_out; /* number of entries; `quarantined` may have fewer rows */
+	json_t *drained;   /* nodes of the file that are drained, as by drains_list() */
+	size_t left_out;   /* number of entries; `quarantined` may have fewer rows */
+	char warning[300]; /* what is accepted and was probably not meant; "": nothing */
 };
 
 static struct option_list settings;
@@ -100,49 +102,41 @@ static struct safestart_conf *make_conf(void)
 	return conf;
 }
 
-/* Of the servers' settings the one that changes what an entry says. */
-static void set_default_port(struct safestart_conf *conf)
+/* Of the servers' settings the one that changes what an entry says. NULL: not set. */
+static const char *default_port(void)
 {
+	const char *port = NULL;
+
 	for (size_t i = 0; i < settings.count; i++) {
 		if (strncmp(settings.at[i], "default_port=", 13) == 0)
-			(void)safestart_conf_set(conf, "default_port", settings.at[i] + 13, NULL,
-						 0);
+			port = settings.at[i] + 13;
 	}
+	return port;
 }
 
 /* Every node that would be quarantined, with the reason: as a handle reports them that has only
  * this set. */
-static json_t *find_quarantined(const char *text)
+static json_t *find_quarantined(const char *text, char *warning, size_t warning_size)
 {
-	struct safestart_conf *conf = safestart_conf_new();
 	json_t *found = json_array(), *status, *node;
-	struct safestart *ss = NULL;
+	struct safestart *ss;
 	size_t index;
 
-	if (conf == NULL || safestart_conf_set(conf, "thread", "no", NULL, 0) < 0 ||
-	    safestart_conf_set(conf, "max_nodes", "4294967295", NULL, 0) < 0 ||
-	    safestart_conf_set(conf, "max_bytes", "4GiB", NULL, 0) < 0)
-		goto done;
-	set_default_port(conf);
-	if (safestart_open(&ss, conf, NULL, 0) < 0)
-		goto done;
-	if (safestart_nodes_replace(ss, text, NULL, NULL, 0) == 0) {
-		char *result = safestart_status_json(ss);
-		status = result != NULL ? json_loads(result, 0, NULL) : NULL;
-		safestart_free(result);
-		json_array_foreach(json_object_get(status, "nodes"), index, node) {
-			if (strcmp(json_string_value(json_object_get(node, "state")),
-				   "quarantined") == 0)
-				json_array_append_new(found,
-						      json_pack("{s:O,s:O}", "id",
-								json_object_get(node, "id"), "why",
-								json_object_get(node, "why")));
-		}
-		json_decref(status);
+	if (desired_open(&ss, text, default_port(), warning, warning_size) < 0) {
+		warning[0] = '\0';
+		return found;
 	}
-done:
+	char *result = safestart_status_json(ss);
+	status = result != NULL ? json_loads(result, 0, NULL) : NULL;
+	safestart_free(result);
+	json_array_foreach(json_object_get(status, "nodes"), index, node) {
+		if (strcmp(member_text(node, "state"), "quarantined") == 0)
+			json_array_append_new(found, json_pack("{s:O,s:O}", "id",
+							       json_object_get(node, "id"), "why",
+							       json_object_get(node, "why")));
+	}
+	json_decref(status);
 	(void)safestart_close(ss);
-	safestart_conf_free(conf);
 	return found;
 }
 
@@ -185,25 +179,21 @@ static void print_drained(const json_t *drained)
 	}
 }
 
-/* What was probably not meant stands behind the number of nodes. */
-static void print_valid(const char *why)
+/* The servers use it, though it was probably not meant. */
+static void print_warning(const char *warning)
 {
-	const char *warning = strchr(why, ';');
-
-	printf("%svalid%s\n", colour_on(COLOUR_GOOD), colour_off());
-	if (warning == NULL)
-		return;
-	printf("  %swarning%s:", colour_on(COLOUR_WARN), colour_off());
-	text_print(warning + 1);
+	printf("  %swarning:%s ", colour_on(COLOUR_WARN), colour_off());
+	text_print(warning);
 	putchar('\n');
 }
 
 /* A line for the file, then one for each entry that would be left out. */
 static void print_verdict(const char *path, const struct verdict *verdict)
 {
-	const char *colours[] = {colour_on(COLOUR_BAD), colour_on(COLOUR_WARN)};
+	const char *colours[] = {colour_on(COLOUR_GOOD), colour_on(COLOUR_BAD),
+				 colour_on(COLOUR_WARN)};
 	int code = verdict->code;
-	bool warned = code == EXIT_DONE && strchr(verdict->why, ';') != NULL;
+	bool warned = verdict->warning[0] != '\0';
 	size_t listed = json_array_size(verdict->quarantined), count = verdict->left_out, index;
 	const json_t *one;
 
@@ -212,9 +202,9 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 	text_print(path);
 	fputs(": ", stdout);
 	if (code == EXIT_DONE)
-		print_valid(verdict->why);
+		printf("%svalid%s\n", colours[0], colour_off());
 	if (code == EXIT_REFUSED || code == EXIT_FAILED) {
-		printf("%s%s%s: ", colours[0],
+		printf("%s%s%s: ", colours[1],
 		       code == EXIT_FAILED ? "cannot be read" : "would be refused", colour_off());
 		if (verdict->place_missing && verdict->place.line > 0)
 			printf("line %zu, column %zu: ", verdict->place.line,
@@ -223,7 +213,7 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 		putchar('\n');
 	}
 	if (code == EXIT_QUARANTINED)
-		printf("%swould be accepted without %zu entr%s%s\n", colours[1], count,
+		printf("%swould be accepted without %zu entr%s%s\n", colours[2], count,
 		       count == 1 ? "y" : "ies", colour_off());
 	json_array_foreach(verdict->quarantined, index, one)
 		print_quarantined(one);
@@ -232,6 +222,8 @@ static void print_verdict(const char *path, const struct verdict *verdict)
 		text_print(verdict->why);
 		putchar('\n');
 	}
+	if (warned)
+		print_warning(verdict->warning);
 	print_drained(verdict->drained);
 }
 
@@ -254,6 +246,8 @@ static json_t *verdict_json(const char *path, const struct verdict *verdict)
 			  verdict->code == EXIT_DONE, "exit", verdict->code, "why", verdict->why,
 			  "quarantined", verdict->quarantined, "drained", verdict->drained);
 
+	if (verdict->warning[0] != '\0')
+		json_object_set_new(result, "warning", json_string(verdict->warning));
 	if (verdict->place.line > 0) {
 		json_object_set_new(result, "line", json_integer((json_int_t)verdict->place.line));
 		json_object_set_new(result, "column",
@@ -274,9 +268,14 @@ static void check_text(struct verdict *verdict, const struct safestart_conf *con
 	verdict->left_out = result > 0 ? (size_t)result : 0;
 	if (result < 0)
 		verdict->place_missing = places_of_refusal(verdict->why, text, &verdict->place);
+	/* What was probably not meant stands behind the number of nodes. */
+	const char *warning = result == 0 ? strchr(verdict->why, ';') : NULL;
+	if (warning != NULL)
+		snprintf(verdict->warning, sizeof(verdict->warning), "%s", warning + 2);
 	if (result != 0) {
 		json_decref(verdict->quarantined);
-		verdict->quarantined = find_quarantined(text);
+		verdict->quarantined =
+			find_quarantined(text, verdict->warning, sizeof(verdict->warning));
 	}
 	if (json_array_size(verdict->quarantined) > 0)
 		places_of_quarantined(verdict->quarantined, text, length);

@@ -65,7 +65,7 @@ static void offer_nodes(const char *file)
 	const char *id;
 	size_t index;
 
-	if (file != NULL && file_sd_open(&file_sd, file, false) == 0) {
+	if (file != NULL && file_sd_open(&file_sd, file, NULL) == 0) {
 		while (file_sd_next(&file_sd, &entry))
 			json_object_set_new(ids, entry.id, json_string(entry.address));
 		file_sd_close(&file_sd);

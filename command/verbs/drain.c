@@ -13,7 +13,7 @@
 #include "base/report.h"
 #include "base/table.h"
 #include "base/text.h"
-#include "files/digests.h"
+#include "files/desired.h"
 #include "files/drains.h"
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
@@ -98,7 +98,7 @@ static int check_available(const struct file_sd *file_sd, const char *id)
 		return code;
 	}
 	char *text = file_sd_text(file_sd, &length);
-	json_t *digests = text != NULL ? digests_of(text) : NULL;
+	json_t *digests = text != NULL ? desired_digests(text) : NULL;
 	free(text);
 	if (digests == NULL ||
 	    processes_ask(&processes, json_pack("{s:s}", "do", "nodes"), PROCESSES_TIMEOUT) < 0) {

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "base/report.h"
-#include "files/digests.h"
+#include "files/desired.h"
 #include "files/file_sd.h"
 #include "hosts/barrier.h"
 #include "verbs/verbs.h"
@@ -38,12 +38,12 @@ static int find_entry(const char *id)
 {
 	struct file_sd file_sd;
 	size_t length;
-	int code = file_sd_open(&file_sd, file, false);
+	int code = file_sd_open(&file_sd, file, NULL);
 
 	if (code != 0)
 		return code;
 	char *text = file_sd_text(&file_sd, &length);
-	json_t *digests = text != NULL ? digests_of(text) : NULL;
+	json_t *digests = text != NULL ? desired_digests(text) : NULL;
 	const char *digest = member_text(digests, id);
 	barrier.entry = digests != NULL ? strdup(digest) : NULL;
 	if (barrier.entry == NULL)

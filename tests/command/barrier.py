@@ -196,6 +196,9 @@ def test_p22_a_process_that_has_not_read_the_change_does_not_have_it(scene):
     scene.safestart("drain", "x", "--for", "1m", "--reason", "x").must(4)
     scene.safestart("wait", "x", "--roster", "api=1", "--announced-in", scene.nodes).must(1, 'there is no usable node "x" in')
     scene.safestart("wait", "a", "--gone", "--announced-in", scene.nodes).must(2, "--gone cannot be combined")
+    # To be read only, a file needs to be no better than a server needs it.
+    scene.write('[{"targets": ["10.0.0.1:1"], "labels": {"id": "a"}, "serial": 123456789012345678901234567890}, {"target": ["b:1"]}]')
+    scene.safestart(*wait, "--announced-in", scene.nodes).must(1, "has not read the announced entry yet")
     scene.write("[")
     scene.safestart(*wait, "--announced-in", scene.nodes).must(3, "malformed")
 

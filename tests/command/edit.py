@@ -61,7 +61,7 @@ def waits(path):
 def test_an_address_that_another_node_has_and_one_that_changes_are_reported(scene):
     scene.write(document(("a", "10.0.0.1:1"), ("b", "Host-2:02")))
     scene.safestart("announce", "c", "host-2:2").must(0, "c is announced at host-2:2", "warning: b has the same address, Host-2:02", "safestart withdraw b")
-    scene.safestart("announce", "a", "10.0.0.9:1").must(0, "a is announced at 10.0.0.9:1, no longer at 10.0.0.1:1")
+    scene.safestart("announce", "a", "10.0.0.9:1").must(0, "a is announced, moved from 10.0.0.1:1 to 10.0.0.9:1, incarnation ")
     assert scene.safestart("announce", "--json", "a", "10.0.0.8:1").must(0).json()["before"] == "10.0.0.9:1"
 
 
@@ -74,6 +74,15 @@ def test_an_address_in_another_spelling_is_the_same(scene):
     scene.safestart("announce", "DB-1:01", "DB-1:01").must(0, "db-1:1 is announced at DB-1:01")
     scene.safestart("withdraw", "db-1:1").must(0, "db-1:1 is withdrawn")
     assert scene.read() == before
+
+
+def test_what_servers_accept_and_this_program_cannot_write_back_is_not_called_malformed(scene):
+    for member in ['"serial": 123456789012345678901234567890', '"x": {"a": 1, "a": 2}']:
+        scene.write('[{"targets": ["10.0.0.1:1"], "labels": {"id": "a"}, ' + member + "}]")
+        before = scene.read()
+        scene.safestart("check", scene.nodes).must(0, "valid")
+        scene.safestart("announce", "b", "10.0.0.2:1").must(3, "cannot write back what is at line 1, column ", "nothing was changed in", "edit it by hand")
+        assert scene.read() == before
 
 
 # ---- What stays ----
@@ -199,9 +208,9 @@ def test_mode_owner_and_link_are_kept(scene):
 
 def test_what_is_no_such_file_is_left_alone(scene):
     scene.safestart("announce", "a", "a:1").must(4, "there is no file", "echo '[]' >")
-    for text, words in [("", ":"), ("{}", "not an array of groups"), ("[1]", "not an array of groups"), ('[{"targets": "a:1"}]', "not an array of groups"), ('[{"targets": [1]}]', "safestart check"),
-                        ('[{"targets": [], "labels": []}]', "not an array"), ('[{"targets": [], "labels": {"a": 1}}]', "not an array"), ("[\n {]", "line 2, column 3"),
-                        ('[{"targets": [], "targets": []}]', "duplicate"), ("[] []", "line 1")]:
+    for text, words in [("", ":"), ("{}", "not an array of groups"), ("[1]", "group 1 is a number"), ('[{"targets": "a:1"}]', "a group is wrong"), ('[{"targets": [1]}]', "safestart check"),
+                        ('[{"targets": [], "labels": []}]', "labels is an array"), ('[{"targets": ["b:1"], "labels": {"a": 1}}]', "a group is wrong"), ("[\n {]", "line 2, column 3"),
+                        ('[{"targets": [], "targets": []}]', "targets is there twice"), ("[] []", "line 1")]:
         scene.write(text)
         scene.safestart("announce", "a", "a:1").must(3, words)
         scene.safestart("drain", "a", "--for", "1m", "--reason", "x").must(3)

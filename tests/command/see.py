@@ -540,6 +540,9 @@ def test_check_leaves_a_wrong_group_out_by_the_names_of_its_nodes(scene):
 def test_check_warns_of_what_was_probably_not_meant(scene):
     scene.safestart("check", "-", text='[{"targets": ["a:1"], "label": {"zone": "a"}}]').must(0, "-: valid\n  warning: group 1: the member \"label\" is unknown and is ignored")
     scene.safestart("check", "--quiet", "-", text='[{"targets": ["a:1"], "x": 1, "y": 2}]').must(0, "2 warnings, the first: group 1: the member \"x\"")
+    both = '[{"targets": ["a:1"], "x": 1}, {"targets": ["b:0"]}]'
+    scene.safestart("check", "-", text=both).must(7, "without 1 entry", "b:0: the port", "\n  warning: group 1: the member \"x\" is unknown")
+    assert "is unknown" in scene.safestart("check", "--json", "-", text=both).must(7).json()[0]["warning"]
     same = '[{"targets": ["A:01"], "labels": {"id": "x"}}, {"targets": ["a:1"], "labels": {"id": "y"}}]'
     scene.safestart("check", "-", text=same).must(0, "warning: x and y have the same address, a:1")
     scene.safestart("check", "-", text='[{"targets": ["a"]}]').must(3, "has no port; write host:port, or set default_port")

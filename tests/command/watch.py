@@ -282,6 +282,10 @@ def test_files_that_can_not_be_used_are_said(scene):
     for nodes in [[("x", "h:99999"), ("y", "nowhere")], [("x", "h:99999"), ("y", free_address())]]:
         scene.write(document(*nodes), scene.folder + "/unusable")
         scene.safestart("monitor", "--inventory", scene.folder + "/unusable", "--once", "--probe-timeout", "1s").must(0, "some nodes cannot be used, and will raise no alarm: ", "x", "safestart check")
+    # What the servers leave out is no reason to watch nothing.
+    live = Node(scene)
+    scene.write('[{"targets": ["%s"], "labels": {"id": "a"}, "serial": 123456789012345678901234567890}, {"target": ["b:1"]}]' % live.address, scene.folder + "/wrong")
+    scene.safestart("monitor", "--inventory", scene.folder + "/wrong", "--once").must(0, "some nodes cannot be used, and will raise no alarm: 1 of 2", "1 expected: 1 reachable")
     scene.write("[]", scene.folder + "/empty")
     scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once").must(0, "0 expected", "1 announced node, such as a, is not in the inventory and is not probed", "add it to")
     scene.safestart("monitor", "--inventory", scene.folder + "/empty", "--once", "--metrics-file", "/nowhere/x.prom").must(4, "cannot replace the file: No such file or directory; nothing was changed in /nowhere/x.prom")
