@@ -103,13 +103,12 @@ static int make_node(struct safestart_node **out, const struct nodeset *base, co
 {
 	struct node_label labels[NODE_LABELS_MAX + 1];
 	const struct safestart_node *old = nodeset_find(base->nodes, base->count, id, NULL);
-	const char *name, *value;
+	const char *name = NULL;
 	size_t count = 0;
 
-	for (size_t i = 0; old != NULL && (value = safestart_node_label_at(old, i, &name)) != NULL;
-	     i++) {
+	while (old != NULL && (name = node_next_label(old, name)) != NULL) {
 		if (incarnation == NULL || strcmp(name, "incarnation") != 0)
-			labels[count++] = (struct node_label){name, value};
+			labels[count++] = (struct node_label){name, node_label_value(name)};
 	}
 	if (incarnation != NULL)
 		labels[count++] = (struct node_label){"incarnation", incarnation};

@@ -180,15 +180,14 @@ int nodeset_parse(struct nodeset **out, const char *json, size_t length,
 static json_t *node_to_json(const struct safestart_node *node)
 {
 	char address[NODE_ADDRESS_SIZE];
-	const char *name, *value;
 	json_t *labels = json_object();
 	int failed = labels == NULL;
 
 	node_address(node, address);
 	if (strcmp(address, safestart_node_id(node)) != 0)
 		failed |= json_object_set_new(labels, "id", json_string(safestart_node_id(node)));
-	for (size_t i = 0; (value = safestart_node_label_at(node, i, &name)) != NULL; i++)
-		failed |= json_object_set_new(labels, name, json_string(value));
+	for (const char *name = NULL; (name = node_next_label(node, name)) != NULL;)
+		failed |= json_object_set_new(labels, name, json_string(node_label_value(name)));
 	if (failed) {
 		json_decref(labels);
 		return NULL;

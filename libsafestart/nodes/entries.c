@@ -198,19 +198,19 @@ static struct entry *find_fault(struct entry *entries, size_t count)
 /* The first label, by name, that one has and the other has not, or with another value. */
 static const char *differing_label(const struct safestart_node *a, const struct safestart_node *b)
 {
-	const char *one, *other, *one_name = NULL, *other_name = NULL;
+	const char *one = node_next_label(a, NULL), *other = node_next_label(b, NULL);
 
-	for (size_t i = 0;; i++) {
-		one = safestart_node_label_at(a, i, &one_name);
-		other = safestart_node_label_at(b, i, &other_name);
+	for (;;) {
 		invariant(one != NULL || other != NULL);
 		if (one == NULL || other == NULL)
-			return one != NULL ? one_name : other_name;
-		int order = strcmp(one_name, other_name);
+			return one != NULL ? one : other;
+		int order = strcmp(one, other);
 		if (order != 0)
-			return order < 0 ? one_name : other_name;
-		if (strcmp(one, other) != 0)
-			return one_name;
+			return order < 0 ? one : other;
+		if (strcmp(node_label_value(one), node_label_value(other)) != 0)
+			return one;
+		one = node_next_label(a, one);
+		other = node_next_label(b, other);
 	}
 }
 
@@ -242,10 +242,10 @@ static struct safestart_node *choose(struct entries *all, struct entry *entries,
 			   *used = safestart_node_label(chosen, name);
 		nodeset_warn(&all->warnings,
 			     "several entries for %.60s differ in the label \"%.40s\"; the one "
-			     "%s%.40s is used",
+			     "%s%.40s%s is used",
 			     safestart_node_id(chosen), name,
-			     used != NULL ? "with the value " : "without it",
-			     used != NULL ? used : "");
+			     used != NULL ? "with the value \"" : "without it",
+			     used != NULL ? used : "", used != NULL ? "\"" : "");
 	}
 	return chosen;
 }

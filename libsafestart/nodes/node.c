@@ -419,21 +419,26 @@ const char *safestart_node_label_at(const struct safestart_node *node, size_t in
 	return at + strlen(at) + 1;
 }
 
-const char *safestart_node_label(const struct safestart_node *node, const char *name)
+const char *node_next_label(const struct safestart_node *node, const char *name)
 {
 	const char *at = node->text + node->labels_at;
 
+	if (name != NULL)
+		at = node_label_value(name) + strlen(node_label_value(name)) + 1;
+	invariant(at <= node->text + node->text_size);
+	return at < node->text + node->text_size ? at : NULL;
+}
+
+const char *safestart_node_label(const struct safestart_node *node, const char *name)
+{
 	if (name == NULL)
 		return NULL;
 	if (strcmp(name, "id") == 0)
 		return node->text;
-	for (size_t i = 0; i < node->label_count; i++) {
-		const char *value = at + strlen(at) + 1;
+	for (const char *at = NULL; (at = node_next_label(node, at)) != NULL;) {
 		if (strcmp(at, name) == 0)
-			return value;
-		at = value + strlen(value) + 1;
+			return node_label_value(at);
 	}
-	invariant(at == node->text + node->text_size);
 	return NULL;
 }
 

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #define NODE_ID_MAX 255      /* bytes; a DNS name fits */
 #define NODE_LABELS_MAX 1000 /* not counting the id */
@@ -83,6 +84,15 @@ struct safestart_node *node_ref(struct safestart_node *node);
  */
 bool node_unref(struct safestart_node *node);
 void node_free(struct safestart_node *node);
+
+/* All labels in one walk: the name of the one behind `name` (NULL: of the first). NULL: no more.
+ * safestart_node_label_at() begins at the first one each time. */
+const char *node_next_label(const struct safestart_node *node, const char *name);
+
+static inline const char *node_label_value(const char *name)
+{
+	return name + strlen(name) + 1;
+}
 
 /* Same id, address and labels? */
 bool node_same(const struct safestart_node *a, const struct safestart_node *b);

@@ -270,7 +270,7 @@ START_TEST(p7_entries_that_differ_in_a_label_are_one_node_and_a_warning)
 		if (i == 1 || i == 3)
 			ck_assert_str_eq(set->warnings.first,
 					 "several entries for x differ in the label \"zone\"; the "
-					 "one with the value y is used");
+					 "one with the value \"y\" is used");
 		if (i == 2 || i == 6)
 			ck_assert_str_eq(set->warnings.first,
 					 "several entries for x differ in the label \"zone\"; the "
@@ -289,6 +289,31 @@ static void assert_warning(const char *json, size_t count, const char *first)
 		      "%s: %zu, %s", json, set->warnings.count, set->warnings.first);
 	nodeset_unref(set);
 }
+
+START_TEST(the_first_label_that_differs_is_named)
+{
+	static const char *const rows[][3] = {
+		/* labels, other labels, what is said */
+		{"\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"", "\"a\":\"1\",\"b\":\"4\",\"c\":\"5\"",
+		 "\"b\"; the one with the value \"2\" is used"},
+		{"\"a\":\"1\",\"c\":\"3\"", "\"c\":\"3\"",
+		 "\"a\"; the one with the value \"1\" is used"},
+		{"\"b\":\"3\"", "\"b\":\"3\",\"c\":\"\"", "\"c\"; the one without it is used"},
+		{"\"b\":\"\"", "\"c\":\"\"", "\"b\"; the one with the value \"\" is used"},
+	};
+	char json[512], words[256];
+
+	for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(json, sizeof(json),
+			 "[{\"targets\":[\"x:1\"],\"labels\":{%s}},{\"targets\":[\"x:1\"],"
+			 "\"labels\":{%s}}]",
+			 rows[i / 2][i % 2], rows[i / 2][1 - i % 2]);
+		snprintf(words, sizeof(words), "several entries for x:1 differ in the label %s",
+			 rows[i / 2][2]);
+		assert_warning(json, 1, words);
+	}
+}
+END_TEST
 
 START_TEST(what_was_probably_not_meant_is_a_warning)
 {
@@ -352,6 +377,6 @@ SUITE("entries", p11_a_bad_entry_is_left_out_with_its_reason_and_the_others_stay
       what_is_written_of_a_node_with_all_labels_reads_the_same,
       p11_a_wrong_group_is_left_out_by_the_names_of_its_nodes,
       p7_entries_that_differ_in_a_label_are_one_node_and_a_warning,
-      what_was_probably_not_meant_is_a_warning, what_is_unknown_may_be_any_json,
-      a_target_without_a_port_gets_the_default_port,
+      the_first_label_that_differs_is_named, what_was_probably_not_meant_is_a_warning,
+      what_is_unknown_may_be_any_json, a_target_without_a_port_gets_the_default_port,
       faults_are_ordered_and_the_first_in_the_document_is_named_first)
