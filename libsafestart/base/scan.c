@@ -37,7 +37,9 @@ static bool is_digit(char c)
  * wherever it stands. */
 static char here(const struct scan *scan)
 {
-	return scan->at < scan->length ? scan->text[scan->at] : '\0';
+	if (scan->at == scan->length)
+		return '\0';
+	return scan->text[scan->at];
 }
 
 char scan_peek(struct scan *scan)
@@ -173,12 +175,15 @@ size_t scan_decode(const struct scan *scan, size_t at, char *to)
 		if (*from == '"')
 			break;
 		char c = from[1];
-		const char *escape = c != '\0' ? strchr(escapes, c) : NULL;
+		const char *escape = strchr(escapes, c);
 		from += 2;
-		if (c == 'u')
+		if (c == 'u') {
 			end = put_character(end, &from);
-		else
-			*end++ = escape != NULL ? escape[1] : c;
+			continue;
+		}
+		if (escape != NULL)
+			c = escape[1];
+		*end++ = c;
 	}
 	*end = '\0';
 	invariant((size_t)(end - to) < (size_t)(from - scan->text) - at);

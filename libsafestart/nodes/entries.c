@@ -84,19 +84,24 @@ static bool describe_fault(struct entry *entry, const char *id, const char *reas
 	return entry->id != NULL && entry->reason != NULL;
 }
 
+/* The id that the live node has, unless it was renamed; NULL: there is none. */
+static const char *name_of(const struct entries *entries, const struct entry_text *text,
+			   char address[NODE_ADDRESS_SIZE])
+{
+	if (text->id != NULL || text->address == NULL)
+		return text->id;
+	return node_normalise(address, text->address, entries->limits->default_port, NULL, 0) == 0
+		       ? address
+		       : text->address;
+}
+
 /* The newest entry becomes a fault. */
 static int make_fault(struct entries *entries, struct entry *entry, const struct entry_text *text,
 		      const char *reason)
 {
 	char name[64], address[NODE_ADDRESS_SIZE], placed[300];
-	const char *id = text->id;
+	const char *id = name_of(entries, text, address);
 
-	/* Under the id that the live node has. */
-	if (id == NULL && text->address != NULL)
-		id = node_normalise(address, text->address, entries->limits->default_port, NULL,
-				    0) == 0
-			     ? address
-			     : text->address;
 	entry->unnamed = id == NULL || node_check_id(id, NULL, 0) < 0;
 	snprintf(name, sizeof(name), "entry %zu", entry->position + 1);
 	/* What has no name of its own is found by its place. */
@@ -336,9 +341,10 @@ static bool warn_of_shared_addresses(const struct nodeset *set, struct nodeset_w
 
 	while (room < 2 * set->count)
 		room *= 2;
-	const struct safestart_node **seen = calloc(room, sizeof(*seen)), *node;
+	const struct safestart_node **seen = calloc(room, sizeof(*seen));
 	for (size_t i = 0; seen != NULL && i < set->count; i++) {
-		size_t at = hash_address(node = set->nodes[i]) & (room - 1);
+		const struct safestart_node *node = node_at(set->nodes, i);
+		size_t at = hash_address(node) & (room - 1);
 		while (seen[at] != NULL && !node_same_address(seen[at], node))
 			at = (at + 1) & (room - 1);
 		if (seen[at] == NULL)
@@ -372,6 +378,7 @@ struct nodeset *entries_make_set(struct entries *entries)
 			set->first_reason = set->faults[faults].reason;
 		}
 	}
+	invariant(set->count + set->fault_count <= entries->count);
 	/* Usually there are no faults: their room is given back. */
 	struct nodeset_fault *few = realloc(set->faults, (set->fault_count + 1) * sizeof(*few));
 	if (few != NULL)
@@ -382,6 +389,5 @@ struct nodeset *entries_make_set(struct entries *entries)
 	}
 	set->warnings = entries->warnings;
 	invariant(nodeset_holds(set));
-	invariant(set->count + set->fault_count <= entries->count);
 	return set;
 }

@@ -157,6 +157,7 @@ static const char *take_string(struct scan *scan, char **room)
 {
 	char *text = *room;
 
+	invariant(text != NULL);
 	*room += scan_decode(scan, scan->at, text) + 1;
 	bool fine = scan_value(scan);
 	invariant(fine); /* it was judged */
