@@ -584,7 +584,8 @@ void safestart_read_unlock(struct safestart *ss);
  * thread, and after close too.
  * Returns: a snapshot, never NULL (ss must not be NULL).
  * Threads: any.  Signals: as safestart_read_lock().  Callbacks: allowed.  Fork: the child has a
- * count of its own.  Since: 1.0
+ * count of its own; its status shows what it acquires itself, not what was acquired before the
+ * fork.  Since: 1.0
  */
 struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss);
 

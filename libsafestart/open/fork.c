@@ -55,7 +55,7 @@ static void unlock_handles(void)
 static void make_own(struct safestart *ss)
 {
 	lock_file_after_fork_child(&ss->engine.process_lock.file);
-	snapshot_after_fork_child(ss->home);
+	snapshot_after_fork_child(ss->home, &ss->view);
 	events_after_fork_child(ss->events);
 	control_after_fork_child(ss->control);
 	bool torn = worker_after_fork_child(&ss->worker);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/loop.h"
 #include "base/thread.h"
@@ -210,19 +209,13 @@ int snapshot_reclaim(struct snapshot_home *home)
 	return error;
 }
 
-/* Kept by a run or a thread of the process that this one was forked from: nothing in this process
- * can release it or is inside it. [P17] */
-static bool is_inherited(const struct safestart_snapshot *snapshot)
-{
-	return snapshot->stage == SNAPSHOT_OWNED && snapshot->epoch != epoch_now();
-}
-
-/* Nothing uses it: it only waits to be collected. */
+/* Nothing in this process uses it: it only waits to be collected, or for owners that were left
+ * behind by a fork. [P17] [P22] */
 static bool is_free(struct safestart_snapshot *snapshot)
 {
 	return snapshot->stage >= SNAPSHOT_GRACE_OVER &&
-	       atomic_load(&snapshot->refs) ==
-		       (snapshot->stage == SNAPSHOT_GRACE_OVER ? 1 : 0) + snapshot->status_refs;
+	       atomic_load(&snapshot->refs) <= (snapshot->stage == SNAPSHOT_GRACE_OVER ? 1 : 0) +
+						       snapshot->status_refs + snapshot->inherited;
 }
 
 int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t *generation,
@@ -233,8 +226,7 @@ int64_t snapshot_oldest(struct snapshot_home *home, bool borrowed_only, uint64_t
 	*borrowed = false;
 	pthread_mutex_lock(&home->lock);
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
-		if ((borrowed_only && s->stage >= SNAPSHOT_GRACE_OVER) || is_inherited(s) ||
-		    is_free(s))
+		if ((borrowed_only && s->stage >= SNAPSHOT_GRACE_OVER) || is_free(s))
 			continue;
 		since = s->replaced_at; /* the list is newest first */
 		*generation = s->generation;
@@ -262,7 +254,7 @@ static struct safestart_snapshot **own_used(struct snapshot_home *home, size_t *
 		room++;
 	struct safestart_snapshot **used = calloc(room + 1, sizeof(struct safestart_snapshot *));
 	for (struct safestart_snapshot *s = home->old; used != NULL && s != NULL; s = s->older) {
-		if (is_inherited(s) || is_free(s))
+		if (is_free(s))
 			continue;
 		/* Its last owner may leave at this moment, and the count may have been 0: it is
 		 * taken out of the list only under this lock, so not before this reference is
@@ -443,8 +435,18 @@ void snapshot_after_fork_parent(struct snapshot_home *home)
 	pthread_mutex_unlock(&home->lock);
 }
 
-void snapshot_after_fork_child(struct snapshot_home *home)
+/* Owners of before are runs and threads of the parent, which do not exist here. */
+static void inherit(struct safestart_snapshot *snapshot)
 {
+	snapshot->inherited = atomic_load(&snapshot->refs) - snapshot->status_refs -
+			      (snapshot->stage < SNAPSHOT_OWNED);
+}
+
+void snapshot_after_fork_child(struct snapshot_home *home, struct snapshot_view *view)
+{
+	inherit(atomic_load_explicit(&view->live, memory_order_relaxed));
+	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older)
+		inherit(s);
 	home->thread_started = home->waits_here = false;
 	home->graces_wanted = home->graces_over;
 	thread_cond_init(&home->work); /* the thread that waited does not exist here */

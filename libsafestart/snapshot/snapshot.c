@@ -293,7 +293,6 @@ struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t gen
 	invariant(before > 0);
 	invariant(!atomic_load_explicit(&home->orphaned, memory_order_relaxed));
 	snapshot->generation = generation;
-	snapshot->epoch = epoch_now();
 	return snapshot;
 }
 

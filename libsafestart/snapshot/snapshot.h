@@ -54,8 +54,10 @@ struct safestart_snapshot {
 	int64_t replaced_at;              /* guarded by home->lock */
 	/* How many of refs are status views, which are not readers; guarded by home->lock. */
 	uint32_t status_refs;
+	/* How many of refs were there at the fork: nothing in this process will drop them, but for
+	 * what the thread that forked owns. Written before the child has other threads. */
+	uint32_t inherited;
 	uint64_t generation;
-	uint32_t epoch;          /* of the process that made it */
 	struct payload *payload; /* the generation's data; written before it is published */
 	size_t count;
 	struct safestart_node *nodes[]; /* by id */
@@ -167,7 +169,7 @@ void snapshot_close(struct snapshot_view *view);
 /* Around fork; the caller holds every lock above this room's. */
 void snapshot_before_fork(struct snapshot_home *home);
 void snapshot_after_fork_parent(struct snapshot_home *home);
-void snapshot_after_fork_child(struct snapshot_home *home);
+void snapshot_after_fork_child(struct snapshot_home *home, struct snapshot_view *view);
 
 /* Once per fork, for all copies of the library (copies.h). snapshot_pause_graces() comes before any
  * lock is taken: it waits for the grace period in progress, and so for its readers. The others come

@@ -431,6 +431,43 @@ START_TEST(p22_a_child_is_proven_by_its_own_reports_only)
 }
 END_TEST
 
+/* A child that owns the inherited set as well, by itself, until a set without "b" is live. */
+static void see_what_it_owns(struct safestart *ss, struct safestart_snapshot *before)
+{
+	struct safestart_snapshot *own = safestart_snapshot_acquire(ss);
+	uint64_t ticket = 0;
+
+	CHILD_CHECK(safestart_after_fork(ss) == 0);
+	CHILD_CHECK(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0) == 0);
+	CHILD_CHECK(safestart_wait(ss, ticket, 30000, NULL) == 0);
+	CHILD_CHECK(safestart_generation(ss) > safestart_snapshot_generation(own));
+	CHILD_CHECK(safestart_node_state(ss, "b", NULL, 0) == SAFESTART_NODE_RETIRED);
+	safestart_snapshot_release(own);
+	for (int i = 0; i < 30000 && safestart_node_state(ss, "b", NULL, 0) != 0; i++)
+		pause_a_moment();
+	CHILD_CHECK(safestart_node_state(ss, "b", NULL, 0) == SAFESTART_NODE_UNKNOWN);
+	safestart_snapshot_release(before);
+	CHILD_CHECK(safestart_close(ss) == 0);
+	leave_child(0);
+}
+
+START_TEST(p22_a_child_uses_what_it_owns_and_not_what_its_parent_does)
+{
+	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
+
+	push_and_wait(ss, TWO);
+	struct safestart_snapshot *before = safestart_snapshot_acquire(ss);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		see_what_it_owns(ss, before);
+	}
+	await_child(child);
+	safestart_snapshot_release(before);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p12_the_child_remembers_what_was_live_in_the_parent,
       p17_a_child_that_never_asks_may_close_or_exit,
@@ -439,4 +476,5 @@ SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p17_the_childs_first_run_answers_the_parents_open_tickets,
       p17_a_child_that_serves_last_good_prepares_it_again,
       p22_a_child_is_proven_by_its_own_reports_only,
+      p22_a_child_uses_what_it_owns_and_not_what_its_parent_does,
       p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)
