@@ -468,6 +468,31 @@ START_TEST(p22_a_child_uses_what_it_owns_and_not_what_its_parent_does)
 }
 END_TEST
 
+START_TEST(p22_what_a_child_inherits_is_announced_by_nobody)
+{
+	write_file(scratch_path("kept.json"), TWO);
+	char setting[300];
+	snprintf(setting, sizeof(setting), "last_good=%s", scratch_path("kept.json"));
+	struct safestart *ss = open_with(NULL, "debounce=0", setting, NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 60000), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		uint64_t ticket = safestart_request_restart(ss);
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		CHILD_CHECK(safestart_wait(ss, ticket, 30000, NULL) == 0);
+		CHILD_CHECK(safestart_generation(ss) == 2);
+		char *status = safestart_status_json(ss);
+		CHILD_CHECK(strstr(status, "\"desired_digest\":null") != NULL);
+		CHILD_CHECK(strstr(status, "\"desired_entry_digest\":\"") == NULL);
+		safestart_free(status);
+		leave_child(0);
+	}
+	await_child(child);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p12_the_child_remembers_what_was_live_in_the_parent,
       p17_a_child_that_never_asks_may_close_or_exit,
@@ -477,4 +502,5 @@ SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p17_a_child_that_serves_last_good_prepares_it_again,
       p22_a_child_is_proven_by_its_own_reports_only,
       p22_a_child_uses_what_it_owns_and_not_what_its_parent_does,
+      p22_what_a_child_inherits_is_announced_by_nobody,
       p13_a_fork_that_waits_for_a_borrower_delays_no_other_thread)
