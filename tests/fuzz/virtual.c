@@ -12,16 +12,19 @@
 #include "snapshot/snapshot.h"
 
 #define NEVER INT64_MAX
+#define TIMERS 1024
 
-static int64_t now, armed_for = NEVER;
-static int timer_fd;
+static int64_t now;
+static int64_t armed_for[TIMERS]; /* by the timer's descriptor */
 static bool borrowed;
 void (*virtual_turn)(void);
 
 int __real_clock_gettime(clockid_t clock, struct timespec *time);
 int __real_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+int __real_close(int fd);
 int __wrap_timerfd_create(int clock, int flags);
+int __wrap_close(int fd);
 int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
 			   struct itimerspec *before);
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
@@ -32,7 +35,8 @@ int __wrap_snapshot_orphan(struct snapshot_home *home, int64_t deadline);
 void virtual_reset(void)
 {
 	now = 1000 * SECOND;
-	armed_for = NEVER;
+	for (int fd = 0; fd < TIMERS; fd++)
+		armed_for[fd] = NEVER;
 	borrowed = false;
 }
 
@@ -41,20 +45,30 @@ int64_t virtual_now(void)
 	return now;
 }
 
-static void fire_if_due(void)
+static void fire_if_due(int fd)
 {
 	uint64_t one = 1;
 
-	if (armed_for > now)
+	if (armed_for[fd] > now)
 		return;
-	armed_for = NEVER;
-	HOLD(write(timer_fd, &one, sizeof(one)) == sizeof(one));
+	armed_for[fd] = NEVER;
+	HOLD(write(fd, &one, sizeof(one)) == sizeof(one));
 }
 
 void virtual_advance(int64_t ns)
 {
 	now += ns;
-	fire_if_due();
+	for (int fd = 0; fd < TIMERS; fd++)
+		fire_if_due(fd);
+}
+
+static int64_t earliest(void)
+{
+	int64_t earliest = NEVER;
+
+	for (int fd = 0; fd < TIMERS; fd++)
+		earliest = armed_for[fd] < earliest ? armed_for[fd] : earliest;
+	return earliest;
 }
 
 void virtual_borrow(bool inside)
@@ -73,9 +87,19 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 /* A timer is an eventfd that these functions make readable. */
 int __wrap_timerfd_create(int clock, int flags)
 {
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
 	HOLD(clock == CLOCK_MONOTONIC && flags == (TFD_CLOEXEC | TFD_NONBLOCK));
-	armed_for = NEVER;
-	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	HOLD(fd >= 0 && fd < TIMERS);
+	armed_for[fd] = NEVER;
+	return fd;
+}
+
+int __wrap_close(int fd)
+{
+	if (fd >= 0 && fd < TIMERS)
+		armed_for[fd] = NEVER;
+	return __real_close(fd);
 }
 
 int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
@@ -86,9 +110,8 @@ int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
 
 	HOLD(flags == TFD_TIMER_ABSTIME && before == NULL && when->it_value.tv_nsec < SECOND);
 	(void)!read(fd, &count, sizeof(count)); /* setting the timer clears an expiry */
-	timer_fd = fd;
-	armed_for = at > 0 ? at : NEVER;
-	fire_if_due();
+	armed_for[fd] = at > 0 ? at : NEVER;
+	fire_if_due(fd);
 	return 0;
 }
 
@@ -99,8 +122,9 @@ int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_
 
 	if (count == 0 && timeout_ms != 0) {
 		int64_t until = timeout_ms < 0 ? NEVER : now + timeout_ms * INT64_C(1000000);
-		HOLD(armed_for != NEVER || until != NEVER);
-		virtual_advance((armed_for < until ? armed_for : until) - now);
+		int64_t due = earliest();
+		HOLD(due != NEVER || until != NEVER);
+		virtual_advance((due < until ? due : until) - now);
 		count = __real_epoll_wait(fd, events, most, 0);
 	}
 	if (virtual_turn != NULL)

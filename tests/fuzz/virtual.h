@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Simulated time for a handle with thread=no: the clock, the timer and epoll of the library are
+/* Simulated time for handles with thread=no: the clock, the timer and epoll of the library are
  * replaced (linked with --wrap), so an hour takes no time, and the same bytes always do the
  * same. */
 #ifndef FUZZ_VIRTUAL_H
