@@ -13,7 +13,7 @@
 /* Of a process of root or of this user. An answer with 100,000 nodes and their reasons takes a
  * third of it. */
 #define CONNECTION_LINE_MAX ((size_t)128 << 20)
-/* Of a process of another user: 10,000 nodes. And of all of them together. */
+/* Of a process of another user: 10,000 nodes. And of all of them together. [P23] */
 #define CONNECTION_LINE_MAX_OTHER ((size_t)4 << 20)
 #define CONNECTION_ROOM_MAX_OTHER ((size_t)64 << 20)
 

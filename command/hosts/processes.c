@@ -14,7 +14,7 @@
 #include "hosts/connection.h"
 
 #define ASKED_AT_ONCE 256 /* stays below the usual limit of 1024 descriptors */
-/* What all answers of processes of other users may take, in bytes. */
+/* What all answers of processes of other users may take, in bytes. [P23] */
 #define OTHERS_MAX ((size_t)512 << 20)
 #define TIMEOUT_MIN INT64_C(200000000)
 

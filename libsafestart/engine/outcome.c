@@ -13,7 +13,7 @@
 #include "run/run.h"
 
 /* So many outcomes wait for the application at most: while a callback hangs, runs go on being asked
- * for and expire. [P19] */
+ * for and expire. [P23] */
 #define OUTCOMES_WAITING 16
 
 /* The application's `outcome`, as a job of its own: it may take as long as it likes, and comes in
