@@ -273,12 +273,13 @@ static struct nodeset *retiring_of(struct safestart_snapshot *const *used, size_
 				   const struct safestart_snapshot *live)
 {
 	size_t room = 0, count = 0, unique = 0;
-	struct nodeset *set = NULL;
 
 	for (size_t i = 0; i < used_count; i++)
 		room += used[i]->count;
 	struct safestart_node **nodes = calloc(room + 1, sizeof(struct safestart_node *));
-	for (size_t i = 0; nodes != NULL && i < used_count; i++) {
+	if (nodes == NULL)
+		return NULL;
+	for (size_t i = 0; i < used_count; i++) {
 		for (size_t j = 0; j < used[i]->count; j++) {
 			if (nodeset_find(live->nodes, live->count, used[i]->nodes[j]->text, NULL) ==
 			    NULL)
@@ -291,8 +292,7 @@ static struct nodeset *retiring_of(struct safestart_snapshot *const *used, size_
 		if (unique == 0 || strcmp(nodes[unique - 1]->text, nodes[i]->text) != 0)
 			nodes[unique++] = nodes[i];
 	}
-	if (nodes != NULL)
-		set = nodeset_new(nodes, unique);
+	struct nodeset *set = nodeset_new(nodes, unique);
 	free(nodes);
 	return set;
 }
