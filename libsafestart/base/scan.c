@@ -91,8 +91,9 @@ static bool scan_character(struct scan *scan)
 	}
 	if (!scan_hexadecimal(scan, &low))
 		return false;
-	return (low >= 0xdc00 && low <= 0xdfff) ||
-	       scan_fail(scan, SCAN_SYNTAX, "half of a surrogate pair");
+	if (low >= 0xdc00 && low <= 0xdfff)
+		return true;
+	return scan_fail(scan, SCAN_SYNTAX, "half of a surrogate pair");
 }
 
 static bool scan_escape(struct scan *scan)

@@ -112,8 +112,9 @@ static int malformed(const struct scan *scan, const struct entries *entries)
 static bool ends_here(struct scan *scan)
 {
 	(void)scan_peek(scan);
-	return scan->at == scan->length ||
-	       scan_fail(scan, SCAN_SYNTAX, "the document goes on behind its end");
+	if (scan->at == scan->length)
+		return true;
+	return scan_fail(scan, SCAN_SYNTAX, "the document goes on behind its end");
 }
 
 static int read_other(struct group_reader *reader)

@@ -200,15 +200,16 @@ static struct entry *find_fault(struct entry *entries, size_t count)
 	return NULL;
 }
 
-/* The first label, by name, that one has and the other has not, or with another value. */
+/* The first label, by name, that one has and the other has not, or with another value. `a` is the
+ * first of both by what it says: if all of its labels are the same, the other has more. */
 static const char *differing_label(const struct safestart_node *a, const struct safestart_node *b)
 {
 	const char *one = node_next_label(a, NULL), *other = node_next_label(b, NULL);
 
 	for (;;) {
-		invariant(one != NULL || other != NULL);
-		if (one == NULL || other == NULL)
-			return one != NULL ? one : other;
+		if (one == NULL)
+			return other;
+		invariant(other != NULL);
 		int order = strcmp(one, other);
 		if (order != 0)
 			return order < 0 ? one : other;

@@ -171,12 +171,14 @@ const struct nodeset_fault *nodeset_fault_of(const struct nodeset *set,
 {
 	const struct nodeset_fault *fault = nodeset_find_fault(set, live->text);
 
-	if (fault == NULL || fault->unnamed) {
-		char address[NODE_ADDRESS_SIZE];
-		node_address(live, address);
-		fault = nodeset_find_fault(set, address);
-	}
-	return fault != NULL && !fault->unnamed ? fault : NULL;
+	char address[NODE_ADDRESS_SIZE];
+
+	if (fault != NULL && !fault->unnamed)
+		return fault;
+	node_address(live, address);
+	fault = nodeset_find_fault(set, address);
+	invariant(fault == NULL || !fault->unnamed); /* "entry 2" is no address */
+	return fault;
 }
 
 bool nodeset_equal(const struct nodeset *a, const struct nodeset *b)

@@ -83,6 +83,8 @@ START_TEST(what_is_not_json_is_found_at_its_place)
 		{"\"\\ud800\"", SCAN_SYNTAX, 7},
 		{"\"\\ud800\\n\"", SCAN_SYNTAX, 8},
 		{"\"\\ud800\\u0041\"", SCAN_SYNTAX, 13},
+		{"\"\\ud800\\udbff\"", SCAN_SYNTAX, 13},
+		{"\"\\ud800\\ue000\"", SCAN_SYNTAX, 13},
 		{"\"\\udc00\"", SCAN_SYNTAX, 7},
 		{"\"\n\"", SCAN_SYNTAX, 1},
 		{"\"\xff\"", SCAN_UTF8, 1},

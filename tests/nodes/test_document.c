@@ -150,6 +150,7 @@ START_TEST(p7_every_difference_is_one)
 		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"y\":\"1\"}}]",
 		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}}]",
 		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\",\"y\":\"\"}}]",
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"longer\"}}]",
 		 ("[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"x\":\"1\"}},{\"targets\":["
 		  "\"h:"
 		  "0\"]}]")};
@@ -214,6 +215,7 @@ START_TEST(p9_a_broken_document_is_refused_whole_with_its_reason)
 		ALL("[\"h:1\"]", "group 1 is a string"),
 		ALL("[{}]", "group 1: targets is missing"),
 		ALL("[{\"targets\":null}]", "targets is null"),
+		ALL("[{\"labels\":{\"id\":\"\"}}]", "targets is missing"),
 		ALL("[{\"targets\":{}}]", "targets is an object"),
 		ALL("[{\"targets\":[],\"labels\":\"x\"}]", "labels is a string"),
 		ALL("[]\0", "NUL byte at offset 2"),
@@ -242,6 +244,10 @@ START_TEST(p9_a_broken_document_is_refused_whole_with_its_reason)
 		ALL("\xff\xfe[\0]\0", "UTF-16 and not UTF-8; convert it: iconv"),
 		ALL("\xfe\xff\0[\0]", "UTF-16"),
 		ALL("[\0]\0", "UTF-16"),
+		ALL("\xff[", "line 1, column 1"),
+		ALL("\xfe[", "line 1, column 1"),
+		ALL("-", "ends too early"),
+		ALL("{} x", "goes on behind its end"),
 		ALL("[{\"targets\":[\"h:1\"],\"n\":01}]", "a number begins with 0"),
 		ALL("[{\"targets\":[\"h:1\"],\"n\":1.}]", "lacks a digit"),
 		ALL("[{\"targets\":[\"h:1\"],\"n\":[{\"\\x\":1}]}]", "no such escape"),
@@ -389,10 +395,11 @@ START_TEST(p9_more_than_max_nodes_or_max_bytes_is_refused)
 	static const char *const threes[] =
 		{"[{\"targets\":[\"a:1\",\"b:1\",\"c:1\"]}]",
 		 "[{\"targets\":[\"a:1\",\"b:1\"]},{\"targets\":[\"c:1\"]}]",
-		 "[{\"targets\":[\"a:0\",\"b:0\"]},{\"targets\":[\"c:0\"]}]"};
+		 "[{\"targets\":[\"a:0\",\"b:0\"]},{\"targets\":[\"c:0\"]}]",
+		 "[{\"target\":[\"a:1\",\"b:1\",\"c:1\",\"d:1\"]}]"};
 	struct nodeset *set;
 
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < sizeof(threes) / sizeof(threes[0]); i++)
 		refused(threes[i], strlen(threes[i]), &two, -E2BIG, "max_nodes (2)");
 	refused(TWO, sizeof(TWO) - 1, &less, -E2BIG, "max_bytes");
 	ck_assert_int_eq(nodeset_parse(&set, TWO, sizeof(TWO) - 1, &exact, NULL, 0), 0);

@@ -296,6 +296,7 @@ START_TEST(the_first_label_that_differs_is_named)
 		/* labels, other labels, what is said */
 		{"\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"", "\"a\":\"1\",\"b\":\"4\",\"c\":\"5\"",
 		 "\"b\"; the one with the value \"2\" is used"},
+		{"\"a\":\"1\"", "\"a\":\"1\",\"b\":\"\"", "\"b\"; the one without it is used"},
 		{"\"a\":\"1\",\"c\":\"3\"", "\"c\":\"3\"",
 		 "\"a\"; the one with the value \"1\" is used"},
 		{"\"b\":\"3\"", "\"b\":\"3\",\"c\":\"\"", "\"c\"; the one without it is used"},

@@ -46,6 +46,20 @@ START_TEST(a_copy_is_the_same_node_without_report)
 }
 END_TEST
 
+START_TEST(p11_text_that_is_not_utf8_is_no_label)
+{
+	static const struct node_label wrong[] = {{"x", "\xff"}, {"\xff", "x"}};
+	struct safestart_node *node;
+	char why[256];
+
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(node_new(&node, "a", "a:1", 0, &wrong[i], 1, why, sizeof(why)),
+				 -EINVAL);
+		ck_assert_msg(strstr(why, "not UTF-8") != NULL, "%s", why);
+	}
+}
+END_TEST
+
 START_TEST(edits_make_copies)
 {
 	struct nodeset *set = parsed("[{\"targets\":[\"b:1\",\"d:1\",\"f:0\",\"e:0\"]}]"), *with,
@@ -299,8 +313,8 @@ START_TEST(p11_a_set_in_which_nothing_is_usable_is_refused)
 }
 END_TEST
 
-SUITE("nodeset", a_copy_is_the_same_node_without_report, edits_make_copies,
-      finding_says_where_it_is_or_would_be,
+SUITE("nodeset", p11_text_that_is_not_utf8_is_no_label, a_copy_is_the_same_node_without_report,
+      edits_make_copies, finding_says_where_it_is_or_would_be,
       p11_the_plan_says_what_changes_and_a_faulty_live_node_stays,
       p11_a_node_called_like_an_entry_without_an_id_is_another, p12_rails_are_judged_to_the_node,
       p12_the_shrink_rail_is_exact_for_every_small_set,
