@@ -144,8 +144,9 @@ struct safestart_outcome {
  * everything except wait, wait_ready, close and dispatch (these return -EDEADLK there).
  *
  * With thread=yes callbacks are called on two threads of the library, with all signals
- * blocked. Each call may come on either thread, so nothing may depend on thread-local
- * data. They come one at a time, except `log`, which both threads call.
+ * blocked but those of a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT),
+ * which the application's handler sees. Each call may come on either thread, so nothing may
+ * depend on thread-local data. They come one at a time, except `log`, which both threads call.
  *
  * A callback returns: a C++ exception or pthread_exit() must not leave it. With thread=yes an
  * exception ends the process (std::terminate()). With thread=no both come out of the function

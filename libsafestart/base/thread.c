@@ -39,12 +39,23 @@ static int create(pthread_t *thread, const sigset_t *mask, void *(*body)(void *)
 }
 #endif
 
+/* Signals are the application's business, on its own threads. But a crash is this thread's: if its
+ * signal is blocked, the kernel ends the process without asking the application's handler. */
+static void mask_of_threads(sigset_t *mask)
+{
+	static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+
+	sigfillset(mask);
+	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
+		sigdelset(mask, crashes[i]);
+}
+
 int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument)
 {
-	sigset_t all;
+	sigset_t mask;
 
-	sigfillset(&all);
-	int error = create(thread, &all, body, argument);
+	mask_of_threads(&mask);
+	int error = create(thread, &mask, body, argument);
 	if (error == 0)
 		pthread_setname_np(*thread, name);
 	return -error;

@@ -7,7 +7,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
-/* Start a thread that blocks all signals; the caller's mask stays as it is. 0 or -errno. [P16] */
+/* Start a thread that blocks all signals but those of a crash; the caller's mask stays as it is. 0
+ * or -errno. [P16] */
 int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument);
 
 /* A condition variable on the monotonic clock. 0 or -errno. [P8] */
