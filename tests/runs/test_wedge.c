@@ -47,7 +47,7 @@ static struct safestart *open_told(struct told *told)
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
 						      .prepare = hold_it,
 						      .outcome = count};
-	struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=5ms", NULL);
+	struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=10ms", NULL);
 	struct safestart *ss;
 
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, told), 0);
