@@ -32,6 +32,7 @@
 struct open_part {
 	_Atomic uint32_t epoch; /* epoch_now() of the process that drives it, EPOCH_NONE before
 				   there is one; changed under the handle's lock */
+	uint32_t opened_in;     /* epoch_now() of the process that opened it; constant */
 	int fork_error;         /* descriptors could not be made in the child; guarded by it */
 	struct safestart_snapshot *closing; /* takes the live one's place when closing */
 	struct safestart *next;             /* in fork.c's list, guarded by its lock */

@@ -46,7 +46,7 @@ class Source(c.Structure):
 
 dll = c.CDLL(library)
 POINTERS = {"conf_new", "snapshot_acquire", "read_lock", "snapshot_at", "snapshot_find", "snapshot_data", "node_data", "run_current",
-            "run_candidate", "run_change", "snapshot_json", "status_json", "metrics_text"}
+            "run_candidate", "run_change", "generation_address", "snapshot_json", "status_json", "metrics_text"}
 STRINGS = {"version", "strerror", "node_id", "node_host", "node_label", "node_label_at", "source_argument", "source_value"}
 NUMBERS = {"request_restart", "request", "generation", "snapshot_generation", "run_number", "snapshot_size", "gather_max_bytes"}
 NOTHING = {"conf_free", "free", "read_unlock", "snapshot_release", "run_set_data", "run_set_status", "gather_warn"}
@@ -131,12 +131,15 @@ assert call("fd", handle) >= 0 and call("last_outcome", handle, c.byref(outcome)
 fine("nodes_replace", handle, NODES, c.byref(ticket), why, c.c_size_t(256))
 while not runs:
     fine("dispatch", handle, 1000)
+assert call("run_fail", None, -5, b"no run") == -22
 fine("run_finish", runs[0], 0)
 fine("wait", handle, ticket, 10000, c.byref(outcome))
 assert (outcome.verdict, outcome.quarantined, outcome.ticket) == (0, 1, 1), outcome.message
 assert (outcome.status, outcome.pid) == (3, os.getpid())
 fine("wait_ready", handle, 0)
-assert call("generation", handle) == 1
+assert call("generation", handle) == 1 and c.c_uint64.from_address(call("generation_address", handle)).value == 1
+fine("try_wait", handle, ticket, c.byref(outcome))
+assert call("forked", handle) == 0
 snapshot = call("read_lock", handle)
 assert call("snapshot_generation", snapshot) == 1 and call("snapshot_data", snapshot) == 2
 call("read_unlock", handle)

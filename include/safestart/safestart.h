@@ -394,6 +394,15 @@ int safestart_wait_ready(struct safestart *ss, int timeout_ms);
 int safestart_after_fork(struct safestart *ss);
 
 /**
+ * Is this a forked child that has not called safestart_after_fork() (nor anything else that
+ * revives)? Costs one comparison.
+ * Returns: 1 if it is; else 0, also with start=after_fork in the process that opened the handle;
+ *   -EINVAL when ss is NULL.
+ * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: safe.  Since: 1.0
+ */
+int safestart_forked(const struct safestart *ss);
+
+/**
  * In a forked child (with start=after_fork also in the process that opened the handle),
  * before safestart_after_fork(): give this process another `name`, its
  * own `control` directory (also when the parent has none), or `serves`. The other settings
@@ -464,6 +473,16 @@ uint64_t safestart_request_restart(struct safestart *ss);
  * Since: 1.0
  */
 uint64_t safestart_request(struct safestart *ss, uint32_t flags, const char *reason);
+
+/**
+ * Is this ticket answered? Never blocks, and with thread=no does no work. `outcome` as in
+ * safestart_wait().
+ * Returns: 0 when answered, whatever the verdict; -EAGAIN not yet, and `outcome` is unchanged;
+ *   -EINVAL and -ENODATA as safestart_wait(); -ENOMEM, -EMFILE, -ENFILE or -EAGAIN when a child
+ *   cannot be revived.
+ * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: revives.  Since: 1.0
+ */
+int safestart_try_wait(struct safestart *ss, uint64_t ticket, struct safestart_outcome *outcome);
 
 /**
  * Wait for the one outcome of a ticket. A waiter that gives up changes nothing for others.
@@ -608,6 +627,15 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot);
  */
 uint64_t safestart_generation(const struct safestart *ss);
 
+/**
+ * Where that number is, for a binding that looks without a call: one atomic load (acquire) of 8
+ * bytes, aligned to 8. Never written by you. The address is the same until close, and in a forked
+ * child.
+ * Returns: the address; NULL when ss is NULL.
+ * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: safe.  Since: 1.0
+ */
+const uint64_t *safestart_generation_address(const struct safestart *ss);
+
 /* The getters below take a snapshot or a node that is borrowed, owned or part of a run; none
  * may be NULL. What they return is valid as long as the snapshot or node.
  * Threads: any.  Signals: safe (safestart_snapshot_json: no).  Callbacks: allowed.  Fork: safe;
@@ -742,6 +770,15 @@ int safestart_run_cancelled(const struct safestart_run *run);
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
  */
 int safestart_run_finish(struct safestart_run *run, int error);
+
+/**
+ * As safestart_run_finish() with an error, and with words: they stand in the outcome and in the
+ * log where otherwise the text of `error` would, cut to 255 bytes. `error`: -errno; anything else
+ * is taken as -EINVAL. NULL as `message`: as safestart_run_finish().
+ * Returns: as safestart_run_finish().
+ * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
+ */
+int safestart_run_fail(struct safestart_run *run, int error, const char *message);
 
 /* ---- Driven by the application's event loop (thread=no) ---------------- */
 

@@ -206,6 +206,25 @@ int safestart_wait(struct safestart *ss, uint64_t ticket, int timeout_ms,
 	return result;
 }
 
+int safestart_try_wait(struct safestart *ss, uint64_t ticket, struct safestart_outcome *outcome)
+{
+	struct awaited awaited = {.ticket = ticket};
+
+	if (ss == NULL || ticket == 0 || ticket_check_size(outcome) < 0)
+		return -EINVAL;
+	int revived = ss->revive(ss);
+	if (revived < 0)
+		return revived;
+	if (ticket > request_issued(&ss->door, NULL))
+		return -EINVAL;
+	pthread_mutex_lock(&ss->lock);
+	int result = is_answered(ss, &awaited);
+	pthread_mutex_unlock(&ss->lock);
+	if (result == 0)
+		ticket_copy(outcome, &awaited.outcome);
+	return result;
+}
+
 static int is_ready(struct safestart *ss, void *argument)
 {
 	(void)argument;

@@ -248,3 +248,13 @@ int safestart_after_fork(struct safestart *ss)
 {
 	return ss != NULL ? fork_start(ss) : -EINVAL;
 }
+
+/* With start=after_fork no process drives it at first. */
+int safestart_forked(const struct safestart *ss)
+{
+	if (ss == NULL)
+		return -EINVAL;
+	uint32_t driven_by = atomic_load_explicit(&ss->open.epoch, memory_order_relaxed);
+
+	return (driven_by != EPOCH_NONE ? driven_by : ss->open.opened_in) != epoch_now();
+}

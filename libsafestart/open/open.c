@@ -90,7 +90,8 @@ static struct safestart *new_handle(void)
 	worker_init(&ss->worker);
 	push_init(&ss->source.push);
 	lock_file_init(&ss->engine.process_lock.file, NULL);
-	atomic_init(&ss->open.epoch, epoch_now());
+	ss->open.opened_in = epoch_now();
+	atomic_init(&ss->open.epoch, ss->open.opened_in);
 	ss->revive = fork_revive;
 	atomic_init(&ss->engine.stop, false);
 	ss->engine.dispatcher = pthread_self();

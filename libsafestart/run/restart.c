@@ -41,7 +41,7 @@ enum run_phase restart_returned(struct safestart_run *run, int result)
 {
 	if (result < 0)
 		return conclude_failure(run, SAFESTART_FAILED, result, "restart failed",
-					safestart_strerror(result));
+					run_error_words(run, result));
 	atomic_store_explicit(&run->ss->run.restart_owed, false, memory_order_relaxed);
 	return conclude_success(run);
 }

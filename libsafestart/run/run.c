@@ -289,7 +289,7 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 		result = -ENOMEM;
 	if (result < 0)
 		return conclude_failure(run, SAFESTART_FAILED, result, "prepare failed",
-					safestart_strerror(result));
+					run_error_words(run, result));
 	if (run->rejections == NULL)
 		return commit(run);
 	size_t left = candidate_settle(run);

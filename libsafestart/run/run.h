@@ -47,9 +47,10 @@ struct safestart_run {
 	int64_t started;
 	_Atomic int64_t deadline; /* changed under the handle's lock */
 	_Atomic uint32_t bits;
-	_Atomic int phase; /* enum run_phase; written by the worker */
-	int finish_error;  /* written before RUN_CALLED, under the handle's lock */
-	bool resumed;      /* the worker goes on after LATER */
+	_Atomic int phase;      /* enum run_phase; written by the worker */
+	int finish_error;       /* written before RUN_CALLED, under the handle's lock */
+	char finish_words[256]; /* with it: the application's, "" if it has none */
+	bool resumed;           /* the worker goes on after LATER */
 	struct safestart_run *next_parked;
 
 	/* The worker's. */
@@ -111,6 +112,12 @@ static inline bool run_is_refusal(int error)
 /* Is the live generation another process's, none of it prepared in this one? With generation 0
  * there is nothing to inherit. Any thread. */
 bool run_is_inherited(struct safestart *ss);
+
+/* Why a callback failed: in the application's words if it has given some. */
+static inline const char *run_error_words(const struct safestart_run *run, int error)
+{
+	return run->finish_words[0] != '\0' ? run->finish_words : safestart_strerror(error);
+}
 
 /* What it is at: "gather", "prepare", "restart". */
 const char *run_phase_name(const struct safestart_run *run);

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/invariant.h"
+#include "base/message.h"
 #include "run/run.h"
 
 static uint32_t bits_of(const struct safestart_run *run)
@@ -90,7 +91,7 @@ void safestart_run_set_status(struct safestart_run *run, int status)
 
 /* From any thread, also before the callback has returned SAFESTART_LATER. Which of finish, deadline
  * and shutdown comes first is decided here, under the lock. [P14] */
-int safestart_run_finish(struct safestart_run *run, int error)
+static int finish(struct safestart_run *run, int error, const char *message)
 {
 	int64_t now = loop_now();
 
@@ -115,8 +116,11 @@ int safestart_run_finish(struct safestart_run *run, int error)
 		ss->run.later_owed--;
 		ss->run.gathers_owed -= run->phase == RUN_GATHER;
 	}
-	if (!late)
+	if (!late) {
 		run->finish_error = error <= 0 ? error : -EINVAL;
+		message_copy(run->finish_words, sizeof(run->finish_words),
+			     message != NULL ? message : "");
+	}
 	/* A gather is followed by work the deadline still holds for; prepare and restart are
 	 * settled by this. While the callback is still inside, the deadline stays: it may never
 	 * return. [P14] */
@@ -128,6 +132,16 @@ int safestart_run_finish(struct safestart_run *run, int error)
 	pthread_cond_broadcast(&ss->changed);
 	pthread_mutex_unlock(&ss->lock);
 	return late ? -ESTALE : 0;
+}
+
+int safestart_run_finish(struct safestart_run *run, int error)
+{
+	return finish(run, error, NULL);
+}
+
+int safestart_run_fail(struct safestart_run *run, int error, const char *message)
+{
+	return finish(run, error < 0 ? error : -EINVAL, message);
 }
 
 /* A phase begins. False: there is no point. */
@@ -152,6 +166,7 @@ bool step_begin(struct safestart_run *run, enum run_phase phase)
 		invariant((int)phase >= atomic_load(&run->phase) && !step_is_parked(run));
 		atomic_store_explicit(&run->phase, phase, memory_order_relaxed);
 		atomic_store_explicit(&run->bits, 0, memory_order_release);
+		run->finish_words[0] = '\0';
 	}
 	pthread_mutex_unlock(&ss->lock);
 	return go;
@@ -180,6 +195,8 @@ enum step_result step_returned(struct safestart_run *run, enum run_phase phase, 
 	} else {
 		if (*result == SAFESTART_LATER)
 			*result = run->finish_error;
+		else
+			run->finish_words[0] = '\0'; /* what it returned counts */
 		if (phase != RUN_GATHER)
 			step_set_locked(run, RUN_SETTLED);
 	}

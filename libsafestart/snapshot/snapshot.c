@@ -167,6 +167,15 @@ uint64_t safestart_generation(const struct safestart *ss)
 				    memory_order_acquire);
 }
 
+/* Plain memory: a 64-bit atomic that would need a lock is refused when the library is built. */
+const uint64_t *safestart_generation_address(const struct safestart *ss)
+{
+	return ss != NULL ? (const uint64_t *)(const void *)&(
+				    (const struct snapshot_view *)(const void *)ss)
+				    ->generation
+			  : NULL;
+}
+
 uint64_t safestart_snapshot_generation(const struct safestart_snapshot *snapshot)
 {
 	return snapshot->generation;

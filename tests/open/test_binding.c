@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a binding for another language builds on: nothing blocks, nothing has to be called on a hot
+ * path, and errors come with the application's words. */
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/support.h"
+
+#define ONE "[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}}]"
+
+/* ---- A run that is failed in words ---- */
+
+/* What a callback does: it may fail the run before it returns, or leave it to the tester. */
+static struct {
+	bool in_restart;
+	const char *words;
+	bool inside; /* failed before it returned */
+	int result;  /* what it returns */
+	_Atomic int refused;
+	struct safestart_run *_Atomic run;
+} failing;
+
+static int fail_run(struct safestart_run *run, bool in_restart)
+{
+	if (in_restart != failing.in_restart)
+		return 0;
+	if (failing.inside)
+		failing.refused += safestart_run_fail(run, -EIO, failing.words) != 0;
+	failing.run = run;
+	return failing.result;
+}
+
+static int failing_prepare(struct safestart_run *run, void *user_data)
+{
+	(void)user_data;
+	return fail_run(run, false);
+}
+
+static int failing_restart(struct safestart_run *run, void *user_data)
+{
+	(void)user_data;
+	return fail_run(run, true);
+}
+
+static struct safestart *open_failing(void)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = failing_prepare,
+						      .restart = failing_restart};
+	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	return ss;
+}
+
+/* Returns the outcome of a run whose callback is as `failing` says. */
+static struct safestart_outcome fail_one(int error)
+{
+	struct safestart *ss = open_failing();
+	uint64_t ticket;
+
+	failing.run = NULL;
+	ck_assert_int_eq(safestart_nodes_replace(ss, ONE, &ticket, NULL, 0), 0);
+	EVENTUALLY(failing.run != NULL);
+	if (!failing.inside && failing.result == SAFESTART_LATER)
+		ck_assert_int_eq(safestart_run_fail(failing.run, error, failing.words), 0);
+	struct safestart_outcome outcome = answer(ss, ticket);
+	close_now(ss);
+	ck_assert_int_eq(failing.refused, 0);
+	return outcome;
+}
+
+static bool says(const struct safestart_outcome *outcome, const char *words)
+{
+	return strstr(outcome->message, words) != NULL;
+}
+
+START_TEST(p6_a_failure_in_words_stands_in_the_outcome)
+{
+	for (int i = 0; i < 4; i++) {
+		failing.in_restart = i % 2 == 1;
+		failing.inside = i / 2 == 1;
+		failing.result = SAFESTART_LATER;
+		failing.words = "PoolError: 10.0.0.1 speaks TLS\n";
+		struct safestart_outcome outcome = fail_one(-EIO);
+		ck_assert_int_eq(outcome.verdict, SAFESTART_FAILED);
+		ck_assert_int_eq(outcome.error, -EIO);
+		ck_assert_msg(says(&outcome,
+				   failing.in_restart
+					   ? "restart failed: PoolError: 10.0.0.1 speaks TLS"
+					   : "prepare failed: PoolError: 10.0.0.1 speaks TLS"),
+			      "%s", outcome.message);
+	}
+}
+END_TEST
+
+START_TEST(p6_a_failure_without_words_or_error_is_one_all_the_same)
+{
+	failing.in_restart = failing.inside = false;
+	failing.result = SAFESTART_LATER;
+	failing.words = NULL;
+	struct safestart_outcome outcome = fail_one(-EACCES);
+	ck_assert(outcome.error == -EACCES && says(&outcome, safestart_strerror(-EACCES)));
+	failing.words = "words";
+	outcome = fail_one(0);
+	ck_assert(outcome.error == -EINVAL && says(&outcome, "words"));
+	/* Another result than SAFESTART_LATER counts, and its words do. */
+	failing.inside = true;
+	failing.result = -EACCES;
+	outcome = fail_one(0);
+	ck_assert(outcome.error == -EACCES && !says(&outcome, "words"));
+	ck_assert_int_eq(safestart_run_fail(NULL, -EIO, "no run"), -EINVAL);
+}
+END_TEST
+
+/* ---- Looking without waiting ---- */
+
+static struct safestart *asked;
+
+static int look_inside(struct safestart_run *run, void *user_data)
+{
+	struct safestart_outcome outcome = {.size = sizeof(outcome), .verdict = 77};
+
+	(void)run, (void)user_data;
+	/* Where safestart_wait() would be -EDEADLK. */
+	ck_assert(safestart_try_wait(asked, 1, &outcome) == -EAGAIN && outcome.verdict == 77);
+	return 0;
+}
+
+START_TEST(p6_a_ticket_can_be_looked_at_anywhere_without_blocking)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = look_inside};
+	struct safestart_conf *conf = conf_with("debounce=0", "thread=no", NULL);
+	struct safestart_outcome outcome = {.size = sizeof(outcome)}, small = {.size = 4};
+	uint64_t ticket;
+
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
+	ck_assert_int_eq(safestart_open(&asked, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	ck_assert_int_eq(safestart_nodes_replace(asked, ONE, &ticket, NULL, 0), 0);
+	ck_assert_int_eq(safestart_try_wait(asked, ticket, &outcome), -EAGAIN);
+	ck_assert_uint_eq(safestart_generation(asked), 0); /* it does no work */
+	EVENTUALLY(safestart_dispatch(asked, 0) == 0 &&
+		   safestart_try_wait(asked, ticket, &outcome) == 0);
+	ck_assert_int_eq(outcome.verdict, SAFESTART_APPLIED);
+	ck_assert_int_eq(safestart_try_wait(asked, ticket, NULL), 0);
+	ck_assert_int_eq(safestart_try_wait(asked, ticket + 1, NULL), -EINVAL);
+	ck_assert_int_eq(safestart_try_wait(asked, 0, NULL), -EINVAL);
+	ck_assert_int_eq(safestart_try_wait(asked, ticket, &small), -EINVAL);
+	ck_assert_int_eq(safestart_try_wait(NULL, ticket, NULL), -EINVAL);
+	for (int i = 0; i < 1100; i++)
+		(void)answer(asked, safestart_request_restart(asked));
+	ck_assert_int_eq(safestart_try_wait(asked, ticket, NULL), -ENODATA);
+	close_now(asked);
+}
+END_TEST
+
+START_TEST(the_generation_s_number_stays_at_its_address)
+{
+	struct safestart *ss = open_with(NULL, "debounce=0", NULL);
+	const uint64_t *at = safestart_generation_address(ss);
+
+	ck_assert_uint_eq((uintptr_t)at % 8, 0);
+	ck_assert_uint_eq(__atomic_load_n(at, __ATOMIC_ACQUIRE), 0);
+	for (uint64_t i = 1; i < 4; i++) {
+		char *document = document_of((int)i);
+		ck_assert_int_eq(push_and_wait(ss, document).verdict, SAFESTART_APPLIED);
+		ck_assert_uint_eq(__atomic_load_n(at, __ATOMIC_ACQUIRE), i);
+		free(document);
+	}
+	ck_assert_ptr_eq(safestart_generation_address(ss), at);
+	ck_assert_ptr_null(safestart_generation_address(NULL));
+	close_now(ss);
+}
+END_TEST
+
+/* ---- Forks ---- */
+
+static void hold_forked(struct safestart *ss, const char *setting)
+{
+	const uint64_t *at = safestart_generation_address(ss);
+
+	ck_assert_int_eq(safestart_forked(ss), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		CHILD_CHECK(safestart_forked(ss) == 1);
+		CHILD_CHECK(safestart_generation_address(ss) == at);
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		CHILD_CHECK(safestart_forked(ss) == 0);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	await_child(child);
+	ck_assert_msg(safestart_forked(ss) == 0, "%s", setting);
+	close_now(ss);
+}
+
+START_TEST(p17_a_child_knows_that_it_is_one_until_it_is_revived)
+{
+	hold_forked(open_with(NULL, "start=open", NULL), "start=open");
+	/* Not the process that has opened it, though it has not started it. */
+	hold_forked(open_with(NULL, "start=after_fork", NULL), "start=after_fork");
+	ck_assert_int_eq(safestart_forked(NULL), -EINVAL);
+}
+END_TEST
+
+SUITE("binding", p6_a_failure_in_words_stands_in_the_outcome,
+      p6_a_failure_without_words_or_error_is_one_all_the_same,
+      p6_a_ticket_can_be_looked_at_anywhere_without_blocking,
+      the_generation_s_number_stays_at_its_address,
+      p17_a_child_knows_that_it_is_one_until_it_is_revived)
