@@ -54,7 +54,7 @@ static struct safestart_outcome first_outcome(struct app *app)
 {
 	EVENTUALLY(app->outcomes > 0);
 	pthread_mutex_lock(&app->lock);
-	struct safestart_outcome outcome = app->newest;
+	struct safestart_outcome outcome = app->first;
 	pthread_mutex_unlock(&app->lock);
 	return outcome;
 }

@@ -156,6 +156,8 @@ static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
 	enter(app);
 	pthread_mutex_lock(&app->lock);
 	app->newest = *outcome;
+	if (app->outcomes == 0)
+		app->first = *outcome;
 	pthread_mutex_unlock(&app->lock);
 	atomic_fetch_add(&app->outcomes, 1);
 	leave(app);

@@ -67,8 +67,8 @@ struct app {
 	const char *_Atomic reject;        /* id that prepare rejects */
 	struct safestart_run *_Atomic run; /* of the newest prepare */
 	pthread_mutex_t lock;
-	struct safestart_outcome newest; /* guarded by lock */
-	char log[1 << 17];               /* guarded by lock; lines, the oldest go when it is full */
+	struct safestart_outcome first, newest; /* guarded by lock */
+	char log[1 << 17]; /* guarded by lock; lines, the oldest go when it is full */
 };
 
 void app_init(struct app *app);
