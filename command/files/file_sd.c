@@ -176,7 +176,7 @@ int file_sd_open(struct file_sd *file_sd, const char *path, const struct replace
 			      "the servers accept it, but this program cannot write back what is "
 			      "at %s; nothing was changed in %s; edit it by hand",
 			      why, path);
-	return report(EXIT_FAILED, "%s", why);
+	return report(EXIT_FAILED, "%s; nothing was changed in %s", why, path);
 }
 
 void file_sd_close(struct file_sd *file_sd)

@@ -55,8 +55,7 @@ static bool split(const char *address, char *host, size_t host_size, char *port,
 	return true;
 }
 
-/* 0 or -errno. */
-/* Connects and closes at once; nothing is sent to the node. */
+/* Connects and closes at once; nothing is sent to the node. 0 or -errno. */
 static int connect_to(const struct addrinfo *to, int64_t until)
 {
 	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0;

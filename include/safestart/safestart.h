@@ -675,7 +675,8 @@ void *safestart_node_data(const struct safestart_node *node);
 /* ---- Inside a run ------------------------------------------------------ */
 
 /* A run is valid while its `prepare` or `restart` is in progress, and after SAFESTART_LATER until
- * safestart_run_finish() is called. Its snapshots and their nodes are valid as long as the run. */
+ * safestart_run_finish() or safestart_run_fail() is called. Its snapshots and their nodes are valid
+ * as long as the run. */
 
 /**
  * The run's number, as in its outcome and in the log.

@@ -170,7 +170,6 @@ const struct nodeset_fault *nodeset_fault_of(const struct nodeset *set,
 					     const struct safestart_node *live)
 {
 	const struct nodeset_fault *fault = nodeset_find_fault(set, live->text);
-
 	char address[NODE_ADDRESS_SIZE];
 
 	if (fault != NULL && !fault->unnamed)

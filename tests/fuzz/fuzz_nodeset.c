@@ -4,60 +4,10 @@
  * of its groups, and with each group twice. */
 #include <errno.h>
 #include <jansson.h>
-#include <malloc.h>
 
 #include "fuzz.h"
 #include "nodes/nodeset.h"
-
-/* ---- Memory: the library's is counted by --wrap, jansson's by its own hook ---- */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void __real_free(void *memory);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void __wrap_free(void *memory);
-char *__wrap_strdup(const char *text);
-
-static size_t in_use, peak;
-
-static void *counted(void *memory)
-{
-	in_use += malloc_usable_size(memory);
-	if (in_use > peak)
-		peak = in_use;
-	return memory;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return counted(__real_malloc(size));
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return counted(__real_calloc(count, size));
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-	in_use -= malloc_usable_size(memory);
-	return counted(__real_realloc(memory, size));
-}
-
-char *__wrap_strdup(const char *text)
-{
-	return counted(__real_strdup(text));
-}
-
-void __wrap_free(void *memory)
-{
-	in_use -= malloc_usable_size(memory);
-	__real_free(memory);
-}
+#include "support/counted.h"
 
 /* ---- What has to hold for a set ---- */
 
@@ -172,7 +122,7 @@ static void hold_order_is_nothing(const struct nodeset *set, const char *text, s
 	nodeset_unref(again);
 	json_decref(root);
 	json_decref(other);
-	__wrap_free(json);
+	free(json);
 }
 
 /* jansson has the same opinion of what JSON is, except that it refuses numbers it cannot hold. */
@@ -254,23 +204,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct nodeset *set;
 
 	json_object_seed(1);
-	json_set_alloc_funcs(__wrap_malloc, __wrap_free);
+	counted_begin(); /* with jansson, before it has allocated anything */
 	char *text = malloc(input.left + 1);
 	HOLD(text != NULL);
 	memcpy(text, input.at, input.left);
 	text[input.left] = '\0';
-	in_use = peak = 0;
+	counted_begin();
 	int error = nodeset_parse(&set, text, input.left, limits, words, sizeof(words));
 	/* [P23] With the document itself: four times as much. Labels are repeated for each target
 	 * of their group: as long as that is within max_bytes. */
 	size_t repeated = input.left * input.left / 8 < limits->max_bytes
 				  ? input.left * input.left / 8
 				  : limits->max_bytes;
-	HOLD(peak <= 65536 + 3 * input.left +
-			     1024 * most_entries(text, input.left, limits->max_nodes) +
-			     2 * repeated);
+	HOLD(counted_peak() <= 65536 + 3 * input.left +
+				       1024 * most_entries(text, input.left, limits->max_nodes) +
+				       2 * repeated);
 	HOLD(error == 0 || error == -EINVAL || error == -E2BIG);
-	HOLD((error == 0) == (set != NULL) && (error == 0 || in_use == 0));
+	HOLD((error == 0) == (set != NULL) && (error == 0 || counted_in_use() == 0));
 	if (memchr(text, '\0', input.left) == NULL)
 		hold_check_agrees(text, limits, error, set, words);
 	hold_is_json(text, input.left, words, error);

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/chance.h"
 #include "support/support.h"
 
 /* ---- The program's calls come before libc's, for the library too ---- */
@@ -355,34 +356,26 @@ END_TEST
 
 /* ---- Three, by chance ---- */
 
-static uint64_t seed, state;
-
-static int below(int limit)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (int)(state >> 33) % limit;
-}
+static uint64_t seed;
 
 static void three(const char *share, int instants)
 {
 	for (int round = 0; round < repeat(40); round++) {
 		struct player players[3];
-		int killed = below(4); /* 3: none */
+		int killed = (int)below(4); /* 3: none */
 		char words[64];
 
 		set_up();
 		for (int i = 0; i < 3; i++) {
-			int stop = below(instants);
-			players[i] = begin(share, stop,
-					   i == killed ? stop + below(instants / 2) : NEVER);
-			let_play(&players[i], below(10));
+			int stop = (int)below((unsigned)instants),
+			    later = (int)below((unsigned)instants / 2);
+			players[i] = begin(share, stop, i == killed ? stop + later : NEVER);
+			let_play(&players[i], (int)below(10));
 		}
 		for (int steps = 0; steps < 30; steps++) {
 			struct player *one = &players[below(3)];
 			go_on(one);
-			let_play(one, below(4));
+			let_play(one, (int)below(4));
 		}
 		for (int i = 0; i < 3; i++)
 			go_on(&players[i]);
@@ -395,9 +388,8 @@ static void three(const char *share, int instants)
 
 START_TEST(p1_three_processes_stopped_and_killed_by_chance_exclude_each_other)
 {
-	const char *given = getenv("SAFESTART_SEED");
-
-	seed = state = given != NULL ? strtoull(given, NULL, 0) : 20170419;
+	seed = chance_seed(20170419);
+	chance_begin(seed);
 	each_share(three, 0);
 }
 END_TEST

@@ -2,67 +2,15 @@
 /* How much memory a document takes, by its bytes and its nodes: every allocation of the library is
  * counted, so it does not matter what the allocator gives back to the system. */
 #include <errno.h>
-#include <jansson.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "nodes/nodeset.h"
+#include "support/counted.h"
 #include "support/support.h"
 
 /* A part that does not depend on the document: room for the labels of one group. */
 #define ANYWAY ((size_t)64 << 10)
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void __real_free(void *memory);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void __wrap_free(void *memory);
-char *__wrap_strdup(const char *text);
-
-static size_t in_use, peak; /* one thread */
-
-static void *counted(void *memory)
-{
-	in_use += malloc_usable_size(memory);
-	peak = in_use > peak ? in_use : peak;
-	return memory;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return counted(__real_malloc(size));
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return counted(__real_calloc(count, size));
-}
-
-/* The old block and the new one exist at the same time. */
-void *__wrap_realloc(void *memory, size_t size)
-{
-	size_t old = malloc_usable_size(memory);
-	void *grown = counted(__real_realloc(memory, size));
-
-	in_use -= grown != NULL ? old : 0;
-	return grown;
-}
-
-char *__wrap_strdup(const char *text)
-{
-	return counted(__real_strdup(text));
-}
-
-void __wrap_free(void *memory)
-{
-	in_use -= malloc_usable_size(memory);
-	__real_free(memory);
-}
 
 /* `head`, then as many parts as fit into `size` bytes (one at
  * least) with commas between them, then `tail`. A %zu in the part is its number. The caller frees
@@ -70,7 +18,7 @@ void __wrap_free(void *memory)
 static char *document(const char *head, const char *part, const char *tail, size_t size,
 		      size_t *parts)
 {
-	char *text = __real_malloc(size + 2 * strlen(part) + 64 + strlen(head) + strlen(tail));
+	char *text = malloc(size + 2 * strlen(part) + 64 + strlen(head) + strlen(tail));
 	size_t at = strlen(strcpy(text, head));
 
 	size_t i = 0;
@@ -130,20 +78,19 @@ static void hold_bound(const struct hostile *hostile, size_t size)
 					      .max_nodes = hostile->max_nodes};
 	struct nodeset *set;
 
-	json_set_alloc_funcs(__wrap_malloc, __wrap_free); /* whoever reads it */
-	in_use = peak = 0;
+	counted_begin();
 	int error = nodeset_parse(&set, text, length, &limits, why, sizeof(why));
 	ck_assert_msg(error == hostile->error ||
 			      (hostile->error == -E2BIG && error == 0 && size < 4096),
 		      "%.60s: %d %s", text, error, why);
 	/* What is refused as too much is noticed at the first node too many. */
 	size_t nodes = hostile->max_nodes < parts ? hostile->max_nodes : parts;
-	ck_assert_msg(length + peak <= 4 * length + 1024 * nodes + ANYWAY,
+	ck_assert_msg(length + counted_peak() <= 4 * length + 1024 * nodes + ANYWAY,
 		      "%.60s: %zu bytes, %zu nodes: %zu at most", text, length, nodes,
-		      length + peak);
+		      length + counted_peak());
 	nodeset_unref(set);
-	ck_assert_uint_eq(in_use, 0);
-	__real_free(text);
+	ck_assert_uint_eq(counted_in_use(), 0);
+	free(text);
 }
 
 START_TEST(p23_a_document_takes_four_times_its_size_and_1_kib_a_node_at_most)
@@ -166,21 +113,21 @@ START_TEST(p23_labels_of_many_targets_count_as_if_they_were_written_out)
 	const struct nodeset_limits enough = {.max_bytes = (size_t)1 << 30, .max_nodes = 100000};
 	struct nodeset *set;
 
-	text = __real_realloc(text, 20000);
+	text = realloc(text, 20000);
 	for (int i = 0; i < 1000; i++)
 		strcat(text, "0123456789");
 	strcat(text, "\"}}]");
-	in_use = peak = 0;
+	counted_begin();
 	ck_assert_int_eq(nodeset_parse(&set, text, strlen(text), &enough, why, sizeof(why)), 0);
 	size_t written_out = set->count * (10000 + 40);
-	ck_assert_uint_le(strlen(text) + peak,
+	ck_assert_uint_le(strlen(text) + counted_peak(),
 			  4 * strlen(text) + 1024 * set->count + ANYWAY + written_out);
 	nodeset_unref(set);
 	struct nodeset_limits less = {.max_bytes = written_out / 2, .max_nodes = 100000};
-	in_use = peak = 0;
+	counted_begin();
 	ck_assert_int_eq(nodeset_parse(&set, text, strlen(text), &less, why, sizeof(why)), -E2BIG);
-	ck_assert_uint_le(peak, less.max_bytes + 3 * strlen(text) + 1024 * 500 + ANYWAY);
-	__real_free(text);
+	ck_assert_uint_le(counted_peak(), less.max_bytes + 3 * strlen(text) + 1024 * 500 + ANYWAY);
+	free(text);
 }
 END_TEST
 

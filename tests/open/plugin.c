@@ -3,12 +3,5 @@
 
 struct plugin plugin_functions(void)
 {
-	return (struct plugin){.open = safestart_open,
-			       .close = safestart_close,
-			       .after_fork = safestart_after_fork,
-			       .replace = safestart_nodes_replace,
-			       .wait = safestart_wait,
-			       .read_lock = safestart_read_lock,
-			       .read_unlock = safestart_read_unlock,
-			       .size = safestart_snapshot_size};
+	return functions_of_this_copy();
 }

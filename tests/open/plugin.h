@@ -23,4 +23,17 @@ struct plugin {
 
 __attribute__((visibility("default"))) struct plugin plugin_functions(void);
 
+/* Those of the copy that this is compiled against. */
+static inline struct plugin functions_of_this_copy(void)
+{
+	return (struct plugin){.open = safestart_open,
+			       .close = safestart_close,
+			       .after_fork = safestart_after_fork,
+			       .replace = safestart_nodes_replace,
+			       .wait = safestart_wait,
+			       .read_lock = safestart_read_lock,
+			       .read_unlock = safestart_read_unlock,
+			       .size = safestart_snapshot_size};
+}
+
 #endif

@@ -51,13 +51,8 @@ static struct safestart *open_failing(void)
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
 						      .prepare = failing_prepare,
 						      .restart = failing_restart};
-	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
-	struct safestart *ss;
 
-	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
-	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
-	safestart_conf_free(conf);
-	return ss;
+	return open_calling(&callbacks, NULL, "debounce=0", "retry_min=0", NULL);
 }
 
 /* Returns the outcome of a run whose callback is as `failing` says. */
@@ -138,13 +133,10 @@ START_TEST(p6_a_ticket_can_be_looked_at_anywhere_without_blocking)
 {
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
 						      .prepare = look_inside};
-	struct safestart_conf *conf = conf_with("debounce=0", "thread=no", NULL);
 	struct safestart_outcome outcome = {.size = sizeof(outcome)}, small = {.size = 4};
 	uint64_t ticket;
 
-	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
-	ck_assert_int_eq(safestart_open(&asked, conf, NULL, 0), 0);
-	safestart_conf_free(conf);
+	asked = open_calling(&callbacks, NULL, "debounce=0", "thread=no", NULL);
 	ck_assert_int_eq(safestart_nodes_replace(asked, ONE, &ticket, NULL, 0), 0);
 	ck_assert_int_eq(safestart_try_wait(asked, ticket, &outcome), -EAGAIN);
 	ck_assert_uint_eq(safestart_generation(asked), 0); /* it does no work */

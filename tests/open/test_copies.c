@@ -14,18 +14,6 @@
 	"[{\"targets\":[\"10.0.0.1:1\"],\"labels\":{\"id\":\"a\"}},{\"targets\":[\"10.0.0.2:1\"]," \
 	"\"labels\":{\"id\":\"b\"}}]"
 
-static struct plugin program(void)
-{
-	return (struct plugin){.open = safestart_open,
-			       .close = safestart_close,
-			       .after_fork = safestart_after_fork,
-			       .replace = safestart_nodes_replace,
-			       .wait = safestart_wait,
-			       .read_lock = safestart_read_lock,
-			       .read_unlock = safestart_read_unlock,
-			       .size = safestart_snapshot_size};
-}
-
 static void *load(struct plugin *plugin)
 {
 	struct plugin (*functions)(void);
@@ -118,7 +106,7 @@ static int child(const struct busy *busy)
 /* `first`: which copy has the first handle. */
 static void fork_with_both(int first)
 {
-	struct busy busy[2] = {{.copy = program()}, {.rounds = 0}};
+	struct busy busy[2] = {{.copy = functions_of_this_copy()}, {.rounds = 0}};
 	_Atomic bool stop = false;
 	pthread_t threads[2];
 
@@ -192,7 +180,7 @@ START_TEST(p16_a_plugin_may_be_unloaded_while_threads_that_have_read_live_on)
 		ck_assert_int_eq(reader.plugin.close(reader.ss), 0);
 		ck_assert_int_eq(dlclose(object), 0);
 		/* The plugin's copy was the first to register the fork handlers of both. */
-		struct plugin own = program();
+		struct plugin own = functions_of_this_copy();
 		struct safestart *ss = open_one(&own);
 		ck_assert(push(&own, ss, ONE));
 		pid_t pid = fork();

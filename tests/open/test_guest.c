@@ -257,14 +257,10 @@ START_TEST(p16_the_application_s_handler_sees_a_crash_in_a_callback)
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
 						      .prepare = crash_in_prepare};
 	struct sigaction handler = {.sa_handler = on_crash}, before[CRASHES];
-	struct safestart_conf *conf = conf_with("debounce=0", NULL);
-	struct safestart *ss;
 
 	for (size_t i = 0; i < CRASHES; i++)
 		sigaction(crash_signals[i], &handler, &before[i]);
-	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
-	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
-	safestart_conf_free(conf);
+	struct safestart *ss = open_calling(&callbacks, NULL, "debounce=0", NULL);
 	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
 	ck_assert_int_eq(crashes_seen, CRASHES);
 	close_now(ss);

@@ -8,24 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/chance.h"
 #include "support/support.h"
 
-/* ---- Chance, from one seed ---- */
-
-static uint64_t seed, state;
-
-static unsigned below(unsigned limit)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (unsigned)(state >> 33) % limit;
-}
-
-static bool one_in(unsigned times)
-{
-	return below(times) == 0;
-}
+static uint64_t seed;
 
 /* ---- A document ---- */
 
@@ -340,10 +326,10 @@ static void play(int round)
 
 START_TEST(p9_what_is_live_comes_back_after_a_restart_and_from_its_json)
 {
-	const char *given = getenv("SAFESTART_SEED");
 	int rounds = repeat(60);
 
-	seed = state = given != NULL ? strtoull(given, NULL, 0) : 19880609;
+	seed = chance_seed(19880609);
+	chance_begin(seed);
 	for (int round = 0; round < rounds; round++)
 		play(round);
 	ck_assert_int_eq(ready, lives);

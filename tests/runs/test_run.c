@@ -235,13 +235,8 @@ static struct safestart *open_slow(struct slow *slow)
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
 						      .prepare = hang_on_b,
 						      .retire_node = retire_slowly};
-	struct safestart_conf *conf = conf_with("debounce=0", "retry_min=0", NULL);
-	struct safestart *ss;
 
-	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, slow), 0);
-	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
-	safestart_conf_free(conf);
-	return ss;
+	return open_calling(&callbacks, slow, "debounce=0", "retry_min=0", NULL);
 }
 
 START_TEST(p14_a_run_is_answered_before_its_data_is_retired)

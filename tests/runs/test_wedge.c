@@ -47,13 +47,8 @@ static struct safestart *open_told(struct told *told)
 	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
 						      .prepare = hold_it,
 						      .outcome = count};
-	struct safestart_conf *conf = conf_with("debounce=0", "run_timeout=10ms", NULL);
-	struct safestart *ss;
 
-	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, told), 0);
-	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
-	safestart_conf_free(conf);
-	return ss;
+	return open_calling(&callbacks, told, "debounce=0", "run_timeout=10ms", NULL);
 }
 
 /* Each run expires before it could begin; returns the last one's answer. */

@@ -12,6 +12,7 @@
 
 #include "source/file_world.h"
 #include "support/attitude.h"
+#include "support/chance.h"
 #include "support/support.h"
 
 /* ---- A schedule: which edit, and before which calls its steps are made ---- */
@@ -151,15 +152,7 @@ static void close_world(struct safestart *ss)
 	remove_scratch();
 }
 
-static uint64_t seed, random_state; /* 0: not at random */
-
-static unsigned random_below(unsigned limit)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned)(random_state >> 33) % limit;
-}
+static uint64_t seed; /* 0: not at random */
 
 /* With inotify the change is seen by itself; without, a request after it sees it. [P2] [P15] */
 static void hold_newest(struct safestart *ss)
@@ -236,18 +229,16 @@ END_TEST
 
 static void play_at_random(bool threads, int times)
 {
-	const char *given = getenv("SAFESTART_SEED");
-
-	seed = random_state = given != NULL ? strtoull(given, NULL, 0) : 20170829;
+	seed = chance_seed(20170829);
+	chance_begin(seed);
 	for (int world_kind = 0; world_kind < 2 * LAYOUTS; world_kind++) {
 		struct safestart *ss =
 			open_world((enum layout)(world_kind / 2), world_kind % 2 == 0, threads);
 		for (int i = 0; i < times / (2 * LAYOUTS); i++) {
-			unsigned at = random_below(60);
-			schedule =
-				(struct schedule){.edit = random_below((unsigned)world_edit_count),
-						  .when = {at, at + random_below(12)},
-						  .stamps = (int)random_below(STAMPS_COUNT)};
+			unsigned at = below(60);
+			schedule = (struct schedule){.edit = below((unsigned)world_edit_count),
+						     .when = {at, at + below(12)},
+						     .stamps = (int)below(STAMPS_COUNT)};
 			(void)play(ss);
 		}
 		close_world(ss);

@@ -11,6 +11,7 @@
 #include "stress/later_schedule.h"
 #include "stress/later_world.h"
 #include "support/acts.h"
+#include "support/chance.h"
 
 /* ---- A thread that waits for the answer ---- */
 
@@ -412,31 +413,18 @@ START_TEST(p6_anything_at_any_instant_of_a_wait_that_drives)
 }
 END_TEST
 
-static unsigned random_below(unsigned limit)
-{
-	static uint64_t state;
-
-	if (state == 0)
-		state = schedule_seed;
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (unsigned)(state >> 33) % limit;
-}
-
 START_TEST(p6_two_things_at_random_instants)
 {
-	const char *given = getenv("SAFESTART_SEED");
-
-	schedule_seed = given != NULL ? strtoull(given, NULL, 0) : 20170829;
+	schedule_seed = chance_seed(20170829);
+	chance_begin(schedule_seed);
 	acts_watch(schedule_in_words);
 	for (int i = 0; !play_given() && i < repeat(400); i++) {
-		unsigned at = 1 + random_below(200);
-		schedule = (struct schedule){.kind = random_below(KINDS), .count = 2};
+		unsigned at = 1 + below(200);
+		schedule = (struct schedule){.kind = below(KINDS), .count = 2};
 		schedule.insertions[0].at = at;
-		schedule.insertions[0].act = random_below((unsigned)later_act_count);
-		schedule.insertions[1].at = at + random_below(20);
-		schedule.insertions[1].act = random_below((unsigned)later_act_count);
+		schedule.insertions[0].act = below((unsigned)later_act_count);
+		schedule.insertions[1].at = at + below(20);
+		schedule.insertions[1].act = below((unsigned)later_act_count);
 		(void)live();
 	}
 	acts_stop();

@@ -249,10 +249,19 @@ bool app_logged(struct app *app, const char *words)
 	return found;
 }
 
-struct safestart *open_with(struct app *app, const char *first, ...)
+/* Consumes the settings. */
+static struct safestart *open_conf(struct safestart_conf *conf)
 {
 	struct safestart *ss;
 	char why[256] = "";
+
+	ck_assert_msg(safestart_open(&ss, conf, why, sizeof(why)) == 0, "%s", why);
+	safestart_conf_free(conf);
+	return ss;
+}
+
+struct safestart *open_with(struct app *app, const char *first, ...)
+{
 	va_list rest;
 
 	va_start(rest, first);
@@ -260,9 +269,19 @@ struct safestart *open_with(struct app *app, const char *first, ...)
 	va_end(rest);
 	if (app != NULL)
 		app_use(app, conf);
-	ck_assert_msg(safestart_open(&ss, conf, why, sizeof(why)) == 0, "%s", why);
-	safestart_conf_free(conf);
-	return ss;
+	return open_conf(conf);
+}
+
+struct safestart *open_calling(const struct safestart_callbacks *callbacks, void *user_data,
+			       const char *first, ...)
+{
+	va_list rest;
+
+	va_start(rest, first);
+	struct safestart_conf *conf = conf_from(first, rest);
+	va_end(rest);
+	ck_assert_int_eq(safestart_conf_set_callbacks(conf, callbacks, user_data), 0);
+	return open_conf(conf);
 }
 
 void close_now(struct safestart *ss)

@@ -96,6 +96,9 @@ bool app_logged(struct app *app, const char *words);
 
 /* Open with these settings and that application (NULL: none); fails the test with the reason. */
 struct safestart *open_with(struct app *app, const char *first, ...);
+/* The same with callbacks of the test's own. */
+struct safestart *open_calling(const struct safestart_callbacks *callbacks, void *user_data,
+			       const char *first, ...);
 /* Fails the test unless it is 0; where run_timeout is short, a busy machine may need a second call.
  */
 void close_now(struct safestart *ss);

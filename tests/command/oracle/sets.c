@@ -7,29 +7,6 @@
 #define ZONES 3
 #define INCARNATIONS 4
 
-/* ---- Chance ---- */
-
-static uint64_t state;
-
-void chance_begin(uint64_t seed)
-{
-	state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	state = state != 0 ? state : 1;
-}
-
-unsigned below(unsigned limit)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (unsigned)(state >> 33) % limit;
-}
-
-bool one_in(unsigned times)
-{
-	return below(times) == 0;
-}
-
 /* ---- Entries ---- */
 
 static const char *const ids[IDS] = {"a", "b", "c", "d", "e"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* sets: chance from one seed, and node sets as the oracle sees them: a byte for each id, which says
+/* sets: node sets as the oracle sees them: a byte for each id, which says
  * address and labels of its entry. Nothing of the library is used to compare two of them. */
 #ifndef ORACLE_SETS_H
 #define ORACLE_SETS_H
@@ -9,9 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void chance_begin(uint64_t seed);
-unsigned below(unsigned limit);
-bool one_in(unsigned times);
+#include "support/chance.h"
 
 #define IDS 5
 #define ABSENT 0

@@ -170,19 +170,19 @@ static int64_t spent(void)
 
 int main(void)
 {
-	const char *given = getenv("SAFESTART_SEED");
+	bool given = getenv("SAFESTART_SEED") != NULL;
 	const char *soak = getenv("SAFESTART_SOAK");
 	int64_t until = SECONDS * SECOND * (soak != NULL ? atoi(soak) : 1);
 
 	signal(SIGABRT, on_abort);
-	seed = given != NULL ? strtoull(given, NULL, 0) : 20170411;
+	seed = chance_seed(20170411);
 	do {
 		play();
 		seed++;
-	} while (given == NULL && spent() < until);
+	} while (!given && spent() < until);
 	printf("%lu steps; available %lu of %lu, gone %lu of %lu, well %lu of %lu\n", steps,
 	       judged.available, judged.available + judged.lacking, judged.gone,
 	       judged.gone + judged.not_gone, judged.well, judged.well + judged.not_well);
-	HOLD(given != NULL || (judged.available > 0 && judged.gone > 0 && judged.well > 0));
+	HOLD(given || (judged.available > 0 && judged.gone > 0 && judged.well > 0));
 	return 0;
 }
