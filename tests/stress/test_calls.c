@@ -467,7 +467,8 @@ START_TEST(p9_no_byte_of_a_node_is_lost_for_want_of_memory)
 {
 	const char *document = "[{\"targets\":[\"storage-17.rack-4.example.org:8087\"],\"labels\":{"
 			       "\"id\":\"storage-node-number-seventeen-of-them\",\"zone\":\"\"}},{"
-			       "\"targets\":[\"nowhere\"]}]";
+			       "\"targets\":[\"nowhere\"]},{\"targets\":[\"x:1\"],\"labels\":{"
+			       "\"id\":\"x\"}},{\"targets\":[\"x:2\"],\"labels\":{\"id\":\"x\"}}]";
 	static struct failing_site sites[64];
 	unsigned failed = 0;
 	char why[256];
@@ -505,6 +506,38 @@ START_TEST(p9_no_byte_of_a_node_is_lost_for_want_of_memory)
 }
 END_TEST
 
+START_TEST(p9_an_announcement_without_memory_changes_nothing)
+{
+	static struct failing_site sites[64];
+	unsigned failed = 0;
+
+	struct safestart *ss = open_with(NULL, "thread=no", "debounce=0", NULL);
+	failing_forget();
+	ck_assert_int_eq(safestart_node_announce(ss, "a", "a:1", NULL, NULL), 0);
+	size_t count = failing_sites(sites, 64);
+	for (size_t i = 0; i < count; i++) {
+		if (failing_errors(sites[i].call)[0] != ENOMEM)
+			continue;
+		for (unsigned nth = 1; nth <= sites[i].hits; nth++, failed++) {
+			failing_forget();
+			failing_arm(&sites[i], nth, ENOMEM, false);
+			int error = safestart_node_announce(ss, "b", "b:1", NULL, NULL);
+			unsigned injected = failing_injected();
+			failing_stop();
+			/* The set of the first announcement had to be made; the second one edits
+			 * it. */
+			ck_assert_int_eq(error, injected > 0 ? -ENOMEM : 0);
+			ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).error, 0);
+			ck_assert_str_eq(live_ids(ss), error < 0 ? "a" : "a b");
+			ck_assert_int_eq(safestart_node_withdraw(ss, "b", NULL),
+					 error < 0 ? -ENOENT : 0);
+		}
+	}
+	ck_assert_uint_ge(failed, 4);
+	close_now(ss);
+}
+END_TEST
+
 SUITE("calls", p9_every_call_fails_once_in_a_life_by_push,
       p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
       p9_every_call_fails_once_in_a_life_by_file,
@@ -516,4 +549,5 @@ SUITE("calls", p9_every_call_fails_once_in_a_life_by_push,
       p9_every_call_fails_once_with_a_lock_that_is_shared_and_the_applications_own_loop,
       p9_every_call_fails_once_when_nothing_is_asked,
       p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
-      p9_no_byte_of_a_node_is_lost_for_want_of_memory)
+      p9_no_byte_of_a_node_is_lost_for_want_of_memory,
+      p9_an_announcement_without_memory_changes_nothing)
