@@ -10,25 +10,6 @@
 
 #include "base/invariant.h"
 
-size_t json_too_deep(const char *text, size_t length)
-{
-	size_t depth = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < length; i++) {
-		char c = text[i];
-		if (in_string && c == '\\')
-			i++; /* what is escaped does not end the string */
-		else if (c == '"')
-			in_string = !in_string;
-		else if (!in_string && (c == '[' || c == '{') && ++depth > JSON_DEPTH_MAX)
-			return i;
-		else if (!in_string && (c == ']' || c == '}') && depth > 0)
-			depth--;
-	}
-	return length;
-}
-
 /* When it runs out of memory, jansson 2.14 either gives no message, or reports a string that it has
  * read up to its closing quote as an invalid token. */
 static bool is_out_of_memory(const json_error_t *error, const char *text, size_t length)

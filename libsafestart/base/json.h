@@ -8,14 +8,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* How deep arrays and objects may be nested in text that comes from outside. jansson parses by
- * recursion and allows 2048, which a small stack does not survive. */
-#define JSON_DEPTH_MAX 32
-
-/* Where the text is nested deeper than that: the offset of the first bracket too many. `length`: it
- * is not. The text need not be JSON; what stands in strings does not count. */
-size_t json_too_deep(const char *text, size_t length);
-
 /* Parse; `flags` are json_loadb()'s. NULL: *no_memory says whether memory was short; if not, the
  * text is at fault, and `error` says how. */
 json_t *json_read(const char *text, size_t length, size_t flags, json_error_t *error,

@@ -8,14 +8,13 @@
 #include <string.h>
 
 #include "base/invariant.h"
-#include "base/json.h"
 #include "base/message.h"
 
 #define BITS_OF_DEPTH 64
 
 static inline __attribute__((unused)) bool scan_holds(const struct scan *scan)
 {
-	return scan->at <= scan->length && scan->depth <= JSON_DEPTH_MAX &&
+	return scan->at <= scan->length && scan->depth <= SCAN_DEPTH_MAX &&
 	       (scan->fault == SCAN_FINE) == (scan->words == NULL);
 }
 
@@ -256,7 +255,7 @@ static bool scan_scalar(struct scan *scan)
 bool scan_enter(struct scan *scan)
 {
 	invariant(here(scan) == '[' || here(scan) == '{');
-	if (scan->depth == JSON_DEPTH_MAX)
+	if (scan->depth == SCAN_DEPTH_MAX)
 		return scan_fail(scan, SCAN_DEEP, "nested too deeply");
 	scan->at++;
 	scan->depth++;
@@ -306,7 +305,7 @@ bool scan_value(struct scan *scan)
 	uint64_t objects = 0, begun = 0;
 	size_t outside = scan->depth;
 
-	_Static_assert(JSON_DEPTH_MAX < BITS_OF_DEPTH, "a bit for each level");
+	_Static_assert(SCAN_DEPTH_MAX < BITS_OF_DEPTH, "a bit for each level");
 	do {
 		char c = scan_peek(scan);
 		if (c == '[' || c == '{') {

@@ -8,11 +8,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* How deep arrays and objects may be nested in text that comes from outside. jansson parses by
+ * recursion and allows 2048, which a small stack does not survive: it gets what was scanned. */
+#define SCAN_DEPTH_MAX 32
+
 enum scan_fault {
 	SCAN_FINE,
 	SCAN_ENDS,  /* the text ends before the value does */
 	SCAN_UTF8,  /* a string is not UTF-8 */
-	SCAN_DEEP,  /* more than JSON_DEPTH_MAX arrays and objects inside each other */
+	SCAN_DEEP,  /* more than SCAN_DEPTH_MAX arrays and objects inside each other */
 	SCAN_SYNTAX /* it is not JSON */
 };
 

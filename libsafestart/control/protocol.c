@@ -11,6 +11,7 @@
 #include "base/invariant.h"
 #include "base/json.h"
 #include "base/message.h"
+#include "base/scan.h"
 
 static const char *const verbs[] = {[PROTOCOL_STATUS] = "status",
 				    [PROTOCOL_NODES] = "nodes",
@@ -21,14 +22,18 @@ static const char *const verbs[] = {[PROTOCOL_STATUS] = "status",
 /* Parse the line to a JSON object. On error *root is NULL. */
 static int load_object(json_t **root, const char *line, size_t length, char *why, size_t why_size)
 {
+	struct scan scan = {.text = line, .length = length};
 	json_error_t error;
 	bool no_memory;
 
 	*root = NULL;
 	if (memchr(line, '\0', length) != NULL)
 		return message_set(why, why_size, -EINVAL, "the line contains a NUL byte");
-	if (json_too_deep(line, length) < length)
+	if (!scan_value(&scan) && scan.fault == SCAN_DEEP)
 		return message_set(why, why_size, -EINVAL, "the line is nested too deeply");
+	if (scan.fault != SCAN_FINE)
+		return message_set(why, why_size, -EINVAL, "the line is not JSON: column %zu: %s",
+				   scan.at + 1, scan.words);
 	*root = json_read(line, length, JSON_REJECT_DUPLICATES, &error, &no_memory);
 	if (no_memory)
 		return message_set(why, why_size, -ENOMEM, "out of memory");

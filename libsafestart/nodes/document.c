@@ -101,7 +101,7 @@ static int malformed(const struct scan *scan, const struct entries *entries)
 		return message_set(why, entries->why_size, -EINVAL,
 				   "the document is nested too deeply (line %zu, column %zu): "
 				   "arrays and objects may be nested %d deep",
-				   line, column, JSON_DEPTH_MAX);
+				   line, column, SCAN_DEPTH_MAX);
 	default:
 		return message_set(why, entries->why_size, -EINVAL,
 				   "the document is not JSON: line %zu, column %zu: %s", line,

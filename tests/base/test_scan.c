@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "support/support.h"
 
 /* Scans one value of text that has no byte behind its end. The fault; *at: where it stopped. */
@@ -132,10 +131,10 @@ END_TEST
 
 START_TEST(p23_nesting_has_a_limit_and_each_level_its_own_bracket)
 {
-	char text[4 * JSON_DEPTH_MAX] = "";
+	char text[4 * SCAN_DEPTH_MAX] = "";
 	size_t at;
 
-	for (size_t depth = 1; depth <= JSON_DEPTH_MAX + 1; depth++) {
+	for (size_t depth = 1; depth <= SCAN_DEPTH_MAX + 1; depth++) {
 		/* Every second one is an object. */
 		size_t end = 0;
 		for (size_t i = 0; i < depth; i++)
@@ -146,9 +145,9 @@ START_TEST(p23_nesting_has_a_limit_and_each_level_its_own_bracket)
 			text[end++] = i % 2 ? '}' : ']';
 		text[end] = '\0';
 		enum scan_fault fault = scan_one(text, &at);
-		ck_assert_int_eq(fault, depth > JSON_DEPTH_MAX ? SCAN_DEEP : SCAN_FINE);
-		ck_assert_uint_eq(at, depth > JSON_DEPTH_MAX ? inside - 1 : end);
-		if (depth > JSON_DEPTH_MAX)
+		ck_assert_int_eq(fault, depth > SCAN_DEPTH_MAX ? SCAN_DEEP : SCAN_FINE);
+		ck_assert_uint_eq(at, depth > SCAN_DEPTH_MAX ? inside - 1 : end);
+		if (depth > SCAN_DEPTH_MAX)
 			continue;
 		/* One bracket of the wrong kind. */
 		text[inside + 1] = text[inside + 1] == '}' ? ']' : '}';
