@@ -11,13 +11,6 @@
 
 #include "nodes/sets.h"
 
-/* The sanitizers' frames are larger than any server's. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SMALL_STACK (1024 * 1024)
-#else
-#define SMALL_STACK (64 * 1024)
-#endif
-
 #define GROUP "{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\"}}"
 
 /* A document that is refused whole: nothing comes out, and the reason has these words. */
@@ -374,7 +367,7 @@ START_TEST(p16_a_deep_document_does_not_overflow_a_small_stack)
 	pthread_t thread;
 
 	ck_assert_int_eq(pthread_attr_init(&small), 0);
-	ck_assert_int_eq(pthread_attr_setstacksize(&small, SMALL_STACK), 0);
+	ck_assert_int_eq(pthread_attr_setstacksize(&small, small_stack()), 0);
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		ck_assert_int_eq(pthread_create(&thread, &small, parse_nested, &all[i]), 0);
 		ck_assert_int_eq(pthread_join(thread, NULL), 0);

@@ -295,16 +295,11 @@ static void *live(void *thread_setting)
 
 START_TEST(p16_small_stacks_are_enough)
 {
-#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
-	const size_t size = 1 << 20; /* with the sanitizer's own */
-#else
-	const size_t size = 1 << 16;
-#endif
 	pthread_attr_t attributes;
 	pthread_t thread;
 
 	ck_assert_int_eq(pthread_attr_init(&attributes), 0);
-	ck_assert_int_eq(pthread_attr_setstacksize(&attributes, size), 0);
+	ck_assert_int_eq(pthread_attr_setstacksize(&attributes, small_stack()), 0);
 	ck_assert_int_eq(pthread_setattr_default_np(&attributes), 0); /* the library's, too */
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(pthread_create(&thread, &attributes, live,

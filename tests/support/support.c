@@ -446,6 +446,19 @@ int threads_alive(void)
 	return count_entries("/proc/self/task") - 2;
 }
 
+size_t small_stack(void)
+{
+	/* The sanitizers' frames are larger than any server's. */
+#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
+	const long wanted = 1024 * 1024;
+#else
+	const long wanted = 64 * 1024;
+#endif
+	long least = sysconf(_SC_THREAD_STACK_MIN); /* 128 KiB on arm64 */
+
+	return (size_t)(least > wanted ? least : wanted);
+}
+
 static int descriptors_before, threads_before;
 
 void leak_setup(void)

@@ -125,7 +125,8 @@ void remove_scratch(void);
 bool is_asleep(pid_t task);
 
 int open_descriptors(void);
-int threads_alive(void);
+int threads_alive(void);  /* an emulator and the sanitizers have some of their own: compare */
+size_t small_stack(void); /* of a server's thread: 64 KiB, where the system allows so little */
 
 /* Checked fixture: neither a descriptor nor a thread is left behind. */
 void leak_setup(void);
