@@ -153,6 +153,7 @@ START_TEST(p17_a_child_that_was_revived_by_half_can_be_closed)
 	for (int i = 0; i < repeat(20); i++) {
 		pid_t child = fork();
 		if (child == 0) {
+			int threads = threads_alive();
 			app_after_fork(&app);
 			if (have_room_for_one_thread() < 0)
 				leave_child(77);
@@ -165,9 +166,9 @@ START_TEST(p17_a_child_that_was_revived_by_half_can_be_closed)
 				leave_child(2);
 			/* A joined thread may linger in /proc for a moment. */
 			int64_t limit = now_ms() + 2000;
-			while (threads_alive() > 1 && now_ms() < limit)
+			while (threads_alive() > threads && now_ms() < limit)
 				pause_a_moment();
-			leave_child(threads_alive() == 1 ? 0 : 3);
+			leave_child(threads_alive() == threads ? 0 : 3);
 		}
 		int status = wait_for(child);
 		if (status == 77) {
