@@ -368,6 +368,12 @@ START_TEST(p9_opening_without_memory_or_threads_is_an_error_in_words)
 	limit = before;
 	limit.rlim_cur = 4096; /* a thread's stack does not fit; small allocations still do */
 	setrlimit(RLIMIT_AS, &limit);
+	getrlimit(RLIMIT_AS, &limit);
+	if (limit.rlim_cur != 4096) {
+		fprintf(stderr,
+			"SKIPPED, and so not tested here: a limit of memory can't be had\n");
+		return; /* qemu's user mode keeps none */
+	}
 	int result = safestart_open(&ss, NULL, why, sizeof(why));
 	setrlimit(RLIMIT_AS, &before);
 	ck_assert_msg(result == -ENOMEM || result == -EAGAIN, "%d", result);
