@@ -5,8 +5,8 @@
  *
  * Locks, in the order in which they are taken (and taken around fork):
  *   copies->lock (snapshot/copies.h), list of handles (open/fork.c), source.push.lock, lock,
- *   worker.lock, control->lock, events->lock, home->lock, the lock file's `opening`, liburcu's.
- *   run->lock stands alone.
+ *   worker.lock, control->lock, events->lock, mailbox->lock, home->lock, the lock file's `opening`,
+ * liburcu's. run->lock stands alone.
  *
  * None is held across a callback, a log line, a grace period or a call that can block. */
 #ifndef SAFESTART_HANDLE_H
@@ -47,8 +47,9 @@ struct safestart {
 	struct safestart_conf *conf; /* constant, but for a forked child that is not revived yet */
 	struct loop loop;
 	struct worker worker;
-	struct log log;        /* constant after open */
-	struct events *events; /* NULL: no control socket; constant */
+	struct log log;          /* constant after open */
+	struct events *events;   /* NULL: no control socket; constant */
+	struct mailbox *mailbox; /* NULL: events=callback; constant; the home's */
 	struct source_part source;
 	struct run_part run;
 	struct engine_part engine;

@@ -4,6 +4,7 @@
 import ctypes as c
 import os
 import re
+import select
 import sys
 import tempfile
 
@@ -46,9 +47,9 @@ class Source(c.Structure):
 
 dll = c.CDLL(library)
 POINTERS = {"conf_new", "snapshot_acquire", "read_lock", "snapshot_at", "snapshot_find", "snapshot_data", "node_data", "run_current",
-            "run_candidate", "run_change", "generation_address", "snapshot_json", "status_json", "metrics_text"}
+            "run_candidate", "run_change", "run_changes_json", "generation_address", "snapshot_json", "status_json", "metrics_text"}
 STRINGS = {"version", "strerror", "node_id", "node_host", "node_label", "node_label_at", "source_argument", "source_value"}
-NUMBERS = {"request_restart", "request", "generation", "snapshot_generation", "run_number", "snapshot_size", "gather_max_bytes"}
+NUMBERS = {"request_restart", "request", "generation", "snapshot_generation", "run_number", "snapshot_size", "gather_max_bytes", "node_key", "snapshot_key"}
 NOTHING = {"conf_free", "free", "read_unlock", "snapshot_release", "run_set_data", "run_set_status", "gather_warn"}
 
 
@@ -162,6 +163,39 @@ fine("shutdown", handle)
 fine("close", handle)
 call("conf_free", conf)
 assert "restart" in seen and ("retire", 2) in seen and ("retire_node", 1) in seen and ("outcome", 0) in seen, seen
+
+
+# A program that no thread of a library may call takes events. (Callbacks, above, is as it was before `committed`.)
+class Event(c.Structure):
+    _fields_ = [("size", c.c_size_t), ("kind", c.c_int32), ("level", c.c_int32), ("run_number", c.c_uint64), ("run", c.c_void_p),
+                ("key", c.c_uint64), ("outcome", c.POINTER(Outcome)), ("text", c.c_char_p)]
+
+
+PREPARE, RESTART, COMMITTED, CANCELLED, RETIRE, RETIRE_NODE, OUTCOME_EVENT, LOG_EVENT = range(1, 9)
+conf = call("conf_new")
+for key, value in ((b"events", b"pull"), (b"debounce", b"0")):
+    fine("conf_set", conf, key, value, why, c.c_size_t(256))
+assert call("open", c.byref(ss), conf, why, c.c_size_t(256)) == 0, why.value
+handle, event, kinds = ss.value, Event(c.sizeof(Event)), []
+fine("nodes_replace", handle, NODES, None, why, c.c_size_t(256))
+while OUTCOME_EVENT not in kinds:
+    assert select.select([call("event_fd", handle)], [], [], 60)[0]
+    assert call("next_event", handle, c.byref(event)) == 1
+    if event.kind != LOG_EVENT:
+        kinds.append(event.kind)
+    if event.kind == PREPARE:
+        changes = text("run_changes_json", event.run)
+        assert changes.startswith(b'[{"change":"added","id":"a","host":"10.0.0.1","port":1,'), changes
+        fine("run_set_node_key", event.run, b"a", c.c_uint64(2**63 + 1))
+        fine("run_set_key", event.run, c.c_uint64(5))
+    if event.kind in (PREPARE, RESTART):
+        fine("run_finish", event.run, 0)
+assert kinds == [PREPARE, COMMITTED, RESTART, OUTCOME_EVENT] and event.outcome.contents.verdict == 0, kinds
+snapshot = call("snapshot_acquire", handle)
+assert call("snapshot_key", snapshot) == 5 and call("node_key", call("snapshot_find", snapshot, b"a")) == 2**63 + 1
+call("snapshot_release", snapshot)
+fine("close", handle)
+call("conf_free", conf)
 
 
 # A source in another language.

@@ -107,6 +107,20 @@ enum safestart_change {
 	SAFESTART_CHANGED = 3  /* its address or a label differs; the incarnation is a label */
 };
 
+/** What an event says, with events=pull; see safestart_next_event(). */
+enum safestart_event_kind {
+	SAFESTART_EVENT_PREPARE = 1,     /* `run`: do what `prepare` does, and finish the run */
+	SAFESTART_EVENT_RESTART = 2,     /* `run`: do what `restart` does, and finish the run */
+	SAFESTART_EVENT_COMMITTED = 3,   /* `run_number`: its generation went live */
+	SAFESTART_EVENT_CANCELLED = 4,   /* `run`, which you were given and have not finished: its
+					  * deadline has passed, or the handle was shut down. Going on
+					  * is pointless, finish it */
+	SAFESTART_EVENT_RETIRE = 5,      /* `key` of a generation: no reader can see it any more */
+	SAFESTART_EVENT_RETIRE_NODE = 6, /* `key` of a node: as above */
+	SAFESTART_EVENT_OUTCOME = 7,     /* `outcome`: a run has ended */
+	SAFESTART_EVENT_LOG = 8          /* `level` and `text`: one line for the log */
+};
+
 /** Returned by `prepare`, `restart` or a source's gather: it will finish later. */
 #define SAFESTART_LATER 1
 
@@ -134,6 +148,23 @@ struct safestart_outcome {
 			       * one; 0: none */
 	uint64_t merged;      /* in `outcome`: so many outcomes directly before this one were left
 			       * out, because a callback did not return; else 0 */
+};
+
+/**
+ * What happened, with events=pull. Set `size` to sizeof(struct safestart_event) before you
+ * pass one in. The struct grows at its end in later versions. What a kind does not name is 0
+ * or NULL.
+ */
+struct safestart_event {
+	size_t size;               /* sizeof(struct safestart_event) */
+	int32_t kind;              /* enum safestart_event_kind; ignore those you don't know */
+	int32_t level;             /* of a line for the log, as in <syslog.h> */
+	uint64_t run_number;       /* of the run that it is about; 0: none */
+	struct safestart_run *run; /* valid until you finish it */
+	uint64_t key;              /* what is retired */
+	const struct safestart_outcome *outcome; /* valid as long as text */
+	const char *text; /* a line for the log, or the outcome's message; valid until the next
+			   * safestart_next_event() of this handle, on whatever thread, or close */
 };
 
 /**
@@ -208,6 +239,16 @@ struct safestart_callbacks {
 	 * Returns as `prepare` does. A failure makes the run FAILED, and it is retried; a
 	 * generation that was committed stays live. */
 	int (*restart)(struct safestart_run *run, void *user_data);
+
+	/* The run's candidate is live: right after commit, before `restart`. It may take as long as
+	 * it likes; the outcome waits for it. */
+	void (*committed)(struct safestart_run *run, void *user_data);
+
+	/* Give back user_data: the last call of all, once, when nothing can come any more. In
+	 * safestart_close(), or, if snapshots are still owned then, in the last
+	 * safestart_snapshot_release(). In each process that closes a handle which it has opened or
+	 * made its own; not after a safestart_open() that failed. */
+	void (*destroy)(void *user_data);
 };
 
 /* ---- The library ------------------------------------------------------- */
@@ -265,8 +306,8 @@ int safestart_conf_set(struct safestart_conf *conf, const char *key, const char 
  * Set the callbacks, and the pointer that all of them get as `user_data`. The struct is
  * copied. What user_data points to has to live until safestart_close() has returned 0
  * and the last owned snapshot is released.
- * Returns: 0; -EINVAL when conf or callbacks is NULL, or callbacks->size is smaller than
- *   in version 1.0.
+ * Returns: 0; -EINVAL when conf or callbacks is NULL, or callbacks->size is smaller than up to
+ *   `restart`.
  * Threads: one at a time per conf.  Signals: no.  Callbacks: allowed.  Fork: safe.
  * Since: 1.0
  */
@@ -653,6 +694,8 @@ const struct safestart_node *safestart_snapshot_find(const struct safestart_snap
 						     const char *id);
 /** Returns: what safestart_run_set_data() attached; NULL: nothing, or inherited by a fork. */
 void *safestart_snapshot_data(const struct safestart_snapshot *snapshot);
+/** Returns: what safestart_run_set_key() attached, else the value of that pointer; 0: none. */
+uint64_t safestart_snapshot_key(const struct safestart_snapshot *snapshot);
 /** Returns: the nodes as a file_sd document, one group for each node, for bindings; freed with
  * safestart_free(); NULL when out of memory. */
 char *safestart_snapshot_json(const struct safestart_snapshot *snapshot);
@@ -671,6 +714,8 @@ const char *safestart_node_label_at(const struct safestart_node *node, size_t in
 				    const char **name);
 /** Returns: what safestart_run_set_node_data() attached; NULL: nothing, or inherited by a fork. */
 void *safestart_node_data(const struct safestart_node *node);
+/** Returns: what safestart_run_set_node_key() attached, else the value of that pointer; 0: none. */
+uint64_t safestart_node_key(const struct safestart_node *node);
 
 /* ---- Inside a run ------------------------------------------------------ */
 
@@ -780,6 +825,75 @@ int safestart_run_finish(struct safestart_run *run, int error);
  * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
  */
 int safestart_run_fail(struct safestart_run *run, int error, const char *message);
+
+/**
+ * As safestart_run_set_node_data(), with a number instead of a pointer, for programs that cannot
+ * hand out pointers, and with the node's id. 0 is none. A node has either: its key is the number,
+ * or the value of its pointer. With events=callback `retire_node` gets it as a pointer, so that it
+ * has to fit into one.
+ * Returns: as safestart_run_set_node_data(); -EINVAL also for a NULL id, and a key that does not
+ *   fit.
+ * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
+ */
+int safestart_run_set_node_key(struct safestart_run *run, const char *id, uint64_t key);
+
+/**
+ * As safestart_run_set_data(), with a number, as above.
+ * Returns: 0; -EINVAL when not in prepare, and for a key that does not fit; -ENOMEM: then the run
+ *   fails, and the key is retired with it.
+ * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
+ */
+int safestart_run_set_key(struct safestart_run *run, uint64_t key);
+
+/**
+ * All differences at once, in the order of ids, for bindings:
+ * [{"change":"added","id":"a","host":"10.0.0.1","port":8087,"labels":{"zone":"a"}}]. The change is
+ * "added", "removed" or "changed"; the entry is the candidate's, of a removed node the live one.
+ * A changed node has its live entry too: "was":{"host":…,"port":…,"labels":…}.
+ * Returns: a string, freed with safestart_free(); NULL when out of memory or run is NULL.
+ * Threads: any.  Signals: no.  Callbacks: allowed.  Fork: the parent's only.  Since: 1.0
+ */
+char *safestart_run_changes_json(const struct safestart_run *run);
+
+/* ---- Events that the application takes (events=pull) -------------------- */
+
+/* For runtimes that no thread of a library may call, and for event loops. With events=pull none of
+ * the callbacks is ever called (open refuses callbacks that could be): what each would be told is
+ * an event, and every PREPARE and RESTART is a run that you finish, as after SAFESTART_LATER: with
+ * safestart_run_finish() or safestart_run_fail(), on any thread, within run_timeout.
+ *
+ * What you do not take costs no memory without end: 16 outcomes and 256 log lines wait at most (the
+ * newest outcome has `merged`, a line says how many are missing); a PREPARE or RESTART that was not
+ * taken before its deadline or a shutdown is withdrawn, and the run finished for you; the others
+ * number as many as there are runs to finish and keys to retire.
+ *
+ * safestart_close() finishes for you what is not finished, so that a program that is going down can
+ * always close. Once it was called, no run of an event may be used any more. It throws away the
+ * events that wait; the keys that were not retired by then are yours to give back. What takes
+ * events on another thread has to have stopped. */
+
+/**
+ * The descriptor to poll for reading (level-triggered): it is readable while an event waits, and
+ * from the moment when safestart_next_event() gives -ECANCELED. It is one end of a stream socket,
+ * so that event loops for sockets take it; do not read, write or close it. In a forked child its
+ * number stays the same, see safestart_fd().
+ * Returns: a descriptor, owned by the handle, valid until close; -EINVAL when ss is NULL, or with
+ *   events=callback.
+ * Threads: any.  Signals: safe.  Callbacks: allowed.  Fork: the child has its own under this
+ * number.  Since: 1.0
+ */
+int safestart_event_fd(struct safestart *ss);
+
+/**
+ * Take the oldest event that waits. `event` gets what happened; set its `size` first. A run that
+ * you finish gets no CANCELLED any more. The events of one run come in the order PREPARE,
+ * COMMITTED, RESTART, OUTCOME. Returns: 1: there was one; 0: none; -ECANCELED: none, the handle was
+ * shut down, and nothing but LOG, RETIRE and RETIRE_NODE will come: close it; -EINVAL: NULL,
+ * event->size too small, or events=callback; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN when a child
+ * cannot be revived. Threads: any; see `text`.  Signals: no.  Callbacks: allowed.  Fork: revives;
+ * the child gets none of the events of before.  Since: 1.0
+ */
+int safestart_next_event(struct safestart *ss, struct safestart_event *event);
 
 /* ---- Driven by the application's event loop (thread=no) ---------------- */
 

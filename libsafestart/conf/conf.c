@@ -98,6 +98,10 @@ static const struct row table[] = {
 	 "after_fork: no thread, no socket and no callback before safestart_after_fork(), which "
 	 "each process calls for itself (a master that forks); open: at once",
 	 value_start, FIELD(start_after_fork)},
+	{"events", "callback",
+	 "pull: no callback is ever called, the application takes events by safestart_next_event() "
+	 "(for language bindings); callback: the callbacks are called",
+	 value_events, FIELD(events_pull)},
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))
@@ -218,9 +222,13 @@ int safestart_conf_set_callbacks(struct safestart_conf *conf,
 				 const struct safestart_callbacks *callbacks, void *user_data)
 {
 	if (conf == NULL || callbacks == NULL ||
-	    callbacks->size < sizeof(struct safestart_callbacks))
+	    callbacks->size < offsetof(struct safestart_callbacks, committed))
 		return -EINVAL;
-	conf->callbacks = *callbacks;
+	/* The caller's may be older, or newer. */
+	conf->callbacks = (struct safestart_callbacks){0};
+	memcpy(&conf->callbacks, callbacks,
+	       callbacks->size < sizeof(conf->callbacks) ? callbacks->size
+							 : sizeof(conf->callbacks));
 	conf->user_data = user_data;
 	return 0;
 }
@@ -306,6 +314,14 @@ static struct safestart_conf *copy_conf(const struct safestart_conf *conf)
 	return NULL;
 }
 
+/* Any that events=pull would never call. */
+static bool has_callbacks(const struct safestart_callbacks *callbacks)
+{
+	return callbacks->prepare != NULL || callbacks->retire != NULL || callbacks->log != NULL ||
+	       callbacks->outcome != NULL || callbacks->retire_node != NULL ||
+	       callbacks->restart != NULL || callbacks->committed != NULL;
+}
+
 /* What no single setting can tell. */
 static int check_together(struct safestart_conf *conf, bool max_delay_set, char *why,
 			  size_t why_size)
@@ -345,6 +361,11 @@ static int check_together(struct safestart_conf *conf, bool max_delay_set, char 
 				   "source=%.60s: no such source; there are push, none, file:PATH "
 				   "and those added with safestart_conf_add_source()",
 				   conf->settings.source);
+	if (conf->settings.events_pull && has_callbacks(&conf->callbacks))
+		return message_set(why, why_size, -EINVAL,
+				   "events=pull: no callback but `destroy` would ever be called; "
+				   "leave them out and take events (safestart_next_event()), or "
+				   "set events=callback");
 	return 0;
 }
 

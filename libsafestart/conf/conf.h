@@ -27,6 +27,7 @@ struct settings {
 	bool serves;
 	bool thread;
 	bool start_after_fork; /* nothing runs before safestart_after_fork() */
+	bool events_pull;      /* no callbacks: the application takes events */
 };
 
 struct safestart_conf {

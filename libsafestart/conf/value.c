@@ -164,6 +164,14 @@ int value_start(const char *text, void *to, char *why, size_t why_size)
 	return 0;
 }
 
+int value_events(const char *text, void *to, char *why, size_t why_size)
+{
+	if (strcmp(text, "callback") != 0 && strcmp(text, "pull") != 0)
+		return message_set(why, why_size, -EINVAL, "write callback or pull");
+	*(bool *)to = text[0] == 'p';
+	return 0;
+}
+
 size_t value_distance(const char *a, const char *b)
 {
 	size_t row[65], b_length = strnlen(b, 64);

@@ -20,6 +20,7 @@ int value_percent(const char *text, void *to, char *why, size_t why_size); /* un
 int value_bool(const char *text, void *to, char *why, size_t why_size);    /* bool */
 /* bool: "open" or "after_fork". */
 int value_start(const char *text, void *to, char *why, size_t why_size);
+int value_events(const char *text, void *to, char *why, size_t why_size);
 
 /* How many letters have to change to get from one to the other. */
 size_t value_distance(const char *a, const char *b);

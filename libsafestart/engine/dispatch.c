@@ -143,6 +143,8 @@ static void resume_parked(struct safestart *ss)
 	for (struct safestart_run **at = &ss->engine.parked; *at != NULL;) {
 		struct safestart_run *run = *at;
 		pthread_mutex_lock(&ss->lock); /* the finisher is out of it then */
+		if (ss->engine.abandons)
+			step_abandon_locked(run);
 		bool called = step_is_called(run);
 		pthread_mutex_unlock(&ss->lock);
 		if (!called) {
@@ -345,6 +347,8 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 			     ss->engine.parked == NULL && worker_is_idle(&ss->worker) &&
 			     snapshot_is_settled(ss->home);
 	invariant(!ss->engine.drained || ss->run.later_open == 0);
+	if (ss->engine.drained && ss->mailbox != NULL)
+		mailbox_end(ss->mailbox);
 	pthread_mutex_unlock(&ss->lock);
 	loop_arm(&ss->loop, wake_at);
 }

@@ -236,13 +236,16 @@ static void say_expired(struct safestart_run *run, const struct callback_inside 
 	else
 		message_set(outcome->message, sizeof(outcome->message), 0,
 			    "timed out: `%s` did not finish within run_timeout (%s); generation "
-			    "%llu is still serving%s%s",
+			    "%llu is still serving%s%s%s",
 			    run_phase_name(run),
 			    message_duration(handle_settings(run->ss)->run_timeout).text,
 			    generation, conclusion_unprepared(run->ss),
 			    callback->what != NULL && callback->run == run->number
 				    ? "; it has not returned yet: a run starts when it returns"
-				    : "");
+				    : "",
+			    run->untaken ? "; its event was not even taken: what calls "
+					   "safestart_next_event() has stopped"
+					 : "");
 }
 
 void outcome_expired(struct safestart_run *run)

@@ -96,6 +96,8 @@ struct engine_part {
 	unsigned turn_wanted; /* threads that wait for the one that dispatches */
 	unsigned waiters;     /* threads inside wait or wait_ready */
 	bool drained;         /* shut down and nothing left to do */
+	bool abandons;        /* close has begun: what the application has taken and not finished
+				 (events=pull) is finished for it */
 	bool driven;          /* thread=no, or nobody but close is left to dispatch: the thread that
 				 dispatches executes the jobs, too */
 

@@ -31,6 +31,7 @@ static void lock_handles(void)
 		worker_before_fork(&ss->worker);
 		control_before_fork(ss->control);
 		events_before_fork(ss->events);
+		mailbox_before_fork(ss->mailbox);
 		snapshot_before_fork(ss->home);
 		lock_file_before_fork(&ss->engine.process_lock.file);
 	}
@@ -41,6 +42,7 @@ static void unlock_handles(void)
 	for (struct safestart *ss = list; ss != NULL; ss = ss->open.next) {
 		lock_file_after_fork_parent(&ss->engine.process_lock.file);
 		snapshot_after_fork_parent(ss->home);
+		mailbox_after_fork_parent(ss->mailbox);
 		events_after_fork_parent(ss->events);
 		control_after_fork_parent(ss->control);
 		worker_after_fork_parent(&ss->worker);
@@ -50,12 +52,20 @@ static void unlock_handles(void)
 	pthread_mutex_unlock(&list_lock);
 }
 
-/* From the ground up, and no system call that could be refused but for the loop's descriptors: what
- * fails here is tried again by fork_revive(). */
+static int own_descriptors(struct safestart *ss)
+{
+	int error = loop_after_fork(&ss->loop);
+
+	return error == 0 ? mailbox_own_socket(ss->mailbox) : error;
+}
+
+/* From the ground up, and no system call that could be refused but for the descriptors: what fails
+ * here is tried again by fork_revive(). */
 static void make_own(struct safestart *ss)
 {
 	lock_file_after_fork_child(&ss->engine.process_lock.file);
 	snapshot_after_fork_child(ss->home, &ss->view);
+	mailbox_after_fork_child(ss->mailbox);
 	events_after_fork_child(ss->events);
 	control_after_fork_child(ss->control);
 	bool torn = worker_after_fork_child(&ss->worker);
@@ -68,7 +78,7 @@ static void make_own(struct safestart *ss)
 	request_after_fork(&ss->door);
 	dispatch_after_fork_child(ss);
 	invariant(!ss->engine.dispatching && ss->run.current == NULL);
-	ss->open.fork_error = loop_after_fork(&ss->loop);
+	ss->open.fork_error = own_descriptors(ss);
 	thread_cond_init(&ss->changed); /* its waiters do not exist here */
 	pthread_mutex_unlock(&ss->lock);
 	pthread_mutex_unlock(&ss->source.push.lock);
@@ -178,7 +188,7 @@ int fork_start(struct safestart *ss)
 	pthread_mutex_lock(&ss->lock);
 	if (atomic_load_explicit(&ss->open.epoch, memory_order_relaxed) != epoch) {
 		if (ss->open.fork_error < 0)
-			error = ss->open.fork_error = loop_after_fork(&ss->loop);
+			error = ss->open.fork_error = own_descriptors(ss);
 		if (error == 0)
 			handle_wake(ss);
 		if (error == 0 && !request_is_shut(&ss->door))
@@ -190,8 +200,10 @@ int fork_start(struct safestart *ss)
 		ss->engine.driven = !handle_settings(ss)->thread || request_is_shut(&ss->door);
 		if (error == 0 && !ss->engine.driven)
 			error = dispatch_start(ss);
-		if (error == 0)
+		if (error == 0) {
+			ss->home->epoch = epoch;
 			atomic_store_explicit(&ss->open.epoch, epoch, memory_order_release);
+		}
 	}
 	pthread_mutex_unlock(&ss->lock);
 	return error;

@@ -14,6 +14,7 @@
 #include "control/control.h"
 #include "engine/engine.h"
 #include "open/fork.h"
+#include "run/pull.h"
 #include "run/run.h"
 
 /* ---- Open ---- */
@@ -33,8 +34,23 @@ static int build(struct safestart *ss, const struct safestart_conf *conf, char *
 				   safestart_strerror(error));
 	request_init(&ss->door, ss->loop.wake_fd);
 	ss->engine.driven = !handle_settings(ss)->thread;
-	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data);
-	struct safestart_snapshot *first = ss->home != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
+	if (handle_settings(ss)->events_pull) {
+		ss->mailbox = mailbox_new(&error);
+		if (ss->mailbox == NULL)
+			return message_set(why, why_size, error,
+					   "cannot open a pair of sockets for events: %s",
+					   safestart_strerror(error));
+	}
+	ss->home = snapshot_home_new(ss->loop.wake_fd, &ss->conf->callbacks, ss->conf->user_data,
+				     ss->mailbox);
+	if (ss->home == NULL) {
+		mailbox_free(ss->mailbox);
+		ss->mailbox = NULL;
+		return message_set(why, why_size, -ENOMEM, "out of memory");
+	}
+	if (ss->mailbox != NULL)
+		pull_take_callbacks(ss);
+	struct safestart_snapshot *first = snapshot_new(ss->home, 0, 0);
 	atomic_init(&ss->view.live, first);
 	ss->open.closing = first != NULL ? snapshot_new(ss->home, 0, 0) : NULL;
 	if (ss->open.closing == NULL || ticket_init(&ss->tickets) < 0 ||
@@ -59,6 +75,7 @@ static void destroy(struct safestart *ss)
 	invariant(ss->run.current == NULL && ss->engine.parked == NULL);
 	invariant(!ss->engine.first_started && !ss->engine.second_started);
 	source_close(&ss->source);
+	mailbox_shut(ss->mailbox); /* what is retired now is not told any more */
 	snapshot_discard(ss->open.closing);
 	if (atomic_load(&ss->view.live) != NULL)
 		snapshot_close(&ss->view);
@@ -147,6 +164,8 @@ int safestart_open(struct safestart **out, const struct safestart_conf *conf, ch
 		control_stop(ss, LOOP_NEVER);
 		fork_unregister(ss);
 		destroy(ss);
+	} else {
+		ss->home->destroy = ss->conf->callbacks.destroy;
 	}
 	return error;
 }
@@ -301,6 +320,14 @@ static bool is_not_started(const struct safestart *ss)
 	return atomic_load(&ss->open.epoch) != epoch_now();
 }
 
+/* With events=pull nothing is waited for that the application would have to do. [P24] */
+static void abandon(struct safestart *ss)
+{
+	pthread_mutex_lock(&ss->lock);
+	ss->engine.abandons = ss->mailbox != NULL;
+	pthread_mutex_unlock(&ss->lock);
+}
+
 int safestart_close(struct safestart *ss)
 {
 	bool control = false;
@@ -330,6 +357,7 @@ int safestart_close(struct safestart *ss)
 		destroy(ss);
 		return 0;
 	}
+	abandon(ss);
 	safestart_shutdown(ss);
 	error = drain(ss, deadline);
 	if (error == 0)

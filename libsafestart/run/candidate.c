@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "base/json.h"
 #include "run/run.h"
 
 /* Its nodes are in the order of ids, each once, and every change but a removal stands for one. */
@@ -194,6 +195,61 @@ const struct safestart_node *safestart_run_change(const struct safestart_run *ru
 	return node_of(run, change);
 }
 
+static json_t *entry_json(const struct safestart_node *node)
+{
+	json_t *labels = json_object();
+
+	for (const char *name = NULL; (name = node_next_label(node, name)) != NULL;) {
+		if (json_object_set_new(labels, name, json_string(node_label_value(name))) < 0) {
+			json_decref(labels);
+			return NULL;
+		}
+	}
+	return json_pack("{s:s,s:i,s:o}", "host", safestart_node_host(node), "port",
+			 (int)safestart_node_port(node), "labels", labels);
+}
+
+static json_t *change_json(const struct safestart_run *run, const struct nodeset_change *change)
+{
+	static const char *const names[] = {[SAFESTART_ADDED] = "added",
+					    [SAFESTART_REMOVED] = "removed",
+					    [SAFESTART_CHANGED] = "changed"};
+	const struct safestart_node *node = node_of(run, change);
+	json_t *json = json_pack("{s:s,s:s}", "change", names[change->kind], "id", node->text);
+	json_t *entry = entry_json(node), *was = NULL;
+	int failed = json_object_update(json, entry);
+
+	if (change->kind == SAFESTART_CHANGED) {
+		was = entry_json(
+			nodeset_find(run->current->nodes, run->current->count, node->text, NULL));
+		failed |= json_object_set(json, "was", was);
+	}
+	json_decref(was);
+	json_decref(entry);
+	if (failed == 0)
+		return json;
+	json_decref(json);
+	return NULL;
+}
+
+char *safestart_run_changes_json(const struct safestart_run *run)
+{
+	struct json_buffer text = {0};
+
+	if (run == NULL)
+		return NULL;
+	json_add_text(&text, "[", 1);
+	for (size_t i = 0; i < run->plan.change_count; i++) {
+		if (i > 0)
+			json_add_text(&text, ",", 1);
+		json_add(&text, change_json(run, &run->plan.changes[i]));
+	}
+	json_add_text(&text, "]", 2);
+	if (text.failed)
+		json_clear(&text);
+	return text.text;
+}
+
 /* The only time in which the application may change the candidate: before, it does not exist,
  * after, readers may see it. */
 static bool is_preparing(const struct safestart_run *run)
@@ -274,39 +330,69 @@ static struct safestart_node *own_node_locked(struct safestart_run *run, size_t 
 	return copy;
 }
 
-int safestart_run_set_node_data(struct safestart_run *run, const struct safestart_node *node,
-				void *data)
+/* A pointer or a key, to the candidate's node with this id. */
+static int attach(struct safestart_run *run, const char *id, uint64_t value)
 {
 	size_t index;
-
-	if (run == NULL || node == NULL || !is_preparing(run))
-		return -EINVAL;
 	const struct safestart_node *live =
-		nodeset_find(run->current->nodes, run->current->count, node->text, NULL);
+		nodeset_find(run->current->nodes, run->current->count, id, NULL);
 	int error = -ENOENT;
+
 	pthread_mutex_lock(&run->lock);
-	if (nodeset_find(run->candidate->nodes, run->candidate->count, node->text, &index) !=
-	    NULL) {
+	if (nodeset_find(run->candidate->nodes, run->candidate->count, id, &index) != NULL) {
 		struct safestart_node *own = own_node_locked(run, index, live);
 		error = own != NULL ? snapshot_set_payload(&own->payload,
 							   live != NULL ? live->payload : NULL,
-							   true, data, &run->to_retire)
+							   true, value, &run->to_retire)
 				    : -ENOMEM;
 	}
 	pthread_mutex_unlock(&run->lock);
 	return error;
 }
 
-void safestart_run_set_data(struct safestart_run *run, void *data)
+static int attach_to_generation(struct safestart_run *run, uint64_t value)
 {
 	if (run == NULL || !is_preparing(run))
-		return;
+		return -EINVAL;
 	pthread_mutex_lock(&run->lock);
-	if (snapshot_set_payload(&run->candidate->payload, run->current->payload, false, data,
-				 &run->to_retire) < 0) {
+	int error = snapshot_set_payload(&run->candidate->payload, run->current->payload, false,
+					 value, &run->to_retire);
+	if (error < 0) {
 		/* A generation without the data it was meant to have must not go live. */
 		run->data_lost = true;
-		run->stray = data;
+		run->stray = value;
 	}
 	pthread_mutex_unlock(&run->lock);
+	return error;
+}
+
+/* `retire` gets it as a pointer, but with events=pull. */
+static bool key_fits(const struct safestart_run *run, uint64_t key)
+{
+	return run->ss->mailbox != NULL || (uintptr_t)key == key;
+}
+
+int safestart_run_set_node_data(struct safestart_run *run, const struct safestart_node *node,
+				void *data)
+{
+	if (run == NULL || node == NULL || !is_preparing(run))
+		return -EINVAL;
+	return attach(run, node->text, (uintptr_t)data);
+}
+
+int safestart_run_set_node_key(struct safestart_run *run, const char *id, uint64_t key)
+{
+	if (run == NULL || id == NULL || !is_preparing(run) || !key_fits(run, key))
+		return -EINVAL;
+	return attach(run, id, key);
+}
+
+void safestart_run_set_data(struct safestart_run *run, void *data)
+{
+	(void)attach_to_generation(run, (uintptr_t)data);
+}
+
+int safestart_run_set_key(struct safestart_run *run, uint64_t key)
+{
+	return run != NULL && key_fits(run, key) ? attach_to_generation(run, key) : -EINVAL;
 }

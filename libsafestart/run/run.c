@@ -12,6 +12,7 @@
 #include "base/message.h"
 #include "run/conclusion.h"
 #include "run/last_good.h"
+#include "run/pull.h"
 #include "run/restart.h"
 
 /* ---- Phases ---- */
@@ -27,6 +28,18 @@ static void remember_size_locked(struct safestart_run *run)
 	else
 		recent_add(recent, run->before, loop_now(),
 			   handle_settings(run->ss)->rails.shrink_window);
+}
+
+static void tell_committed(struct safestart_run *run)
+{
+	const struct safestart_conf *conf = run->ss->conf;
+	struct callback_frame frame;
+
+	if (conf->callbacks.committed == NULL)
+		return;
+	callback_enter(&frame, run->ss, &run->ss->worker, "committed", run->number, loop_now());
+	conf->callbacks.committed(run, conf->user_data);
+	callback_leave(&frame, &run->ss->worker);
 }
 
 /* Put the candidate live: one pointer store, under the handle's lock, so that it either comes
@@ -61,7 +74,10 @@ static enum run_phase commit(struct safestart_run *run)
 	pthread_mutex_unlock(&ss->lock);
 	run_free_rejections(rejections);
 	snapshot_reclaim(ss->home); /* a failure is retried in the next turn */
-	return in_time ? restart_or_end(run) : RUN_END;
+	if (!in_time)
+		return RUN_END;
+	tell_committed(run);
+	return restart_or_end(run);
 }
 
 /* A last_good that cannot be used still counts: what it keeps must not be replaced by less, or one
@@ -391,6 +407,16 @@ static void forget_tried(struct safestart_run *run)
 	memory->forced = NULL;
 }
 
+static void retire_stray(struct safestart_run *run)
+{
+	const struct safestart_conf *conf = run->ss->conf;
+
+	if (run->data_lost && run->ss->mailbox != NULL)
+		pull_retire_stray(run);
+	else if (run->data_lost && conf->callbacks.retire != NULL)
+		conf->callbacks.retire((void *)(uintptr_t)run->stray, conf->user_data);
+}
+
 /* Give back what the run held. What it hung on a candidate that never became live is retired here.
  */
 static void tear_down(struct safestart_run *run)
@@ -407,8 +433,7 @@ static void tear_down(struct safestart_run *run)
 	snapshot_discard(run->unwanted);
 	snapshot_retire(run->ss->home, run->to_retire);
 	run->to_retire = NULL;
-	if (run->data_lost && run->ss->conf->callbacks.retire != NULL)
-		run->ss->conf->callbacks.retire(run->stray, run->ss->conf->user_data);
+	retire_stray(run);
 	callback_leave(&frame, &run->ss->worker);
 	run->candidate = run->unwanted = NULL;
 	safestart_snapshot_release(current);
@@ -440,6 +465,10 @@ struct safestart_run *run_new(struct safestart *ss)
 
 	if (run == NULL)
 		return NULL;
+	if (ss->mailbox != NULL && (run->spare = calloc(1, sizeof(*run->spare))) == NULL) {
+		free(run);
+		return NULL;
+	}
 	run->job.execute = execute;
 	run->ss = ss;
 	atomic_init(&run->bits, 0);
@@ -463,6 +492,8 @@ void run_free(struct safestart_run *run)
 	nodeset_unref(run->wanted);
 	nodeset_unref(run->outgoing);
 	nodeset_plan_clear(&run->plan);
+	invariant(!run->call.waiting && !run->cancelled.waiting);
 	pthread_mutex_destroy(&run->lock);
+	free(run->spare);
 	free(run);
 }

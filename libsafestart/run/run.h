@@ -51,6 +51,11 @@ struct safestart_run {
 	int finish_error;       /* written before RUN_CALLED, under the handle's lock */
 	char finish_words[256]; /* with it: the application's, "" if it has none */
 	bool resumed;           /* the worker goes on after LATER */
+	/* events=pull, guarded by the handle's lock: what it asks of the application, and that this
+	 * is pointless now. What outlives the run: allocated with it. */
+	struct letter call, cancelled;
+	struct letter *spare;
+	bool untaken; /* the application did not take what it was asked */
 	struct safestart_run *next_parked;
 
 	/* The worker's. */
@@ -87,7 +92,7 @@ struct safestart_run {
 	/* Data that was replaced or rejected: retired when the run is torn down. */
 	struct payload *to_retire;
 	bool data_lost; /* set_data had no memory: the run fails */
-	void *stray;    /* the data then; retired with the rest */
+	uint64_t stray; /* the data then; retired with the rest */
 
 	_Atomic int32_t status; /* safestart_run_set_status() */
 	struct safestart_outcome outcome;
@@ -145,6 +150,8 @@ bool step_settle(struct safestart_run *run);
 bool step_expire_locked(struct safestart_run *run, int64_t now);
 bool step_cancel_locked(struct safestart_run *run);
 void step_set_locked(struct safestart_run *run, uint32_t bits);
+/* Close does not wait for the application's finish. The handle's lock is held. */
+void step_abandon_locked(struct safestart_run *run);
 
 /* Is it pointless to go on? For the callback that is inside. Any thread; signal-safe. */
 bool step_is_pointless(const struct safestart_run *run);

@@ -50,12 +50,57 @@ static void leave_later_locked(struct safestart_run *run)
 	run->ss->run.later_open--;
 }
 
+/* Finish was called, or need not be any more. */
+static void end_call_locked(struct safestart_run *run, uint32_t bits)
+{
+	struct safestart *ss = run->ss;
+
+	leave_later_locked(run);
+	if (step_is_parked(run)) {
+		invariant(ss->run.later_owed > 0);
+		ss->run.later_owed--;
+		ss->run.gathers_owed -= run->phase == RUN_GATHER;
+	}
+	step_set_locked(run, RUN_CALLED | bits);
+	if (ss->mailbox != NULL)
+		mailbox_withdraw(ss->mailbox, &run->cancelled);
+	invariant(holds_locked(run) && step_is_called(run));
+	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */
+	handle_wake(ss);
+	pthread_cond_broadcast(&ss->changed);
+}
+
+/* events=pull: what was asked of the application is pointless now. What it has not taken nobody
+ * will finish but us. [P14] [P23] */
+static void tell_pointless_locked(struct safestart_run *run)
+{
+	struct mailbox *mailbox = run->ss->mailbox;
+
+	if (mailbox == NULL || run->call.kind == 0 || step_is_called(run))
+		return;
+	run->untaken = mailbox_withdraw(mailbox, &run->call);
+	if (run->untaken) {
+		end_call_locked(run, 0);
+		return;
+	}
+	run->cancelled.kind = SAFESTART_EVENT_CANCELLED;
+	run->cancelled.value = (uintptr_t)run;
+	mailbox_put(mailbox, &run->cancelled);
+}
+
+void step_abandon_locked(struct safestart_run *run)
+{
+	if (!step_is_called(run) && run->phase != RUN_GATHER)
+		end_call_locked(run, 0);
+}
+
 bool step_expire_locked(struct safestart_run *run, int64_t now)
 {
 	if (now < run->deadline || (bits_of(run) & (RUN_SETTLED | RUN_EXPIRED | RUN_CANCELLED)))
 		return false;
 	leave_later_locked(run);
 	step_set_locked(run, RUN_EXPIRED);
+	tell_pointless_locked(run);
 	invariant(holds_locked(run) && run_gave_up(run));
 	return true;
 }
@@ -66,6 +111,7 @@ bool step_cancel_locked(struct safestart_run *run)
 		return false;
 	leave_later_locked(run);
 	step_set_locked(run, RUN_CANCELLED);
+	tell_pointless_locked(run);
 	invariant(holds_locked(run) && run_gave_up(run));
 	return true;
 }
@@ -110,12 +156,6 @@ static int finish(struct safestart_run *run, int error, const char *message)
 	 * expired. */
 	step_expire_locked(run, now);
 	bool late = run_gave_up(run);
-	leave_later_locked(run);
-	if (step_is_parked(run)) {
-		invariant(ss->run.later_owed > 0);
-		ss->run.later_owed--;
-		ss->run.gathers_owed -= run->phase == RUN_GATHER;
-	}
 	if (!late) {
 		run->finish_error = error <= 0 ? error : -EINVAL;
 		message_copy(run->finish_words, sizeof(run->finish_words),
@@ -125,11 +165,7 @@ static int finish(struct safestart_run *run, int error, const char *message)
 	 * settled by this. While the callback is still inside, the deadline stays: it may never
 	 * return. [P14] */
 	bool settled = !late && run->phase != RUN_GATHER && (bits_of(run) & RUN_LATER) != 0;
-	step_set_locked(run, RUN_CALLED | (settled ? RUN_SETTLED : 0));
-	invariant(holds_locked(run) && step_is_called(run));
-	/* Under the lock, which close has to take: afterwards neither run nor ss need exist. */
-	handle_wake(ss);
-	pthread_cond_broadcast(&ss->changed);
+	end_call_locked(run, settled ? RUN_SETTLED : 0);
 	pthread_mutex_unlock(&ss->lock);
 	return late ? -ESTALE : 0;
 }
@@ -167,6 +203,7 @@ bool step_begin(struct safestart_run *run, enum run_phase phase)
 		atomic_store_explicit(&run->phase, phase, memory_order_relaxed);
 		atomic_store_explicit(&run->bits, 0, memory_order_release);
 		run->finish_words[0] = '\0';
+		run->call.kind = 0;
 	}
 	pthread_mutex_unlock(&ss->lock);
 	return go;

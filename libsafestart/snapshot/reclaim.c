@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/epoch.h"
 #include "base/invariant.h"
 #include "base/loop.h"
 #include "base/thread.h"
@@ -320,7 +321,7 @@ struct nodeset *snapshot_retiring(struct snapshot_home *home, const struct safes
 /* ---- The home ---- */
 
 struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_callbacks *callbacks,
-					void *user_data)
+					void *user_data, struct mailbox *mailbox)
 {
 	struct snapshot_home *home = calloc(1, sizeof(*home));
 
@@ -333,9 +334,12 @@ struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_call
 	home->retire = callbacks->retire;
 	home->retire_node = callbacks->retire_node;
 	home->user_data = user_data;
+	home->epoch = epoch_now();
 	pthread_mutex_init(&home->lock, NULL);
-	if (thread_cond_init(&home->work) == 0)
+	if (thread_cond_init(&home->work) == 0) {
+		home->mailbox = mailbox;
 		return home;
+	}
 	pthread_mutex_destroy(&home->lock);
 	free(home);
 	return NULL;
@@ -352,6 +356,9 @@ void snapshot_home_unref(struct snapshot_home *home)
 	invariant(home->old == NULL);
 	pthread_cond_destroy(&home->work);
 	pthread_mutex_destroy(&home->lock);
+	mailbox_free(home->mailbox);
+	if (home->destroy != NULL && home->epoch == epoch_now())
+		home->destroy(home->user_data);
 	free(home);
 }
 

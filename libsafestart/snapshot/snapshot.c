@@ -198,14 +198,24 @@ const struct safestart_node *safestart_snapshot_find(const struct safestart_snap
 	return id != NULL ? nodeset_find(snapshot->nodes, snapshot->count, id, NULL) : NULL;
 }
 
+uint64_t safestart_snapshot_key(const struct safestart_snapshot *snapshot)
+{
+	return snapshot_payload_value(snapshot->payload);
+}
+
+uint64_t safestart_node_key(const struct safestart_node *node)
+{
+	return snapshot_payload_value(node->payload);
+}
+
 void *safestart_snapshot_data(const struct safestart_snapshot *snapshot)
 {
-	return snapshot_payload_data(snapshot->payload);
+	return (void *)(uintptr_t)snapshot_payload_value(snapshot->payload);
 }
 
 void *safestart_node_data(const struct safestart_node *node)
 {
-	return snapshot_payload_data(node->payload);
+	return (void *)(uintptr_t)snapshot_payload_value(node->payload);
 }
 
 char *safestart_snapshot_json(const struct safestart_snapshot *snapshot)
@@ -215,9 +225,9 @@ char *safestart_snapshot_json(const struct safestart_snapshot *snapshot)
 
 /* ---- Data ---- */
 
-void *snapshot_payload_data(const struct payload *payload)
+uint64_t snapshot_payload_value(const struct payload *payload)
 {
-	return payload != NULL && payload->epoch == epoch_now() ? payload->data : NULL;
+	return payload != NULL && payload->epoch == epoch_now() ? payload->letter.value : 0;
 }
 
 struct payload *snapshot_share_payload(struct payload *payload)
@@ -239,49 +249,63 @@ static void drop_payload(struct payload *payload, struct payload **to_retire)
 	invariant(before > 0);
 	if (before != 1)
 		return;
-	invariant(payload->next == NULL);
-	invariant(payload->data != NULL);
-	payload->next = *to_retire;
+	invariant(payload->letter.next == NULL && payload->letter.value != 0);
+	payload->letter.next = (struct letter *)*to_retire;
 	*to_retire = payload;
 }
 
-/* Calls the application: no lock is held here. */
+/* Calls the application, or leaves it a letter: no lock is held here. */
+static void retire(const struct snapshot_home *home, struct payload *payload)
+{
+	void (*callback)(void *, void *) = payload->letter.kind == SAFESTART_EVENT_RETIRE_NODE
+						   ? home->retire_node
+						   : home->retire;
+
+	invariant(atomic_load_explicit(&payload->refs, memory_order_relaxed) == 0);
+	bool own = payload->epoch == epoch_now();
+	if (own && home->mailbox != NULL) {
+		payload->letter.given = true;
+		mailbox_put(home->mailbox, &payload->letter);
+		return;
+	}
+	if (own && callback != NULL)
+		callback((void *)(uintptr_t)payload->letter.value, home->user_data);
+	free(payload);
+}
+
 void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire)
 {
 	while (to_retire != NULL) {
 		struct payload *payload = to_retire;
-		void (*retire)(void *, void *) =
-			payload->of_node ? home->retire_node : home->retire;
-		to_retire = payload->next;
-		invariant(atomic_load_explicit(&payload->refs, memory_order_relaxed) == 0);
-		if (retire != NULL && payload->data != NULL && payload->epoch == epoch_now())
-			retire(payload->data, home->user_data);
-		free(payload);
+		to_retire = (struct payload *)payload->letter.next;
+		retire(home, payload);
 	}
 }
 
-int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node, void *data,
-			 struct payload **to_retire)
+int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node,
+			 uint64_t value, struct payload **to_retire)
 {
 	struct payload *payload = NULL;
+	enum safestart_event_kind kind =
+		of_node ? SAFESTART_EVENT_RETIRE_NODE : SAFESTART_EVENT_RETIRE;
 
-	if (snapshot_payload_data(*slot) == data)
+	if (snapshot_payload_value(*slot) == value)
 		return 0;
-	if (data != NULL && snapshot_payload_data(inherited) == data) {
-		invariant(inherited->of_node == of_node);
+	if (value != 0 && snapshot_payload_value(inherited) == value) {
+		invariant(inherited->letter.kind == kind);
 		payload = snapshot_share_payload(inherited);
-	} else if (data != NULL) {
+	} else if (value != 0) {
 		payload = calloc(1, sizeof(*payload));
 		if (payload == NULL)
 			return -ENOMEM;
 		atomic_init(&payload->refs, 1);
 		payload->epoch = epoch_now();
-		payload->of_node = of_node;
-		payload->data = data;
+		payload->letter.kind = (uint8_t)kind;
+		payload->letter.value = value;
 	}
 	drop_payload(*slot, to_retire);
 	*slot = payload;
-	invariant(snapshot_payload_data(*slot) == data);
+	invariant(snapshot_payload_value(*slot) == value);
 	return 0;
 }
 

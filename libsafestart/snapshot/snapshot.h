@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/mailbox.h"
 #include "nodes/nodeset.h"
 
 /* What readers load. Every handle begins with it. */
@@ -24,14 +25,13 @@ struct snapshot_view {
 /* The application's data on a node or a generation. Counted by itself, because several nodes or
  * generations may share it. [P13] */
 struct payload {
+	/* Its value is the data, its kind says whether it is a node's or a generation's. At the end
+	 * it is in a list of those to be retired, and with events=pull in the mailbox. */
+	struct letter letter;
 	_Atomic uint32_t refs;
 	/* Of the process that made it. A forked child must neither show nor retire data that it
 	 * has inherited. [P17] */
 	uint32_t epoch;
-	bool of_node; /* retire_node() retires it, else retire() */
-	void *data;
-	struct payload
-		*next; /* in a list of those to be retired, owned by the holder of the list */
 };
 
 /* Each stage follows the one before; only a forked child goes back from GRACE to REPLACED, because
@@ -74,7 +74,12 @@ struct snapshot_home {
 	int wake_fd; /* the loop's; not used once orphaned */
 	void (*retire)(void *data, void *user_data);
 	void (*retire_node)(void *data, void *user_data);
+	/* Called last of all; NULL until the handle was opened. `epoch` is that of the process
+	 * which opened the handle, or made it its own: it alone may call it. [P17] */
+	void (*destroy)(void *user_data);
+	uint32_t epoch;
 	void *user_data;
+	struct mailbox *mailbox; /* events=pull: takes what is retired; its own. NULL: callbacks */
 
 	pthread_mutex_t lock;
 	pthread_cond_t work;            /* for the thread below, and for close that waits for it */
@@ -88,8 +93,9 @@ struct snapshot_home {
 	pthread_t thread;
 };
 
+/* Takes over the mailbox (NULL: none) if it succeeds. NULL: out of memory. */
 struct snapshot_home *snapshot_home_new(int wake_fd, const struct safestart_callbacks *callbacks,
-					void *user_data);
+					void *user_data, struct mailbox *mailbox);
 void snapshot_home_unref(struct snapshot_home *home);
 
 /* A candidate with room for `count` nodes; the caller adds them in the order of ids, each with a
@@ -106,12 +112,12 @@ void snapshot_discard(struct safestart_snapshot *candidate);
 void snapshot_drop_node(struct safestart_node *node, struct payload **to_retire);
 void snapshot_retire(const struct snapshot_home *home, struct payload *to_retire);
 
-/* Put data into a slot. What the slot had joins the list `to_retire` if nothing else shares it. If
- * `inherited` has the same data, it is shared, so that it is retired once. [P13] The caller guards
- * the slot. Returns: 0 or -ENOMEM. */
-int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node, void *data,
-			 struct payload **to_retire);
-void *snapshot_payload_data(const struct payload *payload);
+/* Put data, a pointer or a key, into a slot. What the slot had joins the list `to_retire` if
+ * nothing else shares it. If `inherited` has the same data, it is shared, so that it is retired
+ * once. [P13] The caller guards the slot. Returns: 0 or -ENOMEM. */
+int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool of_node,
+			 uint64_t value, struct payload **to_retire);
+uint64_t snapshot_payload_value(const struct payload *payload);  /* 0: nothing of this process */
 struct payload *snapshot_share_payload(struct payload *payload); /* NULL is fine */
 
 /* Nothing refers to it any more: free it, and retire what nothing else refers to. Worker; after

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -266,7 +267,7 @@ START_TEST(the_defaults_are_the_documented_ones)
 	ck_assert(s->rails.max_shrink == 50 && s->rails.min_nodes == 1 && !s->rails.allow_empty &&
 		  s->rails.shrink_window == INT64_C(60000000000));
 	ck_assert(s->limits.max_nodes == 100000 && s->limits.max_bytes == 64 << 20 && s->serves &&
-		  s->thread && !s->start_after_fork);
+		  s->thread && !s->start_after_fork && !s->events_pull);
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
 		size_t index = 0;
 		while (safestart_setting(index, &key, &value, NULL) == 0 &&
@@ -450,7 +451,7 @@ START_TEST(callbacks_smaller_than_this_version_are_refused)
 	/* Larger: the part that is known. */
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks.known, &user_data), 0);
 	ck_assert_ptr_eq(conf->user_data, &user_data);
-	callbacks.known.size = sizeof(callbacks.known) - 1;
+	callbacks.known.size = offsetof(struct safestart_callbacks, committed) - 1;
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks.known, NULL), -EINVAL);
 	callbacks.known.size = 0;
 	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks.known, NULL), -EINVAL);

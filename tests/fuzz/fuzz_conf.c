@@ -55,7 +55,7 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 
 	snprintf(text, size,
 		 "%s|%s|%s|%s|%lld %lld %lld %lld %lld|%lld %lld|%u %lld %zu %d|%zu %zu %u|%d "
-		 "%d %d|%d|%s",
+		 "%d %d %d|%d|%s",
 		 s->name != NULL ? s->name : "", s->source,
 		 s->last_good != NULL ? s->last_good : "", s->control != NULL ? s->control : "",
 		 (long long)g->debounce, (long long)g->max_delay, (long long)g->min_interval,
@@ -63,7 +63,7 @@ static void describe(const struct safestart_conf *conf, char *text, size_t size)
 		 (long long)s->reconcile, s->rails.max_shrink, (long long)s->rails.shrink_window,
 		 s->rails.min_nodes, s->rails.allow_empty, s->limits.max_nodes, s->limits.max_bytes,
 		 (unsigned)s->limits.default_port, s->serves, s->thread, s->start_after_fork,
-		 conf->max_delay_set, own != NULL ? own : "(default)");
+		 s->events_pull, conf->max_delay_set, own != NULL ? own : "(default)");
 }
 
 /* The value of a setting in its smallest unit; false: it is not a number. */
