@@ -1,7 +1,7 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The conformance program in C.
-set -e
+set -euo pipefail
 here=$(dirname "$0")
 mkdir -p "$BUILD"
 if [ ! "$BUILD/c" -nt "$here/conformance.c" ]; then

@@ -32,7 +32,7 @@ class Program:
         self.folder = folder
         self.error_path = os.path.join(folder, "stderr")
         with open(self.error_path, "wb") as errors:
-            self.process = subprocess.Popen(["sh", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment,
+            self.process = subprocess.Popen(["bash", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment,
                                             start_new_session=True)
         self.changed = threading.Condition()
         self.answers, self.newest, self.ended = {}, 0, False
