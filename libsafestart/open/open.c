@@ -346,7 +346,7 @@ int safestart_close(struct safestart *ss)
 	/* A child that never ran: there is nothing else to wait for, and nothing runs any more. */
 	if (error == 0 && is_not_started(ss)) {
 		request_shut(&ss->door);
-		error = snapshot_orphan(ss->home, deadline);
+		error = snapshot_orphan(&ss->view, deadline);
 	}
 	if (error < 0)
 		return error;
@@ -371,7 +371,7 @@ int safestart_close(struct safestart *ss)
 		error = drain(ss, deadline);
 	}
 	if (error == 0)
-		error = snapshot_orphan(ss->home, deadline);
+		error = snapshot_orphan(&ss->view, deadline);
 	if (error == -ETIMEDOUT || error == -EDEADLK)
 		say_what_close_waits_for(ss, control);
 	if (error < 0)

@@ -107,8 +107,11 @@ static void advance_stage(struct snapshot_home *home, enum snapshot_stage from,
 	/* Forward by one, or back in a child that has no thread waiting. */
 	invariant(to == from + 1 || (from == SNAPSHOT_GRACE && !home->thread_started));
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
-		if (s->stage == from)
-			s->stage = to;
+		if (s->stage != from)
+			continue;
+		s->stage = to;
+		if (to == SNAPSHOT_GRACE_OVER)
+			snapshot_sum_stripes_locked(s);
 	}
 	invariant(snapshot_old_holds(home));
 }
@@ -375,24 +378,27 @@ static void stop_thread(struct snapshot_home *home)
 
 /* Each old snapshot keeps its live reference or gets one more here, so that none is freed by its
  * owner before snapshot_close() has passed it. */
-static void orphan_locked(struct snapshot_home *home)
+static void orphan_locked(struct snapshot_home *home, struct safestart_snapshot *live)
 {
 	invariant(snapshot_old_holds(home) && !atomic_load(&home->orphaned));
 	for (struct safestart_snapshot *s = home->old; s != NULL; s = s->older) {
 		if (s->stage == SNAPSHOT_OWNED)
 			atomic_fetch_add(&s->refs, 1);
 	}
+	snapshot_end_stripes(live);
 	atomic_store(&home->orphaned, true);
 }
 
-int snapshot_orphan(struct snapshot_home *home, int64_t deadline)
+int snapshot_orphan(struct snapshot_view *view, int64_t deadline)
 {
+	struct safestart_snapshot *live = atomic_load_explicit(&view->live, memory_order_relaxed);
+	struct snapshot_home *home = live->home;
 	int error = 0;
 
 	pthread_mutex_lock(&home->lock);
 	bool begin = !atomic_load(&home->orphaned);
 	if (begin)
-		orphan_locked(home);
+		orphan_locked(home, live);
 	/* For borrowers, and for releases that saw it not orphaned. A borrower of any handle of the
 	 * process may stay, so the thread waits for them, and the caller for the thread. */
 	bool here = begin && begin_locked(home) < 0;
@@ -415,12 +421,13 @@ void snapshot_close(struct snapshot_view *view)
 	/* From here on no other thread takes the lock: callbacks are over, the thread has ended.
 	 * The live snapshot joins the old ones. */
 	if (!atomic_load(&home->orphaned))
-		orphan_locked(home);
+		orphan_locked(home, live);
 	live->older = home->old;
 	live->stage = SNAPSHOT_OWNED; /* its live reference is the one kept here */
 	home->old = live;
 	while ((s = home->old) != NULL) {
 		home->old = s->older;
+		snapshot_sum_stripes_locked(s); /* the grace period of snapshot_orphan() is over */
 		uint32_t before = atomic_fetch_sub(&s->refs, 1);
 		invariant(before > 0);
 		if (before == 1)
@@ -445,7 +452,7 @@ void snapshot_after_fork_parent(struct snapshot_home *home)
 /* Owners of before are runs and threads of the parent, which do not exist here. */
 static void inherit(struct safestart_snapshot *snapshot)
 {
-	snapshot->inherited = atomic_load(&snapshot->refs) - snapshot->status_refs -
+	snapshot->inherited = snapshot_references(snapshot) - snapshot->status_refs -
 			      (snapshot->stage < SNAPSHOT_OWNED);
 }
 

@@ -146,15 +146,29 @@ void safestart_read_unlock(struct safestart *ss)
 	reader_leaves();
 }
 
+/* Inside a reader's section. False: it counts in refs. True: counted, in this thread's stripe,
+ * which is told by its record; the end of the section orders it before the sum. */
+static inline bool count_in_stripe(struct safestart_snapshot *snapshot, int32_t change)
+{
+	if (caa_unlikely(!atomic_load_explicit(&snapshot->striped, memory_order_relaxed)))
+		return false;
+	size_t thread = (uintptr_t)URCU_TLS(urcu_bp_reader) / sizeof(struct urcu_bp_reader);
+	atomic_fetch_add_explicit(&snapshot->stripes[thread % SNAPSHOT_STRIPES].owners, change,
+				  memory_order_relaxed);
+	return true;
+}
+
 struct safestart_snapshot *safestart_snapshot_acquire(struct safestart *ss)
 {
 	reader_enters();
 	struct safestart_snapshot *live =
 		atomic_load_explicit(&view_of(ss)->live, memory_order_acquire);
 	/* The live reference is dropped only after a grace period, which waits for this reader. */
-	uint32_t before = atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
-	invariant(before > 0);
-	invariant(before < UINT32_MAX);
+	if (!count_in_stripe(live, 1)) {
+		uint32_t before = atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);
+		invariant(before > 0);
+		invariant(before < UINT32_MAX);
+	}
 	reader_leaves();
 	return live;
 }
@@ -311,14 +325,55 @@ int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool 
 
 /* ---- Snapshots ---- */
 
+uint32_t snapshot_references(const struct safestart_snapshot *snapshot)
+{
+	uint32_t sum = atomic_load_explicit(&snapshot->refs, memory_order_relaxed);
+
+	if (!snapshot->unsummed)
+		return sum;
+	for (size_t i = 0; i < SNAPSHOT_STRIPES; i++)
+		sum += (uint32_t)atomic_load_explicit(&snapshot->stripes[i].owners,
+						      memory_order_relaxed);
+	return sum - SNAPSHOT_UNSUMMED;
+}
+
+static void begin_stripes(struct safestart_snapshot *snapshot)
+{
+	atomic_fetch_add_explicit(&snapshot->refs, SNAPSHOT_UNSUMMED, memory_order_relaxed);
+	snapshot->unsummed = true;
+	atomic_store_explicit(&snapshot->striped, true, memory_order_relaxed);
+}
+
+void snapshot_end_stripes(struct safestart_snapshot *snapshot)
+{
+	atomic_store_explicit(&snapshot->striped, false, memory_order_relaxed);
+}
+
+void snapshot_sum_stripes_locked(struct safestart_snapshot *snapshot)
+{
+	invariant(!atomic_load_explicit(&snapshot->striped, memory_order_relaxed));
+	if (!snapshot->unsummed)
+		return;
+	uint32_t sum = 0;
+	for (size_t i = 0; i < SNAPSHOT_STRIPES; i++)
+		sum += (uint32_t)atomic_load_explicit(&snapshot->stripes[i].owners,
+						      memory_order_relaxed);
+	snapshot->unsummed = false;
+	atomic_fetch_add(&snapshot->refs, sum - SNAPSHOT_UNSUMMED);
+}
+
 struct safestart_snapshot *snapshot_new(struct snapshot_home *home, uint64_t generation,
 					size_t count)
 {
-	struct safestart_snapshot *snapshot =
-		calloc(1, sizeof(*snapshot) + count * sizeof(snapshot->nodes[0]));
-
+	struct safestart_snapshot *snapshot;
+	size_t size = sizeof(*snapshot) + count * sizeof(snapshot->nodes[0]);
+	/* One more, for they begin at a cache line. */
+	snapshot = calloc(1, size + (SNAPSHOT_STRIPES + 1) * sizeof(struct snapshot_stripe));
 	if (snapshot == NULL)
 		return NULL;
+	uintptr_t end = (uintptr_t)snapshot + size;
+	snapshot->stripes = (struct snapshot_stripe *)((end + sizeof(struct snapshot_stripe) - 1) &
+						       ~(sizeof(struct snapshot_stripe) - 1));
 	atomic_init(&snapshot->refs, 1);
 	snapshot->stage = SNAPSHOT_CANDIDATE;
 	snapshot->home = home;
@@ -373,12 +428,16 @@ void safestart_snapshot_release(struct safestart_snapshot *snapshot)
 {
 	if (snapshot == NULL)
 		return;
-	struct snapshot_home *home = snapshot->home;
 	bool last_after_close = false;
 	/* snapshot_orphan() sets orphaned and then waits for a grace period, before wake_fd is
 	 * closed and before it drops its references: inside this section either the loop or this
 	 * thread retires the snapshot, never both. [P13] */
 	reader_enters();
+	if (caa_likely(count_in_stripe(snapshot, -1))) {
+		reader_leaves();
+		return;
+	}
+	struct snapshot_home *home = snapshot->home;
 	bool orphaned = atomic_load(&home->orphaned);
 	if (atomic_fetch_sub(&snapshot->refs, 1) == 1) {
 		if (orphaned)
@@ -400,6 +459,7 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 	invariant(candidate->stage == SNAPSHOT_CANDIDATE);
 	invariant(nodeset_nodes_hold(candidate->nodes, candidate->count));
 	candidate->stage = SNAPSHOT_LIVE;
+	begin_stripes(candidate);
 	struct safestart_snapshot *old =
 		atomic_exchange_explicit(&view->live, candidate, memory_order_acq_rel);
 	atomic_store_explicit(&view->generation, candidate->generation, memory_order_release);
@@ -407,6 +467,7 @@ void snapshot_publish(struct snapshot_view *view, struct safestart_snapshot *can
 	invariant(old->stage == SNAPSHOT_LIVE);
 	invariant(old->home == home);
 	invariant(old->generation <= candidate->generation); /* never backwards [P10] */
+	snapshot_end_stripes(old);
 	old->stage = SNAPSHOT_REPLACED;
 	old->replaced_at = now;
 	old->older = home->old;

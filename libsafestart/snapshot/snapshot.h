@@ -45,9 +45,25 @@ enum snapshot_stage {
 	SNAPSHOT_OWNED       /* only owners keep it */
 };
 
+/* While a snapshot is live its owners count in stripes, each thread in its own: threads that
+ * acquire and release at the same time then share no cache line. Nobody needs the sum, because the
+ * live reference keeps the snapshot. Once it is replaced, owners count in `refs`, and after the
+ * grace period, when none can be counting in a stripe any more, the stripes are added to it. A
+ * reference may be counted in one place and given back in another. */
+#define SNAPSHOT_STRIPES 16
+
+struct snapshot_stripe {
+	_Alignas(64) _Atomic int32_t owners; /* may be negative: given back by another thread */
+};
+
 struct safestart_snapshot {
-	/* One until its grace period is over (the live reference), one for each owner. */
+	/* One until its grace period is over (the live reference), one for each owner that does not
+	 * count in a stripe; and SNAPSHOT_UNSUMMED until the stripes are added, so that it cannot
+	 * come to 0 before. */
 	_Atomic uint32_t refs;
+	_Atomic bool striped; /* owners count in stripes: from publication until it is replaced */
+	bool unsummed;        /* guarded by home->lock once it is live */
+	struct snapshot_stripe *stripes; /* behind the nodes */
 	enum snapshot_stage stage; /* the worker's until it is live, then guarded by home->lock */
 	struct snapshot_home *home;
 	struct safestart_snapshot *older; /* in home->old, guarded by home->lock */
@@ -62,6 +78,8 @@ struct safestart_snapshot {
 	size_t count;
 	struct safestart_node *nodes[]; /* by id */
 };
+
+#define SNAPSHOT_UNSUMMED (UINT32_C(1) << 30)
 
 /* What outlives the handle as long as a snapshot is owned. Counted by the handle and by every
  * snapshot. */
@@ -163,10 +181,18 @@ struct nodeset *snapshot_retiring(struct snapshot_home *home,
  * references its stage says. home->lock is held. In time proportional to their number. */
 bool snapshot_old_holds(const struct snapshot_home *home);
 
+/* How many references there are, wherever they count; exact if none is made or dropped meanwhile.
+ */
+uint32_t snapshot_references(const struct safestart_snapshot *snapshot);
+/* Owners count in `refs` from here on. / A grace period later: add what they have counted in
+ * stripes. home->lock is held. */
+void snapshot_end_stripes(struct safestart_snapshot *snapshot);
+void snapshot_sum_stripes_locked(struct safestart_snapshot *snapshot);
+
 /* Close, first part: from here on what is owned is its owners'. Waits for a grace period, at most
  * until `deadline` (without a limit where no thread can be started). Everything else is retired. 0;
  * -ETIMEDOUT: a borrower of some handle stays, call it again. */
-int snapshot_orphan(struct snapshot_home *home, int64_t deadline);
+int snapshot_orphan(struct snapshot_view *view, int64_t deadline);
 
 /* Close: ends the thread, retires the live generation, and leaves what is owned to its owners. No
  * thread reads any more: after snapshot_orphan(), or of a handle that was never opened. */

@@ -174,8 +174,10 @@ static void say_threads(struct way (*ways)[SUBJECTS])
 		snprintf(text, sizeof(text), "safestart_generation(); %s", by[t]);
 		bench_at_most(text, &way[GENERATION], &way[EMPTY], 0);
 		snprintf(text, sizeof(text), "acquire, release; %s", by[t]);
-		bench_at_most(text, &way[ACQUIRE], &way[REFCOUNT], 0);
+		bench_at_most(text, &way[ACQUIRE], &way[REFCOUNT], 1.5);
 	}
+	bench_at_most("acquire, release; 2 threads, against 1", &ways[1][ACQUIRE],
+		      &ways[0][ACQUIRE], 1.2);
 }
 
 static void threads(struct safestart *ss)

@@ -189,6 +189,96 @@ START_TEST(p13_only_what_an_owner_holds_is_kept)
 }
 END_TEST
 
+/* Owners that are threads of their own, and the slots by which they hand on what they own: it is
+ * given back by another thread than acquired it, before or after it is replaced. */
+enum {
+	OWNERS = 40,
+	SLOTS = 8
+};
+
+struct owners {
+	struct safestart *ss;
+	_Atomic(struct safestart_snapshot *) slots[SLOTS];
+	_Atomic bool stop;
+	pthread_barrier_t all; /* so that each has a record of its own with liburcu */
+};
+
+static void *hand_on(void *argument)
+{
+	struct owners *owners = argument;
+	unsigned slot = (unsigned)(uintptr_t)pthread_self() / 64;
+
+	while (!owners->stop) {
+		struct safestart_snapshot *own = safestart_snapshot_acquire(owners->ss);
+		own = atomic_exchange(&owners->slots[slot++ % SLOTS], own);
+		if (own != NULL)
+			check_whole(own);
+		safestart_snapshot_release(own);
+	}
+	return NULL;
+}
+
+START_TEST(p13_what_one_thread_owns_another_may_give_back)
+{
+	_Atomic int retired = 0;
+	struct owners owners = {.ss = open_numbered(&retired)};
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, hand_on, &owners);
+	for (int i = 1; i <= repeat(300); i++)
+		next_generation(owners.ss, i);
+	owners.stop = true;
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < SLOTS; i++)
+		safestart_snapshot_release(owners.slots[i]);
+	EVENTUALLY(retired == 2 * (repeat(300) - 1));
+	/* The last owner comes after close. */
+	struct safestart_snapshot *last = safestart_snapshot_acquire(owners.ss);
+	close_now(owners.ss);
+	ck_assert_int_eq(retired, 2 * (repeat(300) - 1));
+	check_whole(last);
+	safestart_snapshot_release(last);
+	ck_assert_int_eq(retired, 2 * repeat(300));
+}
+END_TEST
+
+static void *acquire_one(void *argument)
+{
+	struct owners *owners = argument;
+	struct safestart_snapshot *own = safestart_snapshot_acquire(owners->ss);
+
+	pthread_barrier_wait(&owners->all);
+	return own;
+}
+
+START_TEST(p13_each_of_many_owners_counts)
+{
+	_Atomic int retired = 0;
+	struct owners owners = {.ss = open_numbered(&retired)};
+	pthread_t threads[OWNERS];
+	void *own[OWNERS];
+
+	next_generation(owners.ss, 1);
+	pthread_barrier_init(&owners.all, NULL, OWNERS);
+	for (int i = 0; i < OWNERS; i++)
+		pthread_create(&threads[i], NULL, acquire_one, &owners);
+	for (int i = 0; i < OWNERS; i++)
+		pthread_join(threads[i], &own[i]);
+	for (int i = 2; i <= 4; i++)
+		next_generation(owners.ss, i);
+	EVENTUALLY(retired == 2 * 2);
+	for (int i = 0; i < OWNERS; i++) {
+		check_whole(own[i]);
+		safestart_snapshot_release(own[i]);
+	}
+	EVENTUALLY(retired == 2 * 3);
+	pthread_barrier_destroy(&owners.all);
+	close_now(owners.ss);
+}
+END_TEST
+
 /* What malloc() has handed out, in all arenas. Not the resident size: that keeps the greatest
    backlog of retired generations there has ever been, and on a busy machine there may be some. */
 static long allocated_bytes(void)
@@ -319,5 +409,6 @@ END_TEST
 SUITE("readers", p10_a_reader_sees_one_whole_generation,
       p13_a_borrower_that_stays_delays_retirement_and_not_the_next_reload,
       p13_a_borrow_lasts_until_its_outermost_unlock, p13_only_what_an_owner_holds_is_kept,
+      p13_what_one_thread_owns_another_may_give_back, p13_each_of_many_owners_counts,
       p19_ten_thousand_reloads_leave_everything_as_one_thousand_did, getters_and_find,
       p13_looking_at_the_status_takes_nothing_from_retirement)
