@@ -286,8 +286,9 @@ static int32_t take_signed(struct cursor *cursor, const char *word)
 	take_word(cursor, word);
 	bool negative = !cursor->failed && *cursor->at == '-';
 	cursor->at += negative;
-	int32_t number = (int32_t)take_number(cursor, 10, INT32_MAX);
-	return negative ? -number : number;
+	int64_t number =
+		(int64_t)take_number(cursor, 10, negative ? -(int64_t)INT32_MIN : INT32_MAX);
+	return (int32_t)(negative ? -number : number);
 }
 
 void share_print_open(const struct share_open *open, char bytes[SHARE_OPEN_SIZE])

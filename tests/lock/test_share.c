@@ -354,6 +354,23 @@ START_TEST(words_survive_as_they_are_and_never_forge_a_line)
 }
 END_TEST
 
+START_TEST(p6_the_largest_and_the_smallest_status_reach_the_other_processes)
+{
+	static const int status[] = {INT32_MAX, INT32_MIN};
+	struct world world = {0};
+	struct share_me one = {0}, two = {0};
+	uint64_t requests;
+
+	for (size_t i = 0; i < 2; i++) {
+		int64_t now = (int64_t)(i + 1) * 1000 * MS;
+		enters(&world, &one, 1, now);
+		enters(&world, &two, 1, now);
+		ended(&world, one.id, leads(&world, &requests), status[i], now);
+		ck_assert_int_eq(leaves_with(&world, &two, now), status[i]);
+	}
+}
+END_TEST
+
 /* ---- Texts with the right checksum, as only another program would write them ---- */
 
 static void forge(char *bytes, size_t size, const char *text)
@@ -426,6 +443,7 @@ START_TEST(p9_outcomes_that_make_no_sense_count_as_none)
 		DONE_TEXT(OUTCOME("7", "applied", "- error 0", "")),
 		DONE_TEXT(OUTCOME("7", "applied", ": error --5", "")),
 		DONE_TEXT(OUTCOME("7", "applied", ": error 2147483648", "")),
+		DONE_TEXT(OUTCOME("7", "applied", ": error -2147483649", "")),
 		DONE_TEXT(OUTCOME("7", "applied", ": error 0", "")
 				  OUTCOME("7", "applied", ": error 0", "")),
 		DONE_TEXT(OUTCOME("7", "applied", ": error 0", "")
@@ -500,6 +518,7 @@ SUITE("share", p3_requests_of_two_processes_are_one_batch,
       p8_a_state_of_another_boot_or_another_clock_delays_no_run,
       p4_a_state_that_is_lost_again_and_again_delays_no_longer_than_max_delay,
       p18_outcomes_of_no_state_answer_nobody, words_survive_as_they_are_and_never_forge_a_line,
+      p6_the_largest_and_the_smallest_status_reach_the_other_processes,
       p9_an_open_batch_that_makes_no_sense_counts_as_none,
       p9_outcomes_that_make_no_sense_count_as_none,
       p4_a_state_that_contradicts_itself_delays_no_run)
