@@ -207,44 +207,53 @@ uint64_t share_hash(const char *bytes, size_t size)
 static void seal(char *bytes, size_t length, size_t size)
 {
 	invariant(length + SEAL_SIZE < size);
-	length += (size_t)snprintf(bytes + length, size - length, SEAL "%016llx\n",
-				   (unsigned long long)share_hash(bytes, length));
-	memset(bytes + length, 0, size - length);
-}
-
-/* The text without its checksum, in a buffer of the same size. False: it is not as it was written.
- */
-static bool unseal(char *text, const char *bytes, size_t size)
-{
-	char sealed[SEAL_SIZE + 1];
-	size_t length = strnlen(bytes, size);
-
-	if (length == size || length < SEAL_SIZE)
-		return false;
-	length -= SEAL_SIZE;
-	snprintf(sealed, sizeof(sealed), SEAL "%016llx\n",
+	snprintf(bytes + length, size - length, SEAL "%016llx\n",
 		 (unsigned long long)share_hash(bytes, length));
-	if (memcmp(bytes + length, sealed, SEAL_SIZE) != 0)
-		return false;
-	memcpy(text, bytes, length);
-	text[length] = '\0';
-	return true;
 }
 
 /* Takes one thing after another from a text. Once one is missing, all that follow fail as well. */
 struct cursor {
-	const char *at;
+	const char *text;
+	size_t at, length;
 	bool failed;
 };
 
-static void take_word(struct cursor *cursor, const char *word)
+/* The text before the checksum. Failed: it is not as it was written. */
+static struct cursor unseal(const char *bytes, size_t size)
+{
+	char sealed[SEAL_SIZE + 1];
+	struct cursor cursor = {.text = bytes, .failed = true};
+	size_t length = strnlen(bytes, size);
+
+	if (length == size || length < SEAL_SIZE)
+		return cursor;
+	cursor.length = length - SEAL_SIZE;
+	snprintf(sealed, sizeof(sealed), SEAL "%016llx\n",
+		 (unsigned long long)share_hash(bytes, cursor.length));
+	cursor.failed = memcmp(bytes + cursor.length, sealed, SEAL_SIZE) != 0;
+	return cursor;
+}
+
+/* The next character; NUL: there is none. */
+static char peek(const struct cursor *cursor)
+{
+	return !cursor->failed && cursor->at < cursor->length ? cursor->text[cursor->at] : '\0';
+}
+
+static bool take_if(struct cursor *cursor, const char *word)
 {
 	size_t length = strlen(word);
 
-	if (cursor->failed || strncmp(cursor->at, word, length) != 0)
-		cursor->failed = true;
-	else
-		cursor->at += length;
+	if (cursor->failed || length > cursor->length || cursor->at > cursor->length - length ||
+	    memcmp(cursor->text + cursor->at, word, length) != 0)
+		return false;
+	cursor->at += length;
+	return true;
+}
+
+static void take_word(struct cursor *cursor, const char *word)
+{
+	cursor->failed = !take_if(cursor, word);
 }
 
 static int digit_of(char character)
@@ -258,12 +267,13 @@ static int digit_of(char character)
 static uint64_t take_number(struct cursor *cursor, unsigned base, uint64_t most)
 {
 	uint64_t number = 0, digit;
-	const char *start = cursor->at;
+	size_t start = cursor->at;
 
-	for (; !cursor->failed && (digit = (uint64_t)digit_of(*cursor->at)) < base; cursor->at++) {
+	for (; (digit = (uint64_t)digit_of(peek(cursor))) < base; cursor->at++) {
 		if (number > (most - digit) / base)
 			cursor->failed = true;
-		number = number * base + digit;
+		else
+			number = number * base + digit;
 	}
 	cursor->failed = cursor->failed || cursor->at == start;
 	return number;
@@ -284,7 +294,7 @@ static uint64_t take_count(struct cursor *cursor, const char *word)
 static int32_t take_signed(struct cursor *cursor, const char *word)
 {
 	take_word(cursor, word);
-	bool negative = !cursor->failed && *cursor->at == '-';
+	bool negative = peek(cursor) == '-';
 	cursor->at += negative;
 	int64_t number =
 		(int64_t)take_number(cursor, 10, negative ? -(int64_t)INT32_MIN : INT32_MAX);
@@ -293,6 +303,7 @@ static int32_t take_signed(struct cursor *cursor, const char *word)
 
 void share_print_open(const struct share_open *open, char bytes[SHARE_OPEN_SIZE])
 {
+	memset(bytes, 0, SHARE_OPEN_SIZE);
 	int length =
 		snprintf(bytes, SHARE_OPEN_SIZE,
 			 "\nbatch %llu: %llu requests, first at %lld, newest at %lld, urgent %d, "
@@ -307,12 +318,8 @@ void share_print_open(const struct share_open *open, char bytes[SHARE_OPEN_SIZE]
 
 void share_read_open(struct share_open *open, const char bytes[SHARE_OPEN_SIZE])
 {
-	char text[SHARE_OPEN_SIZE];
-	struct cursor cursor = {.at = text};
+	struct cursor cursor = unseal(bytes, SHARE_OPEN_SIZE);
 
-	*open = (struct share_open){0};
-	if (!unseal(text, bytes, SHARE_OPEN_SIZE))
-		return;
 	open->sequence = take_count(&cursor, "\nbatch ");
 	open->requests = take_count(&cursor, ": ");
 	open->first = take_time(&cursor, " requests, first at ");
@@ -324,13 +331,16 @@ void share_read_open(struct share_open *open, const char bytes[SHARE_OPEN_SIZE])
 	take_word(&cursor, " of boot ");
 	open->boot = take_number(&cursor, 16, UINT64_MAX);
 	take_word(&cursor, "\n");
-	if (cursor.failed || *cursor.at != '\0')
+	if (cursor.failed || cursor.at != cursor.length)
 		*open = (struct share_open){0};
 }
 
-static size_t print_outcome(const struct share_outcome *outcome, char *line, size_t size)
+/* No outcome needs more: its message, and all else. */
+#define LINE_SIZE (sizeof(((struct share_outcome *)NULL)->message) + 128)
+
+static size_t print_outcome(const struct share_outcome *outcome, char line[LINE_SIZE])
 {
-	return (size_t)snprintf(line, size,
+	return (size_t)snprintf(line, LINE_SIZE,
 				"%llu %s: error %d, status %d, %llu requests, by pid %d: %s\n",
 				(unsigned long long)outcome->sequence,
 				ticket_verdict_name(outcome->verdict), (int)outcome->error,
@@ -340,34 +350,28 @@ static size_t print_outcome(const struct share_outcome *outcome, char *line, siz
 
 void share_print_done(struct share_done *done, char bytes[SHARE_DONE_SIZE])
 {
-	char line[512];
-
 	invariant(done->count <= SHARE_KEPT);
+	memset(bytes, 0, SHARE_DONE_SIZE);
 	size_t length = (size_t)snprintf(bytes, SHARE_DONE_SIZE,
 					 "\nstate %llx, the last run ended at %lld\n",
 					 (unsigned long long)done->id, (long long)done->ended);
 
 	for (size_t i = 0; i < done->count; i++) {
-		message_clean(done->outcomes[i].message);
-		size_t more = print_outcome(&done->outcomes[i], line, sizeof(line));
-		if (length + more + SEAL_SIZE + 1 > SHARE_DONE_SIZE)
+		if (length + LINE_SIZE + SEAL_SIZE > SHARE_DONE_SIZE) {
 			done->count = i;
-		else
-			memcpy(bytes + length, line, more + 1);
-		length += i < done->count ? more : 0;
+			break;
+		}
+		message_clean(done->outcomes[i].message);
+		length += print_outcome(&done->outcomes[i], bytes + length);
 	}
 	seal(bytes, length, SHARE_DONE_SIZE);
 }
 
 static int32_t take_verdict(struct cursor *cursor)
 {
-	for (int verdict = SAFESTART_APPLIED; !cursor->failed && verdict <= SAFESTART_CANCELLED;
-	     verdict++) {
-		const char *name = ticket_verdict_name(verdict);
-		if (strncmp(cursor->at, name, strlen(name)) == 0) {
-			cursor->at += strlen(name);
+	for (int verdict = SAFESTART_APPLIED; verdict <= SAFESTART_CANCELLED; verdict++) {
+		if (take_if(cursor, ticket_verdict_name(verdict)))
 			return verdict;
-		}
 	}
 	cursor->failed = true;
 	return SAFESTART_PENDING;
@@ -375,16 +379,12 @@ static int32_t take_verdict(struct cursor *cursor)
 
 static void take_message(struct cursor *cursor, char *message, size_t size)
 {
-	size_t length = strcspn(cursor->at, "\n");
-
-	if (cursor->failed || length >= size) {
-		cursor->failed = true;
-		return;
+	memset(message, 0, size);
+	for (size_t i = 0; i < size - 1 && peek(cursor) != '\0' && peek(cursor) != '\n'; i++) {
+		message[i] = peek(cursor);
+		cursor->at++;
 	}
-	memcpy(message, cursor->at, length);
-	message[length] = '\0';
-	cursor->at += length;
-	take_word(cursor, "\n");
+	take_word(cursor, "\n"); /* one that is too long fails */
 	message_clean(message);
 }
 
@@ -403,17 +403,14 @@ static void take_outcome(struct cursor *cursor, struct share_outcome *outcome)
 
 void share_read_done(struct share_done *done, const char bytes[SHARE_DONE_SIZE])
 {
-	char text[SHARE_DONE_SIZE];
-	struct cursor cursor = {.at = text};
+	struct cursor cursor = unseal(bytes, SHARE_DONE_SIZE);
 
-	memset(done, 0, offsetof(struct share_done, outcomes));
-	if (!unseal(text, bytes, SHARE_DONE_SIZE))
-		return;
+	*done = (struct share_done){0};
 	take_word(&cursor, "\nstate ");
 	done->id = take_number(&cursor, 16, UINT64_MAX);
 	done->ended = take_time(&cursor, ", the last run ended at ");
 	take_word(&cursor, "\n");
-	for (size_t i = 0; !cursor.failed && *cursor.at != '\0'; i++) {
+	for (size_t i = 0; !cursor.failed && cursor.at < cursor.length; i++) {
 		if (i == SHARE_KEPT) {
 			cursor.failed = true;
 			break;
@@ -425,7 +422,7 @@ void share_read_done(struct share_done *done, const char bytes[SHARE_DONE_SIZE])
 		done->count = i + 1;
 	}
 	if (cursor.failed || done->id == 0)
-		memset(done, 0, offsetof(struct share_done, outcomes));
+		*done = (struct share_done){0};
 	invariant(done_holds(done));
 	invariant(done->id != 0 || done->count == 0);
 }

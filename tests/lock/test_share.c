@@ -389,6 +389,7 @@ START_TEST(p9_an_open_batch_that_makes_no_sense_counts_as_none)
 {
 	static const char *const senseless[] = {
 		"",
+		"\nbatch 3",
 		OPEN_TEXT("", "900", "a1"),
 		OPEN_TEXT("-3", "900", "a1"),
 		OPEN_TEXT("3/", "900", "a1"),
@@ -439,6 +440,7 @@ START_TEST(p9_outcomes_that_make_no_sense_count_as_none)
 		"\nstate , the last run ended at 5\n",
 		"\nstate 0, the last run ended at 5\n" OUTCOME("7", "applied", ": error 0", ""),
 		DONE_TEXT("applied"),
+		DONE_TEXT("7 applied: error 0, status 0, 1 requests, by pid 7: no end"),
 		DONE_TEXT(OUTCOME("7", "well", ": error 0", "")),
 		DONE_TEXT(OUTCOME("7", "applied", "- error 0", "")),
 		DONE_TEXT(OUTCOME("7", "applied", ": error --5", "")),
