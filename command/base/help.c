@@ -213,7 +213,8 @@ static void man_examples(const struct verb *const *verbs, FILE *to)
 
 void help_man(const struct verb *const *verbs, FILE *to)
 {
-	fputs(".Dd November 23, 2026\n.Dt SAFESTART 1\n.Os libsafestart\n.Sh NAME\n.Nm safestart\n"
+	fputs(".Dd " SAFESTART_RELEASED
+	      "\n.Dt SAFESTART 1\n.Os libsafestart\n.Sh NAME\n.Nm safestart\n"
 	      ".Nd show and control every process that uses libsafestart\n.Sh SYNOPSIS\n.Nm\n.Ar "
 	      "verb\n.Op Ar option ...\n.Op Ar argument ...\n"
 	      ".Sh DESCRIPTION\n",
