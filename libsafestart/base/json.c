@@ -14,10 +14,11 @@
  * read up to its closing quote as an invalid token. */
 static bool is_out_of_memory(const json_error_t *error, const char *text, size_t length)
 {
-	if (error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory)
+	size_t last = (size_t)error->position - 1; /* the byte that was read last */
+
+	if (error->text[0] == '\0')
 		return true;
-	if (error->position < 1 || (size_t)error->position > length ||
-	    text[error->position - 1] != '"')
+	if (last >= length || text[last] != '"')
 		return false;
 	return strncmp(error->text, "invalid token", 13) == 0 ||
 	       strncmp(error->text, "string or '}' expected", 22) == 0;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/date.h"
 #include "base/invariant.h"
 #include "base/message.h"
 #include "control/protocol.h"
@@ -249,33 +250,11 @@ bool response_outcome(struct safestart *ss, const struct response_pending *pendi
 
 /* ---- Events ---- */
 
-/* Format: 2026-11-23T07:43:53.123Z. Not by gmtime_r(): it takes libc's time zone lock, and a child
- * that is forked at that moment would wait for it for ever. [P17] */
-static void print_time(char *to, size_t size, int64_t wall_ms)
-{
-	static const int month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	long long days = wall_ms / 86400000, ms = wall_ms % 86400000;
-	int year = 1970, month = 0;
-
-	for (int length;
-	     days >= (length = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365);
-	     year++)
-		days -= length;
-	/* The year is known; what is left of the days leads to the month. */
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-	for (int length; days >= (length = month_days[month] + (month == 1 && leap)); month++)
-		days -= length;
-	snprintf(to, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month + 1, (int)days + 1,
-		 (int)(ms / 3600000), (int)(ms / 60000 % 60), (int)(ms / 1000 % 60),
-		 (int)(ms % 1000));
-}
-
-/* For printing only: nothing is decided by the wall clock. [P8] */
 static json_t *new_event(const struct safestart *ss, const char *kind, uint64_t n, int64_t wall_ms)
 {
 	char at[80];
 
-	print_time(at, sizeof(at), wall_ms);
+	date_print(at, sizeof(at), wall_ms);
 	return with_process(ss, json_pack("{s:s,s:I,s:s}", "event", kind, "n", (json_int_t)n, "at",
 					  at));
 }

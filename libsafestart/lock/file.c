@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_size.h"
 #include "base/invariant.h"
 #include "base/message.h"
 
@@ -84,19 +84,26 @@ int lock_file_check_path(const char *path, char *why, size_t why_size)
 /* The cause with its remedy. */
 static int cannot_open(int error, char *why, size_t why_size)
 {
-	const char *remedy =
-		error == -ELOOP
-			? "it is a symbolic link, which is not followed; name the file itself"
-		: error == -EISDIR ? "it is a directory; name a file in it"
-		: error == -ENOENT || error == -ENOTDIR
-			? "there is no such directory; create it, or name another"
-		: error == -EACCES || error == -EPERM
-			? "permission denied; allow this user to write the file (and its "
-			  "directory, to create it), or name another"
-		: error == -EROFS ? "the file system is read-only; name a file on another one, "
-				    "such as in /run"
-				  : safestart_strerror(error);
+	const char *remedy;
 
+	switch (-error) {
+	case ELOOP:
+		remedy = "it is a symbolic link, which is not followed; name the file itself";
+		break;
+	case EISDIR: remedy = "it is a directory; name a file in it"; break;
+	case ENOENT:
+	case ENOTDIR: remedy = "there is no such directory; create it, or name another"; break;
+	case EACCES:
+	case EPERM:
+		remedy = "permission denied; allow this user to write the file (and its "
+			 "directory, to create it), or name another";
+		break;
+	case EROFS:
+		remedy = "the file system is read-only; name a file on another one, such as in "
+			 "/run";
+		break;
+	default: remedy = safestart_strerror(error); break;
+	}
 	return message_set(why, why_size, error, "%s", remedy);
 }
 
@@ -109,8 +116,7 @@ static int open_or_create(struct lock_file *file)
 	invariant(file->fd == -1);
 	invariant(!file->allocated);
 	pthread_mutex_lock(&file->opening);
-	for (int tries = 0; tries < 8 && file->fd < 0 && (error == -EAGAIN || error == -EINTR);
-	     tries++) {
+	for (int tries = 0; tries < 8 && (error == -EAGAIN || error == -EINTR); tries++) {
 		file->fd = open(file->path, FLAGS);
 		if (file->fd < 0 && errno == ENOENT)
 			file->fd = open(file->path, FLAGS | O_CREAT | O_EXCL, 0600);
@@ -176,7 +182,7 @@ static int check_content(const struct lock_file *file, char *why, size_t why_siz
 	if (empty_from(head, 0, sizeof(head)) || memcmp(head, magic, length) == 0)
 		return 0;
 	size_t begun = strnlen(head, length);
-	if (begun > 0 && memcmp(head, magic, begun) == 0 && empty_from(head, begun, sizeof(head)))
+	if (memcmp(head, magic, begun) == 0 && empty_from(head, begun, sizeof(head)))
 		return heal(file, why, why_size);
 	if (memcmp(head, magic, length - 2) == 0)
 		return message_set(why, why_size, -EINVAL,
@@ -268,22 +274,13 @@ bool lock_file_is_free(struct lock_file *file, enum lock_byte byte)
 
 /* ---- Bytes ---- */
 
-/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ. With thread=no that would kill an application that
- * does not handle the signal. [P16] */
-static bool is_beyond_limit(off_t end)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-	       (rlim_t)end > limit.rlim_cur;
-}
-
 int lock_file_allocate(struct lock_file *file)
 {
 	invariant(file_holds(file));
 	if (file->allocated)
 		return 0;
-	int error = is_beyond_limit(LOCK_END) ? EFBIG : posix_fallocate(file->fd, 0, LOCK_END);
+	int error =
+		file_size_is_too_large(LOCK_END) ? EFBIG : posix_fallocate(file->fd, 0, LOCK_END);
 	file->allocated = error == 0;
 	invariant(file_holds(file));
 	return -error;
@@ -310,7 +307,7 @@ int lock_file_write(const struct lock_file *file, enum lock_part part, const cha
 	ssize_t n;
 
 	invariant(part_holds(part, size));
-	if (is_beyond_limit((off_t)part + (off_t)size))
+	if (file_size_is_too_large(part + size))
 		return -EFBIG;
 	do {
 		n = pwrite(file->fd, bytes, size, (off_t)part);
@@ -373,9 +370,9 @@ int64_t lock_file_holder(const struct lock_file *file, int64_t now, char *holder
 	    strncmp(head + sizeof(magic) - 1, HELD, strlen(HELD)) != 0)
 		return 0;
 	head[skip + strcspn(head + skip, "\n")] = '\0';
-	char *at = strstr(head + skip, SINCE), *next = at;
+	char *at = NULL;
 	/* The last one: a name may have the word in it, too. */
-	while (next != NULL && (next = strstr(at + 1, SINCE)) != NULL)
+	for (char *next = head + skip; (next = strstr(next, SINCE)) != NULL; next++)
 		at = next;
 	if (at != NULL) {
 		since = held_for(at, now);

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_size.h"
 #include "base/message.h"
 #include "run/last_good.h"
 
@@ -157,7 +157,6 @@ static int write_all(int fd, const char *text, size_t length)
 	return 0;
 }
 
-/* The directory that `path` is in; -1: it cannot be opened. */
 /* Where its name begins, behind the directory's. */
 static size_t base_at(const char *path)
 {
@@ -166,6 +165,7 @@ static size_t base_at(const char *path)
 	return slash != NULL ? (size_t)(slash + 1 - path) : 0;
 }
 
+/* The directory that `path` is in; -1: it cannot be opened. */
 static int open_directory(const char *path)
 {
 	char *directory = strdup(path);
@@ -241,16 +241,6 @@ static void sweep(const char *path)
 
 /* ---- Saving ---- */
 
-/* Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills a host that has not thought of it: with
- * thread=no it is the host's thread. */
-static bool is_too_long(size_t length)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-	       length > limit.rlim_cur;
-}
-
 /* A name of its own: two processes that keep the same file, perhaps both process 1 of a container,
  * must not write into each other's. */
 static int make_beside(const char *path, char **name)
@@ -319,7 +309,7 @@ static int save(const char *path, const char *json, char *why, size_t why_size)
 
 int last_good_save(const char *path, const char *json, char *why, size_t why_size)
 {
-	if (is_too_long(strlen(json)))
+	if (file_size_is_too_large(strlen(json)))
 		return message_set(why, why_size, -EFBIG,
 				   "%s: it would have %zu bytes; raise RLIMIT_FSIZE",
 				   safestart_strerror(EFBIG), strlen(json));

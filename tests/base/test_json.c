@@ -25,6 +25,15 @@ static void *malloc_elsewhere(size_t size)
 	return memory;
 }
 
+/* As an allocator of the application's may. */
+static void *malloc_without_errno(size_t size)
+{
+	void *memory = ++calls == failing ? NULL : malloc(size);
+
+	errno = 0;
+	return memory;
+}
+
 static void begin(void)
 {
 	failing = calls = 0;
@@ -141,6 +150,74 @@ START_TEST(p9_a_malformed_document_is_called_so_whatever_errno_is)
 }
 END_TEST
 
+/* Read twice, and at most one reading lacks memory: the other one says what it says. */
+START_TEST(p9_whichever_allocation_fails_a_malformed_document_has_its_own_fault_or_none)
+{
+	static const char *const bad[] =
+		{"[",           "[7 7]",    "[\"a\" \"b\"]",      "{\"a\":1,\"a\":2}",
+		 "[\"a\xff\"]", "[\"a\"]]", "{\"a\":\"b\" \"c\"}"};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_error_t fault, error;
+		bool no_memory;
+		begin();
+		json_t *root = json_read(bad[i], strlen(bad[i]), JSON_REJECT_DUPLICATES, &fault,
+					 &no_memory);
+		ck_assert(root == NULL && !no_memory);
+		for (unsigned nth = 1; nth < 50; nth++) {
+			begin();
+			failing = nth;
+			root = json_read(bad[i], strlen(bad[i]), JSON_REJECT_DUPLICATES, &error,
+					 &no_memory);
+			ck_assert_ptr_null(root);
+			ck_assert_msg(no_memory || (strcmp(error.text, fault.text) == 0 &&
+						    error.position == fault.position),
+				      "%s, %u: %s", bad[i], nth, error.text);
+		}
+	}
+}
+END_TEST
+
+/* Not even errno says so then, only how jansson ends. */
+START_TEST(p9_a_good_document_is_never_called_malformed_for_want_of_memory)
+{
+	static const char *const good[] = {"[\"a\",1,{\"b\":null}]", "{\"a\":{\"b\":[\"c\"]}}"};
+	unsigned times = 0;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		for (unsigned nth = 1; nth < 50; nth++) {
+			json_error_t error;
+			bool no_memory;
+			begin();
+			json_set_alloc_funcs(malloc_without_errno, free);
+			failing = nth;
+			json_t *root = json_read(good[i], strlen(good[i]), 0, &error, &no_memory);
+			ck_assert_msg(root != NULL || no_memory, "%s, %u: %s", good[i], nth,
+				      error.text);
+			times += no_memory;
+			json_decref(root);
+		}
+	}
+	ck_assert_uint_gt(times, 10);
+}
+END_TEST
+
+START_TEST(a_text_that_lacks_its_end_is_malformed)
+{
+	static const char *const bad[] = {"",       " ",      "\"",        "[\"",
+					  "[\"a\"", "{\"a\"", "{\"a\" \"", "x\""};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_error_t error;
+		bool no_memory = true;
+		json_set_alloc_funcs(malloc_without_errno, free);
+		failing = 0;
+		ck_assert_ptr_null(json_read(bad[i], strlen(bad[i]), 0, &error, &no_memory));
+		ck_assert_msg(!no_memory, "%s: %s", bad[i], error.text);
+	}
+}
+END_TEST
+
 /* A byte for which jansson's buffer could not grow is missing from one reading, not from both. */
 START_TEST(p9_a_missing_byte_is_never_taken_for_the_document)
 {
@@ -168,4 +245,6 @@ SUITE("json", p9_a_good_document_is_good_whatever_errno_is,
       p9_a_source_hands_over_and_is_judged_whatever_errno_is,
       a_question_at_the_socket_is_read_whatever_errno_is,
       p9_a_malformed_document_is_called_so_whatever_errno_is,
-      p9_a_missing_byte_is_never_taken_for_the_document)
+      p9_whichever_allocation_fails_a_malformed_document_has_its_own_fault_or_none,
+      p9_a_good_document_is_never_called_malformed_for_want_of_memory,
+      a_text_that_lacks_its_end_is_malformed, p9_a_missing_byte_is_never_taken_for_the_document)
