@@ -212,9 +212,9 @@ void client_finish(struct safestart *ss, struct client *client)
 		client->readable = false;
 		next = client_step(ss, client, false, now);
 	} while (next == CLIENT_CONTINUE);
-	if (client->pending.kind != RESPONSE_STREAM || client->last || client->hung_up ||
-	    client->out.length > 0)
+	if (client->pending.kind != RESPONSE_STREAM || client->last)
 		return;
+	/* Behind what could not be sent so far, if there is anything. */
 	response_end(ss, &client->out);
 	if (!client->out.failed)
 		flush(client, now);

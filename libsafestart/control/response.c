@@ -273,7 +273,8 @@ static void add_event(const struct safestart *ss, const struct event *event, str
 
 bool response_stream_has_ended(const struct response_pending *pending)
 {
-	return pending->kind == RESPONSE_STREAM && pending->next > pending->last;
+	invariant(pending->kind == RESPONSE_STREAM);
+	return pending->next > pending->last;
 }
 
 bool response_events(struct safestart *ss, struct response_pending *pending, struct json_buffer *to)

@@ -136,7 +136,7 @@ static struct sockaddr_un address_in(const struct directory *at, const char *nam
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	int length = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", at->path, name);
-	if (length < 0 || (size_t)length >= sizeof(address.sun_path))
+	if ((size_t)length >= sizeof(address.sun_path))
 		snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", at->fd,
 			 name);
 	return address;

@@ -89,29 +89,42 @@ END_TEST
 
 /* Likewise: a server in another container, where our process id belongs to no process, removes a
  * socket that is bound and refuses. */
-static atomic_bool swept;
+static atomic_int sweeps; /* how many more */
 
 int listen(int fd, int backlog)
 {
 	struct sockaddr_un address;
 	socklen_t size = sizeof(address);
 
-	if (atomic_exchange(&swept, false) &&
-	    getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+	if (atomic_load(&sweeps) > 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0) {
+		atomic_fetch_sub(&sweeps, 1);
 		unlink(address.sun_path);
+	}
 	return (int)syscall(SYS_listen, fd, backlog);
 }
 
 START_TEST(p16_a_socket_that_another_container_sweeps_half_made_is_made_again)
 {
 	app_init(&app);
-	atomic_store(&swept, true);
+	atomic_store(&sweeps, 1);
 	struct safestart *ss = open_with(&app, "name=api", ctl_setting(), NULL);
 	EVENTUALLY(app_logged(&app, "control socket"));
 	ck_assert(!app_logged(&app, "no control socket"));
-	ck_assert(!atomic_load(&swept));
+	ck_assert_int_eq(atomic_load(&sweeps), 0);
 	ck_assert(answers_at(ctl_path("api", getpid(), 1)));
 	ck_assert_int_eq(ctl_count(), 1);
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p16_a_socket_that_is_swept_again_and_again_is_said_and_made_later)
+{
+	atomic_store(&sweeps, 12); /* eight are one attempt */
+	struct safestart *ss = start_in(ctl_directory());
+	EVENTUALLY(app_logged(&app, "no control socket"));
+	serves_all_the_same(ss);
+	EVENTUALLY(answers_at(ctl_path("api", getpid(), 1)));
+	ck_assert_int_eq(atomic_load(&sweeps), 0);
 	close_now(ss);
 }
 END_TEST
@@ -200,7 +213,8 @@ START_TEST(p16_any_name_becomes_a_file_of_the_directory)
 					       {"../../x", "_._.._x"},
 					       {".hidden", "_hidden"},
 					       {"\xff\n\"", "___"},
-					       {"caf\xc3\xa9", "caf__"}};
+					       {"caf\xc3\xa9", "caf__"},
+					       {"/0-9:@AZ_[`az{.", "_0-9__AZ___az_."}};
 	char setting[100], longest[301], cut[61];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -247,6 +261,13 @@ START_TEST(p15_a_removed_socket_is_created_again_and_clients_stay)
 	EVENTUALLY(answers_at(ctl_path("api", getpid(), 1)));
 	json_decref(ctl_ask(&ctl, "{\"do\":\"status\"}"));
 	ctl_close(&ctl);
+	snprintf(moved, sizeof(moved), "%s.older", ctl_directory());
+	write_file(scratch_path("file"), "in its place");
+	ck_assert_int_eq(rename(ctl_directory(), moved), 0);
+	ck_assert_int_eq(rename(scratch_path("file"), ctl_directory()), 0);
+	EVENTUALLY(app_logged(&app, "is a file; remove the file"));
+	ck_assert_int_eq(unlink(ctl_directory()), 0);
+	EVENTUALLY(answers_at(ctl_path("api", getpid(), 1)));
 	close_now(ss);
 	ck_assert_int_eq(ctl_count(), 0);
 }
@@ -468,17 +489,59 @@ START_TEST(what_is_not_a_dead_socket_of_its_name_is_left_alone)
 }
 END_TEST
 
-START_TEST(p18_a_dead_socket_of_its_very_name_makes_room)
+/* A socket in the directory that nobody listens at, from the second `made` of 1970. */
+static void make_dead(const char *format, int pid, int number, time_t made)
 {
+	const struct timespec times[2] = {{.tv_sec = made}, {.tv_sec = made}};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char name[200], path[500];
+
+	snprintf(name, sizeof(name), format, pid, number);
+	snprintf(path, sizeof(path), "%s/%s", ctl_directory(), name);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.105s/s", scratch());
+	ck_assert_int_eq(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(rename(address.sun_path, path), 0); /* which may be long */
+	ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+	close(dead);
+}
+
+START_TEST(what_is_not_named_as_a_dead_socket_of_its_name_is_left_alone)
+{
+	/* Each older than those that are more than may stay. The last but one is longer than any of
+	 * ours; the last one is of another handle of this process, which may listen in a moment. */
+	static const char *const names[] = {"api.%d.socket",   "api.%dx.sock", "api.%d-2x.sock",
+					    "api-2.%d.sock",   "apix%d.sock",  "api.x%d.sock",
+					    ".%d.77.tmp.sock", ".%dx.tmp",     "api.%d-%070d.sock",
+					    ".%d.77.tmp"};
+	const size_t count = sizeof(names) / sizeof(names[0]);
 
 	ck_assert_int_eq(mkdir(ctl_directory(), 0755), 0);
-	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	/* Of a process that had our number. */
-	snprintf(address.sun_path, sizeof(address.sun_path), "%.107s",
-		 ctl_path("api", getpid(), 1));
-	ck_assert_int_eq(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
-	close(dead);
+	pid_t gone = fork();
+	if (gone == 0)
+		leave_child(0);
+	ck_assert_int_eq(waitpid(gone, NULL, 0), gone);
+	for (size_t i = 0; i < count; i++)
+		make_dead(names[i], i < count - 1 ? gone : getpid(), 7, 1);
+	for (int i = 0; i < 16; i++)
+		make_dead("api.%d-%d.sock", gone, i + 2, i + 2);
+	struct safestart *ss = open_with(NULL, "name=api", ctl_setting(), NULL);
+	ctl_wait("api", getpid(), 1);
+	EVENTUALLY(access(ctl_path("api", gone, 9), F_OK) < 0);
+	for (size_t i = 0; i < count; i++) {
+		char name[200], path[500];
+		snprintf(name, sizeof(name), names[i], i < count - 1 ? gone : getpid(), 7);
+		snprintf(path, sizeof(path), "%s/%s", ctl_directory(), name);
+		ck_assert_msg(access(path, F_OK) == 0, "%s", path);
+	}
+	close_now(ss);
+}
+END_TEST
+
+START_TEST(p18_a_dead_socket_of_its_very_name_makes_room)
+{
+	ck_assert_int_eq(mkdir(ctl_directory(), 0755), 0);
+	make_dead("api.%d.sock", getpid(), 0, 1); /* of a process that had our number */
 	struct safestart *ss = open_with(NULL, "name=api", ctl_setting(), NULL);
 	EVENTUALLY(answers_at(ctl_path("api", getpid(), 1)));
 	/* It stays under another name, so that the death can be seen. */
@@ -596,6 +659,7 @@ END_TEST
 
 SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_moment_is_shared,
       p16_a_socket_that_another_container_sweeps_half_made_is_made_again,
+      p16_a_socket_that_is_swept_again_and_again_is_said_and_made_later,
       p16_a_directory_without_a_parent_is_said_and_used_as_soon_as_it_is_there,
       p15_the_socket_is_checked_however_rarely_the_source_is_read,
       what_can_never_be_a_directory_is_refused_at_once,
@@ -607,6 +671,7 @@ SUITE("control_places", p16_a_directory_that_another_process_makes_at_the_same_m
       p16_a_full_file_system_stops_nothing_and_is_tried_again,
       p18_a_killed_process_leaves_a_socket_that_refuses_and_does_no_harm,
       what_is_not_a_dead_socket_of_its_name_is_left_alone,
+      what_is_not_named_as_a_dead_socket_of_its_name_is_left_alone,
       p18_a_dead_socket_of_its_very_name_makes_room, many_processes_share_a_directory,
       p16_other_users_cannot_connect_and_one_with_access_may_only_read,
       p16_the_host_s_umask_opens_nothing_and_is_left_as_it_is)
