@@ -255,20 +255,16 @@ static void metric(FILE *to, const char *name, const char *type, const char *hel
 	fprintf(to, "# HELP safestart_%s %s\n# TYPE safestart_%s %s\n", name, help, name, type);
 }
 
-/* A label value: in the exposition format only these three characters need escaping. */
-static void escape(const char *from, char *to, size_t size)
+/* A label value of clean text, into twice its room: in the exposition format only these characters
+ * and a line break, which is not in it, need escaping. */
+static void escape(const char *from, char *to)
 {
-	size_t length = 0;
-
-	for (; *from != '\0' && length + 3 < size; from++) {
-		char character = *from;
-		if (character == '\\' || character == '"' || character == '\n')
-			to[length++] = '\\';
-		if (character == '\n')
-			character = 'n';
-		to[length++] = character;
+	for (; *from != '\0'; from++) {
+		if (*from == '\\' || *from == '"')
+			*to++ = '\\';
+		*to++ = *from;
 	}
-	to[length] = '\0';
+	*to = '\0';
 }
 
 /* Without printf's %f: in the application's locale its decimal point may be a comma. */
@@ -287,7 +283,7 @@ static void print_metrics(FILE *to, const struct safestart *ss, const struct sta
 
 	/* As above: Prometheus refuses the whole scrape if it is not UTF-8. */
 	message_copy(clean, sizeof(clean), handle_settings(ss)->name);
-	escape(clean, name, sizeof(name));
+	escape(clean, name);
 	status_view_each(view, count_state, counts);
 	metric(to, "generation", "gauge",
 	       "Number of the live generation of the node set; 0: none has been applied yet.");

@@ -142,6 +142,47 @@ START_TEST(nodes_are_listed_with_what_is_known_of_each)
 }
 END_TEST
 
+START_TEST(a_node_is_listed_once_whatever_is_known_of_it)
+{
+	struct safestart *ss = start("max_shrink=100%", NULL);
+	static const char *const ways[][2] = {{"h:0", "quarantined"}, {"h:9", "announced"}};
+
+	push_and_wait(ss, "[" NODE("here", "h:1", "") "," NODE("back", "h:2", "") "]");
+	struct safestart_snapshot *held = safestart_snapshot_acquire(ss);
+	push_and_wait(ss, "[" NODE("here", "h:1", "") "]");
+	for (size_t i = 0; i < 2; i++) {
+		char document[200];
+		snprintf(document, sizeof(document),
+			 "[" NODE("here", "h:1", "") "," NODE("back", "%s", "") "]", ways[i][0]);
+		app.hold = i == 1;
+		if (i == 0)
+			push_and_wait(ss, document);
+		else
+			ck_assert_int_eq(safestart_nodes_replace(ss, document, NULL, NULL, 0), 0);
+		json_t *root = ctl_once(its_socket(), "{\"do\":\"nodes\"}");
+		ck_assert_uint_eq(json_array_size(json_object_get(root, "nodes")), 2);
+		node_is(root, "back", ways[i][1], true);
+		json_decref(root);
+	}
+	app.hold = false;
+	safestart_snapshot_release(held);
+	close_now(ss);
+}
+END_TEST
+
+/* In the exposition format they stand for themselves behind a backslash. */
+START_TEST(any_name_is_one_label)
+{
+	struct safestart *ss = open_with(NULL, "name=a\\b\"c\nd", NULL);
+	char *metrics = safestart_metrics_text(ss);
+
+	ck_assert_ptr_nonnull(
+		strstr(metrics, "\nsafestart_generation{name=\"a\\\\b\\\"c?d\"} 0\n"));
+	safestart_free(metrics);
+	close_now(ss);
+}
+END_TEST
+
 static void digest_of(struct safestart *ss, const char *document, char *to)
 {
 	push_and_wait(ss, document);
@@ -587,8 +628,8 @@ START_TEST(p6_shutdown_answers_waiting_clients_and_the_socket_stays_until_close)
 }
 END_TEST
 
-SUITE("control", status_and_metrics_are_those_of_the_library,
-      nodes_are_listed_with_what_is_known_of_each,
+SUITE("control", a_node_is_listed_once_whatever_is_known_of_it, any_name_is_one_label,
+      status_and_metrics_are_those_of_the_library, nodes_are_listed_with_what_is_known_of_each,
       p7_a_digest_is_of_what_is_in_the_set_whatever_its_order, a_hundred_thousand_nodes_are_listed,
       p6_a_request_is_answered_by_the_outcome_of_its_run, force_lifts_the_guard_rails,
       p6_a_wait_that_times_out_says_what_is_pending_and_changes_nothing_for_others,
