@@ -64,8 +64,12 @@ static void merge_outcomes(struct safestart_run *run)
 	struct engine_part *engine = &run->ss->engine;
 	struct safestart_run *before = engine->newest_delivery;
 
-	if (engine->deliveries < OUTCOMES_WAITING || before == NULL ||
-	    !worker_withdraw(&run->ss->worker, &before->delivery))
+	if (engine->deliveries < OUTCOMES_WAITING)
+		return;
+	/* They are called in their order: while any of them waits, the newest does, or is inside.
+	 */
+	invariant(before != NULL);
+	if (!worker_withdraw(&run->ss->worker, &before->delivery))
 		return;
 	run->outcome.merged = before->outcome.merged + 1;
 	delivery_over(before);
