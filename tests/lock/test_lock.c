@@ -158,6 +158,30 @@ START_TEST(p1_a_run_that_is_to_be_finished_later_holds_it_until_then)
 }
 END_TEST
 
+/* What it holds is the file that it has open, and another run of its own needs no other. */
+START_TEST(p1_a_handle_whose_run_is_not_over_keeps_its_lock_though_the_file_is_gone)
+{
+	struct guest *late = guest_here("run_timeout=100ms retry_min=0 name=late");
+
+	atomic_store(&late->hold, true);
+	do {
+		ck_assert_int_eq(answer(late->ss, safestart_request_restart(late->ss)).verdict,
+				 SAFESTART_TIMED_OUT);
+	} while (!is_inside());
+	ck_assert_int_eq(unlink(world_path("lock")), 0);
+	ck_assert_int_eq(answer(late->ss, safestart_request_restart(late->ss)).verdict,
+			 SAFESTART_TIMED_OUT);
+	ck_assert(!status_says(late->ss, "\"state\":\"waiting\""));
+	atomic_store(&late->hold, false);
+	EVENTUALLY(!is_inside());
+	EVENTUALLY(answer(late->ss, safestart_request_restart(late->ss)).verdict ==
+		   SAFESTART_APPLIED);
+	ck_assert(!late->overlapped);
+	guest_leaves(late);
+	ck_assert(file_says(world_path("lock"), "free; was held by late (pid "));
+}
+END_TEST
+
 #if !defined(UNDER_ASAN) && !defined(UNDER_TSAN) /* their allocators are not fork-safe */
 static struct guest *inherited;
 
@@ -558,6 +582,28 @@ START_TEST(p18_a_full_disk_does_not_keep_it_from_working)
 }
 END_TEST
 
+START_TEST(p1_a_lock_whose_disk_is_unmounted_is_the_file_that_the_path_names_then)
+{
+	char path[300], more[320];
+
+	if (!mount_small_disk()) {
+		printf("skipped: no mount to be had (%s)\n", strerror(errno));
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/lock", small_disk());
+	snprintf(more, sizeof(more), "name=moved lock=%s", path);
+	struct guest *guest = guest_here(more);
+	ck_assert_int_eq(answer(guest->ss, safestart_request_restart(guest->ss)).verdict,
+			 SAFESTART_APPLIED);
+	unmount_small_disk();
+	write_file(path, ""); /* on the disk below */
+	ck_assert_int_eq(answer(guest->ss, safestart_request_restart(guest->ss)).verdict,
+			 SAFESTART_APPLIED);
+	guest_leaves(guest);
+	ck_assert(file_says(path, "free; was held by moved (pid "));
+}
+END_TEST
+
 START_TEST(p15_a_disk_that_is_read_only_is_said_and_healed)
 {
 	char more[300];
@@ -600,4 +646,6 @@ SUITE("lock", FORKING p1_runs_of_several_processes_and_handles_never_overlap,
       p1_a_lock_file_that_is_removed_or_replaced_is_created_again,
       p9_another_users_lock_is_refused_and_roots_can_be_shared,
       p18_a_full_disk_does_not_keep_it_from_working,
+      p1_a_handle_whose_run_is_not_over_keeps_its_lock_though_the_file_is_gone,
+      p1_a_lock_whose_disk_is_unmounted_is_the_file_that_the_path_names_then,
       p15_a_disk_that_is_read_only_is_said_and_healed)

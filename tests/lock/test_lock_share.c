@@ -330,7 +330,54 @@ START_TEST(p18_on_a_full_disk_each_runs_for_itself_and_says_so)
 }
 END_TEST
 
-SUITE("lock_share", p3_processes_that_ask_together_are_one_run_with_one_answer,
+START_TEST(p4_on_a_full_disk_min_interval_is_kept_by_each_for_itself)
+{
+	char more[300];
+	int before = 0;
+
+	if (!mount_small_disk()) {
+		printf("skipped: no mount to be had (%s)\n", strerror(errno));
+		return;
+	}
+	fill_disk();
+	snprintf(more, sizeof(more), SHARE "min_interval=100ms lock=%s/lock", small_disk());
+	struct guest *guest = guest_here(more);
+	guest->stamps = true;
+	for (int i = 0; i < 4; i++) {
+		struct safestart_outcome outcome =
+			answer(guest->ss, safestart_request_restart(guest->ss));
+		ck_assert_int_eq(outcome.verdict, SAFESTART_APPLIED);
+		/* The milliseconds may have started from 0 again. */
+		ck_assert(i == 0 || outcome.status < before || outcome.status >= before + 99);
+		before = outcome.status;
+	}
+	ck_assert(app_logged(&guest->app, "each process makes its own"));
+	guest_leaves(guest);
+	unmount_small_disk();
+}
+END_TEST
+
+START_TEST(p4_an_urgent_request_ends_the_window_for_all)
+{
+	struct guest *patient = guest_here(SHARE "debounce=1h max_delay=2h"),
+		     *urgent = guest_here(SHARE "debounce=1h max_delay=2h");
+
+	for (int runs = 1; runs <= 2; runs++) {
+		uint64_t first = safestart_request_restart(patient->ss);
+		EVENTUALLY(are_in(1));
+		uint64_t second = safestart_request(urgent->ss, SAFESTART_URGENT, NULL);
+		ck_assert_int_eq(answer(urgent->ss, second).verdict, SAFESTART_APPLIED);
+		ck_assert_int_eq(answer(patient->ss, first).verdict, SAFESTART_APPLIED);
+		ck_assert_int_eq(runs_so_far(), runs);
+	}
+	guest_leaves(patient);
+	guest_leaves(urgent);
+}
+END_TEST
+
+SUITE("lock_share", p4_on_a_full_disk_min_interval_is_kept_by_each_for_itself,
+      p4_an_urgent_request_ends_the_window_for_all,
+      p3_processes_that_ask_together_are_one_run_with_one_answer,
       p4_no_shared_run_begins_before_it_has_been_quiet_for_debounce,
       p1_shared_runs_never_overlap_and_no_request_is_forgotten,
       p2_a_run_that_had_begun_before_does_not_answer,
