@@ -269,12 +269,11 @@ static int copy_string(char **to, const char *from)
 /* The host may change its directory later; what was meant is what was meant at open. */
 static int copy_path(char **to, const char *from)
 {
-	char *directory = from != NULL && from[0] != '/' ? getcwd(NULL, 0) : NULL;
-
-	if (directory == NULL && from != NULL && from[0] != '/' && errno == ENOMEM)
-		return -ENOMEM;
-	if (directory == NULL)
+	if (from == NULL || from[0] == '/')
 		return copy_string(to, from);
+	char *directory = getcwd(NULL, 0);
+	if (directory == NULL)
+		return errno == ENOMEM ? -ENOMEM : copy_string(to, from);
 	int length = asprintf(to, "%s/%s", directory, from);
 	if (length < 0)
 		*to = NULL;
@@ -399,14 +398,15 @@ int conf_set_in_child(struct safestart_conf *own, const char *key, const char *v
 		replace_string(&own->settings.name, &given->settings.name);
 	else if (error == 0 && strcmp(key, "serves") == 0)
 		own->settings.serves = given->settings.serves;
-	else if (error == 0 && strcmp(key, "control") == 0 &&
-		 (error = copy_path(&path, given->settings.control)) == 0)
-		replace_string(&own->settings.control, &path);
+	else if (error == 0 && strcmp(key, "control") == 0)
+		error = copy_path(&path, given->settings.control);
 	else if (error == 0)
 		error = message_set(why, why_size, -EINVAL,
 				    "%.40s=%.60s: a forked child may set a name, control and "
 				    "serves; the rest is as the handle was opened",
 				    key, value);
+	if (path != NULL)
+		replace_string(&own->settings.control, &path);
 	safestart_conf_free(given);
 	return error;
 }

@@ -48,11 +48,13 @@ struct file {
  * NULL: out of memory. */
 static char *absolute(const char *path)
 {
-	char *directory = path[0] == '/' ? NULL : getcwd(NULL, 0);
-	char *joined = NULL;
+	char *directory, *joined = NULL;
 
+	if (path[0] == '/')
+		return strdup(path);
+	directory = getcwd(NULL, 0);
 	if (directory == NULL)
-		return path[0] == '/' || errno != ENOMEM ? strdup(path) : NULL;
+		return errno == ENOMEM ? NULL : strdup(path);
 	if (asprintf(&joined, "%s/%s", directory, path) < 0)
 		joined = NULL;
 	free(directory);

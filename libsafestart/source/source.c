@@ -91,7 +91,9 @@ int source_gather(struct source_part *source, struct safestart_gather *gather)
 
 bool source_hint(struct source_part *source)
 {
-	return source->open && !source->inherited && source->entry->source.hint(source->state) > 0;
+	/* Only what is open here is watched. */
+	invariant(source->open && !source->inherited);
+	return source->entry->source.hint(source->state) > 0;
 }
 
 void source_abandon(struct source_part *source)

@@ -41,7 +41,7 @@ static size_t find_setting(const struct safestart_source *source, const char *ke
 
 static void free_entry(struct source_entry *entry)
 {
-	for (size_t i = 0; entry->values != NULL && i < setting_count(&entry->source); i++)
+	for (size_t i = 0; i < setting_count(&entry->source); i++)
 		free(entry->values[i]);
 	free(entry->values);
 	free(entry);

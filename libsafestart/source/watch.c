@@ -217,13 +217,13 @@ int watch_hint(struct watch *watch)
 {
 	_Alignas(struct inotify_event) char buffer[4096];
 	int changed = 0;
-	ssize_t n;
 
-	while (watch != NULL && (n = read(watch->fd, buffer, sizeof(buffer))) != 0) {
+	for (;;) {
+		ssize_t n = read(watch->fd, buffer, sizeof(buffer));
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			break;
+		if (n <= 0)
+			return changed;
 		for (char *at = buffer; at < buffer + n;) {
 			const struct inotify_event *event =
 				(const struct inotify_event *)(void *)at;
@@ -232,5 +232,4 @@ int watch_hint(struct watch *watch)
 			at += sizeof(*event) + event->len;
 		}
 	}
-	return changed;
 }

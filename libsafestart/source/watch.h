@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* watch: notices when the content that a path leads to may have changed, by inotify: every
  * directory and symbolic link on the path, and the file. Part of the source file, called as that
- * is: worker. Every function takes NULL (no watch). Must not use anything of the library. */
+ * is: worker. Every function but watch_hint() takes NULL (no watch). Must not use anything of the
+ * library. */
 #ifndef SAFESTART_SOURCE_WATCH_H
 #define SAFESTART_SOURCE_WATCH_H
 

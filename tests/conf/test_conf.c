@@ -525,24 +525,22 @@ static int some_fd(void *state)
 
 START_TEST(a_source_that_lacks_something_or_takes_a_name_is_refused)
 {
-	static const struct safestart_source_setting taken[] = {{"debounce", "", ""},
-								{NULL, NULL, NULL}},
-						     twice[] = {{"own_mode", "", ""},
-								{NULL, NULL, NULL}},
-						     no_value[] = {{"x", NULL, ""},
-								   {NULL, NULL, NULL}},
-						     no_help[] = {{"x", "", NULL},
-								  {NULL, NULL, NULL}};
-	struct safestart_source rows[13];
-	static const int errors[13] = {-EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL,
+	static const struct safestart_source_setting
+		taken[] = {{"debounce", "", ""}, {NULL, NULL, NULL}},
+		twice[] = {{"own_mode", "", ""}, {NULL, NULL, NULL}},
+		doubled[] = {{"y", "", ""}, {"y", "", ""}, {NULL, NULL, NULL}},
+		no_value[] = {{"x", NULL, ""}, {NULL, NULL, NULL}},
+		no_help[] = {{"x", "", NULL}, {NULL, NULL, NULL}};
+	struct safestart_source rows[14];
+	static const int errors[14] = {-EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL,
 				       -EINVAL, -EINVAL, -EEXIST, -EEXIST, -EEXIST,
-				       -EEXIST, -EINVAL, -EINVAL};
+				       -EEXIST, -EINVAL, -EINVAL, -EEXIST};
 	struct safestart_conf *conf = new_conf();
 
 	ck_assert_int_eq(safestart_conf_add_source(NULL, &own_source, NULL), -EINVAL);
 	ck_assert_int_eq(safestart_conf_add_source(conf, NULL, NULL), -EINVAL);
 	ck_assert_int_eq(safestart_conf_add_source(conf, &own_source, NULL), 0);
-	for (size_t i = 0; i < 13; i++) {
+	for (size_t i = 0; i < 14; i++) {
 		rows[i] = own_source;
 		rows[i].scheme = "other";
 		rows[i].settings = NULL;
@@ -551,8 +549,8 @@ START_TEST(a_source_that_lacks_something_or_takes_a_name_is_refused)
 			rows[4].gather = NULL, rows[5].close = NULL;
 	rows[6].fd = some_fd, rows[7].scheme = "own-1", rows[8].scheme = "file",
 	rows[9].settings = taken, rows[10].settings = twice;
-	rows[11].settings = no_value, rows[12].settings = no_help;
-	for (size_t i = 0; i < 13; i++)
+	rows[11].settings = no_value, rows[12].settings = no_help, rows[13].settings = doubled;
+	for (size_t i = 0; i < 14; i++)
 		ck_assert_msg(safestart_conf_add_source(conf, &rows[i], NULL) == errors[i],
 			      "row %zu", i);
 	static const char *const schemes[] = {"push", "none",     "a:b", "a b",

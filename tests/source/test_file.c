@@ -283,6 +283,25 @@ START_TEST(p9_what_is_no_file_is_named_and_the_next_good_one_applies)
 }
 END_TEST
 
+START_TEST(a_file_in_the_place_of_a_directory_is_waited_out)
+{
+	struct app app;
+	char path[280];
+
+	write_file(scratch_path("on-the-way"), "");
+	snprintf(path, sizeof(path), "%s/nodes.json", scratch_path("on-the-way"));
+	struct safestart *ss = follow(&app, path, "reconcile=0");
+	EVENTUALLY(last_failed(ss, -ENOTDIR));
+	ck_assert_ptr_nonnull(strstr(last(ss).message, "it will be read as soon as it appears"));
+	ck_assert(!app_logged(&app, "inotify"));
+	ck_assert_int_eq(unlink(scratch_path("on-the-way")), 0);
+	ck_assert_int_eq(mkdir(scratch_path("on-the-way"), 0755), 0);
+	write_file(path, A);
+	EVENTUALLY(is_live(ss, "a"));
+	close_now(ss);
+}
+END_TEST
+
 START_TEST(p9_an_unreadable_file_is_said_and_read_once_it_may_be)
 {
 	struct app app;
@@ -452,7 +471,64 @@ START_TEST(p15_without_inotify_reconcile_follows_the_file_and_it_is_said)
 }
 END_TEST
 
-SUITE("file", a_rewrite_in_place_is_noticed, of_fifty_renames_in_a_row_the_last_is_live,
+/* As long as only its names may not be listed, the file itself is read. */
+START_TEST(p15_a_directory_that_may_not_be_watched_is_said_and_watched_once_it_may_be)
+{
+	struct app app;
+	char path[280];
+
+	if (geteuid() != 0) {
+		fprintf(stderr, "skipped: root alone can be somebody else\n");
+		return;
+	}
+	ck_assert_int_eq(chmod(scratch(), 0755), 0);
+	ck_assert_int_eq(mkdir(scratch_path("inner"), 0711), 0);
+	snprintf(path, sizeof(path), "%s/nodes.json", scratch_path("inner"));
+	write_file(path, A);
+	ck_assert_int_eq(seteuid(65534), 0);
+	struct safestart *ss = follow_ready(&app, path, "reconcile=0");
+	ck_assert(app_logged(&app, "no permission to read a directory on the path"));
+	ck_assert_int_eq(seteuid(0), 0);
+	uint64_t run = last(ss).run;
+	ck_assert_int_eq(chmod(scratch_path("inner"), 0755), 0);
+	EVENTUALLY(last(ss).run > run);
+	replace_file(path, AB); /* without a request */
+	EVENTUALLY(is_live(ss, "a b"));
+	run = last(ss).run;
+	ck_assert_int_eq(chmod(scratch_path("inner"), 0700), 0);
+	EVENTUALLY(last(ss).run > run);
+	close_now(ss);
+}
+END_TEST
+
+/* More directories than are watched. */
+START_TEST(p15_a_path_that_is_too_long_to_be_watched_is_followed_by_reconcile)
+{
+	char path[1024], setting[1100];
+	struct app app;
+
+	size_t length = (size_t)snprintf(path, sizeof(path), "%s", scratch());
+	for (int i = 0; i < 300; i++) {
+		length += (size_t)snprintf(path + length, sizeof(path) - length, "/d");
+		ck_assert_int_eq(mkdir(path, 0755), 0);
+	}
+	snprintf(path + length, sizeof(path) - length, "/n.json");
+	write_file(path, A);
+	app_init(&app);
+	snprintf(setting, sizeof(setting), "source=file:%s", path);
+	struct safestart *ss = open_with(&app, setting, "debounce=0", "reconcile=20ms", NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	ck_assert(app_logged(&app, "changes of the file are noticed only at a request"));
+	write_file(path, AB);
+	EVENTUALLY(is_live(ss, "a b"));
+	close_now(ss);
+}
+END_TEST
+
+SUITE("file", a_file_in_the_place_of_a_directory_is_waited_out,
+      p15_a_directory_that_may_not_be_watched_is_said_and_watched_once_it_may_be,
+      p15_a_path_that_is_too_long_to_be_watched_is_followed_by_reconcile,
+      a_rewrite_in_place_is_noticed, of_fifty_renames_in_a_row_the_last_is_live,
       a_config_map_is_followed_through_its_swaps,
       p9_a_deleted_file_leaves_its_set_serving_and_is_read_when_it_is_back,
       a_directory_that_does_not_exist_yet_is_waited_for, a_directory_on_the_way_may_be_replaced,
