@@ -294,9 +294,9 @@ static int start_locked(struct control *control)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = READY_WAKE};
 
-	if (control->epoll_fd < 0)
-		control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (control->epoll_fd >= 0 && control->wake_fd < 0)
+	invariant(control->epoll_fd < 0 && control->wake_fd < 0);
+	control->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (control->epoll_fd >= 0)
 		control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (control->wake_fd < 0 ||
 	    epoll_ctl(control->epoll_fd, EPOLL_CTL_ADD, control->wake_fd, &event) < 0)

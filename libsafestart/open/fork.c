@@ -175,6 +175,28 @@ void fork_unregister(struct safestart *ss)
 	pthread_mutex_unlock(&list_lock);
 }
 
+/* What fails is begun again by the next call. */
+static int start_locked(struct safestart *ss)
+{
+	if (ss->open.fork_error < 0)
+		ss->open.fork_error = own_descriptors(ss);
+	if (ss->open.fork_error < 0)
+		return ss->open.fork_error;
+	handle_wake(ss);
+	bool shut = request_is_shut(&ss->door);
+	ss->engine.driven = shut || !handle_settings(ss)->thread;
+	/* Shut down before the fork: nothing is left to do, but to close it. The run that was to
+	 * answer the last tickets is the parent's. [P6] */
+	if (shut) {
+		outcome_cancel_tickets_locked(ss);
+		return 0;
+	}
+	int error = control_start(ss);
+	if (error < 0)
+		return error;
+	return ss->engine.driven ? 0 : dispatch_start(ss);
+}
+
 /* Threads of the child may come here at the same moment: the first does it, under the handle's
  * lock. */
 int fork_start(struct safestart *ss)
@@ -187,19 +209,7 @@ int fork_start(struct safestart *ss)
 	THREAD_NOT_CANCELLED;
 	pthread_mutex_lock(&ss->lock);
 	if (atomic_load_explicit(&ss->open.epoch, memory_order_relaxed) != epoch) {
-		if (ss->open.fork_error < 0)
-			error = ss->open.fork_error = own_descriptors(ss);
-		if (error == 0)
-			handle_wake(ss);
-		if (error == 0 && !request_is_shut(&ss->door))
-			error = control_start(ss);
-		/* Shut down before the fork: nothing is left to do, but to close it. The run that
-		 * was to answer the last tickets is the parent's. [P6] */
-		if (error == 0 && request_is_shut(&ss->door))
-			outcome_cancel_tickets_locked(ss);
-		ss->engine.driven = !handle_settings(ss)->thread || request_is_shut(&ss->door);
-		if (error == 0 && !ss->engine.driven)
-			error = dispatch_start(ss);
+		error = start_locked(ss);
 		if (error == 0) {
 			ss->home->epoch = epoch;
 			atomic_store_explicit(&ss->open.epoch, epoch, memory_order_release);

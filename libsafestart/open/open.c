@@ -341,16 +341,17 @@ int safestart_close(struct safestart *ss)
 	int64_t deadline = loop_now() + handle_settings(ss)->run_timeout;
 	/* A revival that failed half way has started the control thread, and a question of one of
 	 * its clients may complete the revival up to here. [P17] */
-	if (is_not_started(ss))
+	if (is_not_started(ss)) {
 		error = control_stop(ss, deadline);
+		if (error < 0)
+			return error;
+	}
 	/* A child that never ran: there is nothing else to wait for, and nothing runs any more. */
-	if (error == 0 && is_not_started(ss)) {
+	if (is_not_started(ss)) {
 		request_shut(&ss->door);
 		error = snapshot_orphan(&ss->view, deadline);
-	}
-	if (error < 0)
-		return error;
-	if (is_not_started(ss)) {
+		if (error < 0)
+			return error;
 		fork_unregister(ss);
 		/* No function of the application is called; one of ours may be. */
 		source_abandon(&ss->source);

@@ -462,7 +462,36 @@ START_TEST(what_a_child_may_not_set_changes_nothing)
 }
 END_TEST
 
-SUITE("control_fork", p17_the_child_has_none_of_the_parents_sockets_and_in_the_end_its_own,
+START_TEST(a_child_keeps_its_parents_directory_when_another_one_is_refused)
+{
+	char why[256];
+	int go[2];
+
+	app_init(&app);
+	struct safestart *ss = open_with(&app, "name=api", "debounce=0", ctl_setting(), NULL);
+	push_and_wait(ss, ONE);
+	ck_assert_int_eq(pipe(go), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		app_after_fork(&app);
+		close(go[1]);
+		CHILD_CHECK(safestart_after_fork_set(ss, "control", "", why, sizeof(why)) ==
+			    -EINVAL);
+		CHILD_CHECK(safestart_after_fork(ss) == 0);
+		CHILD_CHECK(read(go[0], why, 1) == 0);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		leave_child(0);
+	}
+	says("api", child, true);
+	close(go[1]);
+	ck_assert_int_eq(wait_for(child), 0);
+	close(go[0]);
+	close_now(ss);
+}
+END_TEST
+
+SUITE("control_fork", a_child_keeps_its_parents_directory_when_another_one_is_refused,
+      p17_the_child_has_none_of_the_parents_sockets_and_in_the_end_its_own,
       p17_a_child_that_was_never_revived_takes_nothing_along,
       p17_a_child_that_was_revived_by_half_can_be_closed,
       p18_a_killed_parent_refuses_though_its_child_lives, p17_forked_at_any_instant_both_answer,

@@ -92,6 +92,7 @@ START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
 
 	app_init(&app);
 	app.hang_data = true;
+	int descriptors = open_descriptors();
 	struct safestart *ss = open_with(&app, "debounce=0", NULL);
 	push_and_wait(ss, TWO);
 	pid_t child = fork();
@@ -100,6 +101,7 @@ START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
 		app_after_fork(&app);
 		CHILD_CHECK(safestart_close(ss) == 0);
 		CHILD_CHECK(app.retires == 0 && app.retired_nodes == 0);
+		CHILD_CHECK(open_descriptors() == descriptors);
 		leave_child(0);
 	}
 	await_child(child);
@@ -108,6 +110,30 @@ START_TEST(p17_a_child_that_never_asks_may_close_or_exit)
 		leave_child(0);
 	await_child(child);
 	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
+	close_now(ss);
+}
+END_TEST
+
+/* Of the parent's inotify nothing is left, and the parent's goes on. */
+START_TEST(p17_a_child_that_never_asks_closes_an_inherited_file_source)
+{
+	int descriptors = open_descriptors();
+	char setting[300];
+
+	write_file(scratch_path("nodes.json"), ONE);
+	snprintf(setting, sizeof(setting), "source=file:%s", scratch_path("nodes.json"));
+	struct safestart *ss = open_with(NULL, setting, "debounce=0", "reconcile=0", NULL);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		alarm(60);
+		CHILD_CHECK(safestart_close(ss) == 0);
+		CHILD_CHECK(open_descriptors() == descriptors);
+		leave_child(0);
+	}
+	await_child(child);
+	replace_file(scratch_path("nodes.json"), TWO);
+	EVENTUALLY(strcmp(live_ids(ss), "a b") == 0);
 	close_now(ss);
 }
 END_TEST
@@ -496,6 +522,7 @@ END_TEST
 SUITE("fork", p17_the_child_reads_the_inherited_nodes_and_then_runs_on_its_own,
       p12_the_child_remembers_what_was_live_in_the_parent,
       p17_a_child_that_never_asks_may_close_or_exit,
+      p17_a_child_that_never_asks_closes_an_inherited_file_source,
       p17_four_forked_workers_each_follow_later_changes, p17_forking_a_busy_process_hangs_no_child,
       p17_the_descriptor_to_poll_keeps_its_number_and_is_the_childs_own,
       p17_the_childs_first_run_answers_the_parents_open_tickets,

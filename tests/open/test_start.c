@@ -228,6 +228,65 @@ START_TEST(p17_the_source_is_closed_where_it_was_opened)
 }
 END_TEST
 
+static struct safestart_gather *_Atomic unfinished;
+
+/* In its first process it goes on when it is finished by the test. */
+static int slow_gather(void *state, struct safestart_gather *gather)
+{
+	int result = own_gather(state, gather);
+
+	if (opened > 1)
+		return result;
+	unfinished = gather;
+	return SAFESTART_LATER;
+}
+
+/* Its threads may have had its state in hand, half changed. */
+static void leaves_the_inherited_state_alone(struct safestart *ss)
+{
+	CHILD_CHECK(safestart_after_fork(ss) == 0);
+	CHILD_CHECK(safestart_wait_ready(ss, 30000) == 0);
+	CHILD_CHECK(safestart_close(ss) == 0);
+	CHILD_CHECK(opened == 2 && closed == 1);
+	leave_child(0);
+}
+
+START_TEST(p17_a_source_that_was_reading_at_the_fork_is_opened_anew_and_not_closed)
+{
+	const struct safestart_source slow = {.size = sizeof(slow),
+					      .scheme = "slow",
+					      .open = own_open,
+					      .gather = slow_gather,
+					      .close = own_close};
+	struct safestart_conf *conf = conf_with("debounce=0", NULL);
+	struct safestart *ss;
+
+	ck_assert_int_eq(safestart_conf_add_source(conf, &slow, NULL), 0);
+	ck_assert_int_eq(safestart_conf_set(conf, "source", "slow:", NULL, 0), 0);
+	ck_assert_int_eq(safestart_open(&ss, conf, NULL, 0), 0);
+	safestart_conf_free(conf);
+	EVENTUALLY(unfinished != NULL);
+	for (int generations = 1; generations <= 2; generations++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			if (generations == 1)
+				leaves_the_inherited_state_alone(ss);
+			pid_t grandchild = fork(); /* of one that has not begun itself */
+			if (grandchild == 0)
+				leaves_the_inherited_state_alone(ss);
+			await_child(grandchild);
+			leave_child(0);
+		}
+		await_child(child);
+	}
+	ck_assert_int_eq(safestart_gather_finish(unfinished, 0), 0);
+	ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+	close_now(ss);
+	ck_assert(opened == 1 && closed == 1);
+}
+END_TEST
+
 /* ---- A child whose first run fails ---- */
 
 START_TEST(p17_a_child_whose_source_fails_prepares_what_it_inherited)
@@ -303,5 +362,6 @@ SUITE("start", p17_with_start_after_fork_nothing_runs_before_it,
       p17_what_was_asked_before_the_start_is_kept,
       p6_a_shutdown_before_the_start_answers_what_was_asked,
       p17_an_event_loop_dispatches_after_the_start, p17_the_source_is_closed_where_it_was_opened,
+      p17_a_source_that_was_reading_at_the_fork_is_opened_anew_and_not_closed,
       p17_a_child_whose_source_fails_prepares_what_it_inherited,
       p17_a_child_that_has_prepared_nothing_says_so)
