@@ -86,10 +86,9 @@ static void say_left_out(const struct safestart_run *run, char *text, size_t siz
 enum run_phase conclude_success(struct safestart_run *run)
 {
 	char message[512], left_out[300], source[300] = "";
-	const struct safestart_callbacks *callbacks = &run->ss->conf->callbacks;
 	size_t counts[SAFESTART_CHANGED + 1];
 	unsigned long long generation = safestart_generation(run->ss);
-	bool restarted = run->phase == RUN_RESTART && callbacks->restart != NULL;
+	bool restarted = run->phase == RUN_RESTART;
 
 	say_left_out(run, left_out, sizeof(left_out));
 	if (run->from_kept)

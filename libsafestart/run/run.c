@@ -309,7 +309,7 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 	if (run->rejections == NULL)
 		return commit(run);
 	size_t left = candidate_settle(run);
-	if (run->candidate->count == 0 && run->wanted->count > 0) {
+	if (run->candidate->count == 0) {
 		show_rejections(run);
 		message_set(words, sizeof(words), 0,
 			    "nothing in the set is usable: prepare rejected all %zu nodes, such as "
@@ -325,7 +325,8 @@ static enum run_phase after_prepare(struct safestart_run *run, int result)
 	}
 	enum run_phase next;
 	invariant(run->candidate->count > 0 || handle_settings(run->ss)->rails.allow_empty);
-	if (left == 0 && run->current->generation > 0) {
+	invariant(left > 0 || run->current->generation > 0); /* before it, all is a change */
+	if (left == 0) {
 		run->unwanted = run->candidate;
 		run->candidate = NULL;
 		nodeset_plan_clear(&run->plan);

@@ -78,7 +78,8 @@ END_TEST
 /* ---- Inside a run ---- */
 
 struct seen {
-	int prepares, restarts, data;
+	struct safestart_run *run;
+	int prepares, restarts, retires, data;
 };
 
 static void nothing_is_taken(struct safestart_run *run, const struct safestart_node *node,
@@ -95,10 +96,14 @@ static int prepare(struct safestart_run *run, void *user_data)
 	const struct safestart_node *node =
 		safestart_snapshot_find(safestart_run_candidate(run), "a");
 
+	seen->run = run;
 	nothing_is_taken(NULL, node, &seen->data);
 	ck_assert_int_eq(safestart_run_reject(run, NULL, "no"), -EINVAL);
 	ck_assert_int_eq(safestart_run_reject(run, "z", "no"), -ENOENT);
 	ck_assert_int_eq(safestart_run_set_node_data(run, NULL, &seen->data), -EINVAL);
+	/* What is replaced by nothing is given back after the run. */
+	safestart_run_set_data(run, &seen->prepares);
+	safestart_run_set_data(run, NULL);
 	seen->prepares++;
 	return 0;
 }
@@ -116,28 +121,35 @@ static int restart(struct safestart_run *run, void *user_data)
 
 static void retire(void *data, void *user_data)
 {
-	(void)data, (void)user_data;
-	ck_abort_msg("nothing was attached");
+	struct seen *seen = user_data;
+
+	ck_assert_ptr_eq(data, &seen->prepares);
+	nothing_is_taken(seen->run,
+			 safestart_snapshot_find(safestart_run_candidate(seen->run), "a"),
+			 &seen->data);
+	seen->retires++;
 }
 
 START_TEST(only_prepare_changes_a_candidate_and_only_one_that_there_is)
 {
-	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
-						      .prepare = prepare,
-						      .restart = restart,
-						      .retire = retire,
-						      .retire_node = retire};
-	struct seen seen = {0};
-	struct safestart *ss = open_calling(&callbacks, &seen, "debounce=0", NULL);
-
-	ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
-	const struct safestart_snapshot *live = safestart_read_lock(ss);
-	ck_assert_ptr_null(safestart_snapshot_data(live));
-	ck_assert_ptr_null(safestart_node_data(safestart_snapshot_find(live, "a")));
-	safestart_read_unlock(ss);
-	ck_assert_int_eq(seen.prepares, 1);
-	ck_assert_int_eq(seen.restarts, 1);
-	close_now(ss);
+	for (int restarts = 0; restarts < 2; restarts++) {
+		const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+							      .prepare = prepare,
+							      .restart = restarts ? restart : NULL,
+							      .retire = retire,
+							      .retire_node = retire};
+		struct seen seen = {0};
+		struct safestart *ss = open_calling(&callbacks, &seen, "debounce=0", NULL);
+		ck_assert_int_eq(push_and_wait(ss, ONE).verdict, SAFESTART_APPLIED);
+		const struct safestart_snapshot *live = safestart_read_lock(ss);
+		ck_assert_ptr_null(safestart_snapshot_data(live));
+		ck_assert_ptr_null(safestart_node_data(safestart_snapshot_find(live, "a")));
+		safestart_read_unlock(ss);
+		close_now(ss);
+		ck_assert_int_eq(seen.prepares, 1);
+		ck_assert_int_eq(seen.restarts, restarts);
+		ck_assert_int_eq(seen.retires, 1);
+	}
 }
 END_TEST
 

@@ -70,6 +70,32 @@ static bool status_says(struct safestart *ss, const char *words)
 
 /* ---- Over a process start ---- */
 
+/* What may be kept is more than what may be read: no limit is so large that it becomes a small one.
+ */
+START_TEST(p9_with_the_largest_limits_the_kept_set_is_read_again)
+{
+	static const char *const limits[] = {"max_bytes=1152921504606846976",
+					     "max_bytes=1152921504606846975",
+					     "max_bytes=9223372036854775807"};
+	char last_good[300], document[400];
+
+	snprintf(document, sizeof(document),
+		 "[{\"targets\":[\"h:1\"],\"labels\":{\"id\":\"a\",\"more\":\"%0200d\"}}]", 7);
+	snprintf(last_good, sizeof(last_good), "last_good=%s", scratch_path("kept.json"));
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		struct safestart *ss =
+			open_with(NULL, last_good, limits[i], "max_nodes=1", "debounce=0", NULL);
+		ck_assert_int_eq(push_and_wait(ss, document).error, 0);
+		close_now(ss);
+		ss = open_with(NULL, last_good, limits[i], "max_nodes=1", "debounce=0", NULL);
+		ck_assert_int_eq(safestart_wait_ready(ss, 30000), 0);
+		ck_assert_str_eq(live_ids(ss), "a");
+		close_now(ss);
+		ck_assert_int_eq(unlink(scratch_path("kept.json")), 0);
+	}
+}
+END_TEST
+
 START_TEST(p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is)
 {
 	static const struct {
@@ -482,7 +508,8 @@ START_TEST(p9_last_good_that_can_not_be_read_now_is_tried_again_without_restarts
 }
 END_TEST
 
-SUITE("last_good", p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is,
+SUITE("last_good", p9_with_the_largest_limits_the_kept_set_is_read_again,
+      p9_the_kept_set_serves_over_a_process_start_whatever_the_source_is,
       p9_a_source_that_works_is_not_kept_from_it, p9_a_kept_set_that_prepare_refuses_is_tried_again,
       p12_a_small_first_set_is_judged_by_the_kept_one_and_can_be_forced,
       p9_a_corrupted_kept_file_is_said_and_ignored, a_missing_kept_file_is_nothing_to_talk_about,

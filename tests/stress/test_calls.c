@@ -538,6 +538,134 @@ START_TEST(p9_an_announcement_without_memory_changes_nothing)
 }
 END_TEST
 
+static void every_withdrawal_without_memory(struct safestart *ss, int otherwise, unsigned *failed)
+{
+	static struct failing_site sites[64];
+
+	failing_forget();
+	ck_assert_int_eq(safestart_node_withdraw(ss, "a", NULL), otherwise);
+	size_t count = failing_sites(sites, 64);
+	for (size_t i = 0; i < count; i++) {
+		if (failing_errors(sites[i].call)[0] != ENOMEM)
+			continue;
+		for (unsigned nth = 1; nth <= sites[i].hits; nth++, (*failed)++) {
+			if (otherwise == 0)
+				ck_assert_int_eq(safestart_node_announce(ss, "a", "a:1", NULL,
+									 NULL),
+						 0);
+			failing_forget();
+			failing_arm(&sites[i], nth, ENOMEM, false);
+			ck_assert_int_eq(safestart_node_withdraw(ss, "a", NULL), -ENOMEM);
+			failing_stop();
+		}
+	}
+}
+
+START_TEST(p9_a_withdrawal_without_memory_changes_nothing)
+{
+	unsigned failed = 0;
+
+	struct safestart *ss = open_with(NULL, "thread=no", "debounce=0", NULL);
+	every_withdrawal_without_memory(ss, -ENOENT, &failed); /* of what is live */
+	ck_assert_uint_ge(failed, 1);
+	ck_assert_int_eq(safestart_node_announce(ss, "b", "b:1", NULL, NULL), 0);
+	ck_assert_int_eq(safestart_node_announce(ss, "a", "a:1", NULL, NULL), 0);
+	every_withdrawal_without_memory(ss, 0, &failed);
+	ck_assert_uint_ge(failed, 3);
+	ck_assert_int_eq(answer(ss, safestart_request_restart(ss)).error, 0);
+	ck_assert_str_eq(live_ids(ss), "a b");
+	close_now(ss);
+}
+END_TEST
+
+/* Attaches data, for which there is no memory. */
+static int attach(struct safestart_run *run, void *user_data)
+{
+	const struct failing_site any = {.call = "calloc"};
+
+	failing_forget();
+	failing_arm(&any, 1, ENOMEM, false);
+	safestart_run_set_data(run, user_data);
+	ck_assert_uint_eq(failing_injected(), 1);
+	failing_stop();
+	return 0;
+}
+
+static void *retired;
+
+static void note(void *data, void *user_data)
+{
+	(void)user_data;
+	retired = data;
+}
+
+START_TEST(p9_a_generation_that_lost_its_data_does_not_go_live)
+{
+	int data;
+
+	for (int i = 0; i < 2; i++) { /* with a `retire`, and without one */
+		const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+							      .prepare = attach,
+							      .retire = i == 0 ? note : NULL};
+		struct safestart *ss =
+			open_calling(&callbacks, &data, "thread=no", "debounce=0", NULL);
+		retired = NULL;
+		ck_assert_int_eq(push_and_wait(ss, AB).error, -ENOMEM);
+		ck_assert_uint_eq(safestart_generation(ss), 0);
+		close_now(ss);
+		ck_assert_ptr_eq(retired, i == 0 ? &data : NULL);
+	}
+}
+END_TEST
+
+static int reject_b(struct safestart_run *run, void *user_data)
+{
+	(void)user_data;
+	ck_assert_int_eq(safestart_run_reject(run, "b", "does not answer"), 0);
+	return 0;
+}
+
+START_TEST(p9_what_is_known_of_a_node_is_true_or_there_is_no_memory_for_it)
+{
+	const struct safestart_callbacks callbacks = {.size = sizeof(callbacks),
+						      .prepare = reject_b};
+	static struct failing_site sites[64];
+	unsigned failed = 0;
+
+	struct safestart *ss =
+		open_calling(&callbacks, NULL, "thread=no", "debounce=0", "retry_min=0", NULL);
+	ck_assert_int_eq(push_and_wait(ss, AB).verdict, SAFESTART_APPLIED);
+	failing_forget();
+	ck_assert_int_eq(safestart_node_state(ss, "b", NULL, 0), SAFESTART_NODE_QUARANTINED);
+	size_t count = failing_sites(sites, 64);
+	for (size_t i = 0; i < count; i++) {
+		if (failing_errors(sites[i].call)[0] != ENOMEM)
+			continue;
+		failing_forget();
+		failing_arm(&sites[i], 1, ENOMEM, false);
+		failed += safestart_node_state(ss, "b", NULL, 0) == -ENOMEM;
+		failing_stop();
+		ck_assert_int_eq(safestart_node_state(ss, "a", NULL, 0), SAFESTART_NODE_APPLIED);
+	}
+	ck_assert_uint_ge(failed, 3);
+	close_now(ss);
+}
+END_TEST
+
+/* The one thread that there is does what is left to do. */
+START_TEST(p16_close_needs_no_second_thread)
+{
+	const struct failing_site any = {.call = "pthread_create"};
+	struct safestart *ss = open_with(NULL, "reconcile=0", NULL);
+
+	failing_forget();
+	failing_arm(&any, 1, EAGAIN, false);
+	close_now(ss);
+	ck_assert_uint_eq(failing_injected(), 1);
+	failing_stop();
+}
+END_TEST
+
 SUITE("calls", p9_every_call_fails_once_in_a_life_by_push,
       p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
       p9_every_call_fails_once_in_a_life_by_file,
@@ -550,4 +678,8 @@ SUITE("calls", p9_every_call_fails_once_in_a_life_by_push,
       p9_every_call_fails_once_when_nothing_is_asked,
       p9_a_handle_opens_after_fork_handlers_could_not_be_registered,
       p9_no_byte_of_a_node_is_lost_for_want_of_memory,
-      p9_an_announcement_without_memory_changes_nothing)
+      p9_an_announcement_without_memory_changes_nothing,
+      p9_a_withdrawal_without_memory_changes_nothing,
+      p9_a_generation_that_lost_its_data_does_not_go_live,
+      p9_what_is_known_of_a_node_is_true_or_there_is_no_memory_for_it,
+      p16_close_needs_no_second_thread)
