@@ -29,8 +29,8 @@ int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
 			   struct itimerspec *before);
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int most, int timeout_ms);
 int __wrap_snapshot_reclaim(struct snapshot_home *home);
-int __real_snapshot_orphan(struct snapshot_home *home, int64_t deadline);
-int __wrap_snapshot_orphan(struct snapshot_home *home, int64_t deadline);
+int __real_snapshot_orphan(struct snapshot_view *view, int64_t deadline);
+int __wrap_snapshot_orphan(struct snapshot_view *view, int64_t deadline);
 
 void virtual_reset(void)
 {
@@ -141,6 +141,7 @@ int __wrap_snapshot_reclaim(struct snapshot_home *home)
 	for (struct safestart_snapshot *s = home->old; s != NULL && !borrowed; s = s->older) {
 		if (s->stage == SNAPSHOT_REPLACED) {
 			s->stage = SNAPSHOT_GRACE_OVER;
+			snapshot_sum_stripes_locked(s);
 			passed = true;
 		}
 	}
@@ -151,8 +152,8 @@ int __wrap_snapshot_reclaim(struct snapshot_home *home)
 }
 
 /* The last one waits for real: its thread knows no simulated time. */
-int __wrap_snapshot_orphan(struct snapshot_home *home, int64_t deadline)
+int __wrap_snapshot_orphan(struct snapshot_view *view, int64_t deadline)
 {
 	(void)deadline;
-	return __real_snapshot_orphan(home, NEVER);
+	return __real_snapshot_orphan(view, NEVER);
 }
