@@ -174,7 +174,10 @@ START_TEST(p14_a_child_that_never_ran_waits_for_a_borrower_at_most_run_timeout)
 		CHILD_CHECK(safestart_close(ss) == -ETIMEDOUT);
 		borrower.leave = true;
 		pthread_join(thread, NULL);
-		CHILD_CHECK(safestart_close(ss) == 0);
+		int error;
+		while ((error = safestart_close(ss)) == -ETIMEDOUT) /* a busy machine */
+			continue;
+		CHILD_CHECK(error == 0);
 		leave_child(0);
 	}
 	await_child(child);
