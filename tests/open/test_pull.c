@@ -197,6 +197,59 @@ START_TEST(p24_what_is_asked_wrongly_is_refused_in_words)
 }
 END_TEST
 
+static int on_run(struct safestart_run *run, void *user_data)
+{
+	(void)run, (void)user_data;
+	return 0;
+}
+
+static void on_log(int level, const char *message, void *user_data)
+{
+	(void)level, (void)message, (void)user_data;
+}
+
+static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
+{
+	(void)outcome, (void)user_data;
+}
+
+static void on_data(void *data, void *user_data)
+{
+	(void)data, (void)user_data;
+}
+
+static void on_commit(struct safestart_run *run, void *user_data)
+{
+	(void)run, (void)user_data;
+}
+
+/* None of them would ever be called. */
+START_TEST(p24_any_callback_beside_it_is_refused)
+{
+	const size_t size = sizeof(struct safestart_callbacks);
+	const struct safestart_callbacks rows[] = {{.size = size},
+						   {.size = size, .prepare = on_run},
+						   {.size = size, .retire = on_data},
+						   {.size = size, .log = on_log},
+						   {.size = size, .outcome = on_outcome},
+						   {.size = size, .retire_node = on_data},
+						   {.size = size, .restart = on_run},
+						   {.size = size, .committed = on_commit}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct safestart_conf *conf = conf_with("events=pull", NULL);
+		struct safestart *ss;
+		char why[256];
+		ck_assert_int_eq(safestart_conf_set_callbacks(conf, &rows[i], NULL), 0);
+		int error = safestart_open(&ss, conf, why, sizeof(why));
+		ck_assert_msg(error == (i == 0 ? 0 : -EINVAL), "row %zu: %s", i, why);
+		if (i == 0)
+			close_now(ss);
+		safestart_conf_free(conf);
+	}
+}
+END_TEST
+
 /* ---- Too late ---- */
 
 START_TEST(p14_an_event_that_is_not_taken_in_time_is_withdrawn)
@@ -463,7 +516,8 @@ START_TEST(p23_what_is_not_taken_is_bounded)
 }
 END_TEST
 
-SUITE("pull", p24_pulled_events_tell_a_whole_life, p24_what_is_asked_wrongly_is_refused_in_words,
+SUITE("pull", p24_any_callback_beside_it_is_refused, p24_pulled_events_tell_a_whole_life,
+      p24_what_is_asked_wrongly_is_refused_in_words,
       p14_an_event_that_is_not_taken_in_time_is_withdrawn,
       p14_a_run_that_was_taken_is_told_of_its_end,
       p6_after_a_shutdown_the_last_event_is_followed_by_ecanceled,
