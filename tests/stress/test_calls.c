@@ -652,6 +652,23 @@ START_TEST(p9_what_is_known_of_a_node_is_true_or_there_is_no_memory_for_it)
 }
 END_TEST
 
+START_TEST(p15_a_run_without_a_thread_begins_as_soon_as_there_is_one)
+{
+	const struct failing_site any = {.call = "pthread_create"};
+	struct safestart *ss = open_with(NULL, "debounce=0", "retry_min=1ms", NULL);
+
+	failing_forget();
+	failing_arm(&any, 1, EAGAIN, false);
+	struct safestart_outcome outcome = push_and_wait(ss, AB);
+	ck_assert_int_eq(outcome.error, -EAGAIN);
+	ck_assert_msg(strstr(outcome.message, "thread") != NULL, "%s", outcome.message);
+	ck_assert_uint_eq(failing_injected(), 1);
+	failing_stop();
+	EVENTUALLY(strcmp(live_ids(ss), "a b") == 0);
+	close_now(ss);
+}
+END_TEST
+
 /* The one thread that there is does what is left to do. */
 START_TEST(p16_close_needs_no_second_thread)
 {
@@ -682,4 +699,4 @@ SUITE("calls", p9_every_call_fails_once_in_a_life_by_push,
       p9_a_withdrawal_without_memory_changes_nothing,
       p9_a_generation_that_lost_its_data_does_not_go_live,
       p9_what_is_known_of_a_node_is_true_or_there_is_no_memory_for_it,
-      p16_close_needs_no_second_thread)
+      p16_close_needs_no_second_thread, p15_a_run_without_a_thread_begins_as_soon_as_there_is_one)
