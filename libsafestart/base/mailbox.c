@@ -254,8 +254,9 @@ int mailbox_take(struct mailbox *mailbox, struct safestart_event *event)
 			mailbox->taken = letter;
 	}
 	signal_locked(mailbox);
+	bool over = mailbox->over;
 	unlock(mailbox);
-	return letter != NULL;
+	return letter != NULL ? 1 : over ? -ECANCELED : 0;
 }
 
 /* ---- Its life ---- */

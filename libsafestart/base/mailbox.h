@@ -61,7 +61,8 @@ bool mailbox_withdraw(struct mailbox *mailbox, struct letter *letter);
  * */
 void mailbox_end(struct mailbox *mailbox);
 
-/* Take the oldest: 1, or 0 if there is none. `run_number` is not set for letters about a run. */
+/* Take the oldest: 1, or 0 if there is none, or -ECANCELED after mailbox_end(). `run_number` is not
+ * set for letters about a run. */
 int mailbox_take(struct mailbox *mailbox, struct safestart_event *event);
 
 /* Around fork. The child's mailbox is empty: what waited was the parent's. mailbox_own_socket()

@@ -18,7 +18,7 @@ static int take_locked(struct safestart *ss, struct safestart_event *event)
 
 	if (event->run != NULL)
 		event->run_number = event->run->number;
-	return taken == 0 && ss->engine.drained ? -ECANCELED : taken;
+	return taken;
 }
 
 int safestart_next_event(struct safestart *ss, struct safestart_event *event)

@@ -341,6 +341,32 @@ START_TEST(p6_after_a_shutdown_the_last_event_is_followed_by_ecanceled)
 }
 END_TEST
 
+/* Also after a close that gave up: what polls would spin on a readable descriptor for nothing. */
+START_TEST(p6_once_there_is_nothing_left_it_stays_so)
+{
+	driven = true;
+	struct safestart *ss = open_pulling("run_timeout=5ms");
+	struct safestart_event event = {.size = sizeof(event)};
+	int result;
+
+	safestart_read_lock(ss); /* close waits for us, in vain */
+	ck_assert_int_eq(safestart_shutdown(ss), 0);
+	while (safestart_dispatch(ss, 0) != -ECANCELED)
+		go_on(ss);
+	for (int i = 0; i < 2; i++) {
+		while ((result = safestart_next_event(ss, &event)) == 1)
+			ck_assert_int_eq(event.kind, SAFESTART_EVENT_LOG);
+		ck_assert_int_eq(result, -ECANCELED);
+		ck_assert(is_readable(ss));
+		if (i == 0)
+			ck_assert_int_eq(safestart_close(ss), -ETIMEDOUT);
+	}
+	safestart_read_unlock(ss);
+	close_now(ss);
+	driven = false;
+}
+END_TEST
+
 /* A runtime that is going down cannot finish what it has taken. */
 START_TEST(p24_close_finishes_what_was_taken_and_never_finished)
 {
@@ -521,5 +547,6 @@ SUITE("pull", p24_any_callback_beside_it_is_refused, p24_pulled_events_tell_a_wh
       p14_an_event_that_is_not_taken_in_time_is_withdrawn,
       p14_a_run_that_was_taken_is_told_of_its_end,
       p6_after_a_shutdown_the_last_event_is_followed_by_ecanceled,
+      p6_once_there_is_nothing_left_it_stays_so,
       p24_close_finishes_what_was_taken_and_never_finished, p13_each_key_is_retired_once,
       p23_what_is_not_taken_is_bounded)
