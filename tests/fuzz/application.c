@@ -2,21 +2,14 @@
 #include "application.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <safestart/source.h>
 
 #include "base/message.h"
 #include "fuzz.h"
 #include "virtual.h"
 
-#define THINGS 1024
-
 struct application application;
-
-/* Data attached to nodes and generations. */
-static struct thing {
-	bool of_node, owned, retired, foreign;
-} things[THINGS];
-static size_t thing_count;
 
 static const char *const ids[IDS] = {"a",          "b",          "c",          "d",
 				     "entry 2",    "\xc3\xa9",   "z",          "node 7",
@@ -38,85 +31,6 @@ void application_address(int id, uint8_t value, char *text, size_t size)
 		snprintf(text, size, "[fd00::1:%x]:1", id);
 	else
 		snprintf(text, size, "10.0.%d.%d:8087", id, variant);
-}
-
-/* ---- Data ---- */
-
-static void hold_alive(const void *data, bool of_node)
-{
-	const struct thing *thing = data;
-
-	HOLD(thing == NULL ||
-	     (thing->owned && !thing->retired && !thing->foreign && thing->of_node == of_node));
-}
-
-static struct thing *new_thing(bool of_node)
-{
-	if (thing_count == THINGS)
-		return NULL;
-	struct thing *thing = &things[thing_count++];
-	*thing = (struct thing){.of_node = of_node};
-	return thing;
-}
-
-static void retire_thing(struct thing *thing, bool of_node)
-{
-	HOLD(thing >= things && thing < things + thing_count);
-	hold_alive(thing, of_node);
-	thing->retired = true;
-}
-
-static void on_retire(void *data, void *user_data)
-{
-	HOLD(user_data == &application);
-	retire_thing(data, false);
-}
-
-static void on_retire_node(void *data, void *user_data)
-{
-	HOLD(user_data == &application);
-	retire_thing(data, true);
-}
-
-size_t application_alive(void)
-{
-	size_t alive = 0;
-
-	for (size_t i = 0; i < thing_count; i++)
-		alive += things[i].owned && !things[i].retired && !things[i].foreign;
-	return alive;
-}
-
-size_t application_reachable(void)
-{
-	const struct safestart_snapshot *live = safestart_read_lock(application.ss);
-	const void *seen[IDS + 1];
-	size_t count = 0;
-
-	if (safestart_snapshot_data(live) != NULL)
-		seen[count++] = safestart_snapshot_data(live);
-	for (size_t i = 0; i < safestart_snapshot_size(live); i++) {
-		const void *data = safestart_node_data(safestart_snapshot_at(live, i));
-		size_t j = 0;
-		while (j < count && seen[j] != data)
-			j++;
-		if (data != NULL && j == count)
-			seen[count++] = data;
-	}
-	safestart_read_unlock(application.ss);
-	return count;
-}
-
-void application_forked(void)
-{
-	for (size_t i = 0; i < thing_count; i++)
-		things[i].foreign = true;
-}
-
-void application_end(void)
-{
-	for (size_t i = 0; i < thing_count; i++)
-		HOLD(things[i].foreign || things[i].owned == things[i].retired);
 }
 
 /* ---- Nodes ---- */
@@ -143,7 +57,8 @@ static void hold_node(const struct safestart_node *node, int id, uint8_t value)
 	HOLD(strcmp(address, wanted) == 0);
 	HOLD(((value - 1) >> 2 & 1) == (zone != NULL));
 	HOLD(((value - 1) >> 3) == (incarnation != NULL ? atoi(incarnation) : 0));
-	hold_alive(safestart_node_data(node), true);
+	thing_hold(safestart_node_key(node), true);
+	HOLD((uintptr_t)safestart_node_data(node) == safestart_node_key(node));
 }
 
 void application_hold_nodes(const struct safestart_snapshot *snapshot, const uint8_t nodes[IDS])
@@ -155,7 +70,54 @@ void application_hold_nodes(const struct safestart_snapshot *snapshot, const uin
 		if (node != NULL)
 			hold_node(node, id, nodes[id]);
 	}
-	hold_alive(safestart_snapshot_data(snapshot), false);
+	thing_hold(safestart_snapshot_key(snapshot), false);
+	HOLD((uintptr_t)safestart_snapshot_data(snapshot) == safestart_snapshot_key(snapshot));
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text != NULL ? text : "";
+}
+
+static void hold_entry(const json_t *json, const struct safestart_node *node)
+{
+	const json_t *labels = json_object_get(json, "labels");
+	const char *name, *value;
+	size_t count = 0;
+
+	HOLD(strcmp(text_of(json, "host"), safestart_node_host(node)) == 0);
+	HOLD(json_integer_value(json_object_get(json, "port")) == safestart_node_port(node));
+	for (; (value = safestart_node_label_at(node, count, &name)) != NULL; count++)
+		HOLD(strcmp(text_of(labels, name), value) == 0);
+	HOLD(json_is_object(labels) && json_object_size(labels) == count);
+}
+
+/* All at once has to say what they say one by one. */
+static void hold_changes_json(const struct model_run *run)
+{
+	static const char *const names[] = {"", "added", "removed", "changed"};
+	char *text = safestart_run_changes_json(run->run);
+	json_t *root = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	const struct safestart_node *node;
+	size_t i = 0;
+	int kind;
+
+	for (; (node = safestart_run_change(run->run, i, &kind)) != NULL; i++) {
+		const json_t *change = json_array_get(root, i),
+			     *was = json_object_get(change, "was");
+		HOLD(strcmp(text_of(change, "change"), names[kind]) == 0);
+		HOLD(strcmp(text_of(change, "id"), safestart_node_id(node)) == 0);
+		hold_entry(change, node);
+		HOLD((was != NULL) == (kind == SAFESTART_CHANGED));
+		if (was != NULL)
+			hold_entry(was, safestart_snapshot_find(safestart_run_current(run->run),
+								safestart_node_id(node)));
+	}
+	HOLD(json_is_array(root) && json_array_size(root) == i);
+	json_decref(root);
+	safestart_free(text);
 }
 
 /* The changes that the run lists have to be those of the model. */
@@ -164,6 +126,8 @@ static void hold_changes(const struct model_run *run)
 	const struct safestart_node *node;
 	uint16_t changed = 0, removed = 0;
 	int kind;
+
+	hold_changes_json(run);
 
 	for (size_t i = 0; (node = safestart_run_change(run->run, i, &kind)) != NULL; i++) {
 		int id = id_of(node);
@@ -202,19 +166,22 @@ static void hang_on_node(struct model_run *run, int id, bool same)
 		safestart_snapshot_find(safestart_run_candidate(run->run), ids[id]);
 	const struct safestart_node *live =
 		safestart_snapshot_find(safestart_run_current(run->run), ids[id]);
-	struct thing *thing = same && live != NULL ? safestart_node_data(live) : new_thing(true);
+	uint64_t thing = same && live != NULL ? safestart_node_key(live) : thing_new(true);
 
-	if (thing == NULL)
+	if (thing == 0)
 		return;
-	HOLD(safestart_run_set_node_data(run->run, node, thing) == 0);
-	HOLD(safestart_node_data(node) == NULL || !(run->changed >> id & 1) ||
-	     safestart_node_data(node) == thing);
-	thing->owned = true;
+	if (id & 1)
+		HOLD(safestart_run_set_node_key(run->run, ids[id], thing) == 0);
+	else
+		HOLD(safestart_run_set_node_data(run->run, node, (void *)(uintptr_t)thing) == 0);
+	HOLD(safestart_node_key(node) == 0 || !(run->changed >> id & 1) ||
+	     safestart_node_key(node) == thing);
+	thing_own(thing);
 }
 
 void application_hang(struct model_run *run, uint8_t hang)
 {
-	struct thing *thing = NULL;
+	uint64_t thing = 0;
 
 	for (int id = 0; id < IDS; id++) {
 		bool changed = run->changed >> id & 1;
@@ -222,12 +189,15 @@ void application_hang(struct model_run *run, uint8_t hang)
 			hang_on_node(run, id, (hang & 8) != 0);
 	}
 	if (hang & 2)
-		thing = hang & 8 ? safestart_snapshot_data(safestart_run_current(run->run))
-				 : new_thing(false);
-	if (thing != NULL) {
-		safestart_run_set_data(run->run, thing);
-		thing->owned = true;
-	}
+		thing = hang & 8 ? safestart_snapshot_key(safestart_run_current(run->run))
+				 : thing_new(false);
+	if (thing == 0)
+		return;
+	if (hang & 1)
+		HOLD(safestart_run_set_key(run->run, thing) == 0);
+	else
+		safestart_run_set_data(run->run, (void *)(uintptr_t)thing);
+	thing_own(thing);
 }
 
 /* ---- Callbacks ---- */
@@ -242,11 +212,18 @@ static void hold_forbidden(void)
 	HOLD(safestart_close(ss) == -EDEADLK);
 }
 
+void application_finish(struct model_run *run, int error, bool words)
+{
+	struct safestart_run *handle = run->run;
+	int expected = model_finish(run, words && error >= 0 ? -EINVAL : error, words);
+
+	HOLD((words ? safestart_run_fail(handle, error, FAIL_WORDS)
+		    : safestart_run_finish(handle, error)) == expected);
+}
+
 static int finish_early(struct model_run *run, int error)
 {
-	int expected = model_finish(run, error);
-
-	HOLD(safestart_run_finish(run->run, error) == expected);
+	application_finish(run, error, error < 0 && run->at != AT_GATHER);
 	return SAFESTART_LATER;
 }
 
@@ -286,25 +263,39 @@ static struct model_run *expected_run(const struct safestart_run *handle, enum m
 	return run;
 }
 
-static int on_prepare(struct safestart_run *handle, void *user_data)
+void application_prepare(struct model_run *run)
 {
-	struct model_run *run = expected_run(handle, AT_PREPARE);
-	struct script script = application.prepare;
+	const struct safestart_run *handle = run->run;
 
-	HOLD(user_data == &application && model.has_prepare);
 	application_hold_nodes(safestart_run_candidate(handle), run->candidate);
 	HOLD(safestart_snapshot_generation(safestart_run_candidate(handle)) ==
 	     model.generation + 1);
 	HOLD(safestart_snapshot_generation(safestart_run_current(handle)) == model.generation);
 	hold_changes(run);
-	application_hang(run, script.hang);
+	application_hang(run, application.prepare.hang);
 	for (size_t i = 0; i < 8; i++) {
-		if (script.reject >> i & 1)
+		if (application.prepare.reject >> i & 1)
 			application_reject(run, i);
 	}
+}
+
+static int on_prepare(struct safestart_run *handle, void *user_data)
+{
+	struct model_run *run = expected_run(handle, AT_PREPARE);
+
+	HOLD(user_data == &application && model.has_prepare);
+	application_prepare(run);
 	int result = act(run, &application.prepare);
 	model_returned(run, result);
 	return result;
+}
+
+void application_restart(struct model_run *run)
+{
+	application_hold_nodes(safestart_run_candidate(run->run), model.live);
+	HOLD(safestart_generation(application.ss) == model.generation && !run->committed_due);
+	HOLD(safestart_run_reject(run->run, "a", NULL) == -EINVAL);
+	HOLD(safestart_run_set_key(run->run, 1) == -EINVAL);
 }
 
 static int on_restart(struct safestart_run *handle, void *user_data)
@@ -312,12 +303,39 @@ static int on_restart(struct safestart_run *handle, void *user_data)
 	struct model_run *run = expected_run(handle, AT_RESTART);
 
 	HOLD(user_data == &application && model.has_restart);
-	application_hold_nodes(safestart_run_candidate(handle), model.live);
-	HOLD(safestart_generation(application.ss) == model.generation);
-	HOLD(safestart_run_reject(handle, "a", NULL) == -EINVAL);
+	application_restart(run);
 	int result = act(run, &application.restart);
 	model_returned(run, result);
 	return result;
+}
+
+/* Once for each set that goes live. */
+static void on_committed(struct safestart_run *handle, void *user_data)
+{
+	struct model_run *run = model_find(safestart_run_number(handle));
+
+	HOLD(user_data == &application && run != NULL && run->run == handle && run->committed_due);
+	HOLD(safestart_snapshot_generation(safestart_run_candidate(handle)) == model.generation &&
+	     safestart_generation(application.ss) == model.generation);
+	run->committed_due = false;
+}
+
+static void on_retire(void *data, void *user_data)
+{
+	HOLD(user_data == &application && application.destroyed == 0);
+	thing_retire((uintptr_t)data, false);
+}
+
+static void on_retire_node(void *data, void *user_data)
+{
+	HOLD(user_data == &application && application.destroyed == 0);
+	thing_retire((uintptr_t)data, true);
+}
+
+static void on_destroy(void *user_data)
+{
+	HOLD(user_data == &application && application.destroyed == 0);
+	application.destroyed++;
 }
 
 static void on_outcome(const struct safestart_outcome *outcome, void *user_data)
@@ -339,7 +357,9 @@ static int app_open(void **state, const struct safestart_source_conf *conf, char
 {
 	(void)conf, (void)why, (void)why_size;
 	*state = user_data;
-	return 0;
+	bool fails = application.open_fails;
+	application.open_fails = false;
+	return fails ? -EIO : 0;
 }
 
 static int hand_over(struct model_run *run, struct safestart_gather *gather)
@@ -436,27 +456,30 @@ int __wrap_last_good_save(const char *path, const char *json, char *why, size_t 
 void application_reset(void)
 {
 	memset(&application, 0, sizeof(application));
-	thing_count = 0;
+	things_reset();
 	snprintf(application.text, sizeof(application.text), "[]");
 }
 
 void application_use(struct safestart_conf *conf)
 {
-	const struct safestart_callbacks callbacks = {
-		.size = sizeof(callbacks),
+	const struct safestart_callbacks all = {
+		.size = sizeof(all),
 		.prepare = model.has_prepare ? on_prepare : NULL,
 		.retire = on_retire,
 		.log = on_log,
 		.outcome = on_outcome,
 		.retire_node = on_retire_node,
 		.restart = model.has_restart ? on_restart : NULL,
+		.committed = on_committed,
+		.destroy = on_destroy,
 	};
+	const struct safestart_callbacks none = {.size = sizeof(none), .destroy = on_destroy};
 	const struct safestart_source source = {.size = sizeof(source),
 						.scheme = "told",
 						.open = app_open,
 						.gather = app_gather,
 						.close = app_close};
 
-	HOLD(safestart_conf_set_callbacks(conf, &callbacks, &application) == 0);
+	HOLD(safestart_conf_set_callbacks(conf, model.pull ? &none : &all, &application) == 0);
 	HOLD(safestart_conf_add_source(conf, &source, &application) == 0);
 }

@@ -6,6 +6,7 @@
 #define FUZZ_APPLICATION_H
 
 #include "model.h"
+#include "things.h"
 
 /* What the next call of a callback does. */
 struct script {
@@ -38,6 +39,11 @@ struct application {
 	char text[8192];  /* what the source has */
 	char kept[1024];  /* what last_good has at the start; "": nothing */
 	bool keep_fails;  /* the next time it is written */
+	bool open_fails;  /* the source, the next time */
+	unsigned pause;   /* events=pull: so many operations long nothing is taken */
+	bool over;        /* nothing but what is retired will come */
+	unsigned destroyed;
+	const uint64_t *address; /* of the generation's number */
 };
 
 enum handing {
@@ -63,10 +69,10 @@ void application_hold_nodes(const struct safestart_snapshot *snapshot, const uin
 void application_reject(struct model_run *run, size_t index);
 void application_hang(struct model_run *run, uint8_t hang);
 
-/* Data that was handed over and not retired: all of it, or that of the live generation. */
-size_t application_alive(void);
-size_t application_reachable(void);
-void application_forked(void); /* what there is is the parent's */
-void application_end(void);    /* everything has been retired */
+/* A callback's part: it compares what it gets with the model, and does what it was told to. */
+void application_prepare(struct model_run *run);
+void application_restart(struct model_run *run);
+/* safestart_run_finish(), or with FAIL_WORDS safestart_run_fail(). */
+void application_finish(struct model_run *run, int error, bool words);
 
 #endif

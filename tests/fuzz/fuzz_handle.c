@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "desired.h"
+#include "pull.h"
+#include "settings.h"
 #include "virtual.h"
 
 #define SLOTS 4
@@ -31,6 +33,9 @@ static void check(void)
 	if (closing)
 		return;
 	HOLD(safestart_generation(ss) == model.generation);
+	HOLD(safestart_generation_address(ss) == application.address &&
+	     __atomic_load_n(application.address, __ATOMIC_ACQUIRE) == model.generation);
+	HOLD(forks >= 10 || safestart_forked(ss) == 0);
 	const struct safestart_snapshot *live = safestart_read_lock(ss);
 	HOLD(safestart_snapshot_generation(live) == model.generation);
 	application_hold_nodes(live, model.live);
@@ -46,14 +51,19 @@ static void check(void)
 /* With no reader and no run, only the live generation is left. */
 static void check_flat(void)
 {
-	bool quiet = !closing && model.current == NULL;
+	const struct safestart_snapshot *live;
+	/* Retired keys wait until they are taken. */
+	bool quiet = !closing && model.current == NULL && !(model.pull && application.pause > 0);
 
 	for (int i = 0; i < SLOTS; i++)
 		quiet = quiet && slots[i].snapshot == NULL;
 	for (int i = 0; i < RUNS; i++)
 		quiet = quiet && model.run[i].run == NULL;
-	if (quiet)
-		HOLD(application_alive() == application_reachable());
+	if (!quiet)
+		return;
+	live = safestart_read_lock(ss);
+	HOLD(things_alive() == things_of(live));
+	safestart_read_unlock(ss);
 }
 
 static void dispatch(int timeout_ms)
@@ -62,6 +72,10 @@ static void dispatch(int timeout_ms)
 
 	HOLD(result == 0 || (result == -ECANCELED && model.shut));
 	HOLD(!model.keep_due);
+	pull_take();
+	application.over = application.over || result == -ECANCELED;
+	if (application.over)
+		pull_take(); /* nothing, and for ever */
 	check_flat();
 }
 
@@ -95,19 +109,23 @@ static void await(struct input *input)
 	uint8_t choice = input_byte(input);
 	uint64_t ticket = model.ticket + 1 - (choice & 7);
 	int timeout_ms = choice >> 6 == 0 ? 0 : choice >> 6 == 1 ? 50 : 20000;
-	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct safestart_outcome outcome = {.size = sizeof(outcome)}, looked = outcome;
 
 	if (ticket == 0 || ticket > model.ticket) {
-		HOLD(safestart_wait(ss, ticket > model.ticket ? model.ticket + 1 : 0, timeout_ms,
-				    &outcome) == -EINVAL);
+		ticket = ticket > model.ticket ? model.ticket + 1 : 0;
+		HOLD(safestart_wait(ss, ticket, timeout_ms, &outcome) == -EINVAL);
+		HOLD(safestart_try_wait(ss, ticket, &outcome) == -EINVAL);
 		return;
 	}
-	int result = safestart_wait(ss, ticket, timeout_ms, &outcome);
+	int result = safestart_wait(ss, ticket, timeout_ms, &outcome),
+	    again = safestart_try_wait(ss, ticket, &looked);
 	HOLD(is_clean(outcome.message));
+	HOLD(again == (result == 0 ? 0 : -EAGAIN));
 	if (result == 0) {
 		hold_answer(ticket, result, &outcome);
+		HOLD(memcmp(&looked, &outcome, sizeof(outcome)) == 0);
 	} else {
-		HOLD(model.answered < ticket);
+		HOLD(model.answered < ticket && looked.run == 0);
 		HOLD(result == -ETIMEDOUT ||
 		     (result == -EDEADLK && timeout_ms != 0 && model_later_open() > 0));
 		HOLD(result != -ETIMEDOUT ||
@@ -201,6 +219,9 @@ static void report(struct input *input)
 	if (model.live[id] != 0)
 		model.report[id] = error == 0 ? SAFESTART_NODE_PROVEN - SAFESTART_NODE_APPLIED
 					      : SAFESTART_NODE_FAILING - SAFESTART_NODE_APPLIED;
+	/* For so many operations nothing is taken. */
+	if (choice >> 5 > 1)
+		application.pause = 8u * (choice >> 5);
 }
 
 /* ---- What callbacks do, and what is finished later ---- */
@@ -214,19 +235,15 @@ static void tell(struct input *input, struct script *script, int later)
 		script->how = HOW_OK;
 }
 
-static void finish(struct model_run *run, int error)
-{
-	int expected = model_finish(run, error);
-
-	HOLD(safestart_run_finish(run->run, error) == expected);
-}
-
 static struct model_run *pick_later(struct input *input)
 {
-	unsigned owed = model_owed(), pick = owed > 0 ? input_byte(input) % owed : 0;
+	unsigned count = 0;
 
-	for (struct model_run *run = model.run; run < model.run + RUNS && owed > 0; run++) {
-		if (run->run != NULL && run->later && !run->finished && pick-- == 0)
+	for (struct model_run *run = model.run; run < model.run + RUNS; run++)
+		count += model_is_at_hand(run);
+	unsigned pick = count > 0 ? input_byte(input) % count : 0;
+	for (struct model_run *run = model.run; run < model.run + RUNS; run++) {
+		if (model_is_at_hand(run) && pick-- == 0)
 			return run;
 	}
 	return NULL;
@@ -237,8 +254,10 @@ static void finish_one(struct input *input)
 	static const int errors[] = {0, 0, -EIO, 9};
 	struct model_run *run = pick_later(input);
 
-	if (run != NULL)
-		finish(run, errors[input_byte(input) & 3]);
+	if (run == NULL)
+		return;
+	uint8_t choice = input_byte(input);
+	application_finish(run, errors[choice & 3], (choice & 6) == 6 && run->at != AT_GATHER);
 }
 
 static void work_later(struct input *input)
@@ -256,19 +275,37 @@ static void work_later(struct input *input)
 
 /* ---- The end ---- */
 
+/* What close waits for: with events=pull only what the source has to finish. */
+static bool owes(void)
+{
+	bool owed = false;
+
+	for (struct model_run *run = model.run; run < model.run + RUNS; run++)
+		owed = owed || (run->run != NULL && run->later && !run->finished &&
+				(!model.pull || run->at == AT_GATHER));
+	return owed;
+}
+
+static int close_now(void)
+{
+	model_shutdown();
+	model_abandon();
+	int result = safestart_close(ss);
+	if (result == 0)
+		ss = NULL;
+	return result;
+}
+
 static void close_early(void)
 {
-	bool owed = model_owed() > 0, borrowed = slots[0].snapshot != NULL;
+	bool owed = owes(), borrowed = slots[0].snapshot != NULL;
 
-	model_shutdown();
-	int result = safestart_close(ss);
-	if (result == 0) {
+	int result = close_now();
+	closing = ss != NULL;
+	if (result == 0)
 		HOLD(!owed && !borrowed);
-		ss = NULL;
-		return;
-	}
-	closing = true;
-	HOLD((result == -EDEADLK && owed) || (result == -ETIMEDOUT && borrowed));
+	else
+		HOLD((result == -EDEADLK && owed) || (result == -ETIMEDOUT && borrowed));
 }
 
 /* Every ticket gets its outcome: time passes, and callbacks do as they should. */
@@ -278,11 +315,13 @@ static void settle(void)
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
 
 	application.prepare = application.restart = application.gather = fine;
+	application.pause = 0;
+	pull_take();
 	for (struct model_run *run = model.run; run < model.run + RUNS; run++) {
-		if (run->run != NULL && run->later && !run->finished)
-			finish(run, 0);
+		if (model_is_at_hand(run))
+			application_finish(run, 0, false);
 	}
-	for (int i = 0; i < 20 && !closing && model.answered < model.ticket; i++)
+	for (int i = 0; i < 60 && !closing && model.answered < model.ticket; i++)
 		dispatch(3600 * 1000);
 	HOLD(closing || model.answered == model.ticket);
 	for (uint64_t ticket = model.ticket; ticket > 0 && ticket + 20 > model.ticket && !closing;
@@ -290,22 +329,42 @@ static void settle(void)
 		hold_answer(ticket, safestart_wait(ss, ticket, 0, &outcome), &outcome);
 }
 
+/* After a shutdown everything comes to its end, and the application learns it. */
+static void shut_down(void)
+{
+	HOLD(safestart_shutdown(ss) == 0);
+	model_shutdown();
+	for (int i = 0; i < 20 && model.pull && !application.over; i++)
+		dispatch(0);
+	HOLD(!model.pull || application.over);
+}
+
 static void end(void)
 {
-	if (ss != NULL) {
+	bool owned = false;
+
+	/* A program that ends while it takes nothing may just close. */
+	if (ss != NULL && !(model.pull && application.pause > 0 && !owes())) {
 		settle();
 		give_back(&slots[0]);
 		if (!closing) {
 			dispatch(0);
 			check();
+			shut_down();
 		}
-		model_shutdown();
-		HOLD(safestart_close(ss) == 0);
-		ss = NULL;
+		pull_take();
+	}
+	if (ss != NULL) {
+		give_back(&slots[0]);
+		HOLD(close_now() == 0);
 	}
 	for (int i = 0; i < SLOTS; i++)
+		owned = owned || slots[i].snapshot != NULL;
+	HOLD(application.destroyed == !owned || forks >= 10);
+	for (int i = 0; i < SLOTS; i++)
 		give_back(&slots[i]); /* owners outlive the handle */
-	application_end();
+	HOLD(application.destroyed == 1 || forks >= 10);
+	things_end();
 }
 
 /* The child goes on with the same program; the parent waits for it and then goes on itself. Only
@@ -325,8 +384,10 @@ static void fork_here(void)
 		     WEXITSTATUS(status) == 0);
 		return;
 	}
+	HOLD(safestart_forked(ss) == 1);
 	model_forked();
-	application_forked();
+	things_forked();
+	application.over = false;
 	for (int i = 0; i < SLOTS; i++)
 		slots[i].foreign = true;
 	forks += 10;
@@ -399,69 +460,6 @@ static void operate(struct input *input)
 	}
 }
 
-static void set(struct safestart_conf *conf, const char *key, const char *value)
-{
-	HOLD(safestart_conf_set(conf, key, value, NULL, 0) == 0);
-}
-
-/* The content of last_good: unusable content counts as nothing. */
-static void keep(struct input *input, struct safestart_conf *conf)
-{
-	int count = input_byte(input) & 3;
-
-	set(conf, "last_good", "/kept");
-	desired_write(input, count, &model.kept, application.kept, sizeof(application.kept));
-	model.kept_any = model_count(model.kept.node) > 0 || (count == 0 && model.allow_empty);
-	if (!model.kept_any)
-		application.kept[0] = '\0';
-}
-
-/* Two bytes of settings. */
-static void open_handle(struct input *input)
-{
-	static const unsigned shrinks[] = {50, 0, 25, 100};
-	uint8_t one = input_byte(input), two = input_byte(input);
-	struct safestart_conf *conf = safestart_conf_new();
-	char text[32], why[100];
-
-	model.push = !(one & 1);
-	model.has_prepare = !(one & 2);
-	model.has_restart = one & 4;
-	model.allow_empty = one & 8;
-	model.max_shrink = shrinks[one >> 4 & 3];
-	model.shrink_window = two & 128 ? 0 : 60 * SECOND;
-	model.min_nodes = one >> 6;
-	model.max_nodes = two & 1 ? 6 : 100000;
-	model.retries = !(two & 2);
-	model.min_interval = two & 4 ? SECOND : 0;
-	model.run_timeout = two & 8 ? 2 * SECOND : 30 * SECOND;
-	model.reconciles = !model.push && (two & 32);
-	model.last_good = two & 64;
-	model.first = !model.push || model.last_good;
-	if (model.last_good)
-		keep(input, conf);
-	snprintf(text, sizeof(text), "%u%%", model.max_shrink);
-	set(conf, "max_shrink", text);
-	set(conf, "shrink_window", two & 128 ? "0" : "1m");
-	snprintf(text, sizeof(text), "%zu", model.min_nodes);
-	set(conf, "min_nodes", text);
-	snprintf(text, sizeof(text), "%zu", model.max_nodes);
-	set(conf, "max_nodes", text);
-	set(conf, "allow_empty", model.allow_empty ? "yes" : "no");
-	set(conf, "retry_min", model.retries ? "100ms" : "0");
-	set(conf, "min_interval", model.min_interval > 0 ? "1s" : "0");
-	set(conf, "run_timeout", two & 8 ? "2s" : "30s");
-	set(conf, "debounce", two & 16 ? "100ms" : "0");
-	set(conf, "reconcile", model.reconciles ? "30s" : "0");
-	set(conf, "source", model.push ? "push" : "told");
-	set(conf, "name", "fuzz");
-	set(conf, "thread", "no");
-	application_use(conf);
-	HOLD(safestart_open(&ss, conf, why, sizeof(why)) == 0);
-	safestart_conf_free(conf);
-	application.ss = ss;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
@@ -474,11 +472,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	virtual_reset();
 	application_reset();
 	virtual_turn = model_turn;
-	open_handle(&input);
+	model.pull = size > 2 && data[size - 1] >= 0xc0; /* the last setting, at the end */
+	settings_open(&input);
+	ss = application.ss;
+	application.address = safestart_generation_address(ss);
 	for (int i = 0; i < 200 && input.left > 0 && ss != NULL && !closing; i++) {
 		operate(&input);
-		if (ss != NULL)
-			check();
+		application.pause -= application.pause > 0;
+		if (ss == NULL || closing)
+			break;
+		pull_take();
+		check();
 	}
 	end();
 	if (forks >= 10)

@@ -66,8 +66,10 @@ static void cancel_tickets(void)
 void model_shutdown(void)
 {
 	model.shut = true;
-	if (model.current != NULL && !model.current->expired)
+	if (model.current != NULL && !model.current->expired && !model.current->cancelled) {
 		model.current->cancelled = true;
+		model_tell_pointless(model.current);
+	}
 	cancel_tickets();
 }
 
@@ -105,6 +107,14 @@ static void conclude(struct model_run *run, int verdict, int error)
 	run->error = run->from_kept && verdict == SAFESTART_APPLIED ? run->kept_error : error;
 }
 
+/* The application is called, or with events=pull told. */
+static void ask(struct model_run *run, int kind)
+{
+	run->settled = run->finished = run->taken = run->words = false;
+	run->later = model.pull;
+	model_tell(run, kind);
+}
+
 static void to_restart(struct model_run *run, int verdict)
 {
 	bool wanted =
@@ -116,7 +126,7 @@ static void to_restart(struct model_run *run, int verdict)
 	model.restart_owed = true;
 	run->at = AT_RESTART;
 	run->deadline = virtual_now() + model.run_timeout;
-	run->settled = run->finished = run->later = false;
+	ask(run, SAFESTART_EVENT_RESTART);
 }
 
 static void commit(struct model_run *run, uint16_t rejected)
@@ -137,6 +147,8 @@ static void commit(struct model_run *run, uint16_t rejected)
 	model.keep_due = model.last_good && !run->from_kept;
 	model.anew = false;
 	model.rejected = rejected;
+	run->committed_due = true;
+	model_tell(run, SAFESTART_EVENT_COMMITTED);
 	to_restart(run, SAFESTART_APPLIED);
 }
 
@@ -218,7 +230,7 @@ static void after_gather(struct model_run *run, int result)
 		to_restart(run, SAFESTART_UNCHANGED);
 	} else if (model.has_prepare) {
 		run->at = AT_PREPARE;
-		run->settled = run->finished = run->later = false;
+		ask(run, SAFESTART_EVENT_PREPARE);
 	} else {
 		commit(run, 0);
 	}
@@ -268,8 +280,11 @@ static void go_on(struct model_run *run, int result)
 
 static void expire(struct model_run *run)
 {
-	if (!run->settled && !run->cancelled && !run->concluded && virtual_now() >= run->deadline)
-		run->expired = true;
+	if (run->settled || run->cancelled || run->concluded || run->expired ||
+	    virtual_now() < run->deadline)
+		return;
+	run->expired = true;
+	model_tell_pointless(run);
 }
 
 void model_returned(struct model_run *run, int result)
@@ -290,16 +305,29 @@ void model_returned(struct model_run *run, int result)
 	go_on(run, result > 0 ? -EINVAL : result);
 }
 
-int model_finish(struct model_run *run, int error)
+int model_finish(struct model_run *run, int error, bool words)
 {
 	expire(run);
 	bool late = run->expired || run->cancelled;
 	run->finished = true;
+	run->words = words && !late;
+	model_withdraw(run, SAFESTART_EVENT_CANCELLED);
 	run->finish_error = error <= 0 ? error : -EINVAL;
 	/* From within the callback it settles nothing: the callback may never return. */
 	if (!late && run->at != AT_GATHER && run->later)
 		run->settled = true;
 	return late ? -ESTALE : 0;
+}
+
+void model_abandon(void)
+{
+	for (struct model_run *run = model.run; run < model.run + RUNS && model.pull; run++) {
+		if (run->run == NULL || run->at == AT_GATHER || !run->later || run->finished)
+			continue;
+		HOLD(run->expired || run->cancelled);
+		run->finished = true;
+		model_withdraw(run, SAFESTART_EVENT_CANCELLED);
+	}
 }
 
 void model_turn(void)
@@ -313,7 +341,7 @@ void model_turn(void)
 		if (run->expired || run->cancelled)
 			run->at = AT_OUTCOME;
 		else
-			go_on(run, run->finish_error);
+			go_on(run, run->finish_error); /* perhaps to what is asked next */
 		if (run->answered)
 			run->run = NULL;
 	}
@@ -387,6 +415,9 @@ void model_outcome(const struct safestart_outcome *outcome)
 	HOLD(outcome->requests == run->requests && outcome->ticket == run->ticket &&
 	     outcome->attempts > 0);
 	HOLD(outcome->message[0] != '\0' && is_clean(outcome->message));
+	HOLD(!run->words || outcome->verdict != SAFESTART_FAILED ||
+	     strstr(outcome->message, FAIL_WORDS) != NULL);
+	HOLD(!run->committed_due);
 	if (ended)
 		model.forced_any = false;
 	model.retry_owed = model.retries && !run->cancelled &&
@@ -399,6 +430,12 @@ void model_outcome(const struct safestart_outcome *outcome)
 		run->run = NULL;
 	if (model.shut)
 		cancel_tickets();
+}
+
+bool model_is_at_hand(const struct model_run *run)
+{
+	return run->run != NULL && run->later && !run->finished &&
+	       (!model.pull || run->at == AT_GATHER || run->taken);
 }
 
 unsigned model_owed(void)
@@ -443,6 +480,7 @@ void model_forked(void)
 {
 	memset(model.run, 0, sizeof(model.run));
 	model.current = NULL;
+	model.events = 0;
 	model.anew = model.first = true;
 	model.force_open = model.retry_owed = model.forced_any = model.previous_any =
 		model.previous_complete = false;

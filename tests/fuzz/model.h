@@ -16,6 +16,9 @@
 #define RUNS 8
 #define TICKETS 1024
 #define PAST 1024
+#define EVENTS 256
+#define OUTCOMES 16 /* that wait at most, with events=pull */
+#define FAIL_WORDS "the pool said no"
 
 /* By id: 0 absent, FAULT, or a value that says address and labels. */
 struct model_set {
@@ -37,6 +40,9 @@ struct model_run {
 	enum model_at at; /* what has to happen next, or is happening */
 	bool asked, retry, forced;
 	bool later, finished; /* it returned LATER; its finish has been called */
+	bool taken;           /* events=pull: what it asks for was taken */
+	bool committed_due;   /* its set went live, and the application was not told yet */
+	bool words;           /* it was failed with FAIL_WORDS */
 	bool expired, cancelled, settled, answered, concluded;
 	int finish_error;
 	bool handed, unchanged, had_previous; /* what the source did */
@@ -53,8 +59,16 @@ struct model_run {
 	int verdict, error;
 };
 
+/* events=pull: what has to be taken next, but for the log and what is retired. */
+struct model_event {
+	int kind;
+	uint64_t run;
+	struct safestart_outcome outcome;
+};
+
 struct model {
 	/* settings */
+	bool pull;
 	bool push, last_good, has_prepare, has_restart, allow_empty, retries, reconciles;
 	int64_t run_timeout, min_interval;
 	unsigned max_shrink;
@@ -96,6 +110,8 @@ struct model {
 	bool previous_any, previous_complete, forced_any;
 	int previous_error;
 	struct model_run run[RUNS], *current;
+	struct model_event event[EVENTS]; /* oldest first */
+	size_t events;
 };
 
 extern struct model model;
@@ -113,13 +129,26 @@ struct model_run *model_begin(struct safestart_run *run);
 struct model_run *model_find(uint64_t number);
 /* A callback has returned: the run goes on, stays or is given up. */
 void model_returned(struct model_run *run, int result);
-/* What safestart_run_finish() has to return. */
-int model_finish(struct model_run *run, int error);
+/* What safestart_run_finish() has to return, or safestart_run_fail() with FAIL_WORDS. */
+int model_finish(struct model_run *run, int error, bool words);
+/* Close does not wait for the application with events=pull. */
+void model_abandon(void);
 
 /* What comes out. */
 void model_outcome(const struct safestart_outcome *outcome);
 int model_node_state(int id, bool held_by_reader, bool held_by_run);
-unsigned model_later_open(void); /* LATER runs that nothing has ended yet */
-unsigned model_owed(void);       /* that still have to be finished */
+unsigned model_later_open(void);                    /* LATER runs that nothing has ended yet */
+unsigned model_owed(void);                          /* that still have to be finished */
+bool model_is_at_hand(const struct model_run *run); /* it may be finished */
+
+/* events.c: with events=pull, what the application has to be told. Without, nothing. */
+void model_tell(struct model_run *run, int kind);
+/* Nobody will take it any more. False: it was taken, or is none. */
+bool model_withdraw(const struct model_run *run, int kind);
+void model_tell_outcome(const struct safestart_outcome *outcome);
+/* It was taken: is it the one that was due? */
+void model_took(const struct safestart_event *event);
+/* A run's deadline has passed, or it was cancelled. */
+void model_tell_pointless(struct model_run *run);
 
 #endif
