@@ -20,11 +20,17 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """In the worker, ready to serve: its handles start, inherited ones and those that it has opened itself."""
+    """In the worker, ready to serve: its handles start, inherited ones and those that it has opened itself. It accepts connections when
+    they have their nodes, or without them after 10 s: the log has the reason."""
     _threads.children_start_later = False
-    for handle in _threads.open_handles():
-        if isinstance(handle, _threads.Safestart):
-            handle.start_here()
+    mine = [handle for handle in _threads.open_handles() if isinstance(handle, _threads.Safestart)]
+    for handle in mine:
+        handle.start_here()
+    for handle in mine:
+        try:
+            handle.ready(10)
+        except TimeoutError as error:
+            worker.log.warning("no storage nodes yet: %s", error)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
