@@ -62,7 +62,8 @@ static void end_call_locked(struct safestart_run *run, uint32_t bits)
 		ss->run.gathers_owed -= run->phase == RUN_GATHER;
 	}
 	step_set_locked(run, RUN_CALLED | bits);
-	/* Neither letter may outlive it: close may come before anybody has taken the first. [P24] */
+	/* Neither letter may outlive it: close may come before anybody has taken the first. [P24]
+	 */
 	if (ss->mailbox != NULL) {
 		mailbox_withdraw(ss->mailbox, &run->call);
 		mailbox_withdraw(ss->mailbox, &run->cancelled);
