@@ -21,6 +21,7 @@ def pkg_config(*what):
 
 
 setup(
+    license="LGPL-2.1-or-later",  # here, because setuptools of different ages want it written differently in pyproject.toml
     ext_modules=[
         Extension(
             "safestart._native",
