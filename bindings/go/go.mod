@@ -1,0 +1,3 @@
+module safestart
+
+go 1.24
