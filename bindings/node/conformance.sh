@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 installed=$BUILD/node/installed
 if [ ! -e "$installed" ] || [ -n "$(find "$here"/{src,lib,binding.gyp,package.json} -newer "$installed")" ]; then
 	rm -rf "$BUILD/node"
-	"$here/setup" "$BUILD/node" >&2
+	"$here/setup" "$BUILD/node" </dev/null >&2 # the commands wait on standard input
 	touch "$installed"
 fi
 NODE_PATH=$BUILD/node/node_modules exec node --expose-gc "$here/conformance.js"
