@@ -438,7 +438,7 @@ int __wrap_last_good_save(const char *path, const char *json, char *why, size_t 
 	bool fails = application.keep_fails;
 	struct nodeset *set;
 
-	HOLD(strcmp(path, "/kept") == 0 && model.keep_due);
+	HOLD(strcmp(path, "/kept") == 0 && (model.keep_due || application.keep_again));
 	HOLD(nodeset_parse(&set, json, strlen(json), &limits, NULL, 0) == 0);
 	HOLD(set->count == model_count(model.live) && set->fault_count == 0);
 	for (int id = 0; id < IDS; id++) {
@@ -450,6 +450,7 @@ int __wrap_last_good_save(const char *path, const char *json, char *why, size_t 
 	}
 	nodeset_unref(set);
 	application.keep_fails = model.keep_due = false;
+	application.keep_again = fails;
 	return fails ? message_set(why, why_size, -ENOSPC, "the disk is full") : 0;
 }
 

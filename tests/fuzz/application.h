@@ -39,6 +39,7 @@ struct application {
 	char text[8192];  /* what the source has */
 	char kept[1024];  /* what last_good has at the start; "": nothing */
 	bool keep_fails;  /* the next time it is written */
+	bool keep_again;  /* it has failed, and may be tried again */
 	bool open_fails;  /* the source, the next time */
 	unsigned pause;   /* events=pull: so many operations long nothing is taken */
 	bool over;        /* nothing but what is retired will come */
