@@ -181,7 +181,8 @@ def objects_are_made_and_retired_once_each(program):
     counts = program.ask("counts")
     expect(counts["made"] == reloads + 1 and counts["used_after_retire"] == 0, counts)
     expect(counts["made_sets"] - counts["retired_sets"] <= 2, counts)
-    expect(counts["threads"] <= half["threads"] and counts["descriptors"] <= half["descriptors"], half, counts)
+    # A runtime may start a thread more when it is busy, but none a reload.
+    expect(counts["threads"] <= half["threads"] + 4 and counts["descriptors"] <= half["descriptors"], half, counts)
     expect(counts["rss_kib"] <= half["rss_kib"] * 1.1 + 4096, "memory grows:", half, counts)
     program.ask("close")
     counts = program.ask("counts")
