@@ -320,7 +320,8 @@ static bool is_not_started(const struct safestart *ss)
 	return atomic_load(&ss->open.epoch) != epoch_now();
 }
 
-/* With events=pull nothing is waited for that the application would have to do. [P24] */
+/* With events=pull nothing is waited for that the application would have to do. After the shutdown:
+ * what is abandoned has to be cancelled, or it would pass for finished, and go live. [P24] */
 static void abandon(struct safestart *ss)
 {
 	pthread_mutex_lock(&ss->lock);
@@ -358,8 +359,8 @@ int safestart_close(struct safestart *ss)
 		destroy(ss);
 		return 0;
 	}
-	abandon(ss);
 	safestart_shutdown(ss);
+	abandon(ss);
 	error = drain(ss, deadline);
 	if (error == 0)
 		error = wait_for_waiters(ss, deadline);

@@ -94,8 +94,10 @@ static void tell_pointless_locked(struct safestart_run *run)
 
 void step_abandon_locked(struct safestart_run *run)
 {
-	if (!step_is_called(run) && run->phase != RUN_GATHER)
-		end_call_locked(run, 0);
+	if (step_is_called(run) || run->phase == RUN_GATHER)
+		return;
+	invariant(run_gave_up(run)); /* nobody has finished it: it must not go on */
+	end_call_locked(run, 0);
 }
 
 bool step_expire_locked(struct safestart_run *run, int64_t now)
