@@ -47,19 +47,28 @@ static int make_socket(int ends[2])
 											    : 0;
 }
 
-/* One byte is in it exactly while something waits, or nothing will. A call that the host refuses is
- * made again with the next letter. */
-static void signal_locked(struct mailbox *mailbox)
+/* One byte is in it exactly while something waits, or nothing will. False: the host has refused
+ * that; it is tried again with the next letter, and by mailbox_signal(). */
+static bool signal_locked(struct mailbox *mailbox)
 {
 	bool wanted = mailbox->first != NULL || mailbox->over;
 	char byte = 0;
 
 	if (wanted == mailbox->signalled || mailbox->read_fd < 0 || !mailbox->own)
-		return;
+		return true;
 	ssize_t done = wanted ? send(mailbox->write_fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT)
 			      : recv(mailbox->read_fd, &byte, 1, MSG_DONTWAIT);
 	if (done == 1 || (!wanted && done == 0))
 		mailbox->signalled = wanted;
+	return wanted == mailbox->signalled;
+}
+
+bool mailbox_signal(struct mailbox *mailbox)
+{
+	lock(mailbox);
+	bool signalled = signal_locked(mailbox);
+	unlock(mailbox);
+	return signalled;
 }
 
 /* ---- The queue ---- */

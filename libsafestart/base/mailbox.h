@@ -61,6 +61,9 @@ bool mailbox_withdraw(struct mailbox *mailbox, struct letter *letter);
  * */
 void mailbox_end(struct mailbox *mailbox);
 
+/* The descriptor tells the truth, or the host still refuses it (false): ask again. */
+bool mailbox_signal(struct mailbox *mailbox);
+
 /* Take the oldest: 1, or 0 if there is none, or -ECANCELED after mailbox_end(). `run_number` is not
  * set for letters about a run. */
 int mailbox_take(struct mailbox *mailbox, struct safestart_event *event);

@@ -349,6 +349,9 @@ static void settle_down(struct safestart *ss, int64_t wake_at)
 	invariant(!ss->engine.drained || ss->run.later_open == 0);
 	if (ss->engine.drained && ss->mailbox != NULL)
 		mailbox_end(ss->mailbox);
+	/* An event of which no poll learns would wait for the next one, or for its deadline. */
+	if (ss->mailbox != NULL && !mailbox_signal(ss->mailbox))
+		wake_at = earlier(wake_at, loop_now() + TRY_AGAIN_NS);
 	pthread_mutex_unlock(&ss->lock);
 	loop_arm(&ss->loop, wake_at);
 }

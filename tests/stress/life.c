@@ -78,12 +78,11 @@ static int hang(struct safestart_run *run, const struct safestart_node *node)
 	return error;
 }
 
-static int prepare(struct safestart_run *run, void *user_data)
+int life_prepare(struct safestart_run *run)
 {
 	const struct safestart_node *node;
 	int kind, error = 0;
 
-	(void)user_data;
 	for (size_t i = 0; error == 0 && (node = safestart_run_change(run, i, &kind)) != NULL;
 	     i++) {
 		if (kind == SAFESTART_REMOVED)
@@ -93,6 +92,12 @@ static int prepare(struct safestart_run *run, void *user_data)
 			error = safestart_run_reject(run, "r", "told to");
 	}
 	return error < 0 ? error : hang(run, NULL);
+}
+
+static int prepare(struct safestart_run *run, void *user_data)
+{
+	(void)user_data;
+	return life_prepare(run);
 }
 
 static int prepare_later(struct safestart_run *run, void *user_data)
@@ -107,11 +112,16 @@ static int restart(struct safestart_run *run, void *user_data)
 	return 0;
 }
 
+void life_retire(void *data)
+{
+	free(data);
+	now.retired++;
+}
+
 static void retire(void *data, void *user_data)
 {
 	(void)user_data;
-	free(data);
-	now.retired++;
+	life_retire(data);
 }
 
 static void outcome(const struct safestart_outcome *ended, void *user_data)
@@ -170,12 +180,17 @@ void opens(struct safestart_conf *conf, bool later)
 	int descriptors = open_descriptors(), error;
 	char why[256];
 
-	ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
+	if (now.pulled)
+		set(conf, "events", "pull");
+	else
+		ck_assert_int_eq(safestart_conf_set_callbacks(conf, &callbacks, NULL), 0);
 	while ((error = safestart_open(&now.ss, conf, why, sizeof(why))) < 0) {
 		excuse(error, why);
 		TRUE(now.ss == NULL && open_descriptors() == descriptors);
 	}
 	safestart_conf_free(conf);
+	if (now.pulled)
+		life_begin_taking();
 }
 
 /* A generation goes live with all data that was attached to it. */
@@ -363,6 +378,8 @@ bool has_words(const char *path, const char *words)
 
 void closes(void)
 {
+	if (now.pulled)
+		life_end_taking();
 	int64_t begun = now_ms();
 	int result = safestart_close(now.ss);
 
@@ -373,4 +390,6 @@ void closes(void)
 	}
 	TRUE(result == 0 && now_ms() - begun < 8000);
 	now.ss = NULL;
+	if (now.pulled)
+		life_give_back();
 }

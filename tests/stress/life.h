@@ -28,6 +28,7 @@ struct life {
 	unsigned excused;
 	struct safestart *ss;
 	bool driven; /* thread=no */
+	bool pulled; /* events=pull: a thread of ours takes them */
 	_Atomic int hung, retired, outcomes;
 	_Atomic bool said_inotify, said_stale;
 };
@@ -64,6 +65,14 @@ void set(struct safestart_conf *conf, const char *key, const char *value);
 struct safestart_conf *new_conf(void);
 /* Frees conf; later: prepare returns LATER, and there is a restart. */
 void opens(struct safestart_conf *conf, bool later);
+/* What `prepare` and `retire` do. */
+int life_prepare(struct safestart_run *run);
+void life_retire(void *data);
+/* life_pulled.c: the thread that takes events. After the end it has to have taken all there are;
+ * what is live then is given back after close. */
+void life_begin_taking(void);
+void life_end_taking(void);
+void life_give_back(void);
 void becomes(const char *ids); /* it is live in the end; until then the old set is */
 /* One outcome, and a true one; refused: the source is unusable. */
 void answers(uint64_t ticket, bool refused);

@@ -47,6 +47,13 @@ static void pushed_driven(void)
 	pushed();
 }
 
+/* Nothing of ours is called; what is told comes by the descriptor, or the thread waits for ever. */
+static void pushed_and_pulled(void)
+{
+	now.pulled = true;
+	pushed();
+}
+
 /* A relative path belongs to the directory in which the handle was opened, and there is a link
  * on the way. */
 static void from_file(void)
@@ -683,7 +690,14 @@ START_TEST(p16_close_needs_no_second_thread)
 }
 END_TEST
 
-SUITE("calls", p9_every_call_fails_once_in_a_life_by_push,
+START_TEST(p24_every_call_fails_once_while_events_are_pulled)
+{
+	play_all("pulled", pushed_and_pulled, 60);
+}
+END_TEST
+
+SUITE("calls", p24_every_call_fails_once_while_events_are_pulled,
+      p9_every_call_fails_once_in_a_life_by_push,
       p9_every_call_fails_once_in_a_life_by_push_with_the_applications_own_loop,
       p9_every_call_fails_once_in_a_life_by_file,
       p9_every_call_fails_once_in_a_life_by_file_with_the_applications_own_loop,

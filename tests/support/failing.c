@@ -79,6 +79,7 @@ enum thing {
 	CALL(mkdir, NOTHING, ENOSPC, EROFS, EACCES)                             \
 	CALL(renameat2, NOTHING, ENOSPC, EROFS, ENOENT)                         \
 	CALL(socket, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                       \
+	CALL(socketpair, DESCRIPTORS, EMFILE, ENFILE, ENOMEM)                   \
 	CALL(bind, NOTHING, ENOSPC, EROFS, EACCES)                              \
 	CALL(listen, NOTHING, ENOMEM)                                           \
 	CALL(connect, NOTHING, EAGAIN, EINTR)                                   \
@@ -545,6 +546,11 @@ WRAP(int, renameat2, int from_directory, const char *from, int to_directory, con
      unsigned flags)
 {
 	MINUS_ONE_OR(renameat2, __real_renameat2(from_directory, from, to_directory, to, flags));
+}
+
+WRAP(int, socketpair, int domain, int type, int protocol, int ends[2])
+{
+	MINUS_ONE_OR(socketpair, __real_socketpair(domain, type, protocol, ends));
 }
 
 WRAP(int, socket, int domain, int type, int protocol)
