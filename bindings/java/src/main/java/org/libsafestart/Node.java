@@ -76,10 +76,13 @@ public final class Node {
 
     /** A real request to this node failed. */
     public void report(Throwable failure) {
-        report(
-                failure instanceof ConnectException
-                        ? ECONNREFUSED
-                        : failure instanceof SocketTimeoutException ? ETIMEDOUT : failure instanceof NoRouteToHostException ? EHOSTUNREACH : FAILED);
+        if (failure instanceof ConnectException) {
+            report(ECONNREFUSED);
+        } else if (failure instanceof SocketTimeoutException) {
+            report(ETIMEDOUT);
+        } else {
+            report(failure instanceof NoRouteToHostException ? EHOSTUNREACH : FAILED);
+        }
     }
 
     /** 0: it worked; else an errno, which is shown with the node's state. */
