@@ -8,7 +8,7 @@ pkg-config --exists libsafestart || { echo "pkg-config does not find libsafestar
 outside=$(mktemp -d)
 trap 'rm -rf "$outside"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$outside/target}
-cargo fmt --check
+cargo fmt --all --check
 cargo clippy --quiet --all-targets -- --deny warnings
 cargo clippy --quiet --all-targets --all-features -- --deny warnings
 RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --no-deps --all-features
