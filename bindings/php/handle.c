@@ -217,18 +217,62 @@ static int64_t left_ms(int64_t limit)
 	return limit < 0 ? -1 : left > 0 ? left : 0;
 }
 
-/* With closures, it is they that wake the wait; without, the library answers by itself. */
-static bool wait_a_little(struct held *held, uint64_t ticket, int64_t left)
+/* Asks until it is answered, and takes events meanwhile. Returns: 0 answered; -ETIMEDOUT; -EINTR:
+ * an exception was thrown. */
+static int ask_until(zval *this, int (*ask)(struct held *held, int timeout_ms, void *question),
+		     void *question, int64_t limit)
 {
-	if (held->pulls)
-		return wait_for_events(held, left);
-	safestart_wait(held->ss, ticket, left < 0 || left > 50 ? 50 : (int)left, NULL);
-	return wait_for_events(held, 0);
+	for (;;) {
+		struct held *held = held_of(Z_OBJ_P(this));
+		if (held == NULL)
+			return -EINTR;
+		if (held->inside > 0) {
+			throw_error(-EDEADLK,
+				    "a wait inside prepare, restart, close or log would wait "
+				    "for itself");
+			return -EINTR;
+		}
+		take_events(held);
+		if (EG(exception) != NULL)
+			return -EINTR;
+		int64_t left = left_ms(limit);
+		/* With closures it is events that wake the wait; without, the library does. */
+		int slice = held->pulls ? 0 : left < 0 || left > 50 ? 50 : (int)left;
+		int result = ask(held, slice, question);
+		if (result == 0)
+			return 0;
+		if (result != -ETIMEDOUT) {
+			throw_error(result, NULL);
+			return -EINTR;
+		}
+		left = left_ms(limit);
+		if (left == 0)
+			return -ETIMEDOUT;
+		if (!wait_for_events(held, held->pulls ? left : 0))
+			return -EINTR;
+	}
+}
+
+struct question {
+	uint64_t ticket;
+	struct safestart_outcome outcome;
+};
+
+static int ask_for_outcome(struct held *held, int timeout_ms, void *data)
+{
+	struct question *question = data;
+
+	return safestart_wait(held->ss, question->ticket, timeout_ms, &question->outcome);
+}
+
+static int ask_whether_ready(struct held *held, int timeout_ms, void *data)
+{
+	return safestart_wait_ready(held->ss, timeout_ms);
 }
 
 PHP_METHOD(Safestart_Handle, wait)
 {
-	struct safestart_outcome outcome = {.size = sizeof(outcome)};
+	struct question question = {.outcome.size = sizeof(question.outcome)};
 	zend_long ticket;
 	double timeout = 0;
 	bool no_timeout = true;
@@ -238,33 +282,22 @@ PHP_METHOD(Safestart_Handle, wait)
 	Z_PARAM_OPTIONAL
 	Z_PARAM_DOUBLE_OR_NULL(timeout, no_timeout)
 	ZEND_PARSE_PARAMETERS_END();
-	int64_t limit = limit_of(timeout, no_timeout);
-	for (;;) {
-		struct held *held = held_of(Z_OBJ_P(ZEND_THIS));
-		if (held == NULL)
-			RETURN_THROWS();
-		if (held->inside > 0) {
-			throw_error(-EDEADLK,
-				    "a wait inside prepare, restart, close or log would wait "
-				    "for itself");
-			RETURN_THROWS();
-		}
-		take_events(held);
-		if (EG(exception) != NULL)
-			RETURN_THROWS();
-		int result = safestart_wait(held->ss, (uint64_t)ticket, 0, &outcome);
-		if (result == 0) {
-			return_outcome(return_value, &outcome);
-			return;
-		}
-		if (result != -ETIMEDOUT) {
-			throw_error(result, NULL);
-			RETURN_THROWS();
-		}
-		int64_t left = left_ms(limit);
-		if (left == 0 || !wait_a_little(held, (uint64_t)ticket, left))
-			return; /* null, or what a signal handler has thrown */
-	}
+	question.ticket = (uint64_t)ticket;
+	if (ask_until(ZEND_THIS, ask_for_outcome, &question, limit_of(timeout, no_timeout)) == 0)
+		return_outcome(return_value, &question.outcome);
+}
+
+PHP_METHOD(Safestart_Handle, waitReady)
+{
+	double timeout = 0;
+	bool no_timeout = true;
+
+	ZEND_PARSE_PARAMETERS_START(0, 1)
+	Z_PARAM_OPTIONAL
+	Z_PARAM_DOUBLE_OR_NULL(timeout, no_timeout)
+	ZEND_PARSE_PARAMETERS_END();
+	RETURN_BOOL(ask_until(ZEND_THIS, ask_whether_ready, NULL, limit_of(timeout, no_timeout)) ==
+		    0);
 }
 
 PHP_METHOD(Safestart_Handle, poll)

@@ -96,10 +96,10 @@ static void settings_from_ini(zval *settings)
 	while ((one = php_strtok_r(rest, ";", &rest)) != NULL) {
 		char *value = strchr(one, '=');
 		one += strspn(one, " ");
-		if (value == NULL)
-			continue;
-		*value = '\0';
-		add_assoc_string(settings, one, value + 1);
+		if (value != NULL)
+			*value++ = '\0';
+		if (value != NULL || one[0] != '\0') /* without a value it is refused in words */
+			add_assoc_string(settings, one, value != NULL ? value : "");
 	}
 	efree(copy);
 }

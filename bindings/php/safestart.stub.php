@@ -70,6 +70,9 @@ final class Handle
     /** Wait for the outcome of a ticket; null after so many seconds. What a signal handler throws ends it. */
     public function wait(int $ticket, ?float $timeout = null): ?Outcome {}
 
+    /** Wait until a first generation is live; false after so many seconds. */
+    public function waitReady(?float $timeout = null): bool {}
+
     /** Take events for so many seconds (0: those that wait; null: for ever): prepare, restart and log are called here. */
     public function poll(?float $timeout = 0): void {}
 

@@ -1,5 +1,5 @@
 /* This is a generated file, edit the .stub.php file instead.
- * Stub hash: 8e2c48e36b799570d66922e1ab6e2dfa3c2a253e */
+ * Stub hash: c695fb9190d9e33a8e2df90fd7ca89c7081c9394 */
 
 ZEND_BEGIN_ARG_WITH_RETURN_OBJ_INFO_EX(arginfo_Safestart_open, 0, 0, Safestart\\Handle, 0)
 	ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, settings, IS_ARRAY, 1, "null")
@@ -36,6 +36,10 @@ ZEND_END_ARG_INFO()
 
 ZEND_BEGIN_ARG_WITH_RETURN_OBJ_INFO_EX(arginfo_class_Safestart_Handle_wait, 0, 1, Safestart\\Outcome, 1)
 	ZEND_ARG_TYPE_INFO(0, ticket, IS_LONG, 0)
+	ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, timeout, IS_DOUBLE, 1, "null")
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_class_Safestart_Handle_waitReady, 0, 0, _IS_BOOL, 0)
 	ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, timeout, IS_DOUBLE, 1, "null")
 ZEND_END_ARG_INFO()
 
@@ -113,6 +117,7 @@ ZEND_METHOD(Safestart_Handle, replace);
 ZEND_METHOD(Safestart_Handle, announce);
 ZEND_METHOD(Safestart_Handle, withdraw);
 ZEND_METHOD(Safestart_Handle, wait);
+ZEND_METHOD(Safestart_Handle, waitReady);
 ZEND_METHOD(Safestart_Handle, poll);
 ZEND_METHOD(Safestart_Handle, fd);
 ZEND_METHOD(Safestart_Handle, lastOutcome);
@@ -164,6 +169,7 @@ static const zend_function_entry class_Safestart_Handle_methods[] = {
 	ZEND_ME(Safestart_Handle, announce, arginfo_class_Safestart_Handle_announce, ZEND_ACC_PUBLIC)
 	ZEND_ME(Safestart_Handle, withdraw, arginfo_class_Safestart_Handle_withdraw, ZEND_ACC_PUBLIC)
 	ZEND_ME(Safestart_Handle, wait, arginfo_class_Safestart_Handle_wait, ZEND_ACC_PUBLIC)
+	ZEND_ME(Safestart_Handle, waitReady, arginfo_class_Safestart_Handle_waitReady, ZEND_ACC_PUBLIC)
 	ZEND_ME(Safestart_Handle, poll, arginfo_class_Safestart_Handle_poll, ZEND_ACC_PUBLIC)
 	ZEND_ME(Safestart_Handle, fd, arginfo_class_Safestart_Handle_fd, ZEND_ACC_PUBLIC)
 	ZEND_ME(Safestart_Handle, lastOutcome, arginfo_class_Safestart_Handle_lastOutcome, ZEND_ACC_PUBLIC)

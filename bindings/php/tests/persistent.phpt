@@ -7,13 +7,13 @@ safestart
 $port = stream_socket_server('tcp://127.0.0.1:0');
 $address = stream_socket_get_name($port, false);
 fclose($port);
-$command = [PHP_BINARY, '-d', 'extension=' . getenv('SAFESTART_SO'), '-d', 'display_errors=1', '-d', 'safestart.settings=debounce=0; retry_min=0; name=kept', '-S', $address, __DIR__ . '/persistent.inc'];
+$command = [PHP_BINARY, '-d', 'extension=' . getenv('SAFESTART_SO'), '-d', 'display_errors=1', '-d', 'safestart.settings="debounce=0; retry_min=0; name=kept"', '-S', $address, __DIR__ . '/persistent.inc'];
 $server = proc_open($command, [2 => ['file', '/dev/null', 'w']], $pipes, null, ['PHP_CLI_SERVER_WORKERS' => ''] + getenv());
 for ($end = hrtime(true) + 60e9; !($probe = @stream_socket_client("tcp://$address")) && hrtime(true) < $end;) {
     usleep(1000);
 }
 fclose($probe);
-foreach (['push', 'look', 'object', 'look', 'fatal', 'look', 'close', 'look'] as $what) {
+foreach (['push', 'name', 'look', 'object', 'look', 'fatal', 'look', 'close', 'look'] as $what) {
     echo "$what: ", file_get_contents("http://$address/$what", context: stream_context_create(['http' => ['ignore_errors' => true]])), "\n";
 }
 proc_terminate($server);
@@ -21,6 +21,7 @@ proc_close($server);
 ?>
 --EXPECTF--
 push: Applied 1 string
+name: kept
 look: 1 string
 object: Applied 2 Connection
 look: 2 NULL

@@ -17,8 +17,15 @@ try {
 } catch (Safestart\Exception $e) {
     echo $e->getMessage(), "\n";
 }
+ini_set('safestart.settings', 'debounce=5ms; nonsense');
+try {
+    Safestart\open();
+} catch (Safestart\Exception $e) {
+    echo $e->getMessage(), "\n";
+}
 ?>
 --EXPECTF--
 22 %Sdebounce%S
 string(5) "100ms"
 the handle is closed
+%Snonsense%S

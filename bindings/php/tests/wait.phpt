@@ -10,6 +10,7 @@ pcntl_async_signals(true);
 pcntl_signal(SIGALRM, fn () => throw new RuntimeException('by the handler'));
 foreach ([null, fn () => null] as $prepare) {
     $ss = Safestart\open(['debounce' => '1h', 'max_delay' => '1h'], $prepare);
+    var_dump($ss->waitReady(0.01));
     $ticket = $ss->request();
     var_dump($ss->wait($ticket, 0), $ss->wait($ticket, 0.01));
     pcntl_alarm(1);
@@ -32,17 +33,28 @@ foreach ([null, fn () => null] as $prepare) {
         echo $e->getMessage(), "\n";
     }
 }
+foreach ([null, fn () => null] as $prepare) {
+    $ss = Safestart\open(SETTINGS, $prepare);
+    $ss->replace(set(['a' => '10.0.0.1:1']));
+    var_dump($ss->waitReady(60), count($ss->nodes));
+}
 ?>
 --EXPECT--
+bool(false)
 NULL
 NULL
 by the handler
 22
 Cancelled
 the handle is closed
+bool(false)
 NULL
 NULL
 by the handler
 22
 Cancelled
 the handle is closed
+bool(true)
+int(1)
+bool(true)
+int(1)

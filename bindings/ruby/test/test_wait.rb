@@ -60,6 +60,17 @@ class TestWait < SafestartTest
     assert_equal Errno::EINVAL::Errno, assert_raises(Safestart::Error) { @ss.wait(@ss.request + 9) }.errno
   end
 
+  def test_wait_ready
+    open(prepare: connect)
+    refute @ss.wait_ready(timeout: 0.01)
+    thread = Thread.new { @ss.wait_ready(timeout: LIMIT) }
+    until_true("it waits") { thread.status == "sleep" }
+    @ss.replace(set("a" => "10.0.0.1:1"))
+    assert_equal true, thread.value
+    @ss.shutdown
+    assert_raises(Safestart::Error) { open.tap(&:shutdown).wait_ready }
+  end
+
   def test_many_threads
     open
     threads = Array.new(8) { Thread.new { Array.new(50) { @ss.wait(@ss.request, timeout: LIMIT).verdict } } }

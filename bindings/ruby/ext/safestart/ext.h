@@ -35,6 +35,8 @@ extern VALUE error_class, closed_class;
 struct core *open_core(VALUE core);
 /* Raises Safestart::Error with the library's words; `why` may be "" or NULL. */
 _Noreturn void raise_error(int error, const char *why);
+/* A result that is no error. */
+int checked(int result, const char *why);
 /* A string as UTF-8 with a NUL at its end, kept alive by *string. */
 const char *utf8(VALUE *string);
 const char *utf8_or_null(VALUE *string);

@@ -115,10 +115,10 @@ static VALUE core_show(VALUE self, VALUE nodes, VALUE hold, VALUE number)
 /* Core#report(id, generation, code): false: another generation is live */
 static VALUE core_report(VALUE self, VALUE id, VALUE generation, VALUE code)
 {
-	struct safestart *ss = open_core(self)->ss;
 	const char *name = utf8(&id);
 	uint64_t wanted = NUM2ULL(generation);
 	int error = NUM2INT(code);
+	struct safestart *ss = open_core(self)->ss;
 	const struct safestart_snapshot *live =
 		safestart_read_lock(ss); /* nothing of Ruby's in between */
 	const struct safestart_node *node = safestart_snapshot_generation(live) == wanted

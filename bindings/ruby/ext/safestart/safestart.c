@@ -10,56 +10,8 @@
 VALUE error_class, closed_class;
 static VALUE core_class;
 
-/* What the number of the live generation is once closed: never that of a view. */
+/* The live generation's number once closed: never that of a view. */
 static const uint64_t closed = UINT64_MAX;
-
-/* ---- Strings and errors ---- */
-
-_Noreturn void raise_error(int error, const char *why)
-{
-	const char *words = why != NULL && why[0] != '\0' ? why : safestart_strerror(error);
-
-	rb_exc_raise(rb_funcall(error_class, rb_intern("new"), 2, new_string(words),
-				INT2NUM(error < 0 ? -error : error)));
-}
-
-static int checked(int result, const char *why)
-{
-	if (result < 0)
-		raise_error(result, why);
-	return result;
-}
-
-const char *utf8(VALUE *string)
-{
-	StringValue(*string);
-	*string = rb_str_export_to_enc(*string, rb_utf8_encoding());
-	return StringValueCStr(*string);
-}
-
-const char *utf8_or_null(VALUE *string)
-{
-	return NIL_P(*string) ? NULL : utf8(string);
-}
-
-VALUE new_string(const char *text)
-{
-	return rb_utf8_str_new_cstr(text);
-}
-
-VALUE new_frozen_string(const char *text)
-{
-	return rb_obj_freeze(new_string(text));
-}
-
-VALUE take_string(char *text)
-{
-	if (text == NULL)
-		raise_error(-ENOMEM, NULL);
-	VALUE string = new_string(text);
-	safestart_free(text);
-	return string;
-}
 
 /* ---- The struct that Handle and Core share ---- */
 
@@ -340,6 +292,14 @@ static VALUE core_try_wait(VALUE self, VALUE ticket)
 	return outcome_array(&outcome);
 }
 
+/* Core#ready: true; nil: not yet */
+static VALUE core_ready(VALUE self)
+{
+	int result = safestart_wait_ready(open_core(self)->ss, 0);
+
+	return result == -ETIMEDOUT ? Qnil : checked(result, NULL) == 0 ? Qtrue : Qnil;
+}
+
 static VALUE core_last_outcome(VALUE self)
 {
 	struct safestart_outcome outcome = {.size = sizeof(outcome)};
@@ -484,6 +444,7 @@ void Init_safestart(void)
 	rb_define_method(core_class, "forget_view", core_forget_view, 0);
 	rb_define_method(core_class, "request", core_request, 2);
 	rb_define_method(core_class, "try_wait", core_try_wait, 1);
+	rb_define_method(core_class, "ready", core_ready, 0);
 	rb_define_method(core_class, "last_outcome", core_last_outcome, 0);
 	rb_define_method(core_class, "replace", core_replace, 1);
 	rb_define_method(core_class, "announce", core_announce, 3);

@@ -77,7 +77,9 @@ module Safestart
       case kind
       when PREPARE then work(run, @prepare)
       when RESTART then work(run, @restart)
-      when COMMITTED then refresh # which lets the old generation go
+      when COMMITTED
+        refresh # which lets the old generation go
+        tell_waiters
       when RETIRE, RETIRE_NODE then give_back(drop(key))
       when OUTCOME, CANCELLED then tell_waiters
       when LOG then log(SEVERITIES.fetch(level, 0), text)
@@ -162,12 +164,20 @@ module Safestart
     end
 
     def wait(ticket, timeout)
+      refuse_to_wait_for_itself
+      wait_until(timeout) { try_wait(ticket) }
+    end
+
+    def wait_ready(timeout)
+      refuse_to_wait_for_itself
+      wait_until(timeout) { ready } || false
+    end
+
+    def refuse_to_wait_for_itself
       if Thread.current.equal?(@taker) || @workers.key?(Thread.current)
         raise Error.new("a wait inside prepare, restart, close or a logger would wait for itself", Errno::EDEADLK::Errno)
       end
       raise Error.new("the handle was not started in this process: see after_fork", Errno::EAGAIN::Errno) unless @started
-
-      wait_until(timeout) { try_wait(ticket) }
     end
 
     def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

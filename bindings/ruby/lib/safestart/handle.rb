@@ -38,6 +38,9 @@ module Safestart
       (answer = core.wait(ticket, timeout)) && outcome(answer)
     end
 
+    # Wait until a first generation is live: true; false after +timeout+ seconds.
+    def wait_ready(timeout: nil) = core.wait_ready(timeout)
+
     # How the newest run ended; nil before the first.
     def last_outcome = (answer = core.last_outcome) && outcome(answer)
 
