@@ -5,6 +5,9 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 "$here/../../tests/install-packages" php-cli php-dev php-fpm nginx redis-server wrk curl gcc libc6-dev make pkg-config
+# A library that is not where the system looks.
+LD_LIBRARY_PATH=$(pkg-config --variable=libdir libsafestart)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
 scratch=$(mktemp -d)
 pids=()
 trap 'kill -TERM "${pids[@]}" 2>/dev/null || true; wait; rm -rf "$scratch"' EXIT

@@ -8,5 +8,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1/safestart"
 cd "$1"
 [ -e Makefile ] || ruby "$here/ext/safestart/extconf.rb"
-make --quiet
+make --quiet V=0 >make.log 2>&1 || { cat make.log; exit 1; }
+if grep warning: make.log; then exit 1; fi
 [ safestart/safestart.so -nt safestart.so ] || cp safestart.so safestart/safestart.so

@@ -5,13 +5,13 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 "$here/../../tests/install-packages" ruby ruby-dev ruby-minitest gcc libc6-dev make pkg-config
+# A library that is not where the system looks.
+LD_LIBRARY_PATH=$(pkg-config --variable=libdir libsafestart)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$here"
-for file in $(find . -name '*.rb'); do ruby -wc "$file" >/dev/null; done
+find . -name '*.rb' -print0 | xargs -0 -n 1 ruby -wc >/dev/null
 gem build --quiet --output "$scratch/safestart.gem" safestart.gemspec >/dev/null 2>&1
 gem install --quiet --local --no-document --install-dir "$scratch/gems" "$scratch/safestart.gem" >/dev/null
-GEM_PATH="$scratch/gems:$(gem environment gempath)" ruby -w -e '
-	gem "safestart"
-	$LOAD_PATH.unshift(*Gem.loaded_specs["safestart"].full_require_paths) # for the programs that the tests start
-	Dir["test/test_*.rb"].each { |file| require "./#{file}" }' -- "$@"
+GEM_PATH="$scratch/gems:$(gem environment gempath)" ruby -w test/all.rb "$@"
