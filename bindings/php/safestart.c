@@ -4,6 +4,7 @@
 #include <config.h>
 #endif
 #include <errno.h>
+#include <time.h>
 
 #include "php_safestart.h"
 
@@ -229,6 +230,19 @@ PHP_FUNCTION(Safestart_open)
 		take_events(held);
 }
 
+/* Close waits for nothing of PHP's, but gives up after run_timeout, which may be short for a busy
+ * machine. */
+static int close_patiently(struct safestart *ss)
+{
+	time_t limit = time(NULL) + 5;
+	int result;
+
+	do
+		result = safestart_close(ss);
+	while (result == -ETIMEDOUT && time(NULL) < limit);
+	return result;
+}
+
 PHP_METHOD(Safestart_Handle, close)
 {
 	struct held *held = held_of(Z_OBJ_P(ZEND_THIS));
@@ -243,7 +257,7 @@ PHP_METHOD(Safestart_Handle, close)
 	safestart_shutdown(held->ss);
 	take_events(held);
 	forget_runs(held, false);
-	int error = safestart_close(held->ss);
+	int error = close_patiently(held->ss);
 	if (error < 0) {
 		throw_error(error, NULL);
 		RETURN_THROWS();
@@ -293,7 +307,7 @@ static PHP_MSHUTDOWN_FUNCTION(safestart)
 	while (SAFESTART_G(held) != NULL) {
 		struct held *held = SAFESTART_G(held);
 		SAFESTART_G(held) = held->next;
-		safestart_close(held->ss); /* waits for nothing of PHP's */
+		close_patiently(held->ss);
 		free_held(held);
 	}
 	UNREGISTER_INI_ENTRIES();

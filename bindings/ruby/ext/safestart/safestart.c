@@ -2,6 +2,7 @@
 /* safestart: handles, settings, requests and events. */
 #include <errno.h>
 #include <ruby/thread.h>
+#include <time.h>
 
 #include "ext.h"
 
@@ -23,11 +24,24 @@ static void core_mark(void *data)
 	rb_gc_mark(core->hold);
 }
 
+/* Close waits for nothing of Ruby's with events=pull, but gives up after run_timeout, which may be
+ * short for a busy machine. */
+static int close_patiently(struct safestart *ss)
+{
+	time_t limit = time(NULL) + 5;
+	int result;
+
+	do
+		result = safestart_close(ss);
+	while (result == -ETIMEDOUT && time(NULL) < limit);
+	return result;
+}
+
 static void let_go(struct core *core)
 {
 	if (--core->owners > 0)
 		return;
-	safestart_close(core->ss); /* with events=pull it waits for nothing of Ruby's */
+	close_patiently(core->ss);
 	xfree(core);
 }
 
@@ -189,7 +203,7 @@ static void *close_without_gvl(void *data)
 {
 	struct closing *closing = data;
 
-	closing->result = safestart_close(closing->ss);
+	closing->result = close_patiently(closing->ss);
 	return NULL;
 }
 

@@ -189,11 +189,11 @@ module Safestart
 
       shutdown
       stop_taking_events
-      rest = @data
-      @data = {}
       @runs.each_value(&:forget)
       close_handle
       tell_waiters # wait_cancelled
+      rest = @data
+      @data = {}
       rest.each_value { |object| give_back(object) }
     end
 
