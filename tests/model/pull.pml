@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* events=pull: what becomes of one run of which the application is asked (run/pull.c, run/step.c), while its deadline, a shutdown and
  * close come at any moment (NO_CLOSE: close never does), and the application takes, finishes, or does nothing at all. A step in braces
- * is one that the handle's lock makes one. Breaks: ASK_ANYWAY, NO_WITHDRAW, NO_ABANDON, KEEP_ASKED, KEEP_CANCELLED. */
+ * is one that the handle's lock makes one. Breaks: ASK_ANYWAY, NO_WITHDRAW, NO_ABANDON, ABANDON_FIRST, KEEP_ASKED,
+ * KEEP_CANCELLED. */
 
 bool asked, waiting;    /* PREPARE was put into the mailbox; it is in it */
 bool cancelled_waiting; /* CANCELLED is in it */
@@ -90,7 +91,7 @@ end:	do
 #endif
 			if
 			:: called
-			:: else -> end_call()
+			:: else -> assert(gave_up); end_call() /* P9: nobody has finished it, so it must not go on */
 			fi;
 			parked = false;
 			over = true
@@ -104,8 +105,11 @@ end:	do
 active proctype close()
 {
 	closing = true;
+#ifdef ABANDON_FIRST
 	atomic {abandons = true};
+#endif
 	atomic {give_up()};
+	abandons = true;
 	freed
 }
 #endif
