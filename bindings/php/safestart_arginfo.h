@@ -1,3 +1,4 @@
+/* clang-format off */
 /* This is a generated file, edit the .stub.php file instead.
  * Stub hash: c695fb9190d9e33a8e2df90fd7ca89c7081c9394 */
 
