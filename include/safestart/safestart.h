@@ -887,11 +887,14 @@ int safestart_event_fd(struct safestart *ss);
 /**
  * Take the oldest event that waits. `event` gets what happened; set its `size` first. A run that
  * you finish gets no CANCELLED any more. The events of one run come in the order PREPARE,
- * COMMITTED, RESTART, OUTCOME. Returns: 1: there was one; 0: none; -ECANCELED: none, the handle was
- * shut down, and nothing but LOG, RETIRE and RETIRE_NODE will come: close it; -EINVAL: NULL,
- * event->size too small, or events=callback; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN when a child
- * cannot be revived. Threads: any; see `text`.  Signals: no.  Callbacks: allowed.  Fork: revives;
- * the child gets none of the events of before.  Since: 1.0
+ * COMMITTED, RESTART, OUTCOME. Tickets that no run covers, for the handle was shut down, are
+ * answered without an OUTCOME: look at them once more after -ECANCELED.
+ *
+ * Returns: 1: there was one; 0: none; -ECANCELED: none, the handle was shut down, every run that
+ * you took is finished, and nothing but LOG, RETIRE and RETIRE_NODE will come: close it; -EINVAL:
+ * NULL, event->size too small, or events=callback; -ENOMEM, -EMFILE, -ENFILE or -EAGAIN when a
+ * child cannot be revived. Threads: any; see `text`.  Signals: no.  Callbacks: allowed.  Fork:
+ * revives; the child gets none of the events of before.  Since: 1.0
  */
 int safestart_next_event(struct safestart *ss, struct safestart_event *event);
 
