@@ -217,7 +217,9 @@ fn main() {
     for line in std::io::stdin().lock().lines() {
         let command: Value = serde_json::from_str(&line.unwrap()).unwrap();
         let answer = match text(&command, "do") {
-            "hello" => Ok(json!({"language": "Rust", "version": "", "library": safestart::version(), "forks": true})),
+            "hello" => {
+                Ok(json!({"language": "Rust", "version": env!("CARGO_PKG_RUST_VERSION"), "library": safestart::version(), "forks": true}))
+            }
             "open" => open(&app, &command).map(|opened| {
                 handle = Some(Arc::new(opened));
                 json!({})
