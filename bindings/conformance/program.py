@@ -62,6 +62,8 @@ class Program:
         return self.newest
 
     def answer(self, number, seconds=60):
+        if number == 1:
+            seconds = max(seconds, 600)  # the program may have to be built
         with self.changed:
             self.changed.wait_for(lambda: number in self.answers or None in self.answers or self.ended, seconds)
             if None in self.answers:
@@ -110,7 +112,7 @@ class Program:
 
     def open(self, **settings):
         settings = dict({"source": "push", "debounce": "0", "retry_min": "0", "max_shrink": "100%", "run_timeout": "20s"}, **settings)
-        self.ask("open", settings=settings, seconds=300)  # the first step builds the program
+        self.ask("open", settings=settings)
 
     def outcome(self, ticket, **more):
         return self.ask("outcome", ticket=ticket, timeout_ms=more.pop("timeout_ms", 60000), cancel_after_ms=more.pop("cancel_after_ms", None),

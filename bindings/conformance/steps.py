@@ -220,7 +220,7 @@ def a_shutdown_answers_what_waits(program):
 
 
 def a_child_goes_on_by_itself(program, when="idle"):
-    if not program.ask("hello", seconds=300)["forks"]:
+    if not program.ask("hello")["forks"]:
         raise Unsupported
     program.open()
     is_applied(program.push(AB))
