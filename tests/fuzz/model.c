@@ -144,7 +144,7 @@ static void commit(struct model_run *run, uint16_t rejected)
 	}
 	memcpy(model.live, run->candidate, IDS);
 	model.generation++;
-	model.keep_due = model.last_good && !run->from_kept;
+	model.keep_due = model.last_good && (!run->from_kept || run->inherited);
 	model.anew = false;
 	model.rejected = rejected;
 	run->committed_due = true;
@@ -197,6 +197,8 @@ static int gathered(struct model_run *run, int result)
 static void after_gather(struct model_run *run, int result)
 {
 	bool kept = model.last_good && model.generation == 0 && model.kept_any;
+	/* A child whose source fails prepares what it inherited. */
+	bool inherits = model.anew && model.generation > 0;
 	int error = gathered(run, result);
 
 	if (error == 0)
@@ -215,11 +217,16 @@ static void after_gather(struct model_run *run, int result)
 	}
 	int verdict = error == -EINVAL || error == -E2BIG || error == -ERANGE ? SAFESTART_REFUSED
 									      : SAFESTART_FAILED;
-	if (kept && (error < 0 || !run->any)) {
+	if ((kept || inherits) && (error < 0 || !run->any)) {
 		run->from_kept = run->any = true;
 		run->kept_verdict = error < 0 ? verdict : SAFESTART_APPLIED;
 		run->kept_error = error;
+		run->inherited = inherits;
 		run->wanted = model.kept;
+		if (inherits) {
+			run->wanted = (struct model_set){0};
+			memcpy(run->wanted.node, model.live, IDS);
+		}
 		build_candidate(run);
 		error = 0;
 	}
@@ -377,10 +384,6 @@ struct model_run *model_begin(struct safestart_run *handle)
 	if (model.push) {
 		run->handed = model.pushed;
 		run->gathered = model.desired;
-		if (!model.pushed && model.anew && model.generation > 0) {
-			run->handed = true;
-			memcpy(run->gathered.node, model.live, IDS);
-		}
 	}
 	return run;
 }

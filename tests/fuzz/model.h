@@ -50,7 +50,7 @@ struct model_run {
 	bool any; /* there is a wanted set */
 	/* The set is that of last_good, because there is no other; what the source did is still
 	 * the verdict. */
-	bool from_kept;
+	bool from_kept, inherited; /* inherited: that of the parent */
 	int kept_verdict, kept_error;
 	size_t before; /* nodes that count as live */
 	uint8_t candidate[IDS];
