@@ -137,7 +137,7 @@ static bool add_log_locked(struct mailbox *mailbox, int level, const char *text)
 	line->letter.kind = SAFESTART_EVENT_LOG;
 	line->letter.value = (uint64_t)level;
 	line->letter.given = true;
-	memcpy(line->text, text, length);
+	memcpy(line->text, text, length + 1);
 	add_locked(mailbox, &line->letter);
 	mailbox->logs++;
 	return true;
@@ -207,8 +207,10 @@ bool mailbox_withdraw(struct mailbox *mailbox, struct letter *letter)
 	bool waiting = letter->waiting;
 	if (waiting) {
 		struct letter **at = &mailbox->first;
-		while (*at != letter)
+		while (*at != letter) {
+			invariant(*at != NULL);
 			at = &(*at)->next;
+		}
 		remove_locked(mailbox, at);
 		signal_locked(mailbox);
 	}

@@ -163,12 +163,10 @@ int safestart_node_withdraw(struct safestart *ss, const char *id, uint64_t *tick
 	struct nodeset *kept = kept_base(ss);
 	pthread_mutex_lock(&ss->source.push.lock);
 	struct nodeset *base = base_locked(ss, kept);
-	if (base == NULL)
-		error = -ENOMEM;
-	else if (nodeset_find(base->nodes, base->count, id, NULL) == NULL &&
-		 !nodeset_has_fault(base, id))
+	if (base != NULL && nodeset_find(base->nodes, base->count, id, NULL) == NULL &&
+	    !nodeset_has_fault(base, id))
 		error = -ENOENT;
-	else if ((set = nodeset_without(base, id)) == NULL)
+	else if (base == NULL || (set = nodeset_without(base, id)) == NULL)
 		error = -ENOMEM;
 	nodeset_unref(base);
 	nodeset_unref(kept);

@@ -237,7 +237,9 @@ static struct cursor unseal(const char *bytes, size_t size)
 /* The next character; NUL: there is none. */
 static char peek(const struct cursor *cursor)
 {
-	return !cursor->failed && cursor->at < cursor->length ? cursor->text[cursor->at] : '\0';
+	if (cursor->failed || cursor->at >= cursor->length)
+		return '\0';
+	return cursor->text[cursor->at];
 }
 
 static bool take_if(struct cursor *cursor, const char *word)
