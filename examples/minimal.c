@@ -27,7 +27,8 @@ int main(void)
 	struct safestart *ss;
 	char why[256] = "out of memory";
 
-	/* For nodes from a file: safestart_conf_set(conf, "source", "file:nodes.json", …). */
+	/* From a file: safestart_conf_set(conf, "source", "file:/etc/api/nodes.json", …), and no
+	 * safestart_nodes_replace(). */
 	safestart_conf_set_callbacks(conf, &callbacks, NULL);
 	if (safestart_open(&ss, conf, why, sizeof(why)) < 0)
 		return fprintf(stderr, "%s\n", why), 1;

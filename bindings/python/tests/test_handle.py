@@ -28,6 +28,14 @@ def test_a_wrong_setting_is_an_error_in_the_library_s_words():
             safestart.Safestart(**{name: "yes"})
 
 
+def test_what_is_no_ticket_is_refused_and_breaks_nothing(opened):
+    ss = opened()
+    for wrong in (None, "1", -1, 2**64):
+        with pytest.raises((TypeError, OverflowError, Error)):
+            ss.outcome(wrong, LONG)
+    assert ss.outcome(ss.replace(document("a")), LONG).verdict == Verdict.APPLIED
+
+
 def test_settings_are_texts_numbers_and_booleans(opened):
     ss = opened(max_nodes=1, allow_empty=True)
     assert ss.outcome(ss.replace([]), LONG).verdict == Verdict.APPLIED

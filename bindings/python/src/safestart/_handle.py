@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import enum
 import errno
@@ -350,6 +351,9 @@ class Handle(_native.Watch):
         run = inside.get()
         if run is not None and not run.finished:
             raise _native.Error(errno.EDEADLK, "a callback cannot wait for a run: its own has to end first")
+        if ticket != READY:
+            with contextlib.suppress(_native.Error):
+                self._core.outcome(ticket)  # what is no number at all is refused before it waits among the others
         future = self._new_future()
         self._waiting[future] = ticket
         future.add_done_callback(self._no_longer_waits)
