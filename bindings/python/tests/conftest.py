@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,9 @@ import threading
 import pytest
 
 import safestart
+
+# A shell's job in the background ignores SIGINT, and so would Python.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUICK = {"debounce": "0", "retry_min": "0", "max_shrink": "100%"}
 LONG = 60  # seconds: what comes at all comes sooner, however busy the machine is
