@@ -275,7 +275,6 @@ int mailbox_take(struct mailbox *mailbox, struct safestart_event *event)
 struct mailbox *mailbox_new(int *error)
 {
 	struct mailbox *mailbox = calloc(1, sizeof(*mailbox));
-
 	int ends[2] = {-1, -1};
 
 	*error = mailbox != NULL ? make_socket(ends) : -ENOMEM;

@@ -57,8 +57,7 @@ void mailbox_put_log(struct mailbox *mailbox, int level, const char *text);
 void mailbox_put_outcome(struct mailbox *mailbox, const struct safestart_outcome *outcome);
 /* Take it back. False: it does not wait, for it was taken or never put in. */
 bool mailbox_withdraw(struct mailbox *mailbox, struct letter *letter);
-/* Nothing but letters about data will come: a thread that waits for the descriptor has to notice.
- * */
+/* Nothing but letters about data will come: what polls the descriptor has to notice. */
 void mailbox_end(struct mailbox *mailbox);
 
 /* The descriptor tells the truth, or the host still refuses it (false): ask again. */

@@ -69,7 +69,7 @@ static jbyteArray take(JNIEnv *env, char *text)
 	return bytes;
 }
 
-/* Words for the caller, who has made an array of one element. */
+/* Words for the caller: the array of one element is the caller's. */
 static void say(JNIEnv *env, jobjectArray why, const char *text)
 {
 	(*env)->SetObjectArrayElement(env, why, 0, bytes_of(env, text));
