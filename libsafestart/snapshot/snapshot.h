@@ -137,6 +137,8 @@ int snapshot_set_payload(struct payload **slot, struct payload *inherited, bool 
 			 uint64_t value, struct payload **to_retire);
 uint64_t snapshot_payload_value(const struct payload *payload);  /* 0: nothing of this process */
 struct payload *snapshot_share_payload(struct payload *payload); /* NULL is fine */
+/* Give up one reference; the last one puts it on the list. NULL is fine. */
+void snapshot_drop_payload(struct payload *payload, struct payload **to_retire);
 
 /* Nothing refers to it any more: free it, and retire what nothing else refers to. Worker; after
  * close the last owner. No lock held. */
